@@ -1,0 +1,4 @@
+//! The map of the house: an XMPP server, one room per paragraph. Code imports downwards only, in this order.
+
+/// Letters: bytes into XML elements and back.
+pub mod xml;

@@ -1,0 +1,1 @@
+//! Bytes of one stream into stream events.
