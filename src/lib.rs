@@ -2,3 +2,6 @@
 
 /// Letters: bytes into XML elements and back.
 pub mod xml;
+
+/// Words: JIDs, stanzas, errors, time stamps.
+pub mod xmpp;

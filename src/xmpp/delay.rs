@@ -1,0 +1,27 @@
+//! Delayed delivery: the stamp a stored stanza carries, for clients of both ages.
+
+use super::{Stanza, datetime, ns};
+use crate::xml::Element;
+
+/// XEP-0203 §3 and, beside it, XEP-0091 §2: clients before 2009 read only the latter.
+pub fn stamped(stanza: Stanza, by: &str, unix_millis: u64, reason: &'static str) -> Stanza {
+    let today = Element::new("delay", ns::DELAY)
+        .with_attribute("from", by.to_string())
+        .with_attribute("stamp", datetime::stamp(unix_millis))
+        .with_text(reason);
+    let legacy = Element::new("x", ns::LEGACY_DELAY)
+        .with_attribute("from", by.to_string())
+        .with_attribute("stamp", datetime::legacy_stamp(unix_millis))
+        .with_text(reason);
+    stanza.map_element(|element| element.with_children([today, legacy]))
+}
+
+/// A stamp that claims to be from `by` in a stanza from outside: it would be a forgery, so it goes.
+pub fn without_stamps_by(stanza: Stanza, by: &str) -> Stanza {
+    stanza.map_element(|element| {
+        element.keeping_children(|child| {
+            let is_stamp = child.is("delay", ns::DELAY) || child.is("x", ns::LEGACY_DELAY);
+            !(is_stamp && child.attribute("from") == Some(by))
+        })
+    })
+}

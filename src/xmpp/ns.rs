@@ -1,0 +1,76 @@
+//! Namespaces, one line each, by the document that registers them.
+
+/// RFC 6120 §4.8.2: stanzas of clients; inside the server, of everybody.
+pub const CLIENT: &str = "jabber:client";
+/// RFC 6120 §4.8.2: stanzas between servers.
+pub const SERVER: &str = "jabber:server";
+/// XEP-0114 §3: stanzas of components.
+pub const COMPONENT_ACCEPT: &str = "jabber:component:accept";
+/// RFC 6120 §4.8.1: the stream itself.
+pub const STREAMS: &str = "http://etherx.jabber.org/streams";
+/// RFC 6120 §4.9: stream error conditions.
+pub const STREAM_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-streams";
+/// RFC 6120 §8.3: stanza error conditions.
+pub const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
+/// RFC 6120 §5: STARTTLS.
+pub const TLS: &str = "urn:ietf:params:xml:ns:xmpp-tls";
+/// RFC 6120 §6: SASL.
+pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+/// XEP-0440: the channel-binding types that a server supports.
+pub const SASL_CHANNEL_BINDING: &str = "urn:xmpp:sasl-cb:0";
+/// RFC 6120 §7: resource binding.
+pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
+/// RFC 3921 §3: the session of older clients, a no-operation today.
+pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
+/// XEP-0220 §2: dialback between servers.
+pub const DIALBACK: &str = "jabber:server:dialback";
+/// RFC 6121 §2: the roster.
+pub const ROSTER: &str = "jabber:iq:roster";
+/// RFC 6121 §2.6.1: roster versioning, as a stream feature.
+pub const ROSTER_VERSIONING: &str = "urn:xmpp:features:rosterver";
+/// RFC 6121 §3.4: pre-approved subscriptions, as a stream feature.
+pub const PRE_APPROVAL: &str = "urn:xmpp:features:pre-approval";
+/// XEP-0078: login before SASL.
+pub const IQ_AUTH: &str = "jabber:iq:auth";
+/// XEP-0078 §4: its stream feature.
+pub const IQ_AUTH_FEATURE: &str = "http://jabber.org/features/iq-auth";
+/// XEP-0077: in-band registration.
+pub const REGISTER: &str = "jabber:iq:register";
+/// XEP-0077 §8: its stream feature.
+pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
+/// XEP-0030 §3: what an entity is and can do.
+pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
+/// XEP-0030 §4: what items an entity has.
+pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// XEP-0092: software version.
+pub const VERSION: &str = "jabber:iq:version";
+/// XEP-0199: ping.
+pub const PING: &str = "urn:xmpp:ping";
+/// XEP-0202: entity time.
+pub const TIME: &str = "urn:xmpp:time";
+/// XEP-0090: the time of older clients.
+pub const LEGACY_TIME: &str = "jabber:iq:time";
+/// XEP-0012: last activity.
+pub const LAST: &str = "jabber:iq:last";
+/// XEP-0054: vCards.
+pub const VCARD: &str = "vcard-temp";
+/// XEP-0049: private XML.
+pub const PRIVATE: &str = "jabber:iq:private";
+/// XEP-0203: delayed delivery.
+pub const DELAY: &str = "urn:xmpp:delay";
+/// XEP-0091: the delay stamp of older clients.
+pub const LEGACY_DELAY: &str = "jabber:x:delay";
+/// XEP-0004: data forms.
+pub const DATA_FORMS: &str = "jabber:x:data";
+/// XEP-0066: out-of-band data.
+pub const OOB: &str = "jabber:x:oob";
+/// XEP-0085: chat states.
+pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
+/// XEP-0022: message events of older clients.
+pub const EVENT: &str = "jabber:x:event";
+/// XEP-0334: processing hints.
+pub const HINTS: &str = "urn:xmpp:hints";
+/// XEP-0160 §4: offline storage, as a disco feature.
+pub const MSGOFFLINE: &str = "msgoffline";
+/// The namespace that the prefix `xml` is bound to.
+pub const XML: &str = "http://www.w3.org/XML/1998/namespace";
