@@ -5,3 +5,6 @@ pub mod xml;
 
 /// Words: JIDs, stanzas, errors, time stamps.
 pub mod xmpp;
+
+/// The admin's wishes: jabber.xml and the command line, read into typed values.
+pub mod config;

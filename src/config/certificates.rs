@@ -1,0 +1,69 @@
+//! Which certificate is shown to whom: the typed form of `<ssl>`, `<tls>` and `<certificate>`.
+
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use super::error::Place;
+
+/// A certificate chain and its key, in PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateSource {
+    /// For these hosts, as SNI or `to` names them.
+    pub domains: Vec<String>,
+    /// For connections to these local addresses (1.4's `ip=`).
+    pub addresses: Vec<IpAddr>,
+    /// Also for everybody whom no other certificate fits.
+    pub is_default: bool,
+    /// The file with the chain, the host's own certificate first.
+    pub certificate: PathBuf,
+    /// The file with the key; the same file in 1.4's form.
+    pub key: PathBuf,
+    /// The line that named it; `None` for the places where we look unasked.
+    pub place: Option<Place>,
+}
+
+/// Where Let's Encrypt's client keeps certificates.
+pub const LETSENCRYPT: &str = "/etc/letsencrypt/live";
+/// Where self-made certificates are kept, one `HOST.pem` with chain and key for each host.
+pub const SELF_MADE: &str = "/etc/jabber/ssl";
+
+/// The places where a host's certificate may be, the best first: what jabber.xml says for this host, what it says for
+/// everybody, Let's Encrypt's directory, and our own. Whether the files exist is for the caller to find out.
+pub fn candidates(configured: &[CertificateSource], host: &str) -> Vec<CertificateSource> {
+    let own = configured.iter().filter(|source| source.domains.iter().any(|domain| domain == host));
+    let address = super::hosts::host_address(host);
+    let by_address = configured.iter().filter(|source| address.is_some_and(|ip| source.addresses.contains(&ip)));
+    let default = configured.iter().filter(|source| source.is_default);
+    let mut all: Vec<CertificateSource> = Vec::new();
+    for source in own.chain(by_address).chain(default) {
+        if !all.contains(source) {
+            all.push(source.clone());
+        }
+    }
+    all.push(unasked(host, Path::new(LETSENCRYPT).join(file_stem(host)), "fullchain.pem", "privkey.pem"));
+    all.push(self_made(host));
+    all
+}
+
+/// Where the self-made certificate of a host is, or will be: certificate and key in one file.
+pub fn self_made(host: &str) -> CertificateSource {
+    let file = format!("{}.pem", file_stem(host));
+    unasked(host, PathBuf::from(SELF_MADE), &file, &file)
+}
+
+fn unasked(host: &str, directory: PathBuf, certificate: &str, key: &str) -> CertificateSource {
+    CertificateSource {
+        domains: vec![host.to_owned()],
+        addresses: Vec::new(),
+        is_default: false,
+        certificate: directory.join(certificate),
+        key: directory.join(key),
+        place: None,
+    }
+}
+
+/// A host as a file name: without the brackets of an IPv6 address, and never with a way out of the directory.
+fn file_stem(host: &str) -> String {
+    let stem: String = host.chars().filter(|c| !matches!(c, '[' | ']' | '/' | '\\' | '\0')).collect();
+    if stem.starts_with('.') || stem.is_empty() { format!("_{stem}") } else { stem }
+}

@@ -1,0 +1,163 @@
+//! Every bound on what comes from outside: name, default, the attack or failure that it stops, what happens at it.
+//!
+//! In jabber.xml they stand in `<limits xmlns='urn:jabber:config:3'>`, each as an element with the field's name and
+//! hyphens: `<stanza-bytes-max>262144</stanza-bytes-max>`.
+
+/// One bound, for the report, the man page and the check of values.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// The name in jabber.xml.
+    pub name: &'static str,
+    /// The default.
+    pub default: u64,
+    /// The smallest value that leaves a working server.
+    pub least: u64,
+    /// What it stops, and what happens at it.
+    pub doc: &'static str,
+}
+
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $field:ident, $name:literal: $type:ty = $default:literal, at least $least:literal;)*) => {
+        /// The bounds of this server.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $field: $type,)*
+        }
+
+        impl Default for Limits {
+            fn default() -> Limits {
+                Limits { $($field: $default,)* }
+            }
+        }
+
+        impl Limits {
+            /// All bounds in the order of the man page.
+            pub const ALL: &[Bound] = &[$(Bound {
+                name: $name, default: $default, least: $least, doc: concat!($($doc),+),
+            },)*];
+
+            /// Sets the bound with this name of jabber.xml. `None` if there is none, or the value does not fit.
+            pub fn set(&mut self, name: &str, value: u64) -> Option<()> {
+                match name {
+                    $($name => self.$field = <$type>::try_from(value).ok()?,)*
+                    _ => return None,
+                }
+                Some(())
+            }
+
+            /// The value of the bound with this name of jabber.xml.
+            pub fn value(&self, name: &str) -> Option<u64> {
+                match name {
+                    $($name => u64::try_from(self.$field).ok(),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+limits! {
+    /// Bytes of one stanza, so that nobody makes us hold a gigabyte for one element.
+    /// Outcome: stream error policy-violation.
+    stanza_bytes_max, "stanza-bytes-max": usize = 262_144, at least 10_000;
+    /// Bytes of one element before login (RFC 6120 §13.12 asks for at least 10000 for any stanza): strangers get little
+    /// memory. Outcome: stream error policy-violation.
+    unauthenticated_bytes_max, "unauthenticated-bytes-max": usize = 10_000, at least 2_000;
+    /// All bytes that a peer may send before it is logged in, whitespace included: a stranger that never stops.
+    /// Outcome: stream error policy-violation.
+    unauthenticated_total_bytes_max, "unauthenticated-total-bytes-max": usize = 65_536, at least 20_000;
+    /// Elements inside elements: deep nesting costs stack and time. Outcome: stream error policy-violation.
+    stanza_depth_max, "stanza-depth-max": usize = 64, at least 16;
+    /// Elements in one stanza: many tiny ones cost far more memory than their bytes.
+    /// Outcome: stream error policy-violation.
+    stanza_elements_max, "stanza-elements-max": usize = 10_000, at least 100;
+    /// Attributes of one element: comparing each with each is slow. Outcome: stream error policy-violation.
+    attributes_max, "attributes-max": usize = 64, at least 16;
+    /// Bytes of a name of an element or attribute. Outcome: stream error policy-violation.
+    name_bytes_max, "name-bytes-max": usize = 1_024, at least 64;
+    /// Connections of one address at a time, logged in or not: one machine takes all descriptors.
+    /// Outcome: further ones are closed at once.
+    connections_per_address_max, "connections-per-address-max": usize = 1_000, at least 1;
+    /// Connections of one address that have not logged in yet. Outcome: further ones are closed at once.
+    unauthenticated_per_address_max, "unauthenticated-per-address-max": usize = 100, at least 1;
+    /// Connections of all addresses; the system's own limit on descriptors may be lower.
+    /// Outcome: further ones wait in the kernel's queue.
+    connections_max, "connections-max": usize = 200_000, at least 10;
+    /// Resources of one account. Outcome: resource-constraint when binding one more (RFC 6120 §7.6.2.1).
+    resources_per_account_max, "resources-per-account-max": usize = 20, at least 1;
+    /// Bytes that wait to be sent to one connection: a client that stops reading.
+    /// Outcome: its connection is closed with policy-violation.
+    output_bytes_max, "output-bytes-max": usize = 4_194_304, at least 65_536;
+    /// Messages kept for one absent account. Outcome: the sender gets service-unavailable (RFC 6121 §8.5.2.2.1).
+    offline_messages_max, "offline-messages-max": usize = 1_000, at least 0;
+    /// Bytes of the messages kept for one absent account (1.4.4's sizelimit sets this, too).
+    /// Outcome: the sender gets service-unavailable.
+    offline_bytes_max, "offline-bytes-max": usize = 10_485_760, at least 0;
+    /// Items of one roster: each costs memory at every login and time at every presence.
+    /// Outcome: resource-constraint to the client that adds one, silent refusal of subscriptions from outside.
+    roster_items_max, "roster-items-max": usize = 2_000, at least 1;
+    /// Bytes of a roster item's name. Outcome: not-acceptable.
+    roster_name_bytes_max, "roster-name-bytes-max": usize = 1_024, at least 64;
+    /// Groups of one roster item. Outcome: not-acceptable.
+    roster_groups_max, "roster-groups-max": usize = 32, at least 1;
+    /// Subscription requests that wait for one account: strangers fill its store.
+    /// Outcome: further ones are dropped.
+    pending_subscriptions_max, "pending-subscriptions-max": usize = 200, at least 1;
+    /// Bytes of private XML of one account, over all namespaces. Outcome: resource-constraint.
+    private_bytes_max, "private-bytes-max": usize = 1_048_576, at least 1_024;
+    /// Namespaces of private XML of one account. Outcome: resource-constraint.
+    private_elements_max, "private-elements-max": usize = 200, at least 1;
+    /// Bytes of a vCard; avatars are in it. Outcome: resource-constraint.
+    vcard_bytes_max, "vcard-bytes-max": usize = 131_072, at least 1_024;
+    /// Contacts to whom one session has sent directed presence. Outcome: the oldest is forgotten.
+    directed_presence_max, "directed-presence-max": usize = 1_000, at least 10;
+    /// Seconds to log in, where a listener has no <authtime>: idle strangers hold descriptors.
+    /// Outcome: stream error connection-timeout.
+    auth_seconds, "auth-seconds": u64 = 120, at least 5;
+    /// The longest time to log in that <authtime> may give; an empty one gives this. 1.4's "no limit" is not to be had.
+    auth_seconds_max, "auth-seconds-max": u64 = 3_600, at least 5;
+    /// Seconds for a TLS handshake. Outcome: the connection is closed.
+    handshake_seconds, "handshake-seconds": u64 = 30, at least 5;
+    /// Seconds to wait for a peer's own end of the stream after ours. Outcome: the connection is closed.
+    closing_seconds, "closing-seconds": u64 = 5, at least 1;
+    /// Seconds without a byte after which a silent peer is asked for a sign of life, and closed without one.
+    silence_seconds, "silence-seconds": u64 = 900, at least 30;
+    /// Failed logins on one connection: guessing. Outcome: stream error policy-violation.
+    failed_logins_max, "failed-logins-max": usize = 5, at least 1;
+    /// Failed logins of one address within failed-logins-seconds. Outcome: each further one is answered late.
+    failed_logins_per_address_max, "failed-logins-per-address-max": usize = 20, at least 1;
+    /// The time in which failed logins of one address are counted.
+    failed_logins_seconds, "failed-logins-seconds": u64 = 600, at least 1;
+    /// Addresses that the tables of rates remember: an attacker with many addresses.
+    /// Outcome: the one seen longest ago is forgotten.
+    addresses_remembered_max, "addresses-remembered-max": usize = 10_000, at least 100;
+    /// Bytes of a password. Outcome: not-acceptable at registration, not-authorized at login.
+    password_bytes_max, "password-bytes-max": usize = 1_023, at least 64;
+    /// Bytes of one field of a registration. Outcome: not-acceptable.
+    registration_field_bytes_max, "registration-field-bytes-max": usize = 1_024, at least 64;
+    /// Accounts of one host: a flood of registrations fills the disk. Outcome: resource-constraint.
+    accounts_per_host_max, "accounts-per-host-max": usize = 1_000_000, at least 1;
+    /// Bytes read from one connection in one turn of the loop, so that a greedy one does not starve the others.
+    /// Outcome: the rest waits for the next turn.
+    read_bytes_per_tick, "read-bytes-per-tick": usize = 65_536, at least 4_096;
+    /// Bytes written to one connection in one turn of the loop. Outcome: the rest waits for the next turn.
+    write_bytes_per_tick, "write-bytes-per-tick": usize = 262_144, at least 4_096;
+    /// Stanzas of one connection handled in one turn of the loop. Outcome: the rest waits for the next turn.
+    stanzas_per_tick, "stanzas-per-tick": usize = 100, at least 1;
+    /// Connections accepted by one listener in one turn of the loop. Outcome: the rest waits for the next turn.
+    accepts_per_tick, "accepts-per-tick": usize = 100, at least 1;
+    /// Effects of one stanza (copies, pushes, errors): a loop between modules. Outcome: the rest is dropped, with a line
+    /// in the log.
+    effects_per_stanza_max, "effects-per-stanza-max": usize = 20_000, at least 1_000;
+    /// Password checks that wait for the helper thread. Outcome: temporary-auth-failure.
+    password_jobs_max, "password-jobs-max": usize = 1_000, at least 1;
+    /// Rounds of PBKDF2 for newly stored passwords: a stolen database is slow to guess.
+    password_rounds, "password-rounds": u32 = 10_000, at least 4_096;
+}
+
+impl Limits {
+    /// The description of the bound with this name.
+    pub fn bound(name: &str) -> Option<&'static Bound> {
+        Limits::ALL.iter().find(|bound| bound.name == name)
+    }
+}

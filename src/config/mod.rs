@@ -1,0 +1,173 @@
+//! The admin's wishes: jabber.xml and the command line, read once into typed values.
+//!
+//! jabber.xml of jabberd 1.4 and 1.6 is read as it stands, jabber.xml(5) tells what becomes of each element. What 1.4 did
+//! not know stands in elements of our own namespace, [`OWN_NS`]. [`Config::load`] reads files, [`Config::from_xml`] a
+//! text; both give typed values with [`Notice`]s for everything that has no effect, or an [`Error`] with file, line,
+//! what was found, what was expected and what to do.
+//!
+//! Serves the rooms below, who see values and never XML. Invariants: no element is passed over without a word, host names
+//! are nameprepped, paths are absolute, every bound has a value.
+
+use std::path::PathBuf;
+
+pub mod access;
+pub mod certificates;
+pub mod cmdline;
+pub mod components;
+pub mod error;
+pub mod federation;
+pub mod hosts;
+pub mod limits;
+pub mod listen;
+pub mod logs;
+pub mod modules;
+
+pub use access::{Access, Grants, Karma, Network, Rate};
+pub use certificates::CertificateSource;
+pub use cmdline::CommandLine;
+pub use components::Component;
+pub use error::{Error, Notice, Place, Problem, Severity};
+pub use federation::Federation;
+pub use hosts::{
+    Admin, BrowseItem, Forbidden, Host, Letter, NamePolicy, NameRefusal, NameReuse, OfflineTypes, Register, Version,
+};
+pub use limits::Limits;
+pub use listen::{Alias, Listener, ListenerKind, PlainLogin, StartTls};
+pub use logs::{LogSink, LogTarget};
+pub use modules::Modules;
+
+/// The namespace of all elements that jabberd 1.4 and 1.6 did not know.
+pub const OWN_NS: &str = "urn:jabber:config:3";
+
+/// Where the data is when nobody says otherwise.
+pub const DEFAULT_SPOOL: &str = "/var/lib/jabber";
+
+/// What jabber.xml says, with a default for everything that it does not say.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The main file, for messages; empty if the text came from elsewhere.
+    pub file: PathBuf,
+    /// The domains that we serve, in the order of the file; at least one.
+    pub hosts: Vec<Host>,
+    /// The ports, clients' and servers'.
+    pub listeners: Vec<Listener>,
+    /// What else a stream's `to` may say.
+    pub aliases: Vec<Alias>,
+    /// The data directory, and where an old spool to import is.
+    pub spool: PathBuf,
+    /// The old spool has 1.4.4's hashed layout.
+    pub hashed_spool: bool,
+    /// Where the process number is written.
+    pub pidfile: Option<PathBuf>,
+    /// The user to become when started as root (`-U` wins over `<user>`).
+    pub user: Option<String>,
+    /// The logs; never empty.
+    pub logs: Vec<LogSink>,
+    /// The bounds.
+    pub limits: Limits,
+    /// How many accounts one address may register.
+    pub registration_rate: RegistrationRate,
+    /// The certificates that are named; [`certificates::candidates`] adds the places where we look unasked.
+    pub certificates: Vec<CertificateSource>,
+    /// Files with certificates of authorities to trust besides the system's.
+    pub authorities: Vec<PathBuf>,
+    /// Who may connect at all.
+    pub access: Access,
+    /// Source addresses of outgoing connections.
+    pub bind: Vec<std::net::IpAddr>,
+    /// Where a web browser that comes to an XML port is sent.
+    pub bounce: Option<String>,
+    /// Other processes and addresses that go nowhere.
+    pub components: Vec<Component>,
+    /// Other servers; `None` without a `<dialback>` section: then the server is an island.
+    pub federation: Option<Federation>,
+    /// Debug lines are logged (`<debug>`, `-D`).
+    pub debug: bool,
+    /// What the admin should know, in the order of reading.
+    pub notices: Vec<Notice>,
+}
+
+/// How many accounts one address may register: `<registration-rate xmlns='urn:jabber:config:3'>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegistrationRate {
+    /// So many accounts; `None` lifts the limit.
+    pub accounts: Option<u32>,
+    /// In so many seconds.
+    pub seconds: u64,
+    /// These addresses may register as many as they like: by default the machine itself, because of admins' scripts and
+    /// TLS wrappers before port 5222.
+    pub exempt: Vec<Network>,
+}
+
+impl Default for RegistrationRate {
+    fn default() -> RegistrationRate {
+        RegistrationRate { accounts: Some(10), seconds: 3600, exempt: Network::loopback() }
+    }
+}
+
+impl RegistrationRate {
+    /// The number of accounts that this address may register within `seconds`; `None` is any number.
+    pub fn bound_for(&self, address: std::net::IpAddr) -> Option<u32> {
+        if self.exempt.iter().any(|network| network.contains(address)) { None } else { self.accounts }
+    }
+}
+
+/// What a text needs besides itself: its name, where relative paths count from, and the values of the command line.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The name of the file, for messages.
+    pub file: PathBuf,
+    /// Where relative paths count from; empty is the current directory.
+    pub home: PathBuf,
+    /// What the command line said.
+    pub command_line: CommandLine,
+}
+
+impl Source {
+    /// A text by this name, with nothing on the command line.
+    pub fn new(file: impl Into<PathBuf>) -> Source {
+        Source { file: file.into(), ..Source::default() }
+    }
+}
+
+impl Config {
+    /// A server for one host with every default: what tests start from.
+    pub fn for_host(name: &str) -> Config {
+        Config {
+            file: PathBuf::new(),
+            hosts: vec![Host::new(name)],
+            listeners: Vec::new(),
+            aliases: Vec::new(),
+            spool: PathBuf::from(DEFAULT_SPOOL),
+            hashed_spool: false,
+            pidfile: None,
+            user: None,
+            logs: Vec::new(),
+            limits: Limits::default(),
+            registration_rate: RegistrationRate::default(),
+            certificates: Vec::new(),
+            authorities: Vec::new(),
+            access: Access::default(),
+            bind: Vec::new(),
+            bounce: None,
+            components: Vec::new(),
+            federation: None,
+            debug: false,
+            notices: Vec::new(),
+        }
+    }
+
+    /// The host with this name.
+    pub fn host(&self, name: &str) -> Option<&Host> {
+        self.hosts.iter().find(|host| host.name == name)
+    }
+
+    /// The host that a stream's `to` means, after nameprep: a host's own name, or an alias.
+    /// An alias without a name fits everything else; `None` stands for a stream without `to`.
+    pub fn host_for(&self, to: Option<&str>) -> Option<&Host> {
+        let direct = to.and_then(|to| self.host(to));
+        let alias = || self.aliases.iter().find(|alias| alias.name.is_some() && alias.name.as_deref() == to);
+        let default = || self.aliases.iter().find(|alias| alias.name.is_none());
+        direct.or_else(|| alias().or_else(default).and_then(|alias| self.host(&alias.host)))
+    }
+}
