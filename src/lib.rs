@@ -8,3 +8,6 @@ pub mod xmpp;
 
 /// The admin's wishes: jabber.xml and the command line, read into typed values.
 pub mod config;
+
+/// All that must outlive the process, in one SQLite file. The only room with SQL.
+pub mod store;

@@ -1,0 +1,211 @@
+//! The slow half of the store, for helper threads: it makes commits durable and keeps the write-ahead log (WAL) short.
+//!
+//! **A commit is durable once a [`Disk::sync`] that began after it has returned.** Why:
+//! 1. SQLite's COMMIT in WAL mode hands every changed page to the kernel with `write` on the `-wal` file, the one that
+//!    marks the commit last, before it returns. It keeps no buffer of its own. (So a commit survives `kill -9` at once.)
+//! 2. `fdatasync` on any descriptor of that file writes all of the file's data the kernel holds at that moment, by
+//!    whomever it was written, and what is needed to read it back. So it covers every commit that returned before it
+//!    began. After a crash SQLite replays the log up to the last commit that is whole.
+//! 3. Between commit and sync the log may have begun again from its start, over the commit's pages. SQLite does that only
+//!    when a checkpoint has copied all of the log into the database *and synced the database* (with
+//!    `synchronous=NORMAL`, on the connection that checkpoints: this one). Then the commit is durable in the database.
+//! 4. When the log begins again, SQLite syncs its new header before any page follows, or else old pages behind the old
+//!    header could come back to life over a newer database. This is the one sync that SQLite makes in a commit; see
+//!    [`Disk::checkpoint`] for how it is kept out of the loop.
+//! 5. The files' names are durable: [`Disk::open`] syncs the directory, and the log is not deleted while this connection
+//!    is open.
+//!
+//! Both calls take `&self`, so two threads may share a `Disk`: a long checkpoint then holds up no sync.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::error::{Cause, Error};
+use super::migrate;
+
+/// How long the WAL may become, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct WalBounds {
+    /// From here on each [`Disk::checkpoint`] copies the log into the database, without getting into the loop's way.
+    pub soft: u64,
+    /// From here on it makes the loop wait for its end: the loop writes so much that no pause was ever long enough to
+    /// start the log again.
+    pub hard: u64,
+}
+
+/// Small enough to be replayed in a fraction of a second at start; large enough that busy pages are copied once for
+/// hundreds of ticks.
+impl Default for WalBounds {
+    fn default() -> WalBounds {
+        WalBounds { soft: 16 << 20, hard: 128 << 20 }
+    }
+}
+
+/// What a call of [`Disk::checkpoint`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// Nothing: the log is short.
+    NotNeeded,
+    /// The loop was writing meanwhile, so the log goes on; what it held is in the database.
+    Partial,
+    /// The log starts again from its beginning.
+    Restarted,
+}
+
+/// The disk's side of an open database. Open it after the [`super::Store`], and drop it before.
+pub struct Disk {
+    path: PathBuf,
+    wal: File,
+    failed: AtomicBool,
+    checkpoints: Mutex<Checkpoints>,
+}
+
+struct Checkpoints {
+    connection: Connection,
+    bounds: WalBounds,
+    /// All of the log is in the database; it can start again as soon as this connection gets to write.
+    complete: bool,
+}
+
+/// How long a checkpoint waits for the loop's transaction to end.
+const BUSY: Duration = Duration::from_secs(1);
+
+impl Disk {
+    /// Opens the helper's side of the database that a [`super::Store`] has open at this path.
+    ///
+    /// # Errors
+    /// When the files cannot be opened or their directory not synced.
+    pub fn open(path: &Path, bounds: WalBounds) -> Result<Disk, Error> {
+        let error = |cause| Error::new(path, cause);
+        // Its own descriptor on the log is harmless: SQLite's locks are on the two other files, which must never be
+        // opened here (closing them would drop the locks of the whole process).
+        let connection = connect(path).map_err(|sql| error(Cause::Sql(sql)))?;
+        let wal = File::open(wal_path(path)).map_err(|io| error(Cause::Io("open the write-ahead log", io)))?;
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(directory)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|io| error(Cause::Io("sync the directory", io)))?;
+        let checkpoints = Mutex::new(Checkpoints { connection, bounds, complete: false });
+        Ok(Disk { path: path.to_owned(), wal, failed: AtomicBool::new(false), checkpoints })
+    }
+
+    /// Makes all commits durable that returned before this call. Takes as long as the disk does.
+    ///
+    /// # Errors
+    /// When the disk fails. Then nobody knows what is on it: the kernel forgets pages it could not write, so a later
+    /// success would mean nothing, and each later call fails too. The server has to start anew, from what is there.
+    pub fn sync(&self) -> Result<(), Error> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(Error::new(&self.path, Cause::SyncFailedBefore));
+        }
+        let synced = match self.wal.metadata() {
+            Ok(metadata) if metadata.nlink() == 0 => Err(Cause::WalRemoved),
+            _ => self.wal.sync_data().map_err(|error| Cause::Io("sync the write-ahead log", error)),
+        };
+        synced.map_err(|cause| {
+            self.failed.store(true, Ordering::Release);
+            Error::new(&self.path, cause)
+        })
+    }
+
+    /// Copies the log into the database when it is long, and starts it again when all of it is copied. To be called
+    /// after syncs; mostly it finds nothing to do, in two small reads.
+    ///
+    /// The log can start again only when it is copied to its end and nobody has appended since. Whoever writes next then
+    /// syncs the new header (4 above): this connection hurries to be it, with a write of one page that changes
+    /// nothing, so that the loop does not wait for the disk. A loop that never pauses for the length of a
+    /// checkpoint would let the log grow for ever; beyond the hard bound it is made to wait once for what little the
+    /// checkpoints before have left.
+    ///
+    /// That write has another reason. SQLite before 3.51.3 can damage the database when a checkpoint with nothing left to
+    /// copy meets a writer who starts the log again ("WAL-reset bug"). So no checkpoint begins here after a complete one
+    /// before this connection has written: then there is something to copy, and the log cannot start again.
+    ///
+    /// # Errors
+    /// When the disk fails, or is full. Nothing is lost then; the log grows until a later call succeeds.
+    pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        let mut checkpoints = self.checkpoints();
+        let done = checkpoints.run(&self.wal);
+        done.map_err(|error| Error::new(&self.path, Cause::Sql(error)))
+    }
+
+    fn checkpoints(&self) -> MutexGuard<'_, Checkpoints> {
+        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Checkpoints {
+    fn run(&mut self, wal: &File) -> rusqlite::Result<Checkpoint> {
+        if self.complete {
+            return self.restart();
+        }
+        if !reaches(wal, self.bounds.soft) {
+            return Ok(Checkpoint::NotNeeded);
+        }
+        let (mut in_log, mut copied) = self.copy("PRAGMA wal_checkpoint(PASSIVE)")?;
+        if copied < in_log && reaches(wal, self.bounds.hard) {
+            (in_log, copied) = self.copy("PRAGMA wal_checkpoint(RESTART)")?;
+        }
+        self.complete = in_log > 0 && copied == in_log;
+        if self.complete { self.restart() } else { Ok(Checkpoint::Partial) }
+    }
+
+    /// Frames in the log, and how many of them are in the database now.
+    fn copy(&self, sql: &str) -> rusqlite::Result<(i64, i64)> {
+        self.connection.query_row(sql, [], |row| Ok((row.get(1)?, row.get(2)?)))
+    }
+
+    fn restart(&mut self) -> rusqlite::Result<Checkpoint> {
+        match self.connection.pragma_update(None, "user_version", migrate::VERSION) {
+            Ok(()) => {
+                self.complete = false;
+                Ok(Checkpoint::Restarted)
+            }
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(Checkpoint::Partial),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = 16;")?;
+    // SQLite opens the log at the first read.
+    connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
+    Ok(connection)
+}
+
+fn wal_path(path: &Path) -> PathBuf {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    PathBuf::from(wal)
+}
+
+/// Is the log at least this long since it last started? The size of the file does not tell: it is kept when the log starts
+/// again, since to write over old blocks is quicker than to add new ones. But the header and every frame carry the
+/// salt of their round (the WAL file format, §4.1 of SQLite's fileformat2), so it is enough to look at one frame.
+fn reaches(wal: &File, bytes: u64) -> bool {
+    const HEADER: u64 = 32;
+    const FRAME_HEADER: u64 = 24;
+    let mut header = [0; HEADER as usize];
+    if wal.read_exact_at(&mut header, 0).is_err() {
+        return false;
+    }
+    let [_, _, _, _, _, _, _, _, p1, p2, p3, p4, _, _, _, _, salt @ .., _, _, _, _, _, _, _, _] = header;
+    let frame_bytes = u64::from(u32::from_be_bytes([p1, p2, p3, p4])).saturating_add(FRAME_HEADER);
+    let frame = (bytes / frame_bytes).max(1).saturating_sub(1);
+    let mut frame_salt = [0; 8];
+    let at = frame.saturating_mul(frame_bytes).saturating_add(HEADER + 8);
+    wal.read_exact_at(&mut frame_salt, at).is_ok() && frame_salt == salt
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,126 @@
+//! What can go wrong with the database, told to the admin: which file, what happened, what to do.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use crate::xmpp::{BareJid, Condition, StanzaError};
+
+/// A failure of the database. `Display` is one line with the path, the cause and a hint.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: PathBuf,
+    cause: Cause,
+}
+
+/// Why, without the path.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// SQLite says no.
+    Sql(rusqlite::Error),
+    /// The operating system says no; the text says to what.
+    Io(&'static str, io::Error),
+    /// Written by a later release: its version and the newest one known here.
+    Newer { found: i64, known: i64 },
+    /// A database, but of another program.
+    Foreign,
+    /// No write-ahead log on this file system; the text is the journal mode SQLite fell back to.
+    NoWal(String),
+    /// SQLite gave up the tick's transaction: what the tick wrote before is gone as well.
+    TickLost,
+    /// An earlier sync failed, so nobody knows what is on disk (see `Disk::sync`).
+    SyncFailedBefore,
+    /// The write-ahead log was deleted or replaced while the server ran.
+    WalRemoved,
+    /// Data for an account that does not exist.
+    NoAccount(BareJid),
+}
+
+impl Error {
+    pub(super) fn new(path: &Path, cause: Cause) -> Error {
+        Error(Box::new(Inner { path: path.to_owned(), cause }))
+    }
+
+    /// Was it data for an account that does not exist (removed a moment ago, say)?
+    pub fn is_no_account(&self) -> bool {
+        matches!(self.0.cause, Cause::NoAccount(_))
+    }
+
+    /// What the admin can do about it.
+    pub fn hint(&self) -> &'static str {
+        match &self.0.cause {
+            Cause::Sql(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::DiskFull) => "free some space on its disk",
+                Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
+                    "the server's user must be able to write the file and its directory"
+                }
+                Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                    "is another server or tool holding this database?"
+                }
+                Some(ErrorCode::NotADatabase) => "move the file away or restore a backup",
+                Some(ErrorCode::DatabaseCorrupt) => "restore a backup, or see sqlite3's .recover",
+                Some(ErrorCode::SystemIoFailure) => "look for disk errors in the kernel's log",
+                _ => "please report this",
+            },
+            Cause::Io(_, error) => match error.kind() {
+                io::ErrorKind::NotFound => "make the directory, owned by the server's user",
+                io::ErrorKind::PermissionDenied => "the server's user must be able to write the file and its directory",
+                io::ErrorKind::StorageFull => "free some space on its disk",
+                _ => "look for disk errors in the kernel's log",
+            },
+            Cause::Newer { .. } => "install the newer release again, or restore the backup made before it",
+            Cause::Foreign => "point the server at a directory of its own",
+            Cause::NoWal(_) => "the data directory must be on a local file system",
+            Cause::TickLost => "see the error before this one",
+            Cause::SyncFailedBefore => "look for disk errors in the kernel's log, then restart the server",
+            Cause::WalRemoved => "stop the server before touching its files; restart it now",
+            Cause::NoAccount(_) => "the account was removed meanwhile",
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.0.path.display())?;
+        match &self.0.cause {
+            Cause::Sql(error) => write!(f, "{error}")?,
+            Cause::Io(what, error) => write!(f, "cannot {what}: {error}")?,
+            Cause::Newer { found, known } => {
+                write!(f, "written by a newer release (format {found}, this one knows up to {known})")?;
+            }
+            Cause::Foreign => f.write_str("the database of another program")?,
+            Cause::NoWal(mode) => write!(f, "no write-ahead log here (journal mode {mode})")?,
+            Cause::TickLost => f.write_str("the running transaction was given up")?,
+            Cause::SyncFailedBefore => f.write_str("an earlier sync failed, nothing more can be promised")?,
+            Cause::WalRemoved => f.write_str("the write-ahead log (-wal) was deleted or replaced")?,
+            Cause::NoAccount(account) => write!(f, "no account {account}")?,
+        }
+        write!(f, " ({})", self.hint())
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0.cause {
+            Cause::Sql(error) => Some(error),
+            Cause::Io(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// A stanza whose data could not be kept goes back to its sender; the admin reads why, once.
+impl From<Error> for StanzaError {
+    fn from(error: Error) -> StanzaError {
+        if error.is_no_account() {
+            return StanzaError::from(Condition::ItemNotFound);
+        }
+        log::error!(target: "-internal", "database failed: {error}");
+        StanzaError::from(Condition::InternalServerError)
+    }
+}

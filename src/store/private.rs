@@ -1,0 +1,62 @@
+//! Private XML (XEP-0049): an element for each name and namespace, as text.
+
+use rusqlite::params;
+
+use super::{Bounds, Error, Store, account_id, key, signed, unsigned};
+use crate::xmpp::BareJid;
+
+/// What became of an element that was to be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Kept {
+    /// It is kept.
+    Kept,
+    /// The account has as many elements or bytes as it may have. Nothing changed.
+    Full,
+}
+
+/// The element kept under this name and namespace.
+///
+/// # Errors
+/// When the database fails.
+pub fn element(store: &Store, account: &BareJid, name: &str, ns: &str) -> Result<Option<String>, Error> {
+    let (host, localpart) = key(account);
+    let sql = concat!("SELECT xml FROM private WHERE account = ", account_id!(), " AND ns = ?3 AND name = ?4");
+    store.one(sql, (host, localpart, ns, name), |row| row.get(0))
+}
+
+/// Keeps an element in place of the one before, unless that would take the account over `bounds`.
+///
+/// # Errors
+/// When the database fails, or there is no such account.
+pub fn set(
+    store: &mut Store,
+    account: &BareJid,
+    name: &str,
+    ns: &str,
+    xml: &str,
+    bounds: Bounds,
+) -> Result<Kept, Error> {
+    let (host, localpart) = key(account);
+    // The element that is replaced does not count.
+    let others = store.one(
+        concat!(
+            "SELECT count(*), coalesce(sum(bytes), 0) FROM private WHERE account = ",
+            account_id!(),
+            " AND NOT (ns = ?3 AND name = ?4)"
+        ),
+        (host, localpart, ns, name),
+        |row| Ok((row.get(0).map(unsigned)?, row.get(1).map(unsigned)?)),
+    )?;
+    let (count, bytes) = others.unwrap_or((0, 0));
+    if count >= bounds.count || bytes.saturating_add(xml.len() as u64) > bounds.bytes {
+        return Ok(Kept::Full);
+    }
+    store.write_for(
+        account,
+        "INSERT OR REPLACE INTO private (account, ns, name, bytes, xml)
+         SELECT id, ?3, ?4, ?5, ?6 FROM account WHERE host = ?1 AND localpart = ?2",
+        params![host, localpart, ns, name, signed(xml.len() as u64), xml],
+    )?;
+    Ok(Kept::Kept)
+}

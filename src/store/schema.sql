@@ -1,0 +1,115 @@
+-- The whole database of version 1, as migrate.rs makes it new. Times are Unix milliseconds. XML is kept as text.
+-- Whatever belongs to an account hangs on its number and goes with it (ON DELETE CASCADE).
+
+CREATE TABLE meta (                          -- what the server itself remembers: secrets, marks
+    key             TEXT PRIMARY KEY,
+    value           BLOB NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE account (
+    id              INTEGER PRIMARY KEY,
+    host            TEXT NOT NULL,
+    localpart       TEXT NOT NULL,
+    created         INTEGER NOT NULL,
+    disabled        INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (host, localpart)
+);
+
+CREATE TABLE account_removed (               -- names that were accounts, so that nobody inherits one too soon
+    host            TEXT NOT NULL,
+    localpart       TEXT NOT NULL,
+    removed         INTEGER NOT NULL,
+    PRIMARY KEY (host, localpart)
+) WITHOUT ROWID;
+
+CREATE TABLE scram (                         -- RFC 5802 §3: enough to check a password, not to know it
+    account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    hash            INTEGER NOT NULL,        -- bits of the hash: 1 for SHA-1, 256, 512
+    iterations      INTEGER NOT NULL,
+    salt            BLOB NOT NULL,
+    stored_key      BLOB NOT NULL,
+    server_key      BLOB NOT NULL,
+    PRIMARY KEY (account, hash)
+) WITHOUT ROWID;
+
+CREATE TABLE legacy_hash (                   -- an imported password hash, until the first plain login replaces it
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    kind            TEXT NOT NULL,
+    value           TEXT NOT NULL
+);
+
+CREATE TABLE registration (                  -- XEP-0077: the fields a user filled in
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    xml             TEXT NOT NULL
+);
+
+CREATE TABLE last_activity (                 -- XEP-0012
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    left_at         INTEGER NOT NULL,
+    status          TEXT NOT NULL
+);
+
+CREATE TABLE vcard (                         -- XEP-0054
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    xml             TEXT NOT NULL
+);
+
+CREATE TABLE private (                       -- XEP-0049
+    account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    ns              TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    bytes           INTEGER NOT NULL,
+    xml             TEXT NOT NULL,
+    UNIQUE (account, ns, name)
+);
+
+CREATE TABLE roster (                        -- RFC 6121 §2.6: since(v) can be told for floor <= v <= version
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    version         INTEGER NOT NULL,
+    floor           INTEGER NOT NULL
+);
+
+CREATE TABLE roster_item (
+    account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    jid             TEXT NOT NULL,
+    version         INTEGER NOT NULL,        -- of the roster, when the item last changed
+    subscription    INTEGER NOT NULL,        -- 0 none, 1 to, 2 from, 3 both
+    ask             INTEGER NOT NULL,
+    approved        INTEGER NOT NULL,
+    visible         INTEGER NOT NULL,
+    name            TEXT NOT NULL,
+    groups          TEXT NOT NULL,           -- separated by U+001F, which XML cannot hold
+    pending_in      TEXT,                    -- the presence stanza that asked
+    PRIMARY KEY (account, jid)
+) WITHOUT ROWID;
+
+CREATE TABLE roster_removed (                -- the newest removals, for clients that were away
+    account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    version         INTEGER NOT NULL,
+    jid             TEXT NOT NULL,
+    PRIMARY KEY (account, version)
+) WITHOUT ROWID;
+
+-- Messages of all accounts in one long row: storing one touches the page at the end, not a page per account.
+-- AUTOINCREMENT: a number never comes back, so "delete all up to n" can never hit a message that came later.
+CREATE TABLE offline (
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    received        INTEGER NOT NULL,
+    bytes           INTEGER NOT NULL,
+    stanza          TEXT NOT NULL
+);
+CREATE INDEX offline_by_account ON offline (account);
+
+CREATE TABLE offline_total (                 -- kept by the triggers: a bound is checked without counting
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    messages        INTEGER NOT NULL,
+    bytes           INTEGER NOT NULL
+);
+CREATE TRIGGER offline_added AFTER INSERT ON offline BEGIN
+    INSERT INTO offline_total VALUES (new.account, 1, new.bytes)
+        ON CONFLICT (account) DO UPDATE SET messages = messages + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER offline_taken AFTER DELETE ON offline BEGIN
+    UPDATE offline_total SET messages = messages - 1, bytes = bytes - old.bytes WHERE account = old.account;
+END;

@@ -1,0 +1,225 @@
+use super::*;
+use crate::store::account::Credentials;
+use crate::xmpp::{Condition, StanzaError};
+
+pub(super) fn jid(text: &str) -> BareJid {
+    BareJid::new(text).unwrap()
+}
+
+/// A store in memory with these accounts, made at second 1000.
+pub(super) fn store_with(accounts: &[&str]) -> Store {
+    let mut store = Store::in_memory().unwrap();
+    for name in accounts {
+        assert!(account::create(&mut store, &jid(name), &Credentials::default(), 1_000_000).unwrap());
+    }
+    store.commit().unwrap();
+    store
+}
+
+fn value(store: &Store, key: &str) -> Option<Vec<u8>> {
+    meta::value(store, key).unwrap()
+}
+
+/// A directory of the test's own, gone afterwards.
+pub(super) struct Scratch(pub PathBuf);
+
+impl Scratch {
+    pub(super) fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("jabber-store-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir(&path).unwrap();
+        Scratch(path)
+    }
+
+    pub(super) fn database(&self) -> PathBuf {
+        self.0.join("jabber.db")
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn only_ticks_that_write_are_numbered() {
+    let mut store = Store::in_memory().unwrap();
+    assert_eq!(store.commit().unwrap(), None);
+    meta::set(&mut store, "a", b"1").unwrap();
+    assert_eq!(store.commit().unwrap(), Some(Tick(1)));
+    assert_eq!(value(&store, "a").unwrap(), b"1");
+    assert_eq!(store.commit().unwrap(), None);
+    meta::set(&mut store, "a", b"2").unwrap();
+    store.rollback();
+    assert_eq!(store.commit().unwrap(), None);
+    assert_eq!(value(&store, "a").unwrap(), b"1");
+    meta::set(&mut store, "a", b"3").unwrap();
+    assert_eq!(store.commit().unwrap(), Some(Tick(2)));
+}
+
+#[test]
+fn a_savepoint_that_only_reads_is_unknown_to_sqlite() {
+    let mut store = Store::in_memory().unwrap();
+    let done: Result<(), Error> = store.savepoint(|store| {
+        store.savepoint(|store| meta::value(store, "a"))?;
+        assert!(store.connection.is_autocommit());
+        Ok(())
+    });
+    done.unwrap();
+    assert!(store.connection.is_autocommit());
+    assert_eq!(store.commit().unwrap(), None);
+}
+
+#[test]
+fn a_savepoint_that_fails_undoes_its_own_writes_only() {
+    let mut store = Store::in_memory().unwrap();
+    meta::set(&mut store, "before", b"").unwrap();
+    let outer: Result<(), Error> = store.savepoint(|store| {
+        meta::set(store, "outer", b"")?;
+        let inner: Result<(), StanzaError> = store.savepoint(|store| {
+            store.savepoint(|store| meta::set(store, "innermost", b""))?;
+            assert!(value(store, "innermost").is_some());
+            Err(StanzaError::from(Condition::Forbidden))
+        });
+        assert_eq!(inner.unwrap_err().condition(), Condition::Forbidden);
+        assert!(value(store, "innermost").is_none());
+        meta::set(store, "after", b"")
+    });
+    outer.unwrap();
+    store.commit().unwrap();
+    for (key, kept) in [("before", true), ("outer", true), ("innermost", false), ("after", true)] {
+        assert_eq!(value(&store, key).is_some(), kept, "{key}");
+    }
+}
+
+#[test]
+fn a_panic_undoes_its_savepoint_and_goes_on() {
+    let mut store = Store::in_memory().unwrap();
+    meta::set(&mut store, "before", b"").unwrap();
+    let caught = catch_unwind(AssertUnwindSafe(|| {
+        store.savepoint(|store| -> Result<(), Error> {
+            meta::set(store, "inside", b"")?;
+            panic!("a bug in one stanza's handling")
+        })
+    }));
+    assert!(caught.is_err());
+    meta::set(&mut store, "after", b"").unwrap();
+    assert_eq!(store.commit().unwrap(), Some(Tick(1)));
+    assert!(value(&store, "before").is_some() && value(&store, "after").is_some());
+    assert!(value(&store, "inside").is_none());
+}
+
+#[test]
+fn a_crash_loses_the_running_tick_only() {
+    let mut store = Store::in_memory().unwrap();
+    meta::set(&mut store, "committed", b"").unwrap();
+    store.commit().unwrap();
+    meta::set(&mut store, "running", b"").unwrap();
+    store.crash();
+    assert!(value(&store, "committed").is_some());
+    assert!(value(&store, "running").is_none());
+    assert_eq!(store.commit().unwrap(), None);
+}
+
+#[test]
+fn a_transaction_that_sqlite_gave_up_is_never_committed_in_part() {
+    let mut store = Store::in_memory().unwrap();
+    meta::set(&mut store, "first half", b"").unwrap();
+    // As a full disk does.
+    store.connection.execute_batch("ROLLBACK").unwrap();
+    assert!(meta::set(&mut store, "second half", b"").is_err());
+    let error = store.commit().unwrap_err();
+    assert!(error.to_string().contains("given up"), "{error}");
+    assert!(value(&store, "second half").is_none());
+    meta::set(&mut store, "next tick", b"").unwrap();
+    assert_eq!(store.commit().unwrap(), Some(Tick(1)));
+}
+
+#[test]
+fn a_full_disk_fails_the_tick_but_not_the_store() {
+    let mut store = Store::in_memory().unwrap();
+    let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    store.connection.pragma_update(None, "max_page_count", pages + 4).unwrap();
+    for _ in 0..3 {
+        let done: Result<(), Error> = store.savepoint(|store| {
+            meta::set(store, "small", b"1")?;
+            meta::set(store, "large", &[0; 100_000])
+        });
+        let error = done.unwrap_err();
+        assert!(error.to_string().contains("free some space"), "{error}");
+        // The rest of the tick fails as well, and says so.
+        assert!(meta::set(&mut store, "small", b"1").is_err());
+        assert!(store.commit().is_err());
+    }
+    assert!(value(&store, "small").is_none());
+    meta::set(&mut store, "small", b"2").unwrap();
+    assert!(store.commit().unwrap().is_some());
+}
+
+#[test]
+fn a_file_is_made_private_and_found_again() {
+    let scratch = Scratch::new("open");
+    let path = scratch.database();
+    let mut store = Store::open(&path).unwrap();
+    meta::set(&mut store, "kept", b"1").unwrap();
+    store.commit().unwrap();
+    meta::set(&mut store, "dropped", b"1").unwrap();
+    for name in ["jabber.db", "jabber.db-wal", "jabber.db-shm"] {
+        let mode = scratch.0.join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777 & !0o640, 0, "{name}: {mode:o}");
+    }
+    drop(store);
+    std::fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+    let store = Store::open(&path).unwrap();
+    assert_eq!(value(&store, "kept").unwrap(), b"1");
+    assert_eq!(value(&store, "dropped"), None);
+    assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+}
+
+/// The files as `kill -9` leaves them: copied while the store is open, then opened elsewhere.
+#[test]
+fn a_killed_server_finds_all_its_commits() {
+    let scratch = Scratch::new("killed");
+    let after = Scratch::new("killed-after");
+    let mut store = Store::open(&scratch.database()).unwrap();
+    for n in 0..50u8 {
+        meta::set(&mut store, &format!("commit {n}"), &[n; 900]).unwrap();
+        store.commit().unwrap();
+    }
+    meta::set(&mut store, "uncommitted", &[0; 90_000]).unwrap();
+    for name in ["jabber.db", "jabber.db-wal"] {
+        // `cp` in a process of its own: to open and close the database in this one would drop SQLite's locks.
+        let status = std::process::Command::new("cp").arg(scratch.0.join(name)).arg(&after.0).status().unwrap();
+        assert!(status.success());
+    }
+    let found = Store::open(&after.database()).unwrap();
+    for n in 0..50u8 {
+        assert_eq!(value(&found, &format!("commit {n}")).unwrap(), [n; 900]);
+    }
+    assert_eq!(value(&found, "uncommitted"), None);
+    let whole: String = found.connection.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
+    assert_eq!(whole, "ok");
+}
+
+#[test]
+fn what_cannot_be_opened_says_why() {
+    let scratch = Scratch::new("errors");
+    let garbage = scratch.0.join("garbage.db");
+    std::fs::write(&garbage, [b'x'; 8192]).unwrap();
+    let foreign = scratch.0.join("foreign.db");
+    Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+    let newer = scratch.0.join("newer.db");
+    drop(Store::open(&newer).unwrap());
+    Connection::open(&newer).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    let rows = [
+        (scratch.0.join("missing/jabber.db"), "make the directory"),
+        (garbage, "restore a backup"),
+        (foreign, "another program"),
+        (newer, "newer release (format 99"),
+    ];
+    for (path, expected) in rows {
+        let error = Store::open(&path).err().unwrap().to_string();
+        assert!(error.starts_with(path.to_str().unwrap()) && error.contains(expected), "{error}");
+    }
+}
