@@ -1,1 +1,0 @@
-//! Bytes of one stream into stream events.

@@ -1,0 +1,254 @@
+//! Bytes of one stream into stream events, in two steps.
+//!
+//! [`framer`] walks over the bytes once, with a few words of state, and finds where a top-level stanza ends. It refuses
+//! what RFC 6120 §11.1 forbids and what is over a bound before anything is parsed. A [`parser::Parser`] then turns one
+//! whole frame into an element, in the namespace context of the stream header. Two parsers exist: the house's own
+//! ([`own`]), and the one on xml-rs ([`oracle`]) that the first must agree with; tests compare them.
+//!
+//! Serves `stream/` and whoever reads XML that peers send. Invariants: any split of the same bytes gives the same events
+//! and the same error (only [`Event::Whitespace`] may repeat); no byte is looked at twice by the framer; nothing is kept
+//! of white space; an idle reader owns no buffer.
+
+mod context;
+mod declaration;
+mod error;
+mod framer;
+mod known;
+mod oracle;
+mod own;
+mod parser;
+#[cfg(test)]
+mod tests;
+
+use super::element::Element;
+use context::Context;
+use framer::{Found, Framer};
+
+pub use context::StreamHeader;
+pub use error::{Bound, ReadError};
+pub use framer::Limits;
+pub use parser::Engine;
+
+/// What a stream says next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The stream header, as it stands: a higher room judges its names and addresses.
+    Opened(Box<StreamHeader>),
+    /// A whole top-level element.
+    Element(Element),
+    /// White space between top-level elements: a keepalive (RFC 6120 §4.6.1). A run is told once per push at most.
+    Whitespace,
+    /// The closing tag of the stream (RFC 6120 §4.4); what follows is dropped.
+    Closed,
+}
+
+/// What the reader awaits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The stream header, and before it an XML declaration if there was none yet.
+    ExpectHeader,
+    /// Top-level elements, white space or the closing tag.
+    ExpectElement,
+    /// The stream header was an empty element: the stream is closed with the next event.
+    ExpectClosed,
+    /// Nothing any more.
+    Closed,
+    /// Nothing any more: the same error again and again.
+    Failed(ReadError),
+}
+
+/// The reader of one stream.
+pub struct Reader {
+    limits: Limits,
+    engine: Engine,
+    phase: Phase,
+    framer: Framer,
+    context: Context,
+    /// Bytes not yet consumed; empty and unallocated when idle.
+    buffer: Vec<u8>,
+    /// Where in `buffer` the present frame starts.
+    start: usize,
+    /// How far in `buffer` the framer has come.
+    scanned: usize,
+    /// White space was seen between elements and not told yet.
+    whitespace: bool,
+}
+
+impl Reader {
+    /// A reader that expects a stream header.
+    pub fn new(limits: Limits) -> Reader {
+        Reader::with_engine(limits, Engine::default())
+    }
+
+    /// A reader with a parser of one's choice, for tests and benchmarks.
+    pub fn with_engine(limits: Limits, engine: Engine) -> Reader {
+        Reader {
+            limits,
+            engine,
+            phase: Phase::ExpectHeader,
+            framer: Framer::new(),
+            context: Context::default(),
+            buffer: Vec::new(),
+            start: 0,
+            scanned: 0,
+            whitespace: false,
+        }
+    }
+
+    /// Other bounds from the next byte on: more after a login, for one.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Hands over bytes as they came. They are copied; take the events out with [`Reader::next`] before pushing more,
+    /// then the reader never holds more than one unfinished frame and the bytes of one push.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if matches!(self.phase, Phase::Closed | Phase::Failed(_)) {
+            return;
+        }
+        let mut bytes = bytes;
+        if self.buffer.is_empty() && self.framer.is_between() {
+            let kept = bytes.trim_ascii_start_xml();
+            self.whitespace |= kept.len() < bytes.len();
+            bytes = kept;
+        }
+        if bytes.is_empty() {
+            return;
+        }
+        let needed = self.buffer.len().saturating_add(bytes.len());
+        if needed > self.buffer.capacity() {
+            // Doubling, but not beyond what a frame may have: an unfinished frame costs its bound, not twice that.
+            let doubled = self.buffer.capacity().saturating_mul(2).min(self.limits.frame_bytes);
+            self.buffer.reserve_exact(doubled.max(needed).saturating_sub(self.buffer.len()));
+        }
+        self.buffer.extend_from_slice(bytes);
+    }
+
+    /// The next event, `None` when more bytes are needed.
+    ///
+    /// # Errors
+    /// The first fault of the stream, and the same one ever after.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would end; a reader goes on after None")]
+    pub fn next(&mut self) -> Result<Option<Event>, ReadError> {
+        let result = self.step();
+        if let Err(error) = result {
+            self.phase = Phase::Failed(error);
+            self.drop_buffer();
+        }
+        result
+    }
+
+    /// Expects a new stream header in the bytes that follow the last event (RFC 6120 §4.3.3). After STARTTLS make a new
+    /// reader instead: bytes that came in the clear must not be read as if they had been protected.
+    pub fn restart(&mut self) {
+        self.phase = Phase::ExpectHeader;
+        self.framer = Framer::new();
+        self.scanned = self.start;
+        self.context = Context::default();
+        self.whitespace = false;
+    }
+
+    fn step(&mut self) -> Result<Option<Event>, ReadError> {
+        match self.phase {
+            Phase::Failed(error) => return Err(error),
+            Phase::Closed => {
+                self.drop_buffer();
+                return Ok(None);
+            }
+            Phase::ExpectClosed => {
+                self.phase = Phase::Closed;
+                return Ok(Some(Event::Closed));
+            }
+            Phase::ExpectHeader | Phase::ExpectElement => {}
+        }
+        loop {
+            if self.framer.is_between() {
+                self.skip_whitespace();
+                if std::mem::take(&mut self.whitespace) && self.phase == Phase::ExpectElement {
+                    return Ok(Some(Event::Whitespace));
+                }
+            }
+            let rest = self.buffer.get(self.scanned..).unwrap_or_default();
+            let (used, found) = self.framer.scan(rest, self.phase == Phase::ExpectHeader, &self.limits)?;
+            self.scanned = self.scanned.saturating_add(used);
+            let Some(found) = found else {
+                self.keep_rest();
+                return Ok(None);
+            };
+            let event = self.take_frame(found)?;
+            self.start = self.scanned;
+            if event.is_some() {
+                return Ok(event);
+            }
+        }
+    }
+
+    fn take_frame(&mut self, found: Found) -> Result<Option<Event>, ReadError> {
+        let bytes = self.buffer.get(self.start..self.scanned).unwrap_or_default();
+        // RFC 6120 §4.9.3.22: bytes that are not UTF-8 are a fault of encoding.
+        let frame = std::str::from_utf8(bytes).map_err(|_| ReadError::UnsupportedEncoding)?;
+        match found {
+            // RFC 6120 §11.6 wants U+FEFF read as a character. Compat: an editor's byte order mark before the header.
+            Found::ByteOrderMark => Ok(None),
+            Found::Declaration => declaration::check(frame).map(|()| None),
+            Found::Header { empty } => {
+                let root = self.engine.parser().header(frame, empty)?;
+                let (context, header) = context::open(root);
+                self.context = context;
+                self.phase = if empty { Phase::ExpectClosed } else { Phase::ExpectElement };
+                Ok(Some(Event::Opened(Box::new(header))))
+            }
+            Found::Element => self.engine.parser().element(frame, &self.context).map(|item| Some(Event::Element(item))),
+            Found::Closing => {
+                let name = frame.trim_start_matches("</").trim_end_matches('>').trim_end_matches(is_space);
+                if name != self.context.root() {
+                    return Err(ReadError::NotWellFormed);
+                }
+                self.phase = Phase::Closed;
+                Ok(Some(Event::Closed))
+            }
+        }
+    }
+
+    fn skip_whitespace(&mut self) {
+        let rest = self.buffer.get(self.scanned..).unwrap_or_default();
+        let skipped = rest.len().saturating_sub(rest.trim_ascii_start_xml().len());
+        self.whitespace |= skipped > 0;
+        self.scanned = self.scanned.saturating_add(skipped);
+        self.start = self.scanned;
+    }
+
+    /// Keeps only the bytes of an unfinished frame; each is moved once at most, for after that `start` is 0.
+    fn keep_rest(&mut self) {
+        if self.start >= self.buffer.len() {
+            self.drop_buffer();
+        } else if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.scanned = self.scanned.saturating_sub(self.start);
+            self.start = 0;
+        }
+    }
+
+    fn drop_buffer(&mut self) {
+        self.buffer = Vec::new();
+        self.start = 0;
+        self.scanned = 0;
+    }
+}
+
+/// White space of XML 1.0 §2.3.
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n')
+}
+
+/// `trim_ascii_start` would take a form feed for white space; XML 1.0 §2.3 does not.
+trait TrimSpace {
+    fn trim_ascii_start_xml(&self) -> &[u8];
+}
+
+impl TrimSpace for [u8] {
+    fn trim_ascii_start_xml(&self) -> &[u8] {
+        let at = self.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+        at.and_then(|at| self.get(at..)).unwrap_or_default()
+    }
+}
