@@ -11,3 +11,6 @@ pub mod config;
 
 /// All that must outlive the process, in one SQLite file. The only room with SQL.
 pub mod store;
+
+/// The talk of one XML stream: header, features, login, binding, acks.
+pub mod stream;

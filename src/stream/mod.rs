@@ -1,0 +1,3 @@
+//! One XML stream's talk.
+
+pub mod sasl;
