@@ -76,16 +76,16 @@ impl Exchange {
 
 /// The client's first message, early or late.
 fn first(mechanism: Mechanism, message: &[u8], offer: &Offer, nonce: &str) -> Step {
-    let (algorithm, plus) = match mechanism {
+    let (hash, plus) = match mechanism {
         Mechanism::Plain => {
             let login = bounded(message).and_then(PlainLogin::parse);
             return login.map_or_else(Step::from, Step::NeedVerdict);
         }
-        Mechanism::Scram(algorithm) => (algorithm, false),
-        Mechanism::ScramPlus(algorithm) => (algorithm, true),
+        Mechanism::Scram(hash) => (hash, false),
+        Mechanism::ScramPlus(hash) => (hash, true),
     };
     bounded(message)
-        .and_then(|message| scram::client_first(algorithm, plus, message, offer, nonce))
+        .and_then(|message| scram::client_first(hash, plus, message, offer, nonce))
         .map_or_else(Step::from, Step::NeedKeys)
 }
 

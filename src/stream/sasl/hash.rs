@@ -5,8 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 use subtle::ConstantTimeEq as _;
 
-use super::keys::{Credentials, ITERATIONS, Salts, ScramKeys};
+use super::keys::{self, Salts};
 use super::password::Password;
+use crate::store::account::{Credentials, ScramKeys};
 use crate::xmpp::Random;
 
 /// One piece of work. `token` is the asker's, given back in the [`HashResult`]: an asker that is gone is simply
@@ -59,11 +60,11 @@ impl HashJob {
     /// Does the work, in the helper thread. The password is wiped when it is done.
     pub fn run(self) -> HashResult {
         let outcome = match self.work {
-            Work::Derive { password, salts } => Outcome::Derived(Credentials::derive(&password, salts, ITERATIONS)),
-            Work::Verify { password, keys } => Outcome::Verified(keys.verify(&password)),
+            Work::Derive { password, salts } => Outcome::Derived(keys::derive_all(&password, salts)),
+            Work::Verify { password, keys } => Outcome::Verified(keys::verify(&keys, &password)),
             Work::Upgrade { password, hash, salts } => {
                 // Derived in either case: a wrong password must take as long as for any other account.
-                let credentials = Credentials::derive(&password, salts, ITERATIONS);
+                let credentials = keys::derive_all(&password, salts);
                 Outcome::Upgraded(hash.verify(&password).then_some(credentials))
             }
         };
@@ -131,8 +132,9 @@ impl LegacyHash {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::{Algorithm, DecoySecret};
+    use super::super::keys::{DecoySecret, HASHES, ITERATIONS};
     use super::*;
+    use crate::store::account::ScramHash;
 
     struct Dice(u8);
 
@@ -161,11 +163,11 @@ mod tests {
         let made = HashJob::derive(1, password("pencil"), &mut Dice(0)).run();
         assert_eq!(made.token, 1);
         let credentials = derived(made.outcome);
-        let salts: Vec<_> = Algorithm::ALL.iter().map(|&a| credentials.keys(a).unwrap().salt().to_vec()).collect();
+        let salts: Vec<_> = HASHES.iter().map(|&hash| credentials.keys(hash).unwrap().salt.clone()).collect();
         assert!(salts[0] != salts[1] && salts[1] != salts[2] && salts[0] != salts[2]);
-        for algorithm in Algorithm::ALL {
-            let keys = credentials.keys(algorithm).unwrap();
-            assert_eq!(keys.iterations(), ITERATIONS);
+        for hash in HASHES {
+            let keys = credentials.keys(hash).unwrap();
+            assert_eq!(keys.iterations, ITERATIONS.get());
             for (text, right) in [("pencil", true), ("Pencil", false), ("penc\u{AD}il", true), ("pencil ", false)] {
                 let outcome = HashJob::verify(2, password(text), keys.clone()).run().outcome;
                 assert!(matches!(outcome, Outcome::Verified(answer) if answer == right), "{text}");
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_decoy_is_never_verified() {
-        let keys = DecoySecret::new(&[0; 32]).keys(Algorithm::Sha256, "nobody@localhost");
+        let keys = DecoySecret::new(&[0; 32]).keys(ScramHash::Sha256, "nobody@localhost");
         let outcome = HashJob::verify(3, password("pencil"), keys).run().outcome;
         assert!(matches!(outcome, Outcome::Verified(false)));
     }
@@ -187,7 +189,7 @@ mod tests {
         let hash = LegacyHash::from_text(text).unwrap();
         assert_eq!(hash.to_text(), text);
         let outcome = HashJob::upgrade(4, password("pencil"), hash.clone(), &mut Dice(0)).run().outcome;
-        assert!(derived(outcome).any().unwrap().verify(&password("pencil")));
+        assert!(keys::verify(keys::quickest(&derived(outcome)).unwrap(), &password("pencil")));
         let outcome = HashJob::upgrade(5, password("Pencil"), hash, &mut Dice(0)).run().outcome;
         assert!(matches!(outcome, Outcome::Upgraded(None)));
     }

@@ -1,6 +1,6 @@
 //! Which mechanisms there are, and which of them a stream offers.
 
-use super::keys::Algorithm;
+use crate::store::account::ScramHash;
 
 /// A mechanism; greater is stronger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -8,20 +8,20 @@ pub enum Mechanism {
     /// The password itself (RFC 4616).
     Plain,
     /// Proof of the password (RFC 5802, RFC 7677).
-    Scram(Algorithm),
+    Scram(ScramHash),
     /// Proof of the password, and that no one sits between the two ends of TLS.
-    ScramPlus(Algorithm),
+    ScramPlus(ScramHash),
 }
 
 impl Mechanism {
     /// All mechanisms, strongest first.
     pub const ALL: [Mechanism; 7] = [
-        Mechanism::ScramPlus(Algorithm::Sha512),
-        Mechanism::ScramPlus(Algorithm::Sha256),
-        Mechanism::ScramPlus(Algorithm::Sha1),
-        Mechanism::Scram(Algorithm::Sha512),
-        Mechanism::Scram(Algorithm::Sha256),
-        Mechanism::Scram(Algorithm::Sha1),
+        Mechanism::ScramPlus(ScramHash::Sha512),
+        Mechanism::ScramPlus(ScramHash::Sha256),
+        Mechanism::ScramPlus(ScramHash::Sha1),
+        Mechanism::Scram(ScramHash::Sha512),
+        Mechanism::Scram(ScramHash::Sha256),
+        Mechanism::Scram(ScramHash::Sha1),
         Mechanism::Plain,
     ];
 
@@ -29,10 +29,12 @@ impl Mechanism {
     pub fn name(self) -> &'static str {
         match self {
             Mechanism::Plain => "PLAIN",
-            Mechanism::Scram(algorithm) => algorithm.name(),
-            Mechanism::ScramPlus(Algorithm::Sha1) => "SCRAM-SHA-1-PLUS",
-            Mechanism::ScramPlus(Algorithm::Sha256) => "SCRAM-SHA-256-PLUS",
-            Mechanism::ScramPlus(Algorithm::Sha512) => "SCRAM-SHA-512-PLUS",
+            Mechanism::Scram(ScramHash::Sha1) => "SCRAM-SHA-1",
+            Mechanism::Scram(ScramHash::Sha256) => "SCRAM-SHA-256",
+            Mechanism::Scram(ScramHash::Sha512) => "SCRAM-SHA-512",
+            Mechanism::ScramPlus(ScramHash::Sha1) => "SCRAM-SHA-1-PLUS",
+            Mechanism::ScramPlus(ScramHash::Sha256) => "SCRAM-SHA-256-PLUS",
+            Mechanism::ScramPlus(ScramHash::Sha512) => "SCRAM-SHA-512-PLUS",
         }
     }
 

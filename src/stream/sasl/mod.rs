@@ -2,10 +2,10 @@
 //!
 //! Mechanisms: SCRAM with SHA-1, SHA-256 and SHA-512 (RFC 5802, RFC 7677), each also bound to the TLS channel
 //! (`-PLUS`; RFC 9266, RFC 5929), and PLAIN (RFC 4616). What lives here takes bytes that were base64 and gives
-//! bytes that become base64: no XML, no sockets, no clock, no accounts; dice and keys are handed in. It serves
+//! bytes that become base64: no XML, no sockets, no clock, no database; dice and keys are handed in. It serves
 //! `c2s`.
 //!
-//! Invariants: no password is kept, only [`ScramKeys`]; secrets are compared in constant time and shown by no
+//! Invariants: no password is kept, only keys ([`crate::store::account::ScramKeys`]); secrets are compared in constant time and shown by no
 //! `Debug`; a name without an account is answered as one that has one, up to the same refusal at the same point
 //! ([`DecoySecret`]).
 //!
@@ -34,7 +34,7 @@ mod transfer;
 pub use condition::{Condition, Failure};
 pub use exchange::{Exchange, Step, check_authzid};
 pub use hash::{HashJob, HashResult, LegacyHash, Outcome};
-pub use keys::{Algorithm, Credentials, DecoySecret, ITERATIONS, ScramKeys};
+pub use keys::{DecoySecret, ITERATIONS, quickest};
 pub use mechanism::{BindingData, Mechanism, Offer};
 pub use password::{PASSWORD_BYTES_MAX, Password, PasswordError};
 pub use plain::PlainLogin;

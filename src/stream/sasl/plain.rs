@@ -2,8 +2,8 @@
 
 use super::condition::{Condition, Failure};
 use super::hash::HashJob;
-use super::keys::ScramKeys;
 use super::password::{NAME_BYTES_MAX, Password, prepare_name};
+use crate::store::account::ScramKeys;
 
 /// What the client says. Whether the password is right is for the helper thread to find out: make a
 /// [`HashJob::verify`] (or [`HashJob::upgrade`]) of it, also for a name without an account.

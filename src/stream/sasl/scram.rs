@@ -6,10 +6,11 @@ use subtle::ConstantTimeEq as _;
 
 use super::condition::{Condition, Failure};
 use super::exchange::{Exchange, Step};
-use super::keys::{Algorithm, DecoySecret, ScramKeys};
+use super::keys::{self, DecoySecret};
 use super::mechanism::{Mechanism, Offer};
 use super::message::{BindingFlag, ClientFinal, ClientFirst, Malformed};
 use super::password::prepare_name;
+use crate::store::account::{ScramHash, ScramKeys};
 use crate::xmpp::Random;
 
 /// Random bytes in our part of the nonce; a multiple of 3, for base64 without padding.
@@ -33,7 +34,7 @@ impl From<Malformed> for Failure {
 /// The client has named itself; the caller looks for its keys.
 #[derive(Debug)]
 pub struct NeedKeys {
-    algorithm: Algorithm,
+    hash: ScramHash,
     username: String,
     authzid: Option<String>,
     /// What `c=` must be: the gs2-header, and the channel's data where the client binds.
@@ -44,7 +45,7 @@ pub struct NeedKeys {
 
 /// Reads the client's first message; `nonce` is our part of it.
 pub(super) fn client_first(
-    algorithm: Algorithm,
+    hash: ScramHash,
     plus: bool,
     message: &[u8],
     offer: &Offer,
@@ -54,7 +55,7 @@ pub(super) fn client_first(
     let channel = channel_data(first.flag, plus, offer)?;
     let username = prepare_name(&first.username).ok_or(Failure::told(Condition::MalformedRequest, "bad user name"))?;
     Ok(NeedKeys {
-        algorithm,
+        hash,
         username,
         authzid: first.authzid,
         binding: [first.gs2_header.as_bytes(), channel].concat(),
@@ -99,13 +100,13 @@ impl NeedKeys {
     }
 
     /// The hash whose keys are needed.
-    pub fn algorithm(&self) -> Algorithm {
-        self.algorithm
+    pub fn hash(&self) -> ScramHash {
+        self.hash
     }
 
     /// Goes on with the account's keys.
     pub fn known(self, keys: ScramKeys) -> Step {
-        if keys.algorithm() != self.algorithm {
+        if keys.hash != self.hash {
             return Step::Failure(Failure::silent(Condition::TemporaryAuthFailure, "keys of another hash"));
         }
         self.challenge(keys, false)
@@ -114,12 +115,12 @@ impl NeedKeys {
     /// Goes on without: the name has no account, or the account no keys for this hash. The client gets a
     /// challenge as any other, and fails at the end. `account` as in [`DecoySecret::keys`].
     pub fn unknown(self, secret: &DecoySecret, account: &str) -> Step {
-        let keys = secret.keys(self.algorithm, account);
+        let keys = secret.keys(self.hash, account);
         self.challenge(keys, true)
     }
 
     fn challenge(self, keys: ScramKeys, decoy: bool) -> Step {
-        let server_first = format!("r={},s={},i={}", self.nonce, STANDARD.encode(keys.salt()), keys.iterations());
+        let server_first = format!("r={},s={},i={}", self.nonce, STANDARD.encode(&keys.salt), keys.iterations);
         let challenge = server_first.clone().into_bytes();
         Step::Challenge(challenge, Exchange::expect_final(ExpectFinal { first: self, server_first, keys, decoy }))
     }
@@ -153,9 +154,7 @@ impl ExpectFinal {
     pub(super) fn client_final(self, message: &[u8]) -> Result<Success, Failure> {
         let last = ClientFinal::parse(message)?;
         let auth_message = [&self.first.client_first_bare, &*self.server_first, last.without_proof].join(",");
-        let proved = self
-            .keys
-            .proves(auth_message.as_bytes(), &last.proof)
+        let proved = keys::proves(&self.keys, auth_message.as_bytes(), &last.proof)
             .ok_or(Failure::told(Condition::MalformedRequest, "proof of the wrong length"))?;
         if !bool::from(last.nonce.as_bytes().ct_eq(self.first.nonce.as_bytes())) {
             return Err(Failure::silent(Condition::NotAuthorized, "the nonce is not the one of this exchange"));
@@ -171,13 +170,13 @@ impl ExpectFinal {
             (false, false) => return Err(Failure::WRONG_PASSWORD),
             (false, true) => {}
         }
-        let signature = STANDARD.encode(self.keys.server_signature(auth_message.as_bytes()));
+        let signature = STANDARD.encode(keys::server_signature(&self.keys, auth_message.as_bytes()));
         let bound = self.first.binding.starts_with(b"p=");
-        let algorithm = self.first.algorithm;
+        let hash = self.first.hash;
         Ok(Success {
             username: self.first.username,
             authzid: self.first.authzid,
-            mechanism: if bound { Mechanism::ScramPlus(algorithm) } else { Mechanism::Scram(algorithm) },
+            mechanism: if bound { Mechanism::ScramPlus(hash) } else { Mechanism::Scram(hash) },
             server_final: format!("v={signature}").into_bytes(),
         })
     }

@@ -6,9 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac, pbkdf2};
 
-use super::keys::ScramKeys;
+use super::keys::{HASHES, derive};
 use super::vectors::SHA512_EXCHANGE;
 use super::*;
+use crate::store::account::{ScramHash, ScramKeys};
 use crate::xmpp::Random;
 
 /// Dice that repeat: a small linear generator.
@@ -33,7 +34,7 @@ impl Random for Dice {
 
 /// The client's half of SCRAM, written against the RFC and not against the server.
 struct Client {
-    algorithm: Algorithm,
+    algorithm: ScramHash,
     password: &'static str,
     gs2_header: String,
     channel: Vec<u8>,
@@ -41,7 +42,7 @@ struct Client {
 }
 
 impl Client {
-    fn new(algorithm: Algorithm, gs2_header: &str, channel: &[u8], password: &'static str) -> Client {
+    fn new(algorithm: ScramHash, gs2_header: &str, channel: &[u8], password: &'static str) -> Client {
         let first_bare = "n=romeo,r=fyko+d2lbbFgONRv9qkxdawL".to_owned();
         Client { algorithm, password, gs2_header: gs2_header.into(), channel: channel.into(), first_bare }
     }
@@ -52,9 +53,9 @@ impl Client {
 
     fn mac(&self, key: &[u8], message: &[u8]) -> Vec<u8> {
         let algorithm = match self.algorithm {
-            Algorithm::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
-            Algorithm::Sha256 => hmac::HMAC_SHA256,
-            Algorithm::Sha512 => hmac::HMAC_SHA512,
+            ScramHash::Sha1 => hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY,
+            ScramHash::Sha256 => hmac::HMAC_SHA256,
+            ScramHash::Sha512 => hmac::HMAC_SHA512,
         };
         hmac::sign(&hmac::Key::new(algorithm, key), message).as_ref().to_vec()
     }
@@ -70,9 +71,9 @@ impl Client {
         let without_proof = format!("c={binding},{nonce}");
         let auth_message = format!("{},{server_first},{without_proof}", self.first_bare);
         let (hash, kdf) = match self.algorithm {
-            Algorithm::Sha1 => (&digest::SHA1_FOR_LEGACY_USE_ONLY, pbkdf2::PBKDF2_HMAC_SHA1),
-            Algorithm::Sha256 => (&digest::SHA256, pbkdf2::PBKDF2_HMAC_SHA256),
-            Algorithm::Sha512 => (&digest::SHA512, pbkdf2::PBKDF2_HMAC_SHA512),
+            ScramHash::Sha1 => (&digest::SHA1_FOR_LEGACY_USE_ONLY, pbkdf2::PBKDF2_HMAC_SHA1),
+            ScramHash::Sha256 => (&digest::SHA256, pbkdf2::PBKDF2_HMAC_SHA256),
+            ScramHash::Sha512 => (&digest::SHA512, pbkdf2::PBKDF2_HMAC_SHA512),
         };
         let mut salted = vec![0; hash.output_len()];
         pbkdf2::derive(kdf, NonZeroU32::new(rounds).unwrap(), &salt, self.password.as_bytes(), &mut salted);
@@ -93,9 +94,9 @@ fn offer() -> Offer {
     Offer::new(Some(binding()), false)
 }
 
-fn keys(algorithm: Algorithm) -> ScramKeys {
+fn keys(algorithm: ScramHash) -> ScramKeys {
     let rounds = NonZeroU32::new(16).unwrap();
-    ScramKeys::derive(algorithm, &Password::new("pencil").unwrap(), b"salt of romeo".to_vec(), rounds)
+    derive(algorithm, &Password::new("pencil").unwrap(), b"salt of romeo".to_vec(), rounds)
 }
 
 fn need_keys(step: Step) -> NeedKeys {
@@ -133,14 +134,14 @@ fn start(mechanism: Mechanism, offer: &Offer, message: &[u8]) -> Step {
 /// The exchange up to the client's final message, which `forge` may change.
 fn login(mechanism: Mechanism, client: &Client, offer: &Offer, forge: impl Fn(String) -> String) -> Step {
     let need = need_keys(start(mechanism, offer, &client.first()));
-    let keys = keys(need.algorithm());
+    let keys = keys(need.hash());
     let (server_first, exchange) = challenge(need.known(keys));
     exchange.respond(forge(client.last(&server_first).0).as_bytes())
 }
 
 /// One published exchange: RFC 5802 §5, RFC 7677 §3, and the same with SHA-512 as Python computes it.
 struct Vector {
-    algorithm: Algorithm,
+    algorithm: ScramHash,
     first: &'static str,
     server_nonce: &'static str,
     salt: &'static str,
@@ -154,7 +155,7 @@ const NONCES_7677: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,
 
 const VECTORS: [Vector; 3] = [
     Vector {
-        algorithm: Algorithm::Sha1,
+        algorithm: ScramHash::Sha1,
         first: "n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL",
         server_nonce: "3rfcNHYJY1ZVvWVs7j",
         salt: "QSXCR+Q6sek8bf92",
@@ -164,7 +165,7 @@ const VECTORS: [Vector; 3] = [
         verifier: "rmF9pqV8S7suAoZWja4dJRkFsKQ=",
     },
     Vector {
-        algorithm: Algorithm::Sha256,
+        algorithm: ScramHash::Sha256,
         first: "n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
         server_nonce: "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
         salt: "W22ZaJ0SNY7soEsUEjb6gQ==",
@@ -174,7 +175,7 @@ const VECTORS: [Vector; 3] = [
         verifier: "6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=",
     },
     Vector {
-        algorithm: Algorithm::Sha512,
+        algorithm: ScramHash::Sha512,
         first: "n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
         server_nonce: "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0",
         salt: "W22ZaJ0SNY7soEsUEjb6gQ==",
@@ -194,7 +195,7 @@ fn the_exchanges_of_the_rfcs() {
             scram::client_first(vector.algorithm, false, vector.first.as_bytes(), &offer, vector.server_nonce).unwrap();
         assert_eq!((need.username(), need.authzid()), ("user", None));
         let salt = STANDARD.decode(vector.salt).unwrap();
-        let keys = ScramKeys::derive(vector.algorithm, &password, salt, NonZeroU32::new(4096).unwrap());
+        let keys = derive(vector.algorithm, &password, salt, NonZeroU32::new(4096).unwrap());
         let (server_first, exchange) = challenge(need.known(keys));
         assert_eq!(String::from_utf8(server_first).unwrap(), vector.server_first);
         let last = format!("{},p={}", vector.without_proof, vector.proof);
@@ -208,7 +209,7 @@ fn the_exchanges_of_the_rfcs() {
 #[test]
 fn a_client_logs_in_by_each_mechanism() {
     let (exporter, end_point) = ([0xE5; 32], [0xEF; 32]);
-    for algorithm in Algorithm::ALL {
+    for algorithm in HASHES {
         let (scram, plus) = (Mechanism::Scram(algorithm), Mechanism::ScramPlus(algorithm));
         for (mechanism, header, channel, proved) in [
             (scram, "n,,", &[][..], scram),
@@ -220,7 +221,7 @@ fn a_client_logs_in_by_each_mechanism() {
         ] {
             let client = Client::new(algorithm, header, channel, "pencil");
             let need = need_keys(start(mechanism, &offer(), &client.first()));
-            assert_eq!((need.username(), need.algorithm()), ("romeo", algorithm));
+            assert_eq!((need.username(), need.hash()), ("romeo", algorithm));
             let (server_first, exchange) = challenge(need.known(keys(algorithm)));
             let (last, verifier) = client.last(&server_first);
             let success = success(exchange.respond(last.as_bytes()));
@@ -236,12 +237,12 @@ fn a_client_logs_in_by_each_mechanism() {
 
 #[test]
 fn a_client_without_initial_response_is_asked_for_it() {
-    let client = Client::new(Algorithm::Sha256, "n,,", &[], "pencil");
-    let mechanism = Mechanism::Scram(Algorithm::Sha256);
+    let client = Client::new(ScramHash::Sha256, "n,,", &[], "pencil");
+    let mechanism = Mechanism::Scram(ScramHash::Sha256);
     let (empty, exchange) = challenge(Exchange::start(mechanism, None, &offer(), &mut Dice(1)));
     assert!(empty.is_empty());
     let need = need_keys(exchange.respond(&client.first()));
-    let (server_first, exchange) = challenge(need.known(keys(Algorithm::Sha256)));
+    let (server_first, exchange) = challenge(need.known(keys(ScramHash::Sha256)));
     success(exchange.respond(client.last(&server_first).0.as_bytes()));
 
     let (_, exchange) = challenge(Exchange::start(Mechanism::Plain, None, &offer(), &mut Dice(1)));
@@ -263,7 +264,7 @@ fn names_are_unescaped_and_prepared() {
         ("juli\u{E9}tte", "juli\u{E9}tte"),
     ] {
         let message = format!("n,a={escaped},n={escaped},r=abc,x=ignored,Z=too");
-        let need = need_keys(start(Mechanism::Scram(Algorithm::Sha1), &offer(), message.as_bytes()));
+        let need = need_keys(start(Mechanism::Scram(ScramHash::Sha1), &offer(), message.as_bytes()));
         assert_eq!(need.username(), username);
         // The identity to act as is not prepared here: it is a JID.
         assert_eq!(need.authzid(), Some(escaped.replace("=2C", ",").replace("=3D", "=").as_str()));
@@ -274,7 +275,7 @@ fn names_are_unescaped_and_prepared() {
 fn first_messages_that_are_refused() {
     use Condition::{MalformedRequest, NotAuthorized};
     let long = |length| "x".repeat(length);
-    let (sha1, plus) = (Mechanism::Scram(Algorithm::Sha1), Mechanism::ScramPlus(Algorithm::Sha1));
+    let (sha1, plus) = (Mechanism::Scram(ScramHash::Sha1), Mechanism::ScramPlus(ScramHash::Sha1));
     let mut rows: Vec<(Mechanism, Vec<u8>, Condition)> = Vec::new();
     for message in [
         "",
@@ -371,7 +372,7 @@ fn first_messages_that_are_refused() {
 #[test]
 fn binding_types_without_data_are_refused() {
     let no_end_point = Offer::new(Some(BindingData { end_point: None, ..binding() }), false);
-    let step = start(Mechanism::ScramPlus(Algorithm::Sha1), &no_end_point, b"p=tls-server-end-point,,n=u,r=a");
+    let step = start(Mechanism::ScramPlus(ScramHash::Sha1), &no_end_point, b"p=tls-server-end-point,,n=u,r=a");
     assert_eq!(failure(step).why, "unsupported channel binding type");
 }
 
@@ -454,7 +455,7 @@ fn final_messages_that_are_refused() {
         // What was signed has changed.
         ("an extension that was not signed", Box::new(|m| m.replace(",p=", ",x=y,p=")), NotAuthorized),
     ];
-    for algorithm in Algorithm::ALL {
+    for algorithm in HASHES {
         let client = Client::new(algorithm, "n,,", &[], "pencil");
         for (name, forge, condition) in &rows {
             let failure = failure(login(Mechanism::Scram(algorithm), &client, &offer(), forge));
@@ -465,7 +466,7 @@ fn final_messages_that_are_refused() {
 
 #[test]
 fn a_wrong_password_and_a_wrong_channel_are_refused() {
-    for algorithm in Algorithm::ALL {
+    for algorithm in HASHES {
         let client = Client::new(algorithm, "n,,", &[], "Pencil");
         assert_eq!(failure(login(Mechanism::Scram(algorithm), &client, &offer(), |m| m)), Failure::WRONG_PASSWORD);
         for (header, channel) in [
@@ -486,7 +487,7 @@ fn a_wrong_password_and_a_wrong_channel_are_refused() {
 #[test]
 fn a_name_without_account_is_treated_like_one_with() {
     let secret = DecoySecret::new(&[3; 32]);
-    for algorithm in Algorithm::ALL {
+    for algorithm in HASHES {
         let mechanism = Mechanism::Scram(algorithm);
         let client = Client::new(algorithm, "n,,", &[], "pencil");
         let ask = |account| challenge(need_keys(start(mechanism, &offer(), &client.first())).unknown(&secret, account));
@@ -510,16 +511,16 @@ fn a_name_without_account_is_treated_like_one_with() {
 
 #[test]
 fn keys_of_another_hash_are_a_trouble_of_ours() {
-    let client = Client::new(Algorithm::Sha1, "n,,", &[], "pencil");
-    let need = need_keys(start(Mechanism::Scram(Algorithm::Sha1), &offer(), &client.first()));
-    assert_eq!(failure(need.known(keys(Algorithm::Sha256))).condition, Condition::TemporaryAuthFailure);
+    let client = Client::new(ScramHash::Sha1, "n,,", &[], "pencil");
+    let need = need_keys(start(Mechanism::Scram(ScramHash::Sha1), &offer(), &client.first()));
+    assert_eq!(failure(need.known(keys(ScramHash::Sha256))).condition, Condition::TemporaryAuthFailure);
 }
 
 #[test]
 fn mechanisms_that_were_not_offered() {
     let clear = Offer::new(None, false);
     let cases = [(Mechanism::Plain, Condition::EncryptionRequired)];
-    let plus = Algorithm::ALL.map(|algorithm| (Mechanism::ScramPlus(algorithm), Condition::InvalidMechanism));
+    let plus = HASHES.map(|algorithm| (Mechanism::ScramPlus(algorithm), Condition::InvalidMechanism));
     for (mechanism, condition) in cases.into_iter().chain(plus) {
         assert_eq!(failure(start(mechanism, &clear, b"p=tls-exporter,,n=u,r=a")).condition, condition);
         assert_eq!(failure(Exchange::start(mechanism, None, &clear, &mut Dice(1))).condition, condition);
@@ -538,7 +539,7 @@ fn plain_is_read_and_refused() {
         match start(Mechanism::Plain, &offer(), message.as_bytes()) {
             Step::NeedVerdict(login) => {
                 assert_eq!((login.authzid.as_deref(), login.username.as_str()), (authzid, name));
-                let result = login.verify(7, keys(Algorithm::Sha1)).run();
+                let result = login.verify(7, keys(ScramHash::Sha1)).run();
                 assert_eq!(result.token, 7);
                 assert!(matches!(result.outcome, Outcome::Verified(true)));
             }
@@ -598,7 +599,7 @@ fn mutated_messages_neither_panic_nor_log_in() {
     for round in 0..4000 {
         let mechanism = Mechanism::ALL[dice.below(Mechanism::ALL.len())];
         let algorithm = match mechanism {
-            Mechanism::Plain => Algorithm::Sha1,
+            Mechanism::Plain => ScramHash::Sha1,
             Mechanism::Scram(algorithm) | Mechanism::ScramPlus(algorithm) => algorithm,
         };
         let client = Client::new(algorithm, headers[dice.below(headers.len())], &[0xE5; 32], "Pencil");
@@ -615,10 +616,6 @@ fn mutated_messages_neither_panic_nor_log_in() {
         let text = mutate(encode(b"\0romeo\0pencil").into_bytes(), &mut dice);
         let _ = decode(&String::from_utf8_lossy(&text));
         let _ = start(Mechanism::Plain, &offer(), &mutate(b"a\0romeo\0pencil".to_vec(), &mut dice));
-        let _ = ScramKeys::from_text(&String::from_utf8_lossy(&mutate(
-            keys(Algorithm::Sha1).to_text().into_bytes(),
-            &mut dice,
-        )));
     }
 }
 

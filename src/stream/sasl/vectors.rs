@@ -1,20 +1,15 @@
 //! Values that another implementation made: Python's `hashlib` and `hmac`, by the formulas of RFC 5802 §3.
 
-use super::keys::Algorithm;
+use crate::store::account::ScramHash;
 
-/// Password `pencil`, salt `0123456789abcdef`, 4096 rounds.
-pub const STORED: [(Algorithm, &str); 3] = [
+/// Password `pencil`, salt `0123456789abcdef`, 4096 rounds: StoredKey and ServerKey.
+pub const STORED: [(ScramHash, &str, &str); 3] = [
+    (ScramHash::Sha1, "rPJ7iPSJer+bnDr9PCWJNRIA68M=", "rcHjOyVIe4jH3uaHsm83lApzxlo="),
+    (ScramHash::Sha256, "nQpbZ77WudtqufPwikHXGRt6g2QJ4zns8bZLw273DRM=", "jn2amWP1q1h+jgjy0YTO14S6/F02SV7taipOeB7ef20="),
     (
-        Algorithm::Sha1,
-        "SCRAM-SHA-1$4096:MDEyMzQ1Njc4OWFiY2RlZg==$rPJ7iPSJer+bnDr9PCWJNRIA68M=:rcHjOyVIe4jH3uaHsm83lApzxlo=",
-    ),
-    (
-        Algorithm::Sha256,
-        "SCRAM-SHA-256$4096:MDEyMzQ1Njc4OWFiY2RlZg==$nQpbZ77WudtqufPwikHXGRt6g2QJ4zns8bZLw273DRM=:jn2amWP1q1h+jgjy0YTO14S6/F02SV7taipOeB7ef20=",
-    ),
-    (
-        Algorithm::Sha512,
-        "SCRAM-SHA-512$4096:MDEyMzQ1Njc4OWFiY2RlZg==$50q+37QH8XpaNkNxjgBGkxqXkoXVH2Lh3lHJ07g7AOGVlU4FcOi+wjKQc80Fl2VeSw/SniKUPcJigYjLk6Y/2w==:fgiGfVDf7076b3mVdGf4ced4bUxY4L8AjpHsD8KRzbGOujkLSpj40lrcb9IvGqJ4Uv3dBiyDgUgoQnoVamua2Q==",
+        ScramHash::Sha512,
+        "50q+37QH8XpaNkNxjgBGkxqXkoXVH2Lh3lHJ07g7AOGVlU4FcOi+wjKQc80Fl2VeSw/SniKUPcJigYjLk6Y/2w==",
+        "fgiGfVDf7076b3mVdGf4ced4bUxY4L8AjpHsD8KRzbGOujkLSpj40lrcb9IvGqJ4Uv3dBiyDgUgoQnoVamua2Q==",
     ),
 ];
 
