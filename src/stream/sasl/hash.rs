@@ -57,6 +57,12 @@ impl HashJob {
         self.token
     }
 
+    /// The same work under another token, for whoever stands between the asker and the helper thread.
+    #[must_use]
+    pub fn with_token(self, token: u64) -> HashJob {
+        HashJob { token, ..self }
+    }
+
     /// Does the work, in the helper thread. The password is wiped when it is done.
     pub fn run(self) -> HashResult {
         let outcome = match self.work {
