@@ -12,5 +12,14 @@ pub mod config;
 /// All that must outlive the process, in one SQLite file. The only room with SQL.
 pub mod store;
 
-/// The talk of one XML stream: header, features, login, binding, acks.
+/// One XML stream's talk: header, TLS, login, binding, stanzas.
 pub mod stream;
+
+/// A stanza's way, the sessions, and the trait by which features join.
+pub mod router;
+
+/// The features, a row each.
+pub mod modules;
+
+/// The whole server as one plain value.
+pub mod server;

@@ -1,3 +1,52 @@
-//! One XML stream's talk.
+//! One XML stream's talk: header, features, TLS, SASL, binding, stanzas, end.
+//!
+//! [`c2s::C2s`] is a client's stream, told as a state machine without sockets: bytes are pushed in, [`c2s::Action`]s are
+//! taken out, and what it writes collects in a buffer. [`sasl`] proves who a client is, [`legacy_auth`] does so for
+//! clients from before SASL, [`header`] and [`features`] hold the grammar.
+//!
+//! Serves `server/`, which executes the actions. Invariant: a stanza that leaves this room came from an authenticated,
+//! bound peer, and its `from` is that peer's (rule 6 of the design).
 
+pub mod bind;
+pub mod c2s;
+pub mod features;
+pub mod header;
+pub mod legacy_auth;
 pub mod sasl;
+
+use crate::config::Config;
+use crate::store::Store;
+use crate::xmpp::{Now, Random};
+
+/// What a step of a stream is handed.
+pub struct Env<'a> {
+    /// The moment of this tick.
+    pub now: Now,
+    /// Dice.
+    pub random: &'a mut dyn Random,
+    /// The data of accounts.
+    pub store: &'a mut Store,
+    /// The configuration in force.
+    pub config: &'a Config,
+    /// The address of the peer had many failed logins of late.
+    pub address_is_suspect: bool,
+    /// Makes the answers for names without an account look like the others.
+    pub decoy: &'a sasl::DecoySecret,
+}
+
+/// What TLS tells about a connection, once the handshake is done.
+#[derive(Clone, Debug)]
+pub struct TlsInfo {
+    /// `TLSv1.3`, as people write it.
+    pub protocol: &'static str,
+    /// The cipher suite's name.
+    pub cipher: String,
+    /// RFC 9266 §2: the `tls-exporter` binding, where the connection has one.
+    pub exporter: Option<[u8; 32]>,
+    /// RFC 5929 §4: the `tls-server-end-point` binding, the hash of our certificate.
+    pub end_point: Option<Vec<u8>>,
+    /// The host that the client asked for by SNI.
+    pub sni: Option<String>,
+    /// The application protocol that was agreed on.
+    pub alpn: Option<Vec<u8>>,
+}

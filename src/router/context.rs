@@ -1,0 +1,172 @@
+//! What a module is handed, and the effects by which it asks for things to happen.
+
+use std::net::IpAddr;
+
+use super::module::{About, SessionEvent};
+use super::sessions::{ConnectionId, SessionId, Sessions};
+use crate::config::{Config, Host};
+use crate::store::Store;
+use crate::stream::sasl::HashJob;
+use crate::xml::Element;
+use crate::xmpp::{BareJid, Iq, Now, Random, Stanza, StanzaError, StreamError};
+
+/// Who sent the stanza at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Requester {
+    /// A local session.
+    Session(SessionId),
+    /// A stream that is not logged in, and the peer's address.
+    Connection(ConnectionId, IpAddr),
+    /// Another server, a component, or the server itself.
+    Elsewhere,
+}
+
+/// What a module asks for. The router works them off in order.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "fields say by their types what they are")]
+pub enum Effect {
+    /// Send a stanza on its way.
+    Route(Stanza),
+    /// Give a stanza to one session, whatever its `to` says.
+    Deliver(SessionId, Stanza),
+    /// Write a stanza to a stream that is not logged in.
+    Write(ConnectionId, Stanza),
+    /// Tell the modules about a session.
+    Session(SessionId, SessionEvent),
+    /// End a session's stream with an error.
+    Close(SessionId, StreamError),
+    /// End all sessions of an account; the one excepted stays.
+    CloseAccount { account: BareJid, except: Option<SessionId>, error: StreamError },
+    /// Have a password hashed; the module at this place in the table is woken with the result.
+    Hash { module: usize, host: String, job: HashJob },
+    /// Wake the module at this place in the table.
+    Wake { module: usize, host: String, at_millis: u64, token: u64 },
+    /// Tell the modules that an account was created or will be deleted, and delete it.
+    AccountCreated(BareJid),
+    /// Tell the modules that an account goes; then its data goes.
+    DeleteAccount(BareJid),
+}
+
+/// A request that will be answered later: who asked, and what.
+#[derive(Debug)]
+pub struct Pending {
+    requester: Requester,
+    stanza: Stanza,
+}
+
+impl Pending {
+    /// The request.
+    pub fn stanza(&self) -> &Stanza {
+        &self.stanza
+    }
+    /// Who asked.
+    pub fn requester(&self) -> Requester {
+        self.requester
+    }
+}
+
+/// What a module is handed with every call.
+pub struct Context<'a> {
+    /// The data of accounts.
+    pub store: &'a mut Store,
+    /// Who is here.
+    pub sessions: &'a mut Sessions,
+    /// The whole configuration.
+    pub config: &'a Config,
+    /// The host this call is about.
+    pub host: &'a Host,
+    /// The moment of this tick.
+    pub now: Now,
+    /// Dice.
+    pub random: &'a mut dyn Random,
+    /// Who sent the stanza at hand.
+    pub requester: Requester,
+    /// When the server started, on the monotonic clock, in milliseconds.
+    pub started_millis: u64,
+    /// What the modules that are on at this host declare.
+    pub(super) abouts: &'a [(&'static str, &'static About)],
+    pub(super) module: usize,
+    pub(super) effects: &'a mut Vec<Effect>,
+}
+
+impl Context<'_> {
+    /// Sends a stanza on its way, as if it had just arrived. Its `from` must be set.
+    pub fn route(&mut self, stanza: Stanza) {
+        self.effects.push(Effect::Route(stanza));
+    }
+
+    /// Gives a stanza to one session.
+    pub fn deliver(&mut self, session: SessionId, stanza: Stanza) {
+        self.effects.push(Effect::Deliver(session, stanza));
+    }
+
+    /// Tells all modules of a session's change.
+    pub fn tell_session(&mut self, session: SessionId, event: SessionEvent) {
+        self.effects.push(Effect::Session(session, event));
+    }
+
+    /// Ends one session's stream.
+    pub fn close(&mut self, session: SessionId, error: impl Into<StreamError>) {
+        self.effects.push(Effect::Close(session, error.into()));
+    }
+
+    /// Ends the sessions of an account.
+    pub fn close_account(&mut self, account: &BareJid, except: Option<SessionId>, error: impl Into<StreamError>) {
+        let account = account.clone();
+        self.effects.push(Effect::CloseAccount { account, except, error: error.into() });
+    }
+
+    /// Has password work done beside the loop; [`super::Module::woke`] gets the result.
+    pub fn hash(&mut self, job: HashJob) {
+        let host = self.host.name.clone();
+        self.effects.push(Effect::Hash { module: self.module, host, job });
+    }
+
+    /// Sets a timer of this module.
+    pub fn wake_after(&mut self, wait: std::time::Duration, token: u64) {
+        let (host, at_millis) = (self.host.name.clone(), self.now.after(wait));
+        self.effects.push(Effect::Wake { module: self.module, host, at_millis, token });
+    }
+
+    /// Tells all modules that an account is new.
+    pub fn account_created(&mut self, account: &BareJid) {
+        self.effects.push(Effect::AccountCreated(account.clone()));
+    }
+
+    /// Deletes an account with all its data, after telling the modules.
+    pub fn delete_account(&mut self, account: &BareJid) {
+        self.effects.push(Effect::DeleteAccount(account.clone()));
+    }
+
+    /// Keeps a request to answer it later; its module returns [`super::Reply::Later`].
+    pub fn keep(&self, iq: &Iq<'_>) -> Pending {
+        Pending { requester: self.requester, stanza: iq.stanza().clone() }
+    }
+
+    /// Answers a request that was kept.
+    pub fn answer_later(&mut self, pending: &Pending, answer: Result<Option<Element>, StanzaError>) {
+        let stanza = match answer {
+            Ok(payload) => Some(pending.stanza.result(payload)),
+            Err(error) => pending.stanza.error(&error),
+        };
+        let Some(stanza) = stanza else { return };
+        self.effects.push(match pending.requester {
+            Requester::Connection(connection, _) => Effect::Write(connection, stanza),
+            Requester::Session(session) => Effect::Deliver(session, stanza),
+            Requester::Elsewhere => Effect::Route(stanza),
+        });
+    }
+
+    /// What the modules that are on at this host declare.
+    pub fn abouts(&self) -> impl Iterator<Item = &'static About> {
+        self.abouts.iter().map(|(_, about)| *about)
+    }
+
+    /// The session that sent the stanza at hand, if it was one of ours.
+    pub fn requesting_session(&self) -> Option<SessionId> {
+        match self.requester {
+            Requester::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Delivery to a local account (RFC 6121 §8.5): which session gets a stanza, and what if none does.
+//!
+//! | to | kind | sessions that get it | none there |
+//! |---|---|---|---|
+//! | bare | message chat, normal | all of the highest non-negative priority | offline, else `<service-unavailable/>` |
+//! | bare | message headline | all of non-negative priority | dropped |
+//! | bare | message groupchat | none: `<service-unavailable/>` | |
+//! | bare | message error | none | dropped |
+//! | bare | presence | all available | dropped |
+//! | bare | iq get, set | none: the server answers for the account | |
+//! | full | any | that session | message chat, normal: as to the bare JID; iq: `<service-unavailable/>` |
+
+use super::module::{Flow, Scope};
+use super::sessions::SessionId;
+use super::{Env, Out, Parcel, Requester, Router};
+use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError};
+
+impl Router {
+    /// A stanza for a local account: the modules see it, then the sessions are chosen.
+    pub(super) fn to_account(
+        &mut self,
+        env: &mut Env<'_>,
+        host: &str,
+        to: &Jid,
+        mut parcel: Parcel,
+    ) -> Result<(), StanzaError> {
+        let account = to.to_bare();
+        // Who has a session has an account; only for the others is the store asked.
+        if self.sessions.count(&account) == 0 && !crate::store::account::exists(env.store, &account)? {
+            return self.to_nobody(&parcel);
+        }
+        for index in 0..self.modules_len() {
+            let flow = self.enter(env, parcel.depth, host, index, parcel.requester, |module, context| {
+                module.arriving(context, &account, &parcel.stanza)
+            });
+            match flow.transpose()? {
+                None | Some(Flow::Pass) => {}
+                Some(Flow::Changed(changed)) => parcel.stanza = *changed,
+                Some(Flow::Handled) => return Ok(()),
+            }
+        }
+        let session = if to.is_full() { self.sessions.by_full(&account, to) } else { None };
+        match session {
+            Some(session) => {
+                self.deliver(env, parcel.depth, session, parcel.stanza);
+                Ok(())
+            }
+            None if to.is_full() => self.to_absent_resource(env, host, &account, parcel),
+            None => self.to_bare(env, host, &account, parcel),
+        }
+    }
+
+    /// RFC 6121 §8.5.1: no such account.
+    fn to_nobody(&mut self, parcel: &Parcel) -> Result<(), StanzaError> {
+        match parcel.stanza.kind() {
+            Kind::Presence(_) => Ok(()),
+            _ => Err(Condition::ServiceUnavailable.into()),
+        }
+    }
+
+    /// RFC 6121 §8.5.3.2: a full JID that nobody has now.
+    fn to_absent_resource(
+        &mut self,
+        env: &mut Env<'_>,
+        host: &str,
+        account: &BareJid,
+        parcel: Parcel,
+    ) -> Result<(), StanzaError> {
+        match parcel.stanza.kind() {
+            Kind::Message(MessageType::Chat | MessageType::Normal) => self.to_bare(env, host, account, parcel),
+            Kind::Message(MessageType::Groupchat) | Kind::Iq(IqType::Get | IqType::Set) => {
+                Err(Condition::ServiceUnavailable.into())
+            }
+            Kind::Message(MessageType::Headline | MessageType::Error) | Kind::Presence(_) | Kind::Iq(_) => Ok(()),
+        }
+    }
+
+    /// RFC 6121 §8.5.2: the bare JID.
+    fn to_bare(&mut self, env: &mut Env<'_>, host: &str, account: &BareJid, parcel: Parcel) -> Result<(), StanzaError> {
+        match parcel.stanza.kind() {
+            Kind::Message(MessageType::Groupchat) => Err(Condition::ServiceUnavailable.into()),
+            Kind::Message(MessageType::Error) | Kind::Iq(IqType::Result | IqType::Error) => Ok(()),
+            Kind::Message(MessageType::Headline) => {
+                self.deliver_to_all(env, account, &parcel, |priority| priority >= 0);
+                Ok(())
+            }
+            Kind::Message(MessageType::Chat | MessageType::Normal) => {
+                let top = self.sessions.available(account).map(|(_, session)| session.priority).max();
+                match top {
+                    Some(top) if top >= 0 => {
+                        self.deliver_to_all(env, account, &parcel, |priority| priority == top);
+                        Ok(())
+                    }
+                    _ => self.undelivered(env, host, account, parcel),
+                }
+            }
+            Kind::Presence(PresenceType::Available | PresenceType::Unavailable | PresenceType::Error) => {
+                self.deliver_to_all(env, account, &parcel, |_| true);
+                Ok(())
+            }
+            // Subscriptions and probes were for the roster and presence modules.
+            Kind::Presence(_) => Ok(()),
+            Kind::Iq(IqType::Get | IqType::Set) => match parcel.stanza.as_request() {
+                None => Err(Condition::BadRequest.into()),
+                Some(iq) => {
+                    let answer = self.call_answer(env, host, parcel.requester, Scope::Account, &iq);
+                    self.answer(env, &parcel, answer)
+                }
+            },
+        }
+    }
+
+    /// RFC 6121 §8.5.2.2.1: nobody took it; storage may.
+    fn undelivered(
+        &mut self,
+        env: &mut Env<'_>,
+        host: &str,
+        account: &BareJid,
+        parcel: Parcel,
+    ) -> Result<(), StanzaError> {
+        for index in 0..self.modules_len() {
+            let flow = self.enter(env, parcel.depth, host, index, parcel.requester, |module, context| {
+                module.undelivered(context, account, &parcel.stanza)
+            });
+            if let Some(Flow::Handled) = flow.transpose()? {
+                return Ok(());
+            }
+        }
+        Err(Condition::ServiceUnavailable.into())
+    }
+
+    fn deliver_to_all(&mut self, env: &mut Env<'_>, account: &BareJid, parcel: &Parcel, wanted: impl Fn(i8) -> bool) {
+        let sessions: Vec<SessionId> = self
+            .sessions
+            .available(account)
+            .filter(|(_, session)| wanted(session.priority))
+            .map(|(id, _)| id)
+            .collect();
+        for session in sessions {
+            self.deliver(env, parcel.depth, session, parcel.stanza.clone());
+        }
+    }
+
+    /// Gives a copy to one session, after the modules saw it.
+    pub(super) fn deliver(&mut self, env: &mut Env<'_>, depth: u32, session: SessionId, mut stanza: Stanza) {
+        let Some(host) = self.sessions.by_id(session).map(|session| session.account().domain().as_str().to_string())
+        else {
+            return;
+        };
+        for index in 0..self.modules_len() {
+            let flow = self.enter(env, depth, &host, index, Requester::Elsewhere, |module, context| {
+                module.delivering(context, session, &stanza)
+            });
+            match flow {
+                None | Some(Ok(Flow::Pass)) => {}
+                Some(Ok(Flow::Changed(changed))) => stanza = *changed,
+                Some(Ok(Flow::Handled) | Err(_)) => return,
+            }
+        }
+        if let Some(receiver) = self.sessions.by_id_mut(session) {
+            receiver.received += 1;
+            self.out.push(Out::Stanza(receiver.connection(), stanza));
+        }
+    }
+}

@@ -1,0 +1,471 @@
+//! A stanza's way: by its address to the host itself, to a local account, or to the rest of the world.
+//!
+//! The router owns the sessions and the modules, and works off the effects that modules push until none is left. What
+//! must leave the server comes out as [`Out`] values, in order; the router knows neither sockets nor streams.
+//!
+//! Serves `server/`. Invariants: a stanza is handled in a savepoint of its own, so a handler that fails leaves no
+//! half-done writes and no effects; no module is entered while another one runs.
+
+pub mod context;
+pub mod delivery;
+pub mod hosts;
+pub mod module;
+pub mod sessions;
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+pub use context::{Context, Effect, Pending, Requester};
+pub use hosts::Hosts;
+pub use module::{About, AccountEvent, Answers, Flow, Module, Reply, Scope, SessionEvent, Wake};
+pub use sessions::{ConnectionId, Session, SessionId, Sessions};
+
+use crate::config::Config;
+use crate::store::{Store, account};
+use crate::stream::sasl::{HashJob, HashResult};
+use crate::xmpp::stream_error::StreamCondition;
+use crate::xmpp::{BareJid, Condition, FullJid, Iq, IqType, Kind, Now, Random, Stanza, StanzaError, StreamError};
+
+/// What leaves the router.
+#[derive(Debug)]
+#[expect(missing_docs, reason = "fields say by their types what they are")]
+pub enum Out {
+    /// A stanza for the stream of a connection.
+    Stanza(ConnectionId, Stanza),
+    /// The end of a connection's stream, with the session that it was.
+    Close(ConnectionId, Box<Session>, StreamError),
+    /// Password work; the result comes back by [`Router::hashed`] with this ticket.
+    Hash(HashTicket, HashJob),
+    /// A timer; [`Router::woke`] wants it back when it is due.
+    Timer { at_millis: u64, timer: ModuleTimer },
+}
+
+/// Who waits for a piece of password work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashTicket {
+    module: usize,
+    host: String,
+}
+
+/// Whose timer it is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ModuleTimer {
+    module: usize,
+    host: String,
+    token: u64,
+}
+
+/// The moment and the dice that every entry into the router brings along.
+pub struct Env<'a> {
+    /// The moment of this tick.
+    pub now: Now,
+    /// Dice.
+    pub random: &'a mut dyn Random,
+    /// The data of accounts.
+    pub store: &'a mut Store,
+}
+
+/// How far effects may breed effects before the chain is cut: a loop between modules must not hold the server.
+const EFFECT_DEPTH_MAX: u32 = 16;
+
+/// A stanza on its way, and who sent it.
+pub(crate) struct Parcel {
+    stanza: Stanza,
+    requester: Requester,
+    depth: u32,
+}
+
+/// The router.
+pub struct Router {
+    pub(crate) hosts: Hosts,
+    pub(crate) sessions: Sessions,
+    modules: Vec<(&'static str, Box<dyn Module>)>,
+    queue: VecDeque<(u32, Effect)>,
+    out: Vec<Out>,
+    started_millis: u64,
+}
+
+impl Router {
+    /// A router for the hosts of a configuration, with the rows of the table of modules.
+    pub fn new(config: Arc<Config>, modules: Vec<(&'static str, Box<dyn Module>)>, now: Now) -> Router {
+        let abouts = modules.iter().map(|(name, module)| (*name, module.about())).collect();
+        Router {
+            hosts: Hosts::new(config, abouts),
+            sessions: Sessions::default(),
+            modules,
+            queue: VecDeque::new(),
+            out: Vec::new(),
+            started_millis: now.monotonic_millis,
+        }
+    }
+
+    /// Takes over a changed configuration.
+    pub fn reload(&mut self, config: Arc<Config>) {
+        self.hosts.reload(config);
+    }
+
+    /// The sessions.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// The hosts.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// What has to leave, in order.
+    pub fn take_out(&mut self) -> Vec<Out> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Binds a resource. An older session with the same full JID is ended with `<conflict/>` (RFC 6120 §7.7.2.2).
+    pub fn bind(&mut self, env: &mut Env<'_>, jid: FullJid, connection: ConnectionId) -> SessionId {
+        let old = self.sessions.by_full(&jid.to_bare(), &jid);
+        if let Some(old) = old {
+            let text = "Replaced by new connection";
+            self.close_session(env, old, StreamError::new(StreamCondition::Conflict, text));
+        }
+        let id = self.sessions.add(jid, connection, env.now.monotonic_millis);
+        self.queue.push_back((0, Effect::Session(id, SessionEvent::Bound)));
+        self.work(env);
+        id
+    }
+
+    /// A session's stream is gone, whatever the reason.
+    pub fn unbind(&mut self, env: &mut Env<'_>, session: SessionId) -> Option<Session> {
+        self.tell_session(env, 0, session, &SessionEvent::Ended);
+        let gone = self.sessions.remove(session);
+        self.work(env);
+        gone
+    }
+
+    /// A local client sent a stanza.
+    pub fn from_session(&mut self, env: &mut Env<'_>, session: SessionId, stanza: Stanza) {
+        let Some(sender) = self.sessions.by_id_mut(session) else { return };
+        sender.sent += 1;
+        let stanza = stanza.with_from(sender.jid().clone());
+        let requester = Requester::Session(session);
+        self.attempt(env, stanza.clone(), requester, 0, |router, env| router.sent(env, session, stanza));
+        self.work(env);
+    }
+
+    /// A request on a stream of `host` that is not logged in.
+    pub fn before_login(&mut self, env: &mut Env<'_>, host: &str, from: ConnectionId, peer: IpAddr, stanza: Stanza) {
+        let requester = Requester::Connection(from, peer);
+        let answer = match stanza.as_request() {
+            None => Err(Condition::NotAuthorized.into()),
+            Some(iq) => self.call_answer(env, host, requester, Scope::BeforeLogin, &iq),
+        };
+        if let Some(reply) = answer_stanza(&stanza, answer) {
+            self.out.push(Out::Stanza(from, reply));
+        }
+        self.work(env);
+    }
+
+    /// A stanza of the server itself, for instance from a timer, or from another server.
+    pub fn route(&mut self, env: &mut Env<'_>, stanza: Stanza) {
+        self.queue.push_back((0, Effect::Route(stanza)));
+        self.work(env);
+    }
+
+    /// Password work is done.
+    pub fn hashed(&mut self, env: &mut Env<'_>, ticket: &HashTicket, result: HashResult) {
+        self.wake(env, ticket.module, &ticket.host, Wake::Hashed(result));
+        self.work(env);
+    }
+
+    /// A module's timer is due.
+    pub fn woke(&mut self, env: &mut Env<'_>, timer: &ModuleTimer) {
+        self.wake(env, timer.module, &timer.host, Wake::Timer(timer.token));
+        self.work(env);
+    }
+
+    fn wake(&mut self, env: &mut Env<'_>, module: usize, host: &str, wake: Wake) {
+        let result =
+            self.enter(env, 0, host, module, Requester::Elsewhere, |module, context| module.woke(context, wake));
+        if let Some(Err(error)) = result {
+            log::warn!(target: "-internal", "a wake-up failed: {}", error.condition().name());
+        }
+    }
+
+    pub(crate) fn modules_len(&self) -> usize {
+        self.modules.len()
+    }
+
+    /// Works off effects until none is left.
+    fn work(&mut self, env: &mut Env<'_>) {
+        while let Some((depth, effect)) = self.queue.pop_front() {
+            if depth > EFFECT_DEPTH_MAX {
+                log::warn!(target: "-internal", "a chain of {EFFECT_DEPTH_MAX} reactions was cut: {effect:?}");
+                continue;
+            }
+            self.effect(env, depth, effect);
+        }
+    }
+
+    fn effect(&mut self, env: &mut Env<'_>, depth: u32, effect: Effect) {
+        match effect {
+            Effect::Route(stanza) => {
+                let requester = Requester::Elsewhere;
+                let parcel = Parcel { stanza: stanza.clone(), requester, depth };
+                self.attempt(env, stanza, requester, depth, |router, env| router.dispatch(env, parcel));
+            }
+            Effect::Deliver(session, stanza) => self.deliver(env, depth, session, stanza),
+            Effect::Write(connection, stanza) => self.out.push(Out::Stanza(connection, stanza)),
+            Effect::Session(session, event) => self.tell_session(env, depth, session, &event),
+            Effect::Close(session, error) => self.close_session(env, session, error),
+            Effect::CloseAccount { account, except, error } => {
+                let ids: Vec<SessionId> = self.sessions.of(&account).map(|(id, _)| id).collect();
+                for id in ids.into_iter().filter(|id| Some(*id) != except) {
+                    self.close_session(env, id, error.clone());
+                }
+            }
+            Effect::Hash { module, host, job } => self.out.push(Out::Hash(HashTicket { module, host }, job)),
+            Effect::Wake { module, host, at_millis, token } => {
+                self.out.push(Out::Timer { at_millis, timer: ModuleTimer { module, host, token } });
+            }
+            Effect::AccountCreated(account) => self.tell_account(env, depth, &account, AccountEvent::Created),
+            Effect::DeleteAccount(account) => {
+                self.tell_account(env, depth, &account, AccountEvent::Deleted);
+                if let Err(error) = account::remove(env.store, &account, env.now.unix_millis) {
+                    log::error!(target: account.domain().as_str(), "account {account} could not be deleted: {error}");
+                }
+            }
+        }
+    }
+
+    /// Ends a session now: the modules hear of it, the stream gets its error, the session is forgotten.
+    fn close_session(&mut self, env: &mut Env<'_>, id: SessionId, error: StreamError) {
+        let Some(session) = self.sessions.by_id(id) else { return };
+        let connection = session.connection();
+        self.tell_session(env, 0, id, &SessionEvent::Ended);
+        if let Some(session) = self.sessions.remove(id) {
+            self.out.push(Out::Close(connection, Box::new(session), error));
+        }
+    }
+
+    /// Runs one stanza's handling in a savepoint. If it fails, its writes and effects are undone and the sender is told.
+    fn attempt(
+        &mut self,
+        env: &mut Env<'_>,
+        stanza: Stanza,
+        requester: Requester,
+        depth: u32,
+        handle: impl FnOnce(&mut Router, &mut Env<'_>) -> Result<(), StanzaError>,
+    ) {
+        let (queued, written) = (self.queue.len(), self.out.len());
+        let Env { now, random, store } = env;
+        let outcome = store.savepoint(|store| handle(self, &mut Env { now: *now, random: &mut **random, store }));
+        if let Err(error) = outcome {
+            self.queue.truncate(queued);
+            self.out.truncate(written);
+            self.bounce(env, &stanza, requester, depth, &error);
+        }
+    }
+
+    /// Forgets what was under way when a bug ended it; the store has undone its writes.
+    pub fn abandon(&mut self) {
+        self.queue.clear();
+        self.out.clear();
+    }
+
+    /// Sends a stanza's error to its sender, if it may have one.
+    fn bounce(&mut self, env: &mut Env<'_>, stanza: &Stanza, requester: Requester, depth: u32, error: &StanzaError) {
+        let Some(reply) = stanza.error(error) else { return };
+        match requester {
+            Requester::Session(session) => self.deliver(env, depth, session, reply),
+            Requester::Connection(connection, _) => self.out.push(Out::Stanza(connection, reply)),
+            Requester::Elsewhere => self.queue.push_back((depth + 1, Effect::Route(reply))),
+        }
+    }
+
+    /// A client's stanza before routing: the modules see it, then it goes where its address says (RFC 6120 §10.3).
+    fn sent(&mut self, env: &mut Env<'_>, session: SessionId, mut stanza: Stanza) -> Result<(), StanzaError> {
+        let Some(sender) = self.sessions.by_id(session) else { return Ok(()) };
+        let account = sender.account().clone();
+        let requester = Requester::Session(session);
+        let host = account.domain().as_str();
+        for index in 0..self.modules.len() {
+            let flow =
+                self.enter(env, 0, host, index, requester, |module, context| module.sent(context, session, &stanza));
+            match flow.transpose()? {
+                None | Some(Flow::Pass) => {}
+                Some(Flow::Changed(changed)) => stanza = *changed,
+                Some(Flow::Handled) => return Ok(()),
+            }
+        }
+        if stanza.to().is_none() {
+            match stanza.kind() {
+                // RFC 6120 §10.3.1, §10.3.3: without `to` it is for the sender's own account.
+                Kind::Message(_) | Kind::Iq(_) => stanza = stanza.with_to(account),
+                // RFC 6120 §10.3.2: presence without `to` was for the presence module.
+                Kind::Presence(_) => return Ok(()),
+            }
+        }
+        self.dispatch(env, Parcel { stanza, requester, depth: 0 })
+    }
+
+    /// By domain: ours, or the rest of the world (RFC 6120 §10.4, §10.5).
+    fn dispatch(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
+        let Some(to) = parcel.stanza.to().cloned() else { return Ok(()) };
+        let Some(host) = self.hosts.canonical(to.domain().as_str()) else {
+            return self.to_remote(&parcel);
+        };
+        match to.node() {
+            None => self.to_host(env, &host, parcel),
+            Some(_) => self.to_account(env, &host, &to, parcel),
+        }
+    }
+
+    /// RFC 6120 §10.4: a domain that is not ours. There is no way to other servers yet, so it cannot be found.
+    fn to_remote(&mut self, parcel: &Parcel) -> Result<(), StanzaError> {
+        match parcel.stanza.kind() {
+            // A broadcast to a contact elsewhere is not answered: the client did not write it.
+            Kind::Presence(_) if parcel.requester == Requester::Elsewhere => Ok(()),
+            _ => Err(StanzaError::new(
+                Condition::RemoteServerNotFound,
+                "This server does not exchange messages with other servers.",
+            )),
+        }
+    }
+
+    /// RFC 6120 §10.5.1: for the host itself, or a resource of it.
+    fn to_host(&mut self, env: &mut Env<'_>, host: &str, mut parcel: Parcel) -> Result<(), StanzaError> {
+        if let Kind::Iq(kind) = parcel.stanza.kind() {
+            return match (kind, parcel.stanza.as_request()) {
+                (IqType::Result | IqType::Error, _) => Ok(()),
+                (_, None) => Err(Condition::BadRequest.into()),
+                (_, Some(iq)) => {
+                    let bare = parcel.stanza.to().is_some_and(|to| to.is_bare());
+                    let answer = if bare {
+                        self.call_answer(env, host, parcel.requester, Scope::Server, &iq)
+                    } else {
+                        Err(Condition::ServiceUnavailable.into())
+                    };
+                    self.answer(env, &parcel, answer)
+                }
+            };
+        }
+        for index in 0..self.modules.len() {
+            let flow = self.enter(env, parcel.depth, host, index, parcel.requester, |module, context| {
+                module.visited(context, &parcel.stanza)
+            });
+            match flow.transpose()? {
+                None | Some(Flow::Pass) => {}
+                Some(Flow::Changed(changed)) => parcel.stanza = *changed,
+                Some(Flow::Handled) => return Ok(()),
+            }
+        }
+        match parcel.stanza.kind() {
+            Kind::Message(_) => Err(Condition::ServiceUnavailable.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends the answer to a request on its way.
+    fn answer(
+        &mut self,
+        env: &mut Env<'_>,
+        parcel: &Parcel,
+        answer: Result<Reply, StanzaError>,
+    ) -> Result<(), StanzaError> {
+        // An error goes back through `attempt`, so that the failed request's writes are undone.
+        let Some(reply) = answer_stanza(&parcel.stanza, Ok(answer?)) else { return Ok(()) };
+        match parcel.requester {
+            Requester::Session(session) => self.deliver(env, parcel.depth, session, reply),
+            _ => self.queue.push_back((parcel.depth + 1, Effect::Route(reply))),
+        }
+        Ok(())
+    }
+
+    /// Finds the module that answers a request, and asks it.
+    fn call_answer(
+        &mut self,
+        env: &mut Env<'_>,
+        host: &str,
+        requester: Requester,
+        scope: Scope,
+        iq: &Iq<'_>,
+    ) -> Result<Reply, StanzaError> {
+        match self.hosts.answering(host, scope, iq.kind(), iq.payload().ns(), iq.payload().name()) {
+            Some(index) => self
+                .enter(env, 0, host, index, requester, |module, context| module.answer(context, iq))
+                .unwrap_or_else(|| Err(Condition::ServiceUnavailable.into())),
+            // Asked in the wrong way is another thing than not known at all (RFC 6120 §8.3.3.10, §8.3.3.19).
+            None if self.hosts.knows(host, scope, iq.payload().ns(), iq.payload().name()) => {
+                Err(Condition::NotAllowed.into())
+            }
+            None => Err(Condition::ServiceUnavailable.into()),
+        }
+    }
+
+    /// Calls one module if it is on at this host, and collects its effects.
+    fn enter<T>(
+        &mut self,
+        env: &mut Env<'_>,
+        depth: u32,
+        host: &str,
+        index: usize,
+        requester: Requester,
+        call: impl FnOnce(&mut dyn Module, &mut Context<'_>) -> Result<T, StanzaError>,
+    ) -> Option<Result<T, StanzaError>> {
+        let host = self.hosts.with_module(host, index)?;
+        let (_, module) = self.modules.get_mut(index)?;
+        let mut effects = Vec::new();
+        let mut context = Context {
+            store: env.store,
+            sessions: &mut self.sessions,
+            config: self.hosts.config(),
+            host: host.config,
+            now: env.now,
+            random: env.random,
+            requester,
+            started_millis: self.started_millis,
+            abouts: host.abouts,
+            module: index,
+            effects: &mut effects,
+        };
+        let result = call(module.as_mut(), &mut context);
+        if result.is_ok() {
+            self.queue.extend(effects.into_iter().map(|effect| (depth + 1, effect)));
+        }
+        Some(result)
+    }
+
+    fn tell_session(&mut self, env: &mut Env<'_>, depth: u32, session: SessionId, event: &SessionEvent) {
+        let Some(account) = self.sessions.by_id(session).map(|session| session.account().clone()) else { return };
+        for index in 0..self.modules.len() {
+            let host = account.domain().as_str();
+            let requester = Requester::Session(session);
+            let result = self
+                .enter(env, depth, host, index, requester, |module, context| module.session(context, session, event));
+            if let Some(Err(error)) = result {
+                log::warn!(target: host, "{account}: {event:?} was not handled: {}", error.condition().name());
+            }
+        }
+    }
+
+    fn tell_account(&mut self, env: &mut Env<'_>, depth: u32, account: &BareJid, event: AccountEvent) {
+        for index in 0..self.modules.len() {
+            let host = account.domain().as_str();
+            let requester = Requester::Elsewhere;
+            let result = self
+                .enter(env, depth, host, index, requester, |module, context| module.account(context, account, event));
+            if let Some(Err(error)) = result {
+                log::warn!(target: host, "{account}: {event:?} was not handled: {}", error.condition().name());
+            }
+        }
+    }
+}
+
+/// A reply as a stanza; `None` for later, or if nothing may be answered.
+fn answer_stanza(request: &Stanza, answer: Result<Reply, StanzaError>) -> Option<Stanza> {
+    match answer {
+        Ok(Reply::Empty) => Some(request.result(None)),
+        Ok(Reply::Payload(payload)) => Some(request.result(Some(payload))),
+        Ok(Reply::Later) => None,
+        Err(error) => request.error(&error),
+    }
+}

@@ -1,0 +1,169 @@
+//! How a feature joins: the `Module` trait, and what a module declares about itself.
+//!
+//! A module reads its options from the context's host at each call, so that a changed jabber.xml needs no new modules.
+
+use super::context::Context;
+use super::sessions::SessionId;
+use crate::stream::sasl::HashResult;
+use crate::xml::Element;
+use crate::xmpp::{BareJid, Iq, IqType, Stanza, StanzaError};
+
+/// What a module is and answers: declared once; disco, dispatch and the README's table come from it.
+pub struct About {
+    /// The documents it implements, with version where they have one.
+    pub specs: &'static [&'static str],
+    /// Features of the host in XEP-0030.
+    pub disco: &'static [&'static str],
+    /// Features of every account in XEP-0030.
+    pub account_disco: &'static [&'static str],
+    /// The requests it answers.
+    pub answers: &'static [Answers],
+}
+
+impl About {
+    /// Nothing declared: the rest of a literal.
+    pub const NONE: About = About { specs: &[], disco: &[], account_disco: &[], answers: &[] };
+}
+
+/// A kind of request that a module answers.
+pub struct Answers {
+    /// To whom the request may be addressed.
+    pub scope: &'static [Scope],
+    /// Get or set.
+    pub kind: IqType,
+    /// Namespace of the payload.
+    pub ns: &'static str,
+    /// Name of the payload's element.
+    pub name: &'static str,
+}
+
+/// Whom a request is addressed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// A host.
+    Server,
+    /// The bare JID of a local account, by anybody. The module decides who may.
+    Account,
+    /// The stream's host, before login.
+    BeforeLogin,
+}
+
+/// The answer to a request.
+pub enum Reply {
+    /// An empty result.
+    Empty,
+    /// A result with this payload.
+    Payload(Element),
+    /// The module took the request along and will answer by [`Context::answer_later`].
+    Later,
+}
+
+impl Reply {
+    /// RFC 6120 §8.2.3: a result without payload.
+    pub fn empty() -> Reply {
+        Reply::Empty
+    }
+}
+
+impl From<Element> for Reply {
+    fn from(payload: Element) -> Reply {
+        Reply::Payload(payload)
+    }
+}
+
+/// What becomes of a stanza after a module saw it.
+pub enum Flow {
+    /// It goes on to the next module, and then on its way.
+    Pass,
+    /// It goes on, changed.
+    Changed(Box<Stanza>),
+    /// It ends here.
+    Handled,
+}
+
+/// What happens to a session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SessionEvent {
+    /// A resource was bound.
+    Bound,
+    /// It sent initial presence (RFC 6121 §4.2) or left a negative priority.
+    Available,
+    /// It sent unavailable presence, or ended while available; with the last status, if it gave one.
+    Unavailable {
+        /// The `<status/>` of the unavailable presence.
+        status: Option<String>,
+    },
+    /// Its stream is gone. The session is still among the sessions during the call.
+    Ended,
+}
+
+/// What happens to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccountEvent {
+    /// It was just created.
+    Created,
+    /// It is about to be deleted; its data is still there.
+    Deleted,
+}
+
+/// Why a module is woken.
+pub enum Wake {
+    /// A timer it set, with the token it gave.
+    Timer(u64),
+    /// Password work it asked for is done.
+    Hashed(HashResult),
+}
+
+/// A feature. All methods but [`Module::about`] default to doing nothing.
+///
+/// The order of the rows in `modules/mod.rs` is the order of the calls. A method never blocks, never calls another
+/// module, and asks for what should happen by effects in its [`Context`].
+pub trait Module {
+    /// Specs, disco features, payloads it answers. The same at every call.
+    fn about(&self) -> &'static About;
+
+    /// An iq listed in [`About::answers`].
+    fn answer(&mut self, _: &mut Context<'_>, _: &Iq<'_>) -> Result<Reply, StanzaError> {
+        Err(crate::xmpp::Condition::ServiceUnavailable.into())
+    }
+
+    /// A local client sent a stanza; `from` is already its full JID. Before routing.
+    fn sent(&mut self, _: &mut Context<'_>, _: SessionId, _: &Stanza) -> Result<Flow, StanzaError> {
+        Ok(Flow::Pass)
+    }
+
+    /// A stanza reached a local account (which may not exist), before sessions are chosen.
+    fn arriving(&mut self, _: &mut Context<'_>, _: &BareJid, _: &Stanza) -> Result<Flow, StanzaError> {
+        Ok(Flow::Pass)
+    }
+
+    /// A copy is about to enter one session.
+    fn delivering(&mut self, _: &mut Context<'_>, _: SessionId, _: &Stanza) -> Result<Flow, StanzaError> {
+        Ok(Flow::Pass)
+    }
+
+    /// No session took a message for an account that exists.
+    fn undelivered(&mut self, _: &mut Context<'_>, _: &BareJid, _: &Stanza) -> Result<Flow, StanzaError> {
+        Ok(Flow::Pass)
+    }
+
+    /// Something happened to a session.
+    fn session(&mut self, _: &mut Context<'_>, _: SessionId, _: &SessionEvent) -> Result<(), StanzaError> {
+        Ok(())
+    }
+
+    /// Something happened to an account.
+    fn account(&mut self, _: &mut Context<'_>, _: &BareJid, _: AccountEvent) -> Result<(), StanzaError> {
+        Ok(())
+    }
+
+    /// A message or presence for a host itself, or for a resource of it.
+    fn visited(&mut self, _: &mut Context<'_>, _: &Stanza) -> Result<Flow, StanzaError> {
+        Ok(Flow::Pass)
+    }
+
+    /// A wake-up it asked for is due.
+    fn woke(&mut self, _: &mut Context<'_>, _: Wake) -> Result<(), StanzaError> {
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Who is here: the bound resources of local accounts.
+//!
+//! Modules read and write the parts that belong to the protocol (presence, priority, directed presence); only the
+//! router adds and removes sessions.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::xmpp::{BareJid, FullJid, Jid, Stanza};
+
+/// A socket, as the network layer numbers it. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnectionId(pub u64);
+
+/// A bound resource. Never reused while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(u64);
+
+/// A session: what the server remembers of a bound resource.
+#[derive(Debug)]
+pub struct Session {
+    jid: FullJid,
+    bare: BareJid,
+    connection: ConnectionId,
+    opened_millis: u64,
+    /// The last available presence that was broadcast; `None` before the first and after the last.
+    pub presence: Option<Stanza>,
+    /// RFC 6121 §4.7.2.3, from the presence above; only meaningful with one.
+    pub priority: i8,
+    /// RFC 6121 §2.2: it asked for the roster, so it gets roster pushes.
+    pub interested: bool,
+    /// RFC 6121 §4.6.3: who got directed presence and must hear of the end.
+    pub directed: BTreeSet<Jid>,
+    /// When this session last became available, in the order of all such events: the newest wins among equals.
+    pub available_order: u64,
+    /// Stanzas that the server delivered to the client.
+    pub received: u64,
+    /// Stanzas that the client sent.
+    pub sent: u64,
+}
+
+impl Session {
+    /// The full JID.
+    pub fn jid(&self) -> &FullJid {
+        &self.jid
+    }
+    /// The account.
+    pub fn account(&self) -> &BareJid {
+        &self.bare
+    }
+    /// The socket that serves it.
+    pub fn connection(&self) -> ConnectionId {
+        self.connection
+    }
+    /// When it was bound, on the monotonic clock, in milliseconds.
+    pub fn opened_millis(&self) -> u64 {
+        self.opened_millis
+    }
+    /// RFC 6121 §4.2: it sent initial presence and not yet unavailable.
+    pub fn is_available(&self) -> bool {
+        self.presence.is_some()
+    }
+}
+
+/// All sessions, by number and by account.
+#[derive(Default)]
+pub struct Sessions {
+    next_id: u64,
+    by_id: HashMap<SessionId, Session>,
+    by_account: HashMap<BareJid, Vec<SessionId>>,
+    next_order: u64,
+}
+
+impl Sessions {
+    /// Adds a session that was just bound.
+    pub(super) fn add(&mut self, jid: FullJid, connection: ConnectionId, now_millis: u64) -> SessionId {
+        self.next_id += 1;
+        let id = SessionId(self.next_id);
+        let bare = jid.to_bare();
+        self.by_account.entry(bare.clone()).or_default().push(id);
+        let session = Session {
+            jid,
+            bare,
+            connection,
+            opened_millis: now_millis,
+            presence: None,
+            priority: 0,
+            interested: false,
+            directed: BTreeSet::new(),
+            available_order: 0,
+            received: 0,
+            sent: 0,
+        };
+        self.by_id.insert(id, session);
+        id
+    }
+
+    /// Forgets a session.
+    pub(super) fn remove(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.by_id.remove(&id)?;
+        if let Some(ids) = self.by_account.get_mut(&session.bare) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_account.remove(&session.bare);
+            }
+        }
+        Some(session)
+    }
+
+    /// One session.
+    pub fn by_id(&self, id: SessionId) -> Option<&Session> {
+        self.by_id.get(&id)
+    }
+
+    /// One session, to change it.
+    pub fn by_id_mut(&mut self, id: SessionId) -> Option<&mut Session> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// The sessions of an account, oldest first.
+    pub fn of(&self, account: &Jid) -> impl Iterator<Item = (SessionId, &Session)> {
+        let ids = self.by_account.get(account).map(Vec::as_slice).unwrap_or_default();
+        ids.iter().filter_map(|id| Some((*id, self.by_id.get(id)?)))
+    }
+
+    /// The session with exactly this full JID.
+    pub fn by_full(&self, bare: &Jid, full: &Jid) -> Option<SessionId> {
+        self.of(bare).find(|(_, session)| *session.jid == *full).map(|(id, _)| id)
+    }
+
+    /// The sessions that sent available presence.
+    pub fn available(&self, account: &Jid) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.of(account).filter(|(_, session)| session.is_available())
+    }
+
+    /// How many sessions an account has.
+    pub fn count(&self, account: &Jid) -> usize {
+        self.by_account.get(account).map_or(0, Vec::len)
+    }
+
+    /// All sessions, in no order.
+    pub fn all(&self) -> impl Iterator<Item = (SessionId, &Session)> {
+        self.by_id.iter().map(|(id, session)| (*id, session))
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Is nobody here?
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The next place in the order of becoming available.
+    pub fn next_available_order(&mut self) -> u64 {
+        self.next_order += 1;
+        self.next_order
+    }
+}

@@ -1,0 +1,264 @@
+//! Connections and their streams: what a stream asks for is done here, what the router has for it is written here.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use super::{Asker, ConnectionId, Output, Server, Timer};
+use crate::config::Listener;
+use crate::router::{self, Out, SessionId};
+use crate::stream::Env;
+use crate::stream::c2s::{Action, C2s};
+use crate::xmpp::{Condition, FullJid, Now, Stanza, StanzaError, StreamError};
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) stream: C2s,
+    peer: SocketAddr,
+    session: Option<SessionId>,
+    heartbeat_millis: Option<u64>,
+    counted_as_logged_in: bool,
+    pub(super) last_input_millis: u64,
+    pub(super) last_output_millis: u64,
+    pub(super) is_closing: bool,
+    pub(super) close_sent: bool,
+}
+
+impl Server {
+    pub(super) fn accepted(&mut self, now: Now, id: ConnectionId, listener: &Arc<Listener>, peer: SocketAddr) {
+        let now_millis = now.monotonic_millis;
+        let limits = &self.config.limits;
+        if self.is_stopping || !self.addresses.connected(peer.ip(), limits, now_millis) {
+            log::debug!(target: "-internal", "{} has too many connections", peer.ip());
+            self.outputs.push(Output::Close { id });
+            return;
+        }
+        let connection = Connection {
+            stream: C2s::new(listener, peer.ip(), limits),
+            peer,
+            session: None,
+            heartbeat_millis: listener.heartbeat_seconds.map(|seconds| seconds.saturating_mul(1000)),
+            counted_as_logged_in: false,
+            last_input_millis: now_millis,
+            last_output_millis: now_millis,
+            is_closing: false,
+            close_sent: false,
+        };
+        self.connections.insert(id, connection);
+        let login_by = now_millis.saturating_add(listener.auth_seconds.saturating_mul(1000));
+        self.timers.set(login_by, Timer::Login(id));
+    }
+
+    /// A connection is gone: its session ends.
+    pub(super) fn gone(&mut self, now: Now, id: ConnectionId, reason: &str) {
+        let Some(connection) = self.connections.remove(&id) else { return };
+        self.addresses.disconnected(connection.peer.ip(), connection.counted_as_logged_in);
+        if let Some(session) = connection.session {
+            self.end_session(now, session, connection.peer, reason);
+        }
+    }
+
+    /// The session's end, for the modules and record.log.
+    fn end_session(&mut self, now: Now, session: SessionId, peer: SocketAddr, reason: &str) {
+        let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+        if let Some(session) = self.router.unbind(&mut env, session) {
+            record_end(now, &session, peer, reason);
+        }
+        self.flush_router(now);
+    }
+
+    /// Ends a connection's stream with an error.
+    pub(super) fn close(&mut self, now: Now, id: ConnectionId, error: StreamError) {
+        let reason = error.condition().name();
+        self.with_stream(now, id, |stream, env| stream.fail(env, error));
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if let Some(session) = connection.session.take() {
+            let peer = connection.peer;
+            self.end_session(now, session, peer, reason);
+        }
+    }
+
+    /// Does something to a stream, then all that the stream asks for.
+    pub(super) fn with_stream(&mut self, now: Now, id: ConnectionId, change: impl FnOnce(&mut C2s, &mut Env<'_>)) {
+        let mut change = Some(change);
+        loop {
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            let address_is_suspect =
+                self.addresses.is_suspect(connection.peer.ip(), &self.config.limits, now.monotonic_millis);
+            let mut env = Env {
+                now,
+                random: self.random.as_mut(),
+                store: &mut self.store,
+                config: &self.config,
+                address_is_suspect,
+                decoy: &self.decoy,
+            };
+            self.touched.insert(id);
+            if let Some(change) = change.take() {
+                change(&mut connection.stream, &mut env);
+            }
+            let Some(action) = connection.stream.poll(&mut env) else { return };
+            self.act(now, id, action);
+        }
+    }
+
+    fn act(&mut self, now: Now, id: ConnectionId, action: Action) {
+        match action {
+            Action::StartTls => {
+                self.take_stream_output(id);
+                self.outputs.push(Output::StartTls { id });
+            }
+            Action::Hash(job) => self.hash(Asker::Stream(id), job),
+            Action::WakeAt(at_millis) => self.timers.set(at_millis, Timer::Penalty(id)),
+            Action::LoginFailed => {
+                if let Some(connection) = self.connections.get(&id) {
+                    let address = connection.peer.ip();
+                    self.addresses.login_failed(address, &self.config.limits, now.monotonic_millis);
+                }
+            }
+            Action::Request(stanza) => {
+                let Some(connection) = self.connections.get(&id) else { return };
+                let (host, peer) = (connection.stream.host().to_string(), connection.peer.ip());
+                let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+                self.router.before_login(&mut env, &host, id, peer, stanza);
+                self.flush_router(now);
+            }
+            Action::Bind(jid) => self.bind(now, id, jid),
+            Action::Stanza(stanza) => self.stanza(now, id, stanza),
+            Action::Close => {
+                let Some(connection) = self.connections.get_mut(&id) else { return };
+                connection.is_closing = true;
+                let (session, peer) = (connection.session.take(), connection.peer);
+                if let Some(session) = session {
+                    self.end_session(now, session, peer, "stream closed");
+                }
+            }
+        }
+    }
+
+    /// RFC 6120 §7.6.2.1: an account has so many resources at most.
+    fn bind(&mut self, now: Now, id: ConnectionId, jid: FullJid) {
+        let bare = jid.to_bare();
+        let sessions = self.router.sessions();
+        let is_new = sessions.by_full(&bare, &jid).is_none();
+        if is_new && sessions.count(&bare) >= self.config.limits.resources_per_account_max {
+            let error = StanzaError::new(Condition::ResourceConstraint, "This account is connected too often.");
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.stream.not_bound(&error);
+            }
+            return;
+        }
+        let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+        let session = self.router.bind(&mut env, jid.clone(), id);
+        let heartbeat = self.connections.get_mut(&id).and_then(|connection| {
+            connection.session = Some(session);
+            connection.counted_as_logged_in = true;
+            connection.heartbeat_millis
+        });
+        if let Some(connection) = self.connections.get(&id) {
+            self.addresses.logged_in(connection.peer.ip());
+        }
+        if let Some(heartbeat) = heartbeat {
+            self.timers.set(now.monotonic_millis.saturating_add(heartbeat), Timer::Heartbeat(id));
+        }
+        // The answer to the request comes before anything that modules send to the new session.
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let mut env = Env {
+            now,
+            random: self.random.as_mut(),
+            store: &mut self.store,
+            config: &self.config,
+            address_is_suspect: false,
+            decoy: &self.decoy,
+        };
+        connection.stream.bound(&mut env, jid);
+        self.flush_router(now);
+    }
+
+    /// A stanza of a client, on its way. A bug in its handling costs this stanza, never the server (rule 4 of the
+    /// design): the store undoes what it wrote, the sender is told.
+    fn stanza(&mut self, now: Now, id: ConnectionId, stanza: Stanza) {
+        let Some(session) = self.connections.get(&id).and_then(|connection| connection.session) else { return };
+        let copy = stanza.clone();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+            self.router.from_session(&mut env, session, stanza);
+        }));
+        if outcome.is_err() {
+            self.router.abandon();
+            log::error!(target: "-internal", "a stanza was dropped because of a bug in the server; please report the panic above");
+            let reply = copy.error(&Condition::InternalServerError.into());
+            if let (Some(reply), Some(connection)) = (reply, self.connections.get_mut(&id)) {
+                connection.stream.send(&reply);
+            }
+        }
+        self.flush_router(now);
+    }
+
+    /// Gives what left the router to the streams.
+    pub(super) fn flush_router(&mut self, now: Now) {
+        loop {
+            let out = self.router.take_out();
+            if out.is_empty() {
+                return;
+            }
+            for item in out {
+                match item {
+                    Out::Stanza(id, stanza) => {
+                        if let Some(connection) = self.connections.get_mut(&id) {
+                            connection.stream.send(&stanza);
+                            self.touched.insert(id);
+                        }
+                    }
+                    Out::Close(id, session, error) => {
+                        let reason = error.condition().name();
+                        if let Some(connection) = self.connections.get_mut(&id) {
+                            // The router ended the session already.
+                            connection.session = None;
+                            record_end(now, &session, connection.peer, reason);
+                        }
+                        self.close(now, id, error);
+                    }
+                    Out::Hash(ticket, job) => {
+                        let token = job.token();
+                        self.hash(Asker::Module(ticket, token), job);
+                    }
+                    Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(timer)),
+                }
+            }
+        }
+    }
+
+    fn take_stream_output(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let written = connection.stream.take_output();
+            if !written.is_empty() {
+                self.outputs.push(Output::Bytes { id, bytes: written.into_bytes() });
+            }
+        }
+    }
+
+    /// White space for a connection that was idle for a while; without an answer TCP finds out that the peer is gone.
+    pub(super) fn heartbeat(&mut self, now: Now, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(every) = connection.heartbeat_millis else { return };
+        let quiet_since = connection.last_output_millis.max(connection.last_input_millis);
+        if now.monotonic_millis >= quiet_since.saturating_add(every) {
+            connection.stream.heartbeat();
+            connection.last_output_millis = now.monotonic_millis;
+            self.touched.insert(id);
+        }
+        let next = connection.last_output_millis.max(connection.last_input_millis).saturating_add(every);
+        self.timers.set(next.max(now.monotonic_millis.saturating_add(1)), Timer::Heartbeat(id));
+    }
+}
+
+/// record.log's line: `session end SECONDS RECEIVED SENT RESOURCE`, as jabberd 1.4 wrote it; the address and the reason
+/// go to the other log.
+fn record_end(now: Now, session: &router::Session, peer: SocketAddr, reason: &str) {
+    let seconds = now.monotonic_millis.saturating_sub(session.opened_millis()) / 1000;
+    let (jid, bare) = (session.jid(), session.account());
+    let (received, sent, resource) = (session.received, session.sent, jid.resource());
+    log::info!(target: &format!("record:{bare}"), "session end {seconds} {received} {sent} {resource}");
+    log::info!(target: bare.domain().as_str(), "session of {jid} from {} ended: {reason}", peer.ip());
+}

@@ -1,0 +1,299 @@
+//! The whole server as one plain value: inputs go in, a tick is committed, outputs come out.
+//!
+//! No sockets, no clock, no dice of its own: [`Server::handle`] is handed bytes and the moment, so a test runs the same
+//! code in memory with a clock moved by hand. It owns the store, the router and the streams, and connects the two:
+//! actions of a stream go to the router, what leaves the router goes to a stream.
+//!
+//! Serves `net/`. Invariant: an output belongs to the tick that made it; `net/` lets it leave only when that tick is
+//! durable (rule 2 of the design).
+
+pub mod addresses;
+pub mod connections;
+pub mod timers;
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::addresses::Addresses;
+use self::connections::Connection;
+use self::timers::{Timer, Timers};
+use crate::config::{Config, Listener};
+pub use crate::router::ConnectionId;
+use crate::router::{self, HashTicket, Router};
+use crate::store::{self, Store, Tick, meta};
+pub use crate::stream::TlsInfo;
+use crate::stream::sasl::{DecoySecret, HashJob, HashResult};
+use crate::xmpp::stream_error::StreamCondition;
+use crate::xmpp::{Now, Random, StreamError};
+
+/// What happens outside.
+pub enum Input<'a> {
+    /// A connection was accepted.
+    Accepted {
+        /// Its number, never used before.
+        id: ConnectionId,
+        /// The port it came to.
+        listener: &'a Arc<Listener>,
+        /// The other end.
+        peer: SocketAddr,
+    },
+    /// A TLS handshake is done.
+    Secured {
+        /// On this connection.
+        id: ConnectionId,
+        /// What was agreed on.
+        tls: TlsInfo,
+    },
+    /// Plain text came.
+    Bytes {
+        /// On this connection.
+        id: ConnectionId,
+        /// The text.
+        bytes: &'a [u8],
+    },
+    /// A connection is gone, for the peer's or for our reason.
+    Gone {
+        /// This connection.
+        id: ConnectionId,
+        /// Why, for the log.
+        reason: &'a str,
+    },
+    /// Password work is done.
+    Hashed(HashResult),
+    /// Time has passed.
+    Timeout,
+    /// The process was asked to stop.
+    Terminate,
+    /// The configuration changed.
+    Reload(Arc<Config>),
+}
+
+/// What shall happen outside, in order for each connection.
+#[derive(Debug)]
+pub enum Output {
+    /// Send bytes.
+    Bytes {
+        /// On this connection.
+        id: ConnectionId,
+        /// Plain text, or what TLS makes of it.
+        bytes: Vec<u8>,
+    },
+    /// Begin TLS as the server, after the bytes before it left in plain text.
+    StartTls {
+        /// On this connection.
+        id: ConnectionId,
+    },
+    /// Let what was sent leave, then close.
+    Close {
+        /// This connection.
+        id: ConnectionId,
+    },
+    /// Do password work beside the loop.
+    Hash(HashJob),
+}
+
+/// Who waits for a piece of password work.
+enum Asker {
+    Stream(ConnectionId),
+    Module(HashTicket, u64),
+}
+
+/// The server.
+pub struct Server {
+    config: Arc<Config>,
+    store: Store,
+    random: Box<dyn Random>,
+    decoy: DecoySecret,
+    router: Router,
+    connections: HashMap<ConnectionId, Connection>,
+    addresses: Addresses,
+    timers: Timers,
+    askers: HashMap<u64, Asker>,
+    next_token: u64,
+    outputs: Vec<Output>,
+    /// Connections whose streams may have written since their output was last taken.
+    touched: BTreeSet<ConnectionId>,
+    is_stopping: bool,
+    /// The moment of the last input.
+    now: Now,
+}
+
+/// The name of the decoy secret in the store.
+const DECOY_KEY: &str = "scram-decoy-secret";
+
+impl Server {
+    /// A server on a store. The secret that hides unknown names is made at the first start and kept.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn new(
+        config: Arc<Config>,
+        mut store: Store,
+        mut random: Box<dyn Random>,
+        now: Now,
+    ) -> Result<Server, store::Error> {
+        let kept = meta::value(&store, DECOY_KEY)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+        let secret = match kept {
+            Some(secret) => secret,
+            None => {
+                let mut secret = [0; 32];
+                random.fill(&mut secret);
+                meta::set(&mut store, DECOY_KEY, &secret)?;
+                secret
+            }
+        };
+        Ok(Server {
+            router: Router::new(config.clone(), crate::modules::table(), now),
+            config,
+            store,
+            random,
+            decoy: DecoySecret::new(&secret),
+            connections: HashMap::new(),
+            addresses: Addresses::default(),
+            timers: Timers::default(),
+            askers: HashMap::new(),
+            next_token: 0,
+            outputs: Vec::new(),
+            touched: BTreeSet::new(),
+            is_stopping: false,
+            now,
+        })
+    }
+
+    /// Takes one input and does all that follows from it.
+    pub fn handle(&mut self, now: Now, input: Input<'_>) {
+        self.now = now;
+        match input {
+            Input::Accepted { id, listener, peer } => self.accepted(now, id, listener, peer),
+            Input::Secured { id, tls } => self.with_stream(now, id, |stream, env| stream.secured(env, tls)),
+            Input::Bytes { id, bytes } => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.last_input_millis = now.monotonic_millis;
+                }
+                self.with_stream(now, id, |stream, env| stream.push(env, bytes));
+            }
+            Input::Gone { id, reason } => self.gone(now, id, reason),
+            Input::Hashed(result) => self.hashed(now, result),
+            Input::Timeout => {}
+            Input::Terminate => self.terminate(now),
+            Input::Reload(config) => self.reload(now, config),
+        }
+        self.run_timers(now);
+    }
+
+    /// Ends the tick. `None` if it wrote nothing; then its outputs may leave at once.
+    ///
+    /// # Errors
+    /// When the commit failed: the outputs of this tick must be dropped and their streams closed.
+    pub fn commit(&mut self) -> Result<Option<Tick>, store::Error> {
+        self.store.commit()
+    }
+
+    /// What shall happen outside since the last call.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        for id in std::mem::take(&mut self.touched) {
+            if let Some(connection) = self.connections.get_mut(&id) {
+                let written = connection.stream.take_output();
+                if !written.is_empty() {
+                    connection.last_output_millis = self.now.monotonic_millis;
+                    self.outputs.push(Output::Bytes { id, bytes: written.into_bytes() });
+                }
+                if connection.is_closing && !connection.close_sent {
+                    connection.close_sent = true;
+                    self.outputs.push(Output::Close { id });
+                }
+            }
+        }
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// How long until something is due.
+    pub fn next_timeout(&self, now: Now) -> Option<Duration> {
+        let at = self.timers.next_millis()?;
+        Some(Duration::from_millis(at.saturating_sub(now.monotonic_millis)))
+    }
+
+    /// The store, for tools that work while nobody is connected.
+    pub fn store_mut(&mut self) -> &mut Store {
+        &mut self.store
+    }
+
+    /// The router, to look at.
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    /// How many connections there are.
+    pub fn connection_count(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// Is everything said, after [`Input::Terminate`]?
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopping && self.connections.is_empty()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    fn terminate(&mut self, now: Now) {
+        self.is_stopping = true;
+        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
+        for id in ids {
+            self.close(now, id, StreamCondition::SystemShutdown.into());
+        }
+    }
+
+    /// Takes over a configuration. Sessions of hosts that are gone end (RFC 6120 §4.9.3.5).
+    fn reload(&mut self, now: Now, config: Arc<Config>) {
+        self.config = config.clone();
+        self.router.reload(config);
+        let orphans: Vec<ConnectionId> = self
+            .connections
+            .iter()
+            .filter(|(_, c)| !c.stream.host().is_empty() && self.config.host(c.stream.host()).is_none())
+            .map(|(id, _)| *id)
+            .collect();
+        for id in orphans {
+            self.close(now, id, StreamError::new(StreamCondition::HostGone, "this host is served no longer"));
+        }
+    }
+
+    fn run_timers(&mut self, now: Now) {
+        while let Some(timer) = self.timers.due(now.monotonic_millis) {
+            match timer {
+                Timer::Login(id) => self.with_stream(now, id, |stream, env| stream.login_timed_out(env)),
+                Timer::Penalty(id) => self.with_stream(now, id, |stream, env| stream.woke(env, now)),
+                Timer::Heartbeat(id) => self.heartbeat(now, id),
+                Timer::Module(timer) => {
+                    let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+                    self.router.woke(&mut env, &timer);
+                    self.flush_router(now);
+                }
+            }
+        }
+    }
+
+    fn hashed(&mut self, now: Now, mut result: HashResult) {
+        match self.askers.remove(&result.token) {
+            None => {}
+            Some(Asker::Stream(id)) => self.with_stream(now, id, |stream, env| stream.hashed(env, result)),
+            Some(Asker::Module(ticket, token)) => {
+                result.token = token;
+                let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+                self.router.hashed(&mut env, &ticket, result);
+                self.flush_router(now);
+            }
+        }
+    }
+
+    fn hash(&mut self, asker: Asker, job: HashJob) {
+        self.next_token += 1;
+        self.askers.insert(self.next_token, asker);
+        self.outputs.push(Output::Hash(job.with_token(self.next_token)));
+    }
+}

@@ -1,0 +1,64 @@
+//! All timers in one heap: what is due when, on the monotonic clock.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use crate::router::{ConnectionId, ModuleTimer};
+
+/// What a timer is for. A timer whose connection is gone, or has moved on, does nothing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// A connection must be logged in by now.
+    Login(ConnectionId),
+    /// The wait after a failed login is over.
+    Penalty(ConnectionId),
+    /// A logged-in connection may have been idle for a while.
+    Heartbeat(ConnectionId),
+    /// A module asked for it.
+    Module(ModuleTimer),
+}
+
+/// The heap.
+#[derive(Default)]
+pub struct Timers {
+    heap: BinaryHeap<Reverse<(u64, Timer)>>,
+}
+
+impl Timers {
+    /// Sets a timer.
+    pub fn set(&mut self, at_millis: u64, timer: Timer) {
+        self.heap.push(Reverse((at_millis, timer)));
+    }
+
+    /// The moment of the next timer.
+    pub fn next_millis(&self) -> Option<u64> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Takes one timer that is due.
+    pub fn due(&mut self, now_millis: u64) -> Option<Timer> {
+        if self.next_millis()? > now_millis {
+            return None;
+        }
+        self.heap.pop().map(|Reverse((_, timer))| timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_come_in_the_order_of_time() {
+        let mut timers = Timers::default();
+        let (a, b) = (Timer::Login(ConnectionId(1)), Timer::Login(ConnectionId(2)));
+        timers.set(20, a.clone());
+        timers.set(10, b.clone());
+        assert_eq!(timers.next_millis(), Some(10));
+        assert_eq!(timers.due(9), None);
+        assert_eq!(timers.due(30), Some(b));
+        assert_eq!(timers.due(19), None);
+        assert_eq!(timers.due(20), Some(a));
+        assert_eq!(timers.next_millis(), None);
+    }
+}

@@ -1,0 +1,523 @@
+//! A client's stream (RFC 6120), whole: header, TLS, login, binding, stanzas, end.
+//!
+//! | state | awaits | then |
+//! |---|---|---|
+//! | `ExpectHeader(First)` | a stream header | features; `ExpectLogin` |
+//! | `ExpectHandshake` | TLS, after `<proceed/>` | `ExpectHeader(First)`, everything read so far forgotten |
+//! | `ExpectLogin` | `<starttls/>`, `<auth/>`, jabber:iq:auth, jabber:iq:register | one of the next four |
+//! | `ExpectResponse` | a SASL `<response/>` or `<abort/>` | `ExpectVerdict`, `ExpectHeader(LoggedIn)`, `Penalty` |
+//! | `ExpectVerdict` | the helper thread's word on a password | `ExpectHeader(LoggedIn)`, `ExpectStanza`, `Penalty` |
+//! | `Penalty` | the end of the wait after a failed login | `ExpectLogin`, or the end |
+//! | `ExpectBind` | a request to bind a resource | `ExpectStanza` |
+//! | `ExpectStanza` | stanzas | the end |
+//! | `Closed` | nothing: a stream error or an end tag was sent | |
+//!
+//! A stream writes into a buffer ([`C2s::take_output`]) and hands out [`Action`]s, one at a time, so that what an action
+//! changes is seen by the next element. While it waits for TLS, a verdict or a penalty, what the client sends stays
+//! unread: clients of jabberd 1.4's time pipeline login, roster and presence in one write.
+
+mod login;
+
+use std::net::IpAddr;
+
+use self::login::{Penalty, Verdict};
+use super::sasl::{Exchange, HashJob, Offer};
+use super::{Env, TlsInfo, bind, features, header};
+use crate::config::{Config, Host, Limits, Listener, StartTls};
+use crate::xml::reader::{self, Event, ReadError, Reader, StreamHeader};
+use crate::xml::{Element, writer};
+use crate::xmpp::stanza::NotAStanza;
+use crate::xmpp::stream_error::StreamCondition;
+use crate::xmpp::{BareJid, Condition, FullJid, Iq, Now, Stanza, StanzaError, StreamError, ns};
+
+/// What a stream asks for, in order.
+#[derive(Debug)]
+pub enum Action {
+    /// Switch the connection to TLS once what was written so far has left.
+    StartTls,
+    /// Have a password checked; [`C2s::hashed`] gets the outcome.
+    Hash(HashJob),
+    /// A request before login, for the modules: registration.
+    Request(Stanza),
+    /// The client logged in and wants this full JID: answer with [`C2s::bound`] or [`C2s::not_bound`].
+    Bind(FullJid),
+    /// A stanza of the bound client.
+    Stanza(Stanza),
+    /// A login failed: count it for the peer's address.
+    LoginFailed,
+    /// Call [`C2s::woke`] then (on the monotonic clock, in milliseconds).
+    WakeAt(u64),
+    /// Nothing more will be said: let what was written leave, then close the connection.
+    Close,
+}
+
+enum State {
+    ExpectHeader(Stage),
+    ExpectHandshake,
+    ExpectLogin,
+    ExpectResponse(Box<Exchange>),
+    ExpectVerdict(Box<Verdict>),
+    Penalty(Box<Penalty>),
+    ExpectBind(BareJid),
+    Binding(Box<Binding>),
+    ExpectStanza(FullJid),
+    Closed,
+}
+
+/// Which header is awaited.
+enum Stage {
+    First,
+    LoggedIn(BareJid),
+}
+
+/// A request to bind, while the server looks whether it can be had.
+struct Binding {
+    account: BareJid,
+    request: Stanza,
+    legacy: bool,
+}
+
+/// A client's stream.
+pub struct C2s {
+    state: State,
+    reader: Reader,
+    output: String,
+    actions: std::collections::VecDeque<Action>,
+    peer: IpAddr,
+    start_tls: StartTls,
+    hide_registration: bool,
+    tls: Option<TlsInfo>,
+    host: String,
+    version: header::Version,
+    lang: Option<String>,
+    header_sent: bool,
+    offer: Option<Offer>,
+    failures: usize,
+    unauthenticated_bytes: usize,
+}
+
+impl C2s {
+    /// A stream on a connection that was just accepted.
+    pub fn new(listener: &Listener, peer: IpAddr, limits: &Limits) -> C2s {
+        C2s {
+            state: State::ExpectHeader(Stage::First),
+            reader: Reader::new(stranger(limits)),
+            output: String::new(),
+            actions: Default::default(),
+            peer,
+            start_tls: listener.start_tls_for(peer),
+            hide_registration: listener.hide_registration,
+            tls: None,
+            host: String::new(),
+            version: header::Version::Legacy,
+            lang: None,
+            header_sent: false,
+            offer: None,
+            failures: 0,
+            unauthenticated_bytes: 0,
+        }
+    }
+
+    /// The full JID, once a resource is bound.
+    pub fn jid(&self) -> Option<&FullJid> {
+        match &self.state {
+            State::ExpectStanza(jid) => Some(jid),
+            _ => None,
+        }
+    }
+
+    /// The host that the stream is for; empty before the header.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Is the peer still a stranger?
+    pub fn is_logged_in(&self) -> bool {
+        matches!(
+            self.state,
+            State::ExpectHeader(Stage::LoggedIn(_)) | State::ExpectBind(_) | State::Binding(_) | State::ExpectStanza(_)
+        )
+    }
+
+    /// Is the end sent?
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// What was written since the last call.
+    pub fn take_output(&mut self) -> String {
+        std::mem::take(&mut self.output)
+    }
+
+    /// Bytes from the peer, plain text. Follow with [`C2s::poll`].
+    pub fn push(&mut self, env: &mut Env<'_>, bytes: &[u8]) {
+        if self.is_closed() {
+            return;
+        }
+        if !self.is_logged_in() {
+            self.unauthenticated_bytes = self.unauthenticated_bytes.saturating_add(bytes.len());
+            if self.unauthenticated_bytes > env.config.limits.unauthenticated_total_bytes_max {
+                return self.fail(env, StreamError::new(StreamCondition::PolicyViolation, "too much before login"));
+            }
+        }
+        self.reader.push(bytes);
+    }
+
+    /// The handshake is done.
+    pub fn secured(&mut self, env: &Env<'_>, tls: TlsInfo) {
+        self.tls = Some(tls);
+        if matches!(self.state, State::ExpectHandshake) {
+            // RFC 6120 §5.4.3.3: nothing that came before TLS counts.
+            self.reader = Reader::new(stranger(&env.config.limits));
+            self.state = State::ExpectHeader(Stage::First);
+            self.header_sent = false;
+        }
+    }
+
+    /// The next thing to do, or `None` until there is more input. Every tick ends with `None`.
+    pub fn poll(&mut self, env: &mut Env<'_>) -> Option<Action> {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
+            if self.is_waiting() {
+                return None;
+            }
+            match self.reader.next() {
+                Ok(None) => return None,
+                Ok(Some(event)) => self.step(env, event),
+                Err(error) => self.fail(env, read_error(&error)),
+            }
+        }
+    }
+
+    /// Does the stream wait for something that is not input?
+    fn is_waiting(&self) -> bool {
+        matches!(
+            self.state,
+            State::ExpectHandshake | State::ExpectVerdict(_) | State::Penalty(_) | State::Binding(_) | State::Closed
+        )
+    }
+
+    /// One event, one transition.
+    fn step(&mut self, env: &mut Env<'_>, event: Event) {
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        match (state, event) {
+            (State::ExpectHeader(stage), Event::Opened(header)) => self.opened(env, stage, &header),
+            (state, Event::Whitespace) => self.state = state,
+            (_, Event::Closed) => self.end(),
+            (State::ExpectLogin, Event::Element(element)) => self.login_element(env, element),
+            (State::ExpectResponse(exchange), Event::Element(element)) => self.sasl_element(env, *exchange, &element),
+            (State::ExpectBind(account), Event::Element(element)) => self.bind_element(env, account, element),
+            (State::ExpectStanza(jid), Event::Element(element)) => self.stanza_element(env, jid, element),
+            // The reader gives a header first and only once, and waiting states do not read.
+            (_, Event::Opened(_) | Event::Element(_)) => self.fail(env, StreamCondition::BadFormat.into()),
+        }
+    }
+
+    /// A stream header (RFC 6120 §4.7): answered by ours, then by features.
+    fn opened(&mut self, env: &mut Env<'_>, stage: Stage, theirs: &StreamHeader) {
+        self.lang = theirs.lang.clone().filter(|lang| lang.len() <= 35);
+        let version = header::check(theirs, ns::CLIENT);
+        self.version = *version.as_ref().unwrap_or(&header::Version::Xmpp);
+        let host = self.host_of(env.config, &stage, theirs.to.as_deref());
+        self.host = match (&host, env.config.hosts.first()) {
+            (Some(host), _) => host.name.clone(),
+            (None, Some(first)) => first.name.clone(),
+            (None, None) => String::new(),
+        };
+        self.send_header(env);
+        if let Err(error) = version {
+            return self.fail(env, error);
+        }
+        let Some(host) = host else {
+            let text = format!("{} is not served here", theirs.to.as_deref().unwrap_or_default());
+            return self.fail(env, StreamError::new(StreamCondition::HostUnknown, text));
+        };
+        match stage {
+            Stage::LoggedIn(account) => {
+                self.write(&features::bind(host));
+                self.state = State::ExpectBind(account);
+            }
+            Stage::First => {
+                let offer = self.offer_to(env.config);
+                if self.version == header::Version::Xmpp {
+                    self.write(&match self.must_start_tls() {
+                        true => features::tls_only(),
+                        false => features::login(host, &offer, self.may_start_tls(), self.hide_registration),
+                    });
+                }
+                self.offer = Some(offer);
+                self.state = State::ExpectLogin;
+            }
+        }
+    }
+
+    /// The host a header is for. After login it cannot change.
+    ///
+    /// Compat: a header without `to` is for the default alias, or the first host, as old clients leave it out.
+    fn host_of<'c>(&self, config: &'c Config, stage: &Stage, to: Option<&str>) -> Option<&'c Host> {
+        if let Stage::LoggedIn(account) = stage {
+            return config.host(account.domain().as_str());
+        }
+        let Some(to) = to else { return config.host_for(None).or_else(|| config.hosts.first()) };
+        let name = crate::config::hosts::host_name(to).ok();
+        config.host_for(Some(name.as_deref().unwrap_or(to)))
+    }
+
+    fn send_header(&mut self, env: &mut Env<'_>) {
+        let id = env.random.token();
+        let ours = header::Ours {
+            content_ns: ns::CLIENT,
+            from: &self.host,
+            to: None,
+            id: &id,
+            version: self.version,
+            lang: (self.version == header::Version::Xmpp).then_some("en"),
+        };
+        header::write(&mut self.output, &ours);
+        self.header_sent = true;
+    }
+
+    fn may_start_tls(&self) -> bool {
+        self.tls.is_none() && self.start_tls != StartTls::Hidden
+    }
+
+    fn must_start_tls(&self) -> bool {
+        self.tls.is_none() && self.start_tls == StartTls::Required
+    }
+
+    fn host_config<'c>(&self, config: &'c Config) -> Option<&'c Host> {
+        config.host(&self.host)
+    }
+
+    /// RFC 6120 §7: only binding is open now.
+    fn bind_element(&mut self, env: &mut Env<'_>, account: BareJid, element: Element) {
+        let stanza = match Stanza::parse(element.clone()) {
+            Ok(stanza) => stanza,
+            Err(NotAStanza::UnknownName) => return self.fail(env, unsupported(&element)),
+            Err(_) => return self.fail(env, StreamCondition::NotAuthorized.into()),
+        };
+        let bound = match stanza.as_request() {
+            Some(iq) if bind::is_bind(&iq) => bind::requested(&iq, &account, env.random),
+            // RFC 6120 §7.1: no other stanza before a resource is bound.
+            _ => {
+                let text = "bind a resource first";
+                return self.fail(env, StreamError::new(StreamCondition::NotAuthorized, text));
+            }
+        };
+        match bound {
+            Ok(jid) => self.ask_to_bind(Binding { account, request: stanza, legacy: false }, jid),
+            Err(error) => {
+                self.answer(stanza.error(&error));
+                self.state = State::ExpectBind(account);
+            }
+        }
+    }
+
+    fn ask_to_bind(&mut self, binding: Binding, jid: FullJid) {
+        self.state = State::Binding(Box::new(binding));
+        self.actions.push_back(Action::Bind(jid));
+    }
+
+    /// The resource is the client's.
+    pub fn bound(&mut self, env: &mut Env<'_>, jid: FullJid) {
+        let State::Binding(binding) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        let reply = match binding.legacy {
+            true => binding.request.result(None).without_addresses(),
+            false => bind::result(&binding.request, &jid),
+        };
+        self.answer(Some(reply));
+        let resource = jid.resource();
+        log::info!(target: &format!("record:{}", jid.to_bare()), "login ok {} {resource}", self.peer);
+        self.reader.set_limits(known(&env.config.limits));
+        self.state = State::ExpectStanza(jid);
+    }
+
+    /// The resource cannot be had (RFC 6120 §7.6.2).
+    pub fn not_bound(&mut self, error: &StanzaError) {
+        let State::Binding(binding) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        self.answer(binding.request.error(error).map(Stanza::without_addresses));
+        self.state = if binding.legacy { State::ExpectLogin } else { State::ExpectBind(binding.account) };
+    }
+
+    /// A first-level element of a bound client.
+    fn stanza_element(&mut self, env: &mut Env<'_>, jid: FullJid, element: Element) {
+        match Stanza::parse(element.clone()) {
+            Ok(stanza) => self.client_stanza(env, jid, stanza),
+            Err(NotAStanza::UnknownName) => self.fail(env, unsupported(&element)),
+            Err(NotAStanza::MalformedFrom) => self.fail(env, StreamCondition::InvalidFrom.into()),
+            Err(NotAStanza::MalformedTo) => {
+                self.refuse_element(&element, &Condition::JidMalformed.into());
+                self.state = State::ExpectStanza(jid);
+            }
+            Err(NotAStanza::BadRequest) => {
+                self.refuse_element(&element, &Condition::BadRequest.into());
+                self.state = State::ExpectStanza(jid);
+            }
+        }
+    }
+
+    /// RFC 6120 §8.1.2.1: a `from` must be the client's own; then the stanza is on its way.
+    fn client_stanza(&mut self, env: &mut Env<'_>, jid: FullJid, stanza: Stanza) {
+        let is_own = stanza.from().is_none_or(|from| *from == jid || *from == jid.to_bare());
+        if !is_own {
+            return self.fail(env, StreamCondition::InvalidFrom.into());
+        }
+        let for_stream = stanza.to().is_none_or(|to| to.as_str() == self.host);
+        if let Some(iq) = stanza.as_request().filter(|_| for_stream) {
+            if let Some(reply) = self.stream_request(&iq) {
+                self.answer(Some(reply));
+                self.state = State::ExpectStanza(jid);
+                return;
+            }
+        }
+        let stanza = self.with_lang(stanza);
+        self.state = State::ExpectStanza(jid);
+        self.actions.push_back(Action::Stanza(stanza));
+    }
+
+    /// Requests that the stream itself answers after binding.
+    fn stream_request(&self, iq: &Iq<'_>) -> Option<Stanza> {
+        let stanza = iq.stanza();
+        if bind::is_session(iq) {
+            // RFC 6121 §1.4: a no-operation.
+            return Some(stanza.result(None));
+        }
+        if bind::is_bind(iq) {
+            // RFC 6120 §7.1: one resource for each stream.
+            return stanza.error(&Condition::NotAllowed.into()).map(Stanza::without_addresses);
+        }
+        if iq.payload().is("query", ns::IQ_AUTH) {
+            // Compat: jabberd 1.4 answered a second login with 503.
+            return stanza.error(&Condition::ServiceUnavailable.into()).map(Stanza::without_addresses);
+        }
+        None
+    }
+
+    /// RFC 6120 §4.7.4: text without a language of its own is in the stream's.
+    fn with_lang(&self, stanza: Stanza) -> Stanza {
+        match &self.lang {
+            Some(lang) if stanza.element().attribute("xml:lang").is_none() && stanza.as_request().is_none() => {
+                stanza.map_element(|element| element.with_attribute("xml:lang", lang.clone()))
+            }
+            _ => stanza,
+        }
+    }
+
+    /// Bounces an element that is no proper stanza (RFC 6120 §8.3.1), unless it is an error itself.
+    fn refuse_element(&mut self, element: &Element, error: &StanzaError) {
+        let kind = element.attribute("type");
+        if kind == Some("error") || (element.name() == "iq" && kind == Some("result")) {
+            return;
+        }
+        let mut reply = element.clone().without_attribute("from").without_attribute("to");
+        reply = reply.with_attribute("type", "error").with_child(error.to_element());
+        self.write(&reply);
+    }
+
+    /// A stanza for the client.
+    pub fn send(&mut self, stanza: &Stanza) {
+        if self.is_closed() {
+            return;
+        }
+        stanza.write(&mut self.output, ns::CLIENT);
+    }
+
+    fn answer(&mut self, stanza: Option<Stanza>) {
+        if let Some(stanza) = stanza {
+            stanza.write(&mut self.output, ns::CLIENT);
+        }
+    }
+
+    fn write(&mut self, element: &Element) {
+        writer::element(&mut self.output, element, ns::CLIENT);
+    }
+
+    /// Idle white space (RFC 6120 §4.6.1), so that a dead peer is found.
+    pub fn heartbeat(&mut self) {
+        if matches!(self.state, State::ExpectStanza(_)) {
+            self.output.push(' ');
+        }
+    }
+
+    /// Ends the stream with an error (RFC 6120 §4.9.1.1). Before a header, ours is sent first (RFC 6120 §4.9.1.2).
+    pub fn fail(&mut self, env: &mut Env<'_>, error: StreamError) {
+        if self.header_sent && self.is_ended() {
+            return;
+        }
+        if !self.header_sent {
+            self.version = header::Version::Xmpp;
+            if self.host.is_empty() {
+                self.host = env.config.hosts.first().map(|host| host.name.clone()).unwrap_or_default();
+            }
+            self.send_header(env);
+        }
+        log::debug!(target: &self.host, "stream of {} ends: {error}", self.peer);
+        self.write(&error.to_element());
+        self.end();
+    }
+
+    /// Was the end tag written already?
+    fn is_ended(&self) -> bool {
+        matches!(self.actions.back(), Some(Action::Close))
+    }
+
+    /// RFC 6120 §4.4: the end tag, then the end of the connection.
+    fn end(&mut self) {
+        if self.header_sent {
+            self.output.push_str(header::CLOSE);
+        }
+        self.state = State::Closed;
+        self.actions.push_back(Action::Close);
+    }
+}
+
+/// RFC 6120 §4.9.3.24.
+fn unsupported(element: &Element) -> StreamError {
+    let text = format!("<{}/> is no stanza", element.name());
+    StreamError::new(StreamCondition::UnsupportedStanzaType, text)
+}
+
+/// The stream error for what is no XML, or not XMPP's part of it.
+fn read_error(error: &ReadError) -> StreamError {
+    match error {
+        ReadError::BadFormat => StreamCondition::BadFormat.into(),
+        ReadError::NotWellFormed => StreamCondition::NotWellFormed.into(),
+        ReadError::RestrictedXml => StreamCondition::RestrictedXml.into(),
+        ReadError::UnsupportedEncoding => StreamCondition::UnsupportedEncoding.into(),
+        ReadError::BadNamespacePrefix => StreamCondition::BadNamespacePrefix.into(),
+        ReadError::PolicyViolation(bound) => StreamError::new(StreamCondition::PolicyViolation, bound.to_string()),
+    }
+}
+
+/// What a stranger may send.
+fn stranger(limits: &Limits) -> reader::Limits {
+    reader::Limits { frame_bytes: limits.unauthenticated_bytes_max, ..known(limits) }
+}
+
+/// What a client may send.
+fn known(limits: &Limits) -> reader::Limits {
+    reader::Limits {
+        frame_bytes: limits.stanza_bytes_max,
+        depth: limits.stanza_depth_max,
+        elements: limits.stanza_elements_max,
+        attributes: limits.attributes_max,
+        name_bytes: limits.name_bytes_max,
+    }
+}
+
+impl C2s {
+    /// The time is up: nobody logged in (RFC 6120 §4.9.3.4).
+    pub fn login_timed_out(&mut self, env: &mut Env<'_>) {
+        if !self.is_logged_in() && !self.is_closed() {
+            let text = "Timeout waiting for authentication";
+            self.fail(env, StreamError::new(StreamCondition::ConnectionTimeout, text));
+        }
+    }
+
+    /// The wait after a failed login is over.
+    pub fn woke(&mut self, env: &mut Env<'_>, now: Now) {
+        login::woke(self, env, now);
+    }
+}

@@ -1,0 +1,389 @@
+//! The part of a client's stream before login: TLS, SASL, jabber:iq:auth, requests to register.
+
+use crate::config::Config;
+use crate::store::account::{self, Credentials, ScramHash};
+use crate::stream::sasl::{
+    self, BindingData, Exchange, Failure, HashJob, HashResult, LegacyHash, Mechanism, NeedKeys, Offer, Outcome,
+    Password, PlainLogin, Step, Success,
+};
+use crate::stream::{Env, bind, legacy_auth};
+use crate::xml::Element;
+use crate::xmpp::stream_error::StreamCondition;
+use crate::xmpp::{BareJid, Condition, Now, Stanza, StanzaError, StreamError, jid, ns};
+
+use super::{Action, Binding, C2s, Stage, State};
+
+/// Who waits for the helper thread's word on a password.
+pub(super) struct Verdict {
+    account: Option<BareJid>,
+    asker: Asker,
+}
+
+enum Asker {
+    /// SASL PLAIN.
+    Sasl,
+    /// jabber:iq:auth, with the resource it asked for.
+    Legacy { request: Stanza, resource: String },
+}
+
+/// A failed login that is answered late, so that guessing is slow.
+pub(super) struct Penalty {
+    until_millis: u64,
+    reply: Element,
+    is_last: bool,
+}
+
+/// The wait after the first failed login of a connection; each further one doubles it.
+const PENALTY_MILLIS: u64 = 500;
+/// The longest wait.
+const PENALTY_MILLIS_MAX: u64 = 8_000;
+
+impl C2s {
+    /// What TLS knows, and what it lets us offer.
+    pub(super) fn offer_to(&self, config: &Config) -> Offer {
+        let tls = self.tls.as_ref().map(|tls| BindingData { exporter: tls.exporter, end_point: tls.end_point.clone() });
+        let plain_in_clear = tls.is_none() && !self.must_start_tls();
+        let plain_is_on = self.host_config(config).is_some();
+        Offer::new(tls, plain_in_clear && plain_is_on)
+    }
+
+    /// A first-level element of a stranger.
+    pub(super) fn login_element(&mut self, env: &mut Env<'_>, element: Element) {
+        self.state = State::ExpectLogin;
+        match (element.name(), element.ns()) {
+            ("starttls", ns::TLS) => self.start_tls(env),
+            ("auth", ns::SASL) => self.auth(env, &element),
+            ("response" | "abort", ns::SASL) => self.sasl_failed(env, None, &sasl_out_of_order()),
+            (_, ns::CLIENT) => self.stanza_of_stranger(env, element),
+            _ => self.fail(env, super::unsupported(&element)),
+        }
+    }
+
+    /// RFC 6120 §5.4.2: proceed, or failure and the end.
+    fn start_tls(&mut self, env: &mut Env<'_>) {
+        if !self.may_start_tls() {
+            self.write(&Element::new("failure", ns::TLS));
+            return self.end();
+        }
+        let _ = env;
+        self.write(&Element::new("proceed", ns::TLS));
+        self.state = State::ExpectHandshake;
+        self.actions.push_back(Action::StartTls);
+    }
+
+    /// RFC 6120 §6.4.2: the client chose a mechanism.
+    fn auth(&mut self, env: &mut Env<'_>, element: &Element) {
+        if self.must_start_tls() {
+            let why = Failure::told(sasl::Condition::EncryptionRequired, "use TLS first");
+            return self.sasl_failed(env, None, &why);
+        }
+        let mechanism = element.attribute("mechanism").and_then(Mechanism::from_name);
+        let Some(mechanism) = mechanism else {
+            let why = Failure::told(sasl::Condition::InvalidMechanism, "no such mechanism");
+            return self.sasl_failed(env, None, &why);
+        };
+        let offer = self.offer.clone().unwrap_or_else(|| self.offer_to(env.config));
+        let step = match sasl::decode(&element.text()) {
+            Ok(initial) => {
+                let initial = initial.as_ref().map(|bytes| bytes.as_slice());
+                Exchange::start(mechanism, initial, &offer, env.random)
+            }
+            Err(failure) => failure.into(),
+        };
+        self.sasl_step(env, step);
+    }
+
+    /// RFC 6120 §6.4.3: a response, or RFC 6120 §6.4.4: an abort.
+    pub(super) fn sasl_element(&mut self, env: &mut Env<'_>, exchange: Exchange, element: &Element) {
+        self.state = State::ExpectLogin;
+        match (element.name(), element.ns()) {
+            ("response", ns::SASL) => {
+                let step = match sasl::decode(&element.text()) {
+                    Ok(response) => {
+                        exchange.respond(response.as_ref().map(|bytes| bytes.as_slice()).unwrap_or_default())
+                    }
+                    Err(failure) => failure.into(),
+                };
+                self.sasl_step(env, step);
+            }
+            ("abort", ns::SASL) => self.sasl_failed(env, None, &Failure::ABORTED),
+            ("auth", ns::SASL) => self.sasl_failed(env, None, &sasl_out_of_order()),
+            _ => self.fail(env, StreamCondition::NotAuthorized.into()),
+        }
+    }
+
+    fn sasl_step(&mut self, env: &mut Env<'_>, step: Step) {
+        match step {
+            Step::Challenge(bytes, exchange) => {
+                self.write(&Element::new("challenge", ns::SASL).with_text(sasl::encode(&bytes)));
+                self.state = State::ExpectResponse(Box::new(exchange));
+            }
+            Step::NeedKeys(need) => {
+                let step = self.keys_for(env, need);
+                self.sasl_step(env, step);
+            }
+            Step::NeedVerdict(plain) => self.check_plain(env, plain),
+            Step::Success(success) => self.sasl_succeeded(env, &success),
+            Step::Failure(failure) => self.sasl_failed(env, None, &failure),
+        }
+    }
+
+    /// The account that a name means here (RFC 6120 §6.3.7); `None` for what can be no localpart.
+    fn account_named(&self, username: &str) -> Option<BareJid> {
+        let domain = jid::DomainPart::new(&self.host).ok()?;
+        domain.with_node_str(username).ok()
+    }
+
+    fn keys_for(&mut self, env: &mut Env<'_>, need: NeedKeys) -> Step {
+        let account = self.account_named(need.username());
+        let name = account.as_ref().map_or_else(|| need.username().to_string(), BareJid::to_string);
+        let found = account.map_or(Ok(None), |account| account::credentials(env.store, &account));
+        match found {
+            Err(error) => {
+                log::error!(target: &self.host, "the keys of {name} could not be read: {error}");
+                Failure::silent(sasl::Condition::TemporaryAuthFailure, "the store failed").into()
+            }
+            Ok(stored) => match stored.and_then(|credentials| credentials.keys(need.hash()).cloned()) {
+                Some(keys) => need.known(keys),
+                None => need.unknown(env.decoy, &name),
+            },
+        }
+    }
+
+    fn check_plain(&mut self, env: &mut Env<'_>, plain: PlainLogin) {
+        let account = self.account_named(&plain.username);
+        let allowed = account.as_ref().map_or(Ok(()), |account| sasl::check_authzid(plain.authzid.as_deref(), account));
+        if let Err(failure) = allowed {
+            return self.sasl_failed(env, account.as_ref(), &failure);
+        }
+        self.check_password(env, &plain.username, account, plain.password, Asker::Sasl);
+    }
+
+    /// Hands a password to the helper thread; a name without an account costs as much time.
+    fn check_password(
+        &mut self,
+        env: &mut Env<'_>,
+        name: &str,
+        account: Option<BareJid>,
+        password: Password,
+        asker: Asker,
+    ) {
+        let stored = match account.as_ref().map_or(Ok(None), |account| account::credentials(env.store, account)) {
+            Ok(stored) => stored,
+            Err(error) => {
+                log::error!(target: &self.host, "the keys of {name} could not be read: {error}");
+                None
+            }
+        };
+        let legacy = stored.as_ref().and_then(|stored| stored.legacy.as_ref());
+        let legacy = legacy.and_then(|hash| LegacyHash::from_text(&hash.value));
+        let keys = stored.as_ref().and_then(sasl::quickest).cloned();
+        let job = match (keys, legacy) {
+            (Some(keys), _) => HashJob::verify(0, password, keys),
+            (None, Some(hash)) => HashJob::upgrade(0, password, hash, env.random),
+            (None, None) => {
+                let name = account.as_ref().map_or_else(|| name.to_string(), BareJid::to_string);
+                HashJob::verify(0, password, env.decoy.keys(ScramHash::Sha256, &name))
+            }
+        };
+        let account = account.filter(|_| stored.is_some());
+        self.state = State::ExpectVerdict(Box::new(Verdict { account, asker }));
+        self.actions.push_back(Action::Hash(job));
+    }
+
+    /// The helper thread's word.
+    pub fn hashed(&mut self, env: &mut Env<'_>, result: HashResult) {
+        let state = std::mem::replace(&mut self.state, State::Closed);
+        let State::ExpectVerdict(verdict) = state else {
+            self.state = state;
+            return;
+        };
+        self.state = State::ExpectLogin;
+        let is_right = match result.outcome {
+            Outcome::Verified(is_right) => is_right,
+            Outcome::Upgraded(Some(keys)) => {
+                self.keep_upgraded(env, verdict.account.as_ref(), &keys);
+                true
+            }
+            Outcome::Upgraded(None) | Outcome::Derived(_) => false,
+        };
+        let Verdict { account, asker } = *verdict;
+        let allowed = match &account {
+            Some(account) if is_right => self.may_log_in(env, account),
+            Some(_) => Err(Failure::WRONG_PASSWORD),
+            None => Err(Failure::NO_ACCOUNT),
+        };
+        match (asker, account, allowed) {
+            (Asker::Sasl, Some(account), Ok(())) => self.sasl_done(account, None),
+            (Asker::Sasl, account, allowed) => {
+                self.sasl_failed(env, account.as_ref(), &allowed.err().unwrap_or(Failure::NO_ACCOUNT));
+            }
+            (Asker::Legacy { request, resource }, Some(account), Ok(())) => {
+                self.legacy_bind(account, request, &resource);
+            }
+            (Asker::Legacy { request, resource }, account, allowed) => {
+                let why = allowed.err().unwrap_or(Failure::NO_ACCOUNT);
+                self.legacy_failed(env, account.as_ref(), &request, &resource, &why);
+            }
+        }
+    }
+
+    fn keep_upgraded(&self, env: &mut Env<'_>, account: Option<&BareJid>, keys: &Credentials) {
+        let Some(account) = account else { return };
+        if let Err(error) = account::set_credentials(env.store, account, keys) {
+            log::error!(target: &self.host, "the new keys of {account} could not be kept: {error}");
+        }
+    }
+
+    /// Is the account there still, and not disabled?
+    fn may_log_in(&self, env: &mut Env<'_>, account: &BareJid) -> Result<(), Failure> {
+        match account::account(env.store, account) {
+            Ok(Some(found)) if found.disabled => {
+                Err(Failure::silent(sasl::Condition::AccountDisabled, "the account is disabled"))
+            }
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => Err(Failure::NO_ACCOUNT),
+            Err(_) => Err(Failure::silent(sasl::Condition::TemporaryAuthFailure, "the store failed")),
+        }
+    }
+
+    fn sasl_succeeded(&mut self, env: &mut Env<'_>, success: &Success) {
+        let Some(account) = self.account_named(&success.username) else {
+            return self.sasl_failed(env, None, &Failure::NO_ACCOUNT);
+        };
+        let allowed = sasl::check_authzid(success.authzid.as_deref(), &account);
+        match allowed.and_then(|()| self.may_log_in(env, &account)) {
+            Ok(()) => self.sasl_done(account, Some(&success.server_final)),
+            Err(failure) => self.sasl_failed(env, Some(&account), &failure),
+        }
+    }
+
+    /// RFC 6120 §6.4.6: success, and a new stream over the same connection.
+    fn sasl_done(&mut self, account: BareJid, server_final: Option<&[u8]>) {
+        let text = server_final.map(sasl::encode).unwrap_or_default();
+        self.write(&Element::new("success", ns::SASL).with_text(text));
+        self.reader.restart();
+        self.state = State::ExpectHeader(Stage::LoggedIn(account));
+    }
+
+    /// RFC 6120 §6.4.5: failure, said after a wait; after too many the stream ends.
+    fn sasl_failed(&mut self, env: &mut Env<'_>, account: Option<&BareJid>, failure: &Failure) {
+        let condition = Element::new(failure.condition.name(), ns::SASL);
+        let mut reply = Element::new("failure", ns::SASL).with_child(condition);
+        if let Some(text) = failure.text {
+            reply = reply.with_child(Element::new("text", ns::SASL).with_attribute("xml:lang", "en").with_text(text));
+        }
+        let who = account.map_or_else(|| self.host.clone(), BareJid::to_string);
+        self.login_failed(env, &who, "(null)", failure.why, reply);
+    }
+
+    /// XEP-0078 §3.1: the same for clients from before SASL.
+    fn legacy_failed(
+        &mut self,
+        env: &mut Env<'_>,
+        account: Option<&BareJid>,
+        request: &Stanza,
+        resource: &str,
+        failure: &Failure,
+    ) {
+        let Some(refusal) = legacy_auth::refusal(request, &Condition::NotAuthorized.into()) else { return };
+        let who = account.map_or_else(|| self.host.clone(), BareJid::to_string);
+        self.login_failed(env, &who, resource, failure.why, refusal.element().clone());
+    }
+
+    /// One stable line for fail2ban, then the penalty.
+    fn login_failed(&mut self, env: &mut Env<'_>, who: &str, resource: &str, why: &str, reply: Element) {
+        self.failures = self.failures.saturating_add(1);
+        log::info!(target: &format!("record:{who}"), "login fail {} 401 {resource}", self.peer);
+        log::info!(target: &self.host, "login of {who} from {} failed: {why}", self.peer);
+        self.actions.push_back(Action::LoginFailed);
+        let doublings = u32::try_from(self.failures.saturating_sub(1)).unwrap_or(u32::MAX).min(8);
+        let own = PENALTY_MILLIS.saturating_mul(1 << doublings).min(PENALTY_MILLIS_MAX);
+        let wait = if env.address_is_suspect { PENALTY_MILLIS_MAX } else { own };
+        let until_millis = env.now.monotonic_millis.saturating_add(wait);
+        let is_last = self.failures >= env.config.limits.failed_logins_max;
+        self.state = State::Penalty(Box::new(Penalty { until_millis, reply, is_last }));
+        self.actions.push_back(Action::WakeAt(until_millis));
+    }
+
+    /// Requests before login: jabber:iq:auth is ours, others are for the modules. Anything else is not authorized
+    /// (RFC 6120 §4.9.3.12).
+    fn stanza_of_stranger(&mut self, env: &mut Env<'_>, element: Element) {
+        let stanza = match Stanza::parse(element) {
+            Ok(stanza) => stanza,
+            Err(_) => return self.fail(env, StreamCondition::NotAuthorized.into()),
+        };
+        let is_for_host = stanza.to().is_none_or(|to| to.as_str() == self.host);
+        let is_known = stanza.as_request().is_some_and(|iq| matches!(iq.payload().ns(), ns::IQ_AUTH | ns::REGISTER));
+        if !is_known || !is_for_host {
+            let text = "log in first";
+            return self.fail(env, StreamError::new(StreamCondition::NotAuthorized, text));
+        }
+        if self.must_start_tls() {
+            let error = StanzaError::new(Condition::PolicyViolation, "Use TLS first (STARTTLS, or port 5223).");
+            return self.answer(legacy_auth::refusal(&stanza, &error));
+        }
+        if legacy_auth::is_auth(&stanza) {
+            self.legacy_login(env, stanza);
+        } else {
+            // Who is not logged in has no address; answers go to the stream.
+            self.actions.push_back(Action::Request(stanza.without_addresses()));
+        }
+    }
+
+    fn legacy_login(&mut self, env: &mut Env<'_>, request: Stanza) {
+        let is_on = self.host_config(env.config).is_some_and(|host| host.modules.is_on("mod_auth_plain"));
+        if !is_on {
+            return self.answer(legacy_auth::refusal(&request, &Condition::ServiceUnavailable.into()));
+        }
+        match legacy_auth::parse(&request) {
+            Err(error) => self.answer(legacy_auth::refusal(&request, &error)),
+            Ok(legacy_auth::Request::Fields(fields)) => {
+                self.answer(Some(request.result(Some(fields)).without_addresses()));
+            }
+            Ok(legacy_auth::Request::Login { username, password, resource }) => {
+                let account = self.account_named(&username);
+                match Password::new(&password) {
+                    Ok(password) => {
+                        let asker = Asker::Legacy { request, resource };
+                        self.check_password(env, &username, account, password, asker);
+                    }
+                    Err(_) => {
+                        let why = Failure::WRONG_PASSWORD;
+                        self.legacy_failed(env, account.as_ref(), &request, &resource, &why);
+                    }
+                }
+            }
+        }
+    }
+
+    fn legacy_bind(&mut self, account: BareJid, request: Stanza, resource: &str) {
+        match bind::with_resource(&account, resource) {
+            Ok(jid) => self.ask_to_bind(Binding { account, request, legacy: true }, jid),
+            Err(error) => self.answer(legacy_auth::refusal(&request, &error)),
+        }
+    }
+}
+
+fn sasl_out_of_order() -> Failure {
+    Failure::told(sasl::Condition::MalformedRequest, "out of order")
+}
+
+/// The wait is over: the failure is said.
+pub(super) fn woke(stream: &mut C2s, env: &mut Env<'_>, now: Now) {
+    let state = std::mem::replace(&mut stream.state, State::Closed);
+    let State::Penalty(penalty) = state else {
+        stream.state = state;
+        return;
+    };
+    if now.monotonic_millis < penalty.until_millis {
+        stream.state = State::Penalty(penalty);
+        return;
+    }
+    stream.write(&penalty.reply);
+    stream.state = State::ExpectLogin;
+    if penalty.is_last {
+        // RFC 6120 §6.4.5: after some retries the stream ends.
+        stream.fail(env, StreamError::new(StreamCondition::PolicyViolation, "too many failed logins"));
+    }
+}
