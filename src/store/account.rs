@@ -291,3 +291,131 @@ pub fn count(store: &Store, host: &str) -> Result<u64, Error> {
     let count = store.one("SELECT count(*) FROM account WHERE host = ?1", [host], |row| row.get(0).map(unsigned))?;
     Ok(count.unwrap_or(0))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{jid, store_with};
+    use crate::store::{Bounds, last, offline, private, registration, roster, vcard};
+    use crate::xmpp::Jid;
+
+    fn keys(hash: ScramHash, byte: u8) -> ScramKeys {
+        ScramKeys {
+            hash,
+            iterations: 10_000,
+            salt: vec![byte; 16],
+            stored_key: vec![byte; 20],
+            server_key: vec![byte; 20],
+        }
+    }
+
+    #[test]
+    fn a_name_is_given_once() {
+        let mut store = store_with(&["romeo@montague.net"]);
+        let rows = [
+            ("romeo@montague.net", false),
+            ("romeo@capulet.com", true),
+            ("romeo@capulet.com", false),
+            ("montague.net", false), // a host is nobody's account
+        ];
+        for (name, made) in rows {
+            assert_eq!(create(&mut store, &jid(name), &Credentials::default(), 5).unwrap(), made, "{name}");
+        }
+        assert!(exists(&store, &jid("romeo@capulet.com")).unwrap());
+        assert!(!exists(&store, &jid("montague.net")).unwrap());
+        assert!(!exists(&store, &jid("juliet@montague.net")).unwrap());
+    }
+
+    #[test]
+    fn a_new_password_replaces_all_of_the_old_one() {
+        let romeo = jid("romeo@montague.net");
+        let mut store = store_with(&[]);
+        assert_eq!(credentials(&store, &romeo).unwrap(), None);
+        let legacy = Some(LegacyHash { kind: "crypt".into(), value: "ab01FAX.bQRSU".into() });
+        let old = Credentials { scram: vec![keys(ScramHash::Sha1, 1)], legacy };
+        create(&mut store, &romeo, &old, 5).unwrap();
+        assert_eq!(credentials(&store, &romeo).unwrap().unwrap(), old);
+        let new = Credentials { scram: vec![keys(ScramHash::Sha256, 2), keys(ScramHash::Sha512, 3)], legacy: None };
+        set_credentials(&mut store, &romeo, &new).unwrap();
+        let found = credentials(&store, &romeo).unwrap().unwrap();
+        assert_eq!(found, new);
+        assert!(found.keys(ScramHash::Sha1).is_none() && found.keys(ScramHash::Sha512).is_some());
+        assert!(!format!("{found:?}").contains('3'), "{found:?}");
+        set_credentials(&mut store, &romeo, &Credentials::default()).unwrap();
+        assert_eq!(credentials(&store, &romeo).unwrap(), Some(Credentials::default()));
+        let error = set_credentials(&mut store, &jid("nobody@montague.net"), &new).unwrap_err();
+        assert!(error.is_no_account());
+    }
+
+    #[test]
+    fn a_removed_account_leaves_its_name_and_nothing_else() {
+        let romeo = jid("romeo@montague.net");
+        let mut store = store_with(&["romeo@montague.net", "juliet@montague.net"]);
+        let bounds = Bounds { count: 10, bytes: 1000 };
+        for account in [&romeo, &jid("juliet@montague.net")] {
+            set_credentials(
+                &mut store,
+                account,
+                &Credentials {
+                    scram: vec![keys(ScramHash::Sha1, 1)],
+                    legacy: Some(LegacyHash { kind: "k".into(), value: "v".into() }),
+                },
+            )
+            .unwrap();
+            vcard::set(&mut store, account, "<vCard/>").unwrap();
+            registration::set(&mut store, account, "<query/>").unwrap();
+            last::set(&mut store, account, &last::Last { unix_millis: 1, status: String::new() }).unwrap();
+            let _ = private::set(&mut store, account, "a", "b", "<a/>", bounds).unwrap();
+            let _ = offline::append(&mut store, account, "<message/>", 1, bounds).unwrap();
+            for contact in ["nurse@capulet.com", "paris@capulet.com"] {
+                roster::upsert(&mut store, account, &roster::RosterItem::new(Jid::new(contact).unwrap())).unwrap();
+            }
+            roster::remove(&mut store, account, &Jid::new("paris@capulet.com").unwrap()).unwrap();
+        }
+        assert!(remove(&mut store, &romeo, 77).unwrap());
+        assert!(!remove(&mut store, &romeo, 78).unwrap());
+        store.commit().unwrap();
+
+        // Every table that names an account holds rows of one account only; a table added later is seen here.
+        let tables = "SELECT m.name FROM sqlite_schema m, pragma_table_info(m.name) c
+                      WHERE m.type = 'table' AND c.name = 'account'";
+        let tables: Vec<String> = store.all(tables, [], |row| row.get(0)).unwrap();
+        assert!(tables.len() >= 10, "{tables:?}");
+        for table in tables {
+            let sql = format!("SELECT count(DISTINCT account) FROM {table}");
+            let owners: i64 = store.connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(owners, 1, "{table}");
+        }
+        assert_eq!(removed_at(&store, &romeo).unwrap(), Some(77));
+        assert!(create(&mut store, &romeo, &Credentials::default(), 99).unwrap());
+        assert_eq!(removed_at(&store, &romeo).unwrap(), None);
+        assert_eq!(vcard::of(&store, &romeo).unwrap(), None);
+    }
+
+    #[test]
+    fn names_are_forgotten_in_time() {
+        let mut store = store_with(&["a@h", "b@h"]);
+        remove(&mut store, &jid("a@h"), 10).unwrap();
+        remove(&mut store, &jid("b@h"), 20).unwrap();
+        assert_eq!(forget_removed(&mut store, 20).unwrap(), 1);
+        assert_eq!(removed_at(&store, &jid("a@h")).unwrap(), None);
+        assert_eq!(removed_at(&store, &jid("b@h")).unwrap(), Some(20));
+    }
+
+    #[test]
+    fn accounts_are_listed_by_host_and_page() {
+        let mut store = store_with(&["c@h", "a@h", "b@h", "x@other"]);
+        assert!(set_disabled(&mut store, &jid("b@h"), true).unwrap());
+        assert!(!set_disabled(&mut store, &jid("y@h"), true).unwrap());
+        let names = |after: &str, limit| -> Vec<String> {
+            let accounts = list(&store, "h", after, limit).unwrap();
+            accounts.iter().map(|account| format!("{} {}", account.jid, account.disabled)).collect()
+        };
+        assert_eq!(names("", 2), ["a@h false", "b@h true"]);
+        assert_eq!(names("b", 2), ["c@h false"]);
+        assert_eq!(count(&store, "h").unwrap(), 3);
+        let found = account(&store, &jid("b@h")).unwrap().unwrap();
+        assert_eq!((found.created_unix_millis, found.disabled), (1_000_000, true));
+        assert_eq!(account(&store, &jid("y@h")).unwrap(), None);
+    }
+}

@@ -21,21 +21,22 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{Cause, Error};
-use super::migrate;
+use super::{Store, migrate};
 
 /// How long the WAL may become, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct WalBounds {
     /// From here on each [`Disk::checkpoint`] copies the log into the database, without getting into the loop's way.
     pub soft: u64,
-    /// From here on it makes the loop wait for its end: the loop writes so much that no pause was ever long enough to
-    /// start the log again.
+    /// From here on the loop is held at the start of its next transaction until the log starts again: it writes so much
+    /// that no pause was ever long enough.
     pub hard: u64,
 }
 
@@ -52,13 +53,17 @@ impl Default for WalBounds {
 pub enum Checkpoint {
     /// Nothing: the log is short.
     NotNeeded,
-    /// The loop was writing meanwhile, so the log goes on; what it held is in the database.
+    /// Somebody wrote or read meanwhile, so the log goes on; what could be copied is in the database.
     Partial,
-    /// The log starts again from its beginning.
+    /// All is in the database, and the log starts again from its beginning.
     Restarted,
 }
 
-/// The disk's side of an open database. Open it after the [`super::Store`], and drop it before.
+/// Held by [`Disk`] while a [`Store`] is to begin no transaction. SQLite's own locks are polled for, and a loop that
+/// begins one transaction right after the other would win every time.
+pub(super) type Gate = Arc<Mutex<()>>;
+
+/// The disk's side of an open database. Drop it before the [`Store`].
 pub struct Disk {
     path: PathBuf,
     wal: File,
@@ -68,20 +73,27 @@ pub struct Disk {
 
 struct Checkpoints {
     connection: Connection,
+    gate: Gate,
     bounds: WalBounds,
     /// All of the log is in the database; it can start again as soon as this connection gets to write.
     complete: bool,
+    /// The length at which the gate is closed next: the hard bound, and one more for each time that did not help (a
+    /// backup that reads for minutes), so that the loop is not held again and again.
+    force_bytes: u64,
 }
 
-/// How long a checkpoint waits for the loop's transaction to end.
-const BUSY: Duration = Duration::from_secs(1);
+/// How long one call waits for a transaction of the loop or of a tool to end.
+const BUSY: Duration = Duration::from_millis(20);
+/// How often it looks.
+const BUSY_STEP: Duration = Duration::from_micros(100);
 
 impl Disk {
-    /// Opens the helper's side of the database that a [`super::Store`] has open at this path.
+    /// The helper's side of this database.
     ///
     /// # Errors
-    /// When the files cannot be opened or their directory not synced.
-    pub fn open(path: &Path, bounds: WalBounds) -> Result<Disk, Error> {
+    /// When the files cannot be opened or their directory not synced; so for a store in memory.
+    pub fn open(store: &Store, bounds: WalBounds) -> Result<Disk, Error> {
+        let path = store.path();
         let error = |cause| Error::new(path, cause);
         // Its own descriptor on the log is harmless: SQLite's locks are on the two other files, which must never be
         // opened here (closing them would drop the locks of the whole process).
@@ -91,8 +103,9 @@ impl Disk {
         File::open(directory)
             .and_then(|directory| directory.sync_all())
             .map_err(|io| error(Cause::Io("sync the directory", io)))?;
-        let checkpoints = Mutex::new(Checkpoints { connection, bounds, complete: false });
-        Ok(Disk { path: path.to_owned(), wal, failed: AtomicBool::new(false), checkpoints })
+        let gate = Arc::clone(&store.gate);
+        let checkpoints = Checkpoints { connection, gate, bounds, complete: false, force_bytes: bounds.hard };
+        Ok(Disk { path: path.to_owned(), wal, failed: AtomicBool::new(false), checkpoints: Mutex::new(checkpoints) })
     }
 
     /// Makes all commits durable that returned before this call. Takes as long as the disk does.
@@ -120,8 +133,8 @@ impl Disk {
     /// The log can start again only when it is copied to its end and nobody has appended since. Whoever writes next then
     /// syncs the new header (4 above): this connection hurries to be it, with a write of one page that changes
     /// nothing, so that the loop does not wait for the disk. A loop that never pauses for the length of a
-    /// checkpoint would let the log grow for ever; beyond the hard bound it is made to wait once for what little the
-    /// checkpoints before have left.
+    /// checkpoint would let the log grow for ever; beyond the hard bound it is held once while the little is copied that
+    /// the checkpoint before has left.
     ///
     /// That write has another reason. SQLite before 3.51.3 can damage the database when a checkpoint with nothing left to
     /// copy meets a writer who starts the log again ("WAL-reset bug"). So no checkpoint begins here after a complete one
@@ -130,8 +143,7 @@ impl Disk {
     /// # Errors
     /// When the disk fails, or is full. Nothing is lost then; the log grows until a later call succeeds.
     pub fn checkpoint(&self) -> Result<Checkpoint, Error> {
-        let mut checkpoints = self.checkpoints();
-        let done = checkpoints.run(&self.wal);
+        let done = self.checkpoints().run(&self.wal);
         done.map_err(|error| Error::new(&self.path, Cause::Sql(error)))
     }
 
@@ -142,45 +154,70 @@ impl Disk {
 
 impl Checkpoints {
     fn run(&mut self, wal: &File) -> rusqlite::Result<Checkpoint> {
-        if self.complete {
-            return self.restart();
-        }
-        if !reaches(wal, self.bounds.soft) {
-            return Ok(Checkpoint::NotNeeded);
-        }
-        let (mut in_log, mut copied) = self.copy("PRAGMA wal_checkpoint(PASSIVE)")?;
-        if copied < in_log && reaches(wal, self.bounds.hard) {
-            (in_log, copied) = self.copy("PRAGMA wal_checkpoint(RESTART)")?;
-        }
-        self.complete = in_log > 0 && copied == in_log;
-        if self.complete { self.restart() } else { Ok(Checkpoint::Partial) }
-    }
-
-    /// Frames in the log, and how many of them are in the database now.
-    fn copy(&self, sql: &str) -> rusqlite::Result<(i64, i64)> {
-        self.connection.query_row(sql, [], |row| Ok((row.get(1)?, row.get(2)?)))
-    }
-
-    fn restart(&mut self) -> rusqlite::Result<Checkpoint> {
-        match self.connection.pragma_update(None, "user_version", migrate::VERSION) {
-            Ok(()) => {
-                self.complete = false;
-                Ok(Checkpoint::Restarted)
+        if !self.complete {
+            if !reaches(wal, self.bounds.soft) {
+                return Ok(Checkpoint::NotNeeded);
             }
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(Checkpoint::Partial),
-            Err(error) => Err(error),
+            self.copy("PRAGMA wal_checkpoint(PASSIVE)")?;
         }
+        if self.restart(wal)? {
+            return Ok(Checkpoint::Restarted);
+        }
+        if !reaches(wal, self.force_bytes) {
+            return Ok(Checkpoint::Partial);
+        }
+        let gate = Arc::clone(&self.gate);
+        let _closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.complete {
+            self.copy("PRAGMA wal_checkpoint(RESTART)")?;
+        }
+        if self.restart(wal)? {
+            return Ok(Checkpoint::Restarted);
+        }
+        self.force_bytes = self.force_bytes.saturating_add(self.bounds.hard);
+        Ok(Checkpoint::Partial)
+    }
+
+    fn copy(&mut self, sql: &str) -> rusqlite::Result<()> {
+        let frames = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
+        let (in_log, copied) = self.connection.query_row(sql, [], frames)?;
+        self.complete = in_log > 0 && copied == in_log;
+        Ok(())
+    }
+
+    /// When all is copied: the write of one page. Did it find the log as it was, and so start it again? If somebody
+    /// had appended, it is appended too, and the next checkpoint has something to copy.
+    fn restart(&mut self, wal: &File) -> rusqlite::Result<bool> {
+        if !self.complete {
+            return Ok(false);
+        }
+        match self.connection.pragma_update(None, "user_version", migrate::VERSION) {
+            Ok(()) => self.complete = false,
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let restarted = !reaches(wal, self.bounds.soft);
+        if restarted {
+            self.force_bytes = self.bounds.hard;
+        }
+        Ok(restarted)
     }
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY)?;
+    connection.busy_handler(Some(wait))?;
     connection.execute_batch("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = 16;")?;
     // SQLite opens the log at the first read.
     connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
     Ok(connection)
+}
+
+/// SQLite's own busy handler sleeps for milliseconds, with the loop held meanwhile.
+fn wait(tries: i32) -> bool {
+    thread::sleep(BUSY_STEP);
+    u32::try_from(tries).is_ok_and(|tries| BUSY_STEP.saturating_mul(tries) < BUSY)
 }
 
 fn wal_path(path: &Path) -> PathBuf {

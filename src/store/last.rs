@@ -35,3 +35,22 @@ pub fn set(store: &mut Store, account: &BareJid, last: &Last) -> Result<(), Erro
         params![host, localpart, signed(last.unix_millis), last.status],
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{jid, store_with};
+
+    #[test]
+    fn the_latest_end_is_kept() {
+        let mut store = store_with(&["a@h"]);
+        assert_eq!(of(&store, &jid("a@h")).unwrap(), None);
+        for (unix_millis, status) in [(5, "Gone fishing"), (1_800_000_000_000, "")] {
+            let last = Last { unix_millis, status: status.to_owned() };
+            set(&mut store, &jid("a@h"), &last).unwrap();
+            assert_eq!(of(&store, &jid("a@h")).unwrap(), Some(last));
+        }
+        let last = Last { unix_millis: 1, status: String::new() };
+        assert!(set(&mut store, &jid("nobody@h"), &last).unwrap_err().is_no_account());
+    }
+}

@@ -27,6 +27,7 @@ use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Params, Row};
@@ -72,6 +73,8 @@ pub struct Store {
     /// Savepoints the code is in, and how many of them SQLite knows: those in which something was written.
     savepoints: usize,
     savepoints_made: usize,
+    /// Closed by [`disk::Disk`] for a moment when the log must start again.
+    gate: disk::Gate,
 }
 
 impl Store {
@@ -124,6 +127,7 @@ impl Store {
             lost: false,
             savepoints: 0,
             savepoints_made: 0,
+            gate: disk::Gate::default(),
         })
     }
 
@@ -214,6 +218,7 @@ impl Store {
     /// Before each write: the tick's transaction, and the savepoints the code is in, made now if they are not yet.
     fn begin(&mut self) -> Result<(), Error> {
         if !self.open {
+            drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
             self.run("BEGIN IMMEDIATE")?;
             self.open = true;
         } else if self.connection.is_autocommit() {

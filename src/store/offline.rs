@@ -132,3 +132,102 @@ pub fn expire(store: &mut Store, before_unix_millis: u64, limit: usize) -> Resul
         params![signed(before_unix_millis), signed(limit as u64)],
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::account;
+    use crate::store::tests::{jid, store_with};
+
+    const WIDE: Bounds = Bounds { count: 100, bytes: 10_000 };
+
+    fn append_all(store: &mut Store, account: &str, stanzas: &[&str]) -> Vec<u64> {
+        let mut ids = Vec::new();
+        for (n, stanza) in stanzas.iter().enumerate() {
+            match append(store, &jid(account), stanza, n as u64, WIDE).unwrap() {
+                Appended::Stored(id) => ids.push(id),
+                other => panic!("{other:?}"),
+            }
+        }
+        ids
+    }
+
+    fn stanzas(store: &Store, account: &str) -> Vec<String> {
+        fetch(store, &jid(account), 0, 100).unwrap().into_iter().map(|stored| stored.stanza).collect()
+    }
+
+    #[test]
+    fn messages_come_out_in_order_by_page_and_once() {
+        let mut store = store_with(&["a@h", "b@h"]);
+        append_all(&mut store, "a@h", &["<m1/>", "<m2/>"]);
+        append_all(&mut store, "b@h", &["<other/>"]);
+        append_all(&mut store, "a@h", &["<m3/>"]);
+        let page = fetch(&store, &jid("a@h"), 0, 2).unwrap();
+        assert_eq!(page.iter().map(|m| m.stanza.as_str()).collect::<Vec<_>>(), ["<m1/>", "<m2/>"]);
+        assert_eq!((page[1].received_unix_millis, page[1].bytes), (1, 5));
+        assert_eq!(fetch(&store, &jid("a@h"), page[1].id, 2).unwrap()[0].stanza, "<m3/>");
+        assert_eq!(delete_through(&mut store, &jid("a@h"), page[1].id).unwrap(), 2);
+        assert_eq!(stanzas(&store, "a@h"), ["<m3/>"]);
+        assert_eq!(stanzas(&store, "b@h"), ["<other/>"]);
+        assert_eq!(stanzas(&store, "nobody@h"), [""; 0]);
+    }
+
+    #[test]
+    fn bounds_hold_and_free_up() {
+        let mut store = store_with(&["a@h"]);
+        let account = jid("a@h");
+        // Stanza, bounds, what becomes of it, messages and bytes afterwards.
+        let rows = [
+            ("12345", Bounds { count: 0, bytes: 99 }, false, (0, 0)),
+            ("12345", Bounds { count: 2, bytes: 4 }, false, (0, 0)),
+            ("12345", Bounds { count: 2, bytes: 8 }, true, (1, 5)),
+            ("1234", Bounds { count: 2, bytes: 8 }, false, (1, 5)),
+            ("123", Bounds { count: 2, bytes: 8 }, true, (2, 8)),
+            ("", Bounds { count: 2, bytes: 8 }, false, (2, 8)),
+        ];
+        for (stanza, bounds, stored, (messages, bytes)) in rows {
+            let appended = append(&mut store, &account, stanza, 0, bounds).unwrap();
+            assert_eq!(matches!(appended, Appended::Stored(_)), stored, "{stanza} {bounds:?}");
+            assert_eq!(total(&store, &account).unwrap(), Total { messages, bytes });
+        }
+        delete_through(&mut store, &account, u64::MAX).unwrap();
+        assert_eq!(total(&store, &account).unwrap(), Total::default());
+        assert_eq!(append(&mut store, &jid("nobody@h"), "<m/>", 0, WIDE).unwrap(), Appended::NoAccount);
+        assert_eq!(total(&store, &jid("nobody@h")).unwrap(), Total::default());
+    }
+
+    #[test]
+    fn a_number_never_comes_back() {
+        let mut store = store_with(&["a@h"]);
+        let before = append_all(&mut store, "a@h", &["<m1/>", "<m2/>"]);
+        delete_through(&mut store, &jid("a@h"), before[1]).unwrap();
+        let after = append_all(&mut store, "a@h", &["<m3/>"]);
+        // Told a second time that the first two were delivered, it leaves the third alone.
+        delete_through(&mut store, &jid("a@h"), before[1]).unwrap();
+        assert!(after[0] > before[1]);
+        assert_eq!(stanzas(&store, "a@h"), ["<m3/>"]);
+    }
+
+    #[test]
+    fn old_messages_expire_a_few_at_a_time() {
+        let mut store = store_with(&["a@h", "b@h"]);
+        append_all(&mut store, "a@h", &["<0/>", "<1/>", "<2/>", "<3/>"]);
+        append_all(&mut store, "b@h", &["<0/>", "<1/>"]);
+        assert_eq!(expire(&mut store, 3, 2).unwrap(), 2);
+        assert_eq!(expire(&mut store, 3, 2).unwrap(), 1);
+        assert_eq!(expire(&mut store, 3, 9).unwrap(), 2);
+        assert_eq!(stanzas(&store, "a@h"), ["<3/>"]);
+        assert_eq!(total(&store, &jid("a@h")).unwrap(), Total { messages: 1, bytes: 4 });
+        assert_eq!(total(&store, &jid("b@h")).unwrap(), Total::default());
+    }
+
+    #[test]
+    fn a_removed_account_takes_its_messages_along() {
+        let mut store = store_with(&["a@h"]);
+        append_all(&mut store, "a@h", &["<m/>"]);
+        account::remove(&mut store, &jid("a@h"), 9).unwrap();
+        account::create(&mut store, &jid("a@h"), &account::Credentials::default(), 10).unwrap();
+        assert_eq!(stanzas(&store, "a@h"), [""; 0]);
+        assert_eq!(total(&store, &jid("a@h")).unwrap(), Total::default());
+    }
+}

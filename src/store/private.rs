@@ -60,3 +60,35 @@ pub fn set(
     )?;
     Ok(Kept::Kept)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{jid, store_with};
+
+    #[test]
+    fn elements_are_kept_by_name_and_namespace_within_bounds() {
+        let mut store = store_with(&["a@h", "b@h"]);
+        let account = jid("a@h");
+        let bounds = Bounds { count: 2, bytes: 10 };
+        // Name, namespace, text, kept?
+        let rows = [
+            ("storage", "storage:bookmarks", "<one/>", true),
+            ("storage", "storage:bookmarks", "<two!!!/>", true), // replaced: only the new one counts
+            ("storage", "storage:rosternotes", "<>", false),     // too many bytes
+            ("storage", "storage:bookmarks", "<one/>", true),
+            ("storage", "storage:rosternotes", "<>", true),
+            ("x", "y", "", false), // too many elements
+            ("storage", "storage:bookmarks", "<12345678/>", false),
+        ];
+        for (name, ns, xml, kept) in rows {
+            let outcome = set(&mut store, &account, name, ns, xml, bounds).unwrap();
+            assert_eq!(outcome == Kept::Kept, kept, "{name} {ns} {xml}");
+        }
+        assert_eq!(element(&store, &account, "storage", "storage:bookmarks").unwrap().unwrap(), "<one/>");
+        assert_eq!(element(&store, &account, "storage", "storage:rosternotes").unwrap().unwrap(), "<>");
+        assert_eq!(element(&store, &account, "other", "storage:bookmarks").unwrap(), None);
+        assert_eq!(element(&store, &jid("b@h"), "storage", "storage:bookmarks").unwrap(), None);
+        assert!(set(&mut store, &jid("nobody@h"), "a", "b", "", bounds).unwrap_err().is_no_account());
+    }
+}

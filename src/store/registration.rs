@@ -25,3 +25,20 @@ pub fn set(store: &mut Store, account: &BareJid, xml: &str) -> Result<(), Error>
         params![host, localpart, xml],
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{jid, store_with};
+
+    #[test]
+    fn fields_are_kept_and_replaced() {
+        let mut store = store_with(&["a@h"]);
+        assert_eq!(of(&store, &jid("a@h")).unwrap(), None);
+        for xml in ["<query><name>A</name></query>", "<query/>"] {
+            set(&mut store, &jid("a@h"), xml).unwrap();
+            assert_eq!(of(&store, &jid("a@h")).unwrap().unwrap(), xml);
+        }
+        assert!(set(&mut store, &jid("nobody@h"), "<query/>").unwrap_err().is_no_account());
+    }
+}

@@ -363,3 +363,6 @@ fn read_jid(row: &Row<'_>) -> rusqlite::Result<Option<Jid>> {
     let text = row.get_ref(0)?.as_str()?;
     Ok(Jid::new(text).inspect_err(|error| log::warn!(target: "-internal", "bad JID in a roster: {error}")).ok())
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,3 +33,23 @@ pub fn set(store: &mut Store, account: &BareJid, xml: &str) -> Result<(), Error>
 pub fn remove(store: &mut Store, account: &BareJid) -> Result<(), Error> {
     store.write(concat!("DELETE FROM vcard WHERE account = ", account_id!()), key(account)).map(drop)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{jid, store_with};
+
+    #[test]
+    fn a_vcard_is_kept_replaced_and_removed() {
+        let mut store = store_with(&["a@h", "b@h"]);
+        assert_eq!(of(&store, &jid("a@h")).unwrap(), None);
+        for xml in ["<vCard>1</vCard>", "<vCard>2</vCard>"] {
+            set(&mut store, &jid("a@h"), xml).unwrap();
+            assert_eq!(of(&store, &jid("a@h")).unwrap().unwrap(), xml);
+        }
+        assert_eq!(of(&store, &jid("b@h")).unwrap(), None);
+        remove(&mut store, &jid("a@h")).unwrap();
+        assert_eq!(of(&store, &jid("a@h")).unwrap(), None);
+        assert!(set(&mut store, &jid("nobody@h"), "<vCard/>").unwrap_err().is_no_account());
+    }
+}
