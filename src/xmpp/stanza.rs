@@ -238,6 +238,12 @@ impl Stanza {
         self.write(&mut out, "");
         out
     }
+
+    /// What [`Stanza::to_text`] wrote. `None` if it is not that, which only a hand in the database can bring about.
+    pub fn from_text(text: &str) -> Option<Stanza> {
+        let element = crate::xml::reader::element(text).ok()?;
+        Stanza::parse(element).ok()
+    }
 }
 
 fn is_content_ns(ns: &str) -> bool {
@@ -404,5 +410,19 @@ mod tests {
              xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></message>"
         );
         assert!(error.error(&Condition::BadRequest.into()).is_none());
+    }
+
+    #[test]
+    fn what_is_stored_comes_back() {
+        let body = Element::new("body", ns::CLIENT).with_text("<&'> und Grüße");
+        let stanza =
+            Stanza::parse(message().with_child(body)).unwrap().with_from(Jid::new("juliet@capulet.com").unwrap());
+        let back = Stanza::from_text(&stanza.to_text()).unwrap();
+        assert_eq!(back.from(), stanza.from());
+        assert_eq!(back.to_text(), stanza.to_text());
+        for text in ["", "text", "<message xmlns='jabber:client'>", "<a/>", "<message/><message/>", "</stream:stream>"]
+        {
+            assert!(Stanza::from_text(text).is_none(), "{text}");
+        }
     }
 }

@@ -57,6 +57,24 @@ enum Phase {
     Failed(ReadError),
 }
 
+/// Reads one element that the house itself wrote as text, from the store for instance; there are no bounds.
+///
+/// # Errors
+/// When it is not exactly one well-formed element.
+pub fn element(text: &str) -> Result<Element, ReadError> {
+    const HEADER: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+    const MAX: usize = usize::MAX / 4;
+    let limits = Limits { frame_bytes: MAX, depth: MAX, elements: MAX, attributes: MAX, name_bytes: MAX };
+    let mut reader = Reader::new(limits);
+    reader.push(HEADER.as_bytes());
+    reader.next()?;
+    reader.push(text.as_bytes());
+    match (reader.next()?, reader.next()?) {
+        (Some(Event::Element(element)), None) if reader.buffer.is_empty() => Ok(element),
+        _ => Err(ReadError::NotWellFormed),
+    }
+}
+
 /// The reader of one stream.
 pub struct Reader {
     limits: Limits,
