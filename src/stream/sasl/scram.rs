@@ -32,7 +32,6 @@ impl From<Malformed> for Failure {
 }
 
 /// The client has named itself; the caller looks for its keys.
-#[derive(Debug)]
 pub struct NeedKeys {
     hash: ScramHash,
     username: String,
@@ -41,6 +40,13 @@ pub struct NeedKeys {
     binding: Vec<u8>,
     client_first_bare: String,
     nonce: String,
+}
+
+/// What is signed and what TLS knows stay out of logs.
+impl std::fmt::Debug for NeedKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "NeedKeys({:?}, {})", self.hash, self.username)
+    }
 }
 
 /// Reads the client's first message; `nonce` is our part of it.
@@ -127,12 +133,17 @@ impl NeedKeys {
 }
 
 /// The challenge is out; the client's proof is awaited.
-#[derive(Debug)]
 pub(super) struct ExpectFinal {
     first: NeedKeys,
     server_first: String,
     keys: ScramKeys,
     decoy: bool,
+}
+
+impl std::fmt::Debug for ExpectFinal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ExpectFinal({:?}, {})", self.first.hash, self.first.username)
+    }
 }
 
 /// The client has proved that it knows the password.

@@ -510,6 +510,16 @@ fn a_name_without_account_is_treated_like_one_with() {
 }
 
 #[test]
+fn debug_tells_neither_channel_nor_keys() {
+    let client = Client::new(ScramHash::Sha1, "p=tls-exporter,,", &[0xE5; 32], "pencil");
+    let need = need_keys(start(Mechanism::ScramPlus(ScramHash::Sha1), &offer(), &client.first()));
+    assert_eq!(format!("{need:?}"), "NeedKeys(Sha1, romeo)");
+    let (_, exchange) = challenge(need.known(keys(ScramHash::Sha1)));
+    assert_eq!(format!("{exchange:?}"), "Exchange(ExpectFinal(ExpectFinal(Sha1, romeo)))");
+    assert_eq!(format!("{:?}", binding()), r#"["tls-exporter", "tls-server-end-point"]"#);
+}
+
+#[test]
 fn keys_of_another_hash_are_a_trouble_of_ours() {
     let client = Client::new(ScramHash::Sha1, "n,,", &[], "pencil");
     let need = need_keys(start(Mechanism::Scram(ScramHash::Sha1), &offer(), &client.first()));
