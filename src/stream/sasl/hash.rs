@@ -5,9 +5,9 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 use subtle::ConstantTimeEq as _;
 
-use super::keys::{self, Salts};
+use super::keys::{self, ITERATIONS, Salts};
 use super::password::Password;
-use crate::store::account::{Credentials, ScramKeys};
+use crate::store::account::{Credentials, ScramHash, ScramKeys};
 use crate::xmpp::Random;
 
 /// One piece of work. `token` is the asker's, given back in the [`HashResult`]: an asker that is gone is simply
@@ -40,8 +40,8 @@ impl HashJob {
         HashJob { token, work: Work::Derive { password, salts: Salts::new(random) } }
     }
 
-    /// Is this the password? [`Outcome::Verified`]. For a name without an account take the keys of
-    /// [`super::DecoySecret`], so that the answer takes as long.
+    /// Is this the password? [`Outcome::Verified`]. Take the [`super::quickest`] keys of the account; for a name
+    /// without an account those of [`super::DecoySecret`] for SHA-256, so that the answer takes as long.
     pub fn verify(token: u64, password: Password, keys: ScramKeys) -> HashJob {
         HashJob { token, work: Work::Verify { password, keys } }
     }
@@ -68,10 +68,13 @@ impl HashJob {
         let outcome = match self.work {
             Work::Derive { password, salts } => Outcome::Derived(keys::derive_all(&password, salts)),
             Work::Verify { password, keys } => Outcome::Verified(keys::verify(&keys, &password)),
-            Work::Upgrade { password, hash, salts } => {
-                // Derived in either case: a wrong password must take as long as for any other account.
-                let credentials = keys::derive_all(&password, salts);
-                Outcome::Upgraded(hash.verify(&password).then_some(credentials))
+            Work::Upgrade { password, hash, salts } if hash.verify(&password) => {
+                Outcome::Upgraded(Some(keys::derive_all(&password, salts)))
+            }
+            Work::Upgrade { password, .. } => {
+                // A wrong password must take as long as it does for any other account.
+                let _ = keys::derive(ScramHash::Sha256, &password, Vec::new(), ITERATIONS);
+                Outcome::Upgraded(None)
             }
         };
         HashResult { token: self.token, outcome }
@@ -138,9 +141,8 @@ impl LegacyHash {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::{DecoySecret, HASHES, ITERATIONS};
+    use super::super::keys::{DecoySecret, HASHES};
     use super::*;
-    use crate::store::account::ScramHash;
 
     struct Dice(u8);
 
