@@ -37,7 +37,7 @@ pub struct StreamHeader {
 }
 
 /// The namespaces in scope between a stream header and its end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Context {
     declared: Box<[(Text, Text)]>,
     root: Option<Text>,
@@ -45,10 +45,26 @@ pub(super) struct Context {
     content: Option<Text>,
 }
 
+/// Nothing in scope, every namespace read as itself.
+impl Default for Context {
+    fn default() -> Context {
+        Context { declared: Box::default(), root: None, content: Some(Text::Static(CLIENT)) }
+    }
+}
+
 impl Context {
     /// Prefixes and what they stand for, as [`Context::read_as`] has it; the empty prefix is the default namespace.
     pub(super) fn declared(&self) -> &[(Text, Text)] {
         &self.declared
+    }
+
+    /// The default namespace, empty for none.
+    pub(super) fn default_ns(&self) -> &Text {
+        // Declarations are sorted by prefix, so the empty one comes first.
+        match self.declared.first() {
+            Some((prefix, ns)) if prefix.is_empty() => ns,
+            _ => &Text::Static(""),
+        }
     }
 
     /// The name that the stream's closing tag must have.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::bounds::Bound;
+
 /// A fault that ends the stream. The name of each is that of the stream error to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReadError {
@@ -19,21 +21,6 @@ pub enum ReadError {
     UnsupportedEncoding,
 }
 
-/// The bound of [`Limits`](super::Limits) that was crossed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Bound {
-    /// A frame longer than `frame_bytes`: what RFC 6120 §4.9.3.14 calls `stanza-too-big` in its example.
-    FrameBytes,
-    /// Elements nested deeper than `depth`.
-    Depth,
-    /// More elements in one frame than `elements`.
-    Elements,
-    /// More attributes in one tag than `attributes`.
-    Attributes,
-    /// A name longer than `name_bytes`.
-    NameBytes,
-}
-
 impl ReadError {
     /// The element name of the stream error's defined condition.
     pub fn condition(self) -> &'static str {
@@ -45,18 +32,6 @@ impl ReadError {
             ReadError::RestrictedXml => "restricted-xml",
             ReadError::UnsupportedEncoding => "unsupported-encoding",
         }
-    }
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Bound::FrameBytes => "stanza too big",
-            Bound::Depth => "elements nested too deeply",
-            Bound::Elements => "too many elements in one stanza",
-            Bound::Attributes => "too many attributes in one element",
-            Bound::NameBytes => "name too long",
-        })
     }
 }
 

@@ -13,27 +13,14 @@
 //! | `NameStart`, `Name`, `LocalStart` | the bytes of a qualified name |
 //! | `InTag`, `AfterAttribute`, `BeforeValue`, `AfterValue`, `Slash`, `EndTag` | the rest of a tag |
 //! | `Value`, `Text`, `Cdata` | the end of character data |
-//! | `Entity`, `Number`, `Decimal`, `Hexadecimal` | the rest of a reference |
+//! | `Reference` | what [`Reference`] awaits |
 
 use memchr::{memchr, memchr2, memchr3};
 
-use super::error::{Bound, ReadError};
-
-/// Bounds of one stream. What is equal to a bound passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Bytes of a stream header or of a top-level element with all that is in it. RFC 6120 §13.12 asks for 10 000 at
-    /// least once the peer is known.
-    pub frame_bytes: usize,
-    /// Nested elements; the top-level element counts as one.
-    pub depth: usize,
-    /// Elements in one top-level element, itself counted.
-    pub elements: usize,
-    /// Attributes in one tag, namespace declarations counted.
-    pub attributes: usize,
-    /// Bytes of an element's or attribute's name with its prefix.
-    pub name_bytes: usize,
-}
+use super::bounds::{Bound, Limits};
+use super::chars::{NAME, SPACE, START, class};
+use super::error::ReadError;
+use super::reference::Reference;
 
 /// A piece of the stream that is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,10 +67,7 @@ enum State {
     EndTag,
     Text,
     Cdata(u8),
-    Entity,
-    Number,
-    Decimal,
-    Hexadecimal,
+    Reference,
 }
 
 /// The framer's memory between two pushes.
@@ -106,10 +90,10 @@ pub(super) struct Framer {
     elements: usize,
     /// Attributes of the present tag.
     attributes: usize,
-    /// Bytes of the present name, or digits of a character reference.
+    /// Bytes of the present name.
     run: usize,
-    /// The letters of an entity's name or the number of a character reference.
-    reference: u32,
+    /// The present reference.
+    reference: Reference,
 }
 
 type Step = Result<Option<Found>, ReadError>;
@@ -131,7 +115,7 @@ impl Framer {
             elements: 0,
             attributes: 0,
             run: 0,
-            reference: 0,
+            reference: Reference::new(),
         }
     }
 
@@ -211,7 +195,7 @@ impl Framer {
             State::EndTag => self.end_tag(byte),
             State::Value(quote) => {
                 match byte {
-                    b'&' => self.reference(),
+                    b'&' => self.open_reference(),
                     b'<' => return NOT_WELL_FORMED,
                     _ => {
                         debug_assert_eq!(byte, quote);
@@ -222,14 +206,25 @@ impl Framer {
             }
             State::Text => {
                 if byte == b'&' {
-                    self.reference();
+                    self.open_reference();
                 } else {
                     self.state = State::Opened;
                 }
                 Ok(None)
             }
-            State::Entity | State::Number | State::Decimal | State::Hexadecimal => self.in_reference(byte),
+            State::Reference => {
+                if self.reference.take(byte)? {
+                    self.state = self.outer;
+                }
+                Ok(None)
+            }
         }
+    }
+
+    fn open_reference(&mut self) {
+        self.outer = self.state;
+        self.state = State::Reference;
+        self.reference = Reference::new();
     }
 
     fn between(&mut self, byte: u8, prolog: bool) -> Step {
@@ -426,98 +421,4 @@ impl Framer {
         self.state = State::Text;
         Ok(None)
     }
-
-    fn reference(&mut self) {
-        self.outer = self.state;
-        self.state = State::Entity;
-        self.run = 0;
-        self.reference = 0;
-    }
-
-    fn in_reference(&mut self, byte: u8) -> Step {
-        match (self.state, byte) {
-            (State::Entity, b'#') if self.run == 0 => self.state = State::Number,
-            (State::Entity, b';') => return self.entity_end(),
-            (State::Entity, _) => {
-                let allowed = if self.run == 0 { START } else { NAME };
-                if class(byte) & allowed == 0 {
-                    return NOT_WELL_FORMED;
-                }
-                self.run = self.run.saturating_add(1);
-                self.reference = self.reference << 8 | u32::from(byte);
-                if self.run > 4 {
-                    return RESTRICTED;
-                }
-            }
-            (State::Number, b'x') => self.state = State::Hexadecimal,
-            (State::Number, _) => {
-                self.state = State::Decimal;
-                return self.digit(byte, 10);
-            }
-            (State::Decimal, _) => return self.digit(byte, 10),
-            _ => return self.digit(byte, 16),
-        }
-        Ok(None)
-    }
-
-    /// RFC 6120 §11.1: no entity but the predefined ones.
-    fn entity_end(&mut self) -> Step {
-        match &self.reference.to_be_bytes() {
-            b"\0\0lt" | b"\0\0gt" | b"\0amp" | b"apos" | b"quot" => {
-                self.state = self.outer;
-                Ok(None)
-            }
-            _ if self.run == 0 => NOT_WELL_FORMED,
-            _ => RESTRICTED,
-        }
-    }
-
-    /// A digit of a character reference, or its end: it must be a character of XML (XML 1.0 §4.1).
-    fn digit(&mut self, byte: u8, base: u32) -> Step {
-        if byte == b';' && self.run > 0 {
-            self.state = self.outer;
-            return if char::from_u32(self.reference).is_some_and(is_xml) { Ok(None) } else { NOT_WELL_FORMED };
-        }
-        let Some(digit) = char::from(byte).to_digit(base) else { return NOT_WELL_FORMED };
-        self.run = 1;
-        self.reference = self.reference.saturating_mul(base).saturating_add(digit);
-        Ok(None)
-    }
-}
-
-/// A character that XML 1.0 §2.2 allows.
-pub(super) fn is_xml(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='\u{FFFD}' | '\u{10000}'..)
-}
-
-/// May stand in a name. Bytes of longer characters all may: the parser looks closer.
-pub(super) const NAME: u8 = 1;
-/// May begin a name or its local part.
-pub(super) const START: u8 = 2;
-/// White space of XML 1.0 §2.3.
-pub(super) const SPACE: u8 = 4;
-
-const CLASSES: [u8; 256] = classes();
-
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, bounded by the loop")]
-const fn classes() -> [u8; 256] {
-    let mut classes = [0; 256];
-    let mut byte = 0;
-    while byte < classes.len() {
-        classes[byte] = match byte as u8 {
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => NAME | START,
-            b'0'..=b'9' | b'-' | b'.' => NAME,
-            b' ' | b'\t' | b'\r' | b'\n' => SPACE,
-            _ => 0,
-        };
-        byte += 1;
-    }
-    classes
-}
-
-/// What a byte may do in names.
-#[expect(clippy::indexing_slicing, reason = "a byte is always below 256")]
-#[inline]
-pub(super) fn class(byte: u8) -> u8 {
-    CLASSES[byte as usize]
 }

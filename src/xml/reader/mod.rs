@@ -9,6 +9,8 @@
 //! and the same error (only [`Event::Whitespace`] may repeat); no byte is looked at twice by the framer; nothing is kept
 //! of white space; an idle reader owns no buffer.
 
+mod bounds;
+mod chars;
 mod context;
 mod declaration;
 mod error;
@@ -17,6 +19,7 @@ mod known;
 mod oracle;
 mod own;
 mod parser;
+mod reference;
 #[cfg(test)]
 mod tests;
 
@@ -24,9 +27,9 @@ use super::element::Element;
 use context::Context;
 use framer::{Found, Framer};
 
+pub use bounds::{Bound, Limits};
 pub use context::StreamHeader;
-pub use error::{Bound, ReadError};
-pub use framer::Limits;
+pub use error::ReadError;
 pub use parser::Engine;
 
 /// What a stream says next.

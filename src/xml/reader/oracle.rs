@@ -9,9 +9,9 @@ use xml::namespace::Namespace;
 use xml::reader::{ErrorKind, EventReader, ParserConfig, XmlEvent};
 
 use super::ReadError;
+use super::chars::is_name_start;
 use super::context::Context;
 use super::known;
-use super::own::is_name_start;
 use super::parser::{Parser, Root, XML_NS, XMLNS_NS};
 use crate::xml::element::{Attribute, Element, Node, Text};
 use crate::xml::writer;
@@ -25,6 +25,7 @@ impl Parser for XmlRs {
         let qualified = name.ok_or(ReadError::NotWellFormed)?;
         let document = if empty { tag.to_owned() } else { format!("{tag}</{qualified}>") };
         strict(tag)?;
+        let context = Context::default();
         let mut events = reader(&document);
         let mut root = None;
         loop {
@@ -39,7 +40,10 @@ impl Parser for XmlRs {
                     root = Some(Root {
                         qualified: known::text(qualified),
                         ns: known::text(name.namespace.as_deref().unwrap_or_default()),
-                        attributes: attributes.into_iter().map(attribute).collect::<Result<_, _>>()?,
+                        attributes: attributes
+                            .into_iter()
+                            .map(|item| attribute(item, &context))
+                            .collect::<Result<_, _>>()?,
                         declared: declared.map(|(prefix, ns)| (known::text(prefix), known::text(ns))).collect(),
                     });
                 }
@@ -105,7 +109,7 @@ impl Tree<'_> {
         self.open.push(Open {
             ns: self.context.read_as(known::text(name.namespace.as_deref().unwrap_or_default())),
             name: known::text(&name.local_name),
-            attributes: attributes.into_iter().map(attribute).collect::<Result<_, _>>()?,
+            attributes: attributes.into_iter().map(|item| attribute(item, self.context)).collect::<Result<_, _>>()?,
             nodes: Vec::new(),
         });
         Ok(())
@@ -127,7 +131,7 @@ fn reader(document: &str) -> EventReader<&[u8]> {
 }
 
 /// `xml:lang` and its like keep their prefix as part of a plain name, for that prefix needs no declaration.
-fn attribute(item: OwnedAttribute) -> Result<Attribute, ReadError> {
+fn attribute(item: OwnedAttribute, context: &Context) -> Result<Attribute, ReadError> {
     let OwnedAttribute { name, value } = item;
     let ns = name.namespace.as_deref().unwrap_or_default();
     if name.prefix.as_deref() == Some("xmlns") {
@@ -137,7 +141,7 @@ fn attribute(item: OwnedAttribute) -> Result<Attribute, ReadError> {
         XML_NS => {
             Attribute::new(Text::Static(""), known::text(&format!("xml:{}", name.local_name)), known::text(&value))
         }
-        _ => Attribute::new(known::text(ns), known::text(&name.local_name), known::text(&value)),
+        _ => Attribute::new(context.read_as(known::text(ns)), known::text(&name.local_name), known::text(&value)),
     })
 }
 

@@ -7,8 +7,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 
 use super::ReadError;
+use super::chars::{NAME, SECTION, START, TEXT, VALUE, class, is_name, is_name_start, is_xml, stops};
 use super::context::Context;
-use super::framer::{NAME, START, class, is_xml};
 use super::known;
 use super::parser::{Parser, Root, XML_NS, XMLNS_NS};
 use crate::xml::element::{Attribute, Element, Node, Text};
@@ -18,7 +18,8 @@ pub(super) struct Own;
 
 impl Parser for Own {
     fn header(&self, tag: &str, empty: bool) -> Result<Root, ReadError> {
-        let mut frame = Frame::new(tag, &[]);
+        let context = Context::default();
+        let mut frame = Frame::new(tag, &context);
         let start = frame.start_tag()?;
         if start.empty != empty || frame.at < tag.len() {
             return Err(ReadError::NotWellFormed);
@@ -26,22 +27,25 @@ impl Parser for Own {
         let mut declared: Vec<_> = frame
             .scopes
             .iter()
-            .filter(|(prefix, ns)| *prefix != "xml" && !ns.is_empty())
+            .filter(|(prefix, _)| *prefix != "xml")
             .map(|(prefix, ns)| (known::text(prefix), ns.clone()))
             .collect();
+        if !frame.default.is_empty() {
+            declared.push((Text::Static(""), frame.default));
+        }
         declared.sort_by(|(one, _), (two, _)| one.as_str().cmp(two));
         Ok(Root { qualified: known::text(start.qualified), ns: start.ns, attributes: start.attributes, declared })
     }
 
     fn element(&self, frame: &str, context: &Context) -> Result<Element, ReadError> {
-        let mut frame = Frame::new(frame, context.declared());
+        let mut frame = Frame::new(frame, context);
         let mut open: Vec<(Start<'_>, Vec<Node>)> = Vec::new();
         loop {
             // Here stands a tag: at the beginning, and wherever character data has ended.
             let done = if frame.rest().starts_with(b"</") {
                 let (start, nodes) = open.pop().ok_or(ReadError::NotWellFormed)?;
                 frame.end_tag(start.qualified)?;
-                frame.leave(start, nodes, context)
+                frame.leave(start, nodes)
             } else {
                 let start = frame.start_tag()?;
                 if !start.empty {
@@ -49,7 +53,7 @@ impl Parser for Own {
                     open.push((start, nodes));
                     continue;
                 }
-                frame.leave(start, Vec::new(), context)
+                frame.leave(start, Vec::new())
             };
             match open.last_mut() {
                 Some((_, nodes)) => {
@@ -71,8 +75,19 @@ struct Start<'a> {
     attributes: Vec<Attribute>,
     /// Ends with `/>`.
     empty: bool,
-    /// How many declarations were in scope before it.
+    /// How many prefixes were in scope before it.
     outer: usize,
+    /// The default namespace before it, if it declares another.
+    outer_default: Option<Text>,
+}
+
+/// What a start tag has said so far.
+#[derive(Default)]
+struct Tag<'a> {
+    attributes: Vec<Attribute>,
+    prefixed: Vec<Prefixed<'a>>,
+    outer: usize,
+    outer_default: Option<Text>,
 }
 
 /// An attribute whose prefix may be declared further right in the tag, and the place it goes to.
@@ -87,15 +102,16 @@ struct Prefixed<'a> {
 struct Frame<'a> {
     text: &'a str,
     at: usize,
-    /// What the stream header declared.
-    outer: &'a [(Text, Text)],
-    /// What the open elements declared, innermost last.
+    context: &'a Context,
+    /// The default namespace here.
+    default: Text,
+    /// The prefixes that the open elements declared, innermost last.
     scopes: Vec<(&'a str, Text)>,
 }
 
 impl<'a> Frame<'a> {
-    fn new(text: &'a str, outer: &'a [(Text, Text)]) -> Frame<'a> {
-        Frame { text, at: 0, outer, scopes: Vec::new() }
+    fn new(text: &'a str, context: &'a Context) -> Frame<'a> {
+        Frame { text, at: 0, context, default: context.default_ns().clone(), scopes: Vec::new() }
     }
 
     fn rest(&self) -> &'a [u8] {
@@ -170,9 +186,7 @@ impl<'a> Frame<'a> {
             return Err(ReadError::RestrictedXml);
         }
         let (qualified, prefix, local) = self.name()?;
-        let outer = self.scopes.len();
-        let mut attributes = Vec::new();
-        let mut prefixed = Vec::new();
+        let mut tag = Tag { outer: self.scopes.len(), ..Tag::default() };
         let empty = loop {
             let spaced = self.space();
             match self.peek() {
@@ -181,7 +195,7 @@ impl<'a> Frame<'a> {
                     self.advance(1);
                     break true;
                 }
-                Some(_) if spaced => self.attribute(outer, &mut attributes, &mut prefixed)?,
+                Some(_) if spaced => self.attribute(&mut tag)?,
                 _ => return Err(ReadError::NotWellFormed),
             }
         };
@@ -189,8 +203,9 @@ impl<'a> Frame<'a> {
         let ns = match prefix {
             Some("xml" | "xmlns") => return Err(ReadError::BadNamespacePrefix),
             Some(prefix) => self.resolve(prefix).ok_or(ReadError::BadNamespacePrefix)?,
-            None => self.resolve("").unwrap_or(Text::Static("")),
+            None => self.default.clone(),
         };
+        let Tag { mut attributes, prefixed, outer, outer_default } = tag;
         for Prefixed { at, prefix, local, value } in prefixed {
             let ns = self.resolve(prefix).ok_or(ReadError::BadNamespacePrefix)?;
             attributes.insert(at, Attribute::new(ns, known::text(local), value));
@@ -198,55 +213,58 @@ impl<'a> Frame<'a> {
         if has_duplicates(&attributes) {
             return Err(ReadError::NotWellFormed);
         }
-        Ok(Start { qualified, ns, name: known::text(local), attributes, empty, outer })
+        Ok(Start { qualified, ns, name: known::text(local), attributes, empty, outer, outer_default })
     }
 
     /// One attribute, or one declaration.
-    fn attribute(
-        &mut self,
-        outer: usize,
-        attributes: &mut Vec<Attribute>,
-        prefixed: &mut Vec<Prefixed<'a>>,
-    ) -> Result<(), ReadError> {
+    fn attribute(&mut self, tag: &mut Tag<'a>) -> Result<(), ReadError> {
         let (whole, prefix, local) = self.name()?;
         self.space();
         self.expect(b'=')?;
         self.space();
         let value = known::text(&self.value()?);
         match prefix {
-            None if local == "xmlns" => self.declare(outer, "", value)?,
-            None => attributes.push(Attribute::new(Text::Static(""), known::text(local), value)),
-            Some("xmlns") => self.declare(outer, local, value)?,
+            None if local == "xmlns" => self.declare_default(tag, value)?,
+            None => tag.attributes.push(Attribute::new(Text::Static(""), known::text(local), value)),
+            Some("xmlns") => self.declare(tag, local, value)?,
             // Its prefix needs no declaration, so it can stay part of a plain name.
-            Some("xml") => attributes.push(Attribute::new(Text::Static(""), known::text(whole), value)),
+            Some("xml") => tag.attributes.push(Attribute::new(Text::Static(""), known::text(whole), value)),
             Some(prefix) => {
-                let at = attributes.len().saturating_add(prefixed.len());
-                prefixed.push(Prefixed { at, prefix, local, value });
+                let at = tag.attributes.len().saturating_add(tag.prefixed.len());
+                tag.prefixed.push(Prefixed { at, prefix, local, value });
             }
         }
         Ok(())
     }
 
-    /// Namespaces in XML 1.0 §3 and §5: no prefix twice in a tag, none undeclared, the reserved ones left alone.
-    fn declare(&mut self, outer: usize, prefix: &'a str, ns: Text) -> Result<(), ReadError> {
-        let here = self.scopes.get(outer..).unwrap_or_default();
-        let wrong = match ns.as_str() {
-            XML_NS => prefix != "xml",
-            XMLNS_NS => true,
-            "" => !prefix.is_empty(),
-            _ => prefix == "xml",
-        };
-        if wrong || prefix == "xmlns" || here.iter().any(|(other, _)| *other == prefix) {
+    /// Namespaces in XML 1.0 §3: neither twice in a tag nor to one of the reserved namespaces.
+    fn declare_default(&mut self, tag: &mut Tag<'a>, ns: Text) -> Result<(), ReadError> {
+        if tag.outer_default.is_some() || matches!(ns.as_str(), XML_NS | XMLNS_NS) {
             return Err(ReadError::NotWellFormed);
         }
-        self.scopes.push((prefix, ns));
+        tag.outer_default = Some(std::mem::replace(&mut self.default, self.context.read_as(ns)));
+        Ok(())
+    }
+
+    /// Namespaces in XML 1.0 §3 and §5: no prefix twice in a tag, none undeclared, the reserved ones left alone.
+    fn declare(&mut self, tag: &Tag<'a>, prefix: &'a str, ns: Text) -> Result<(), ReadError> {
+        let here = self.scopes.get(tag.outer..).unwrap_or_default();
+        let wrong = match ns.as_str() {
+            XML_NS => prefix != "xml",
+            XMLNS_NS | "" => true,
+            _ => matches!(prefix, "xml" | "xmlns"),
+        };
+        if wrong || here.iter().any(|(other, _)| *other == prefix) {
+            return Err(ReadError::NotWellFormed);
+        }
+        self.scopes.push((prefix, self.context.read_as(ns)));
         Ok(())
     }
 
     fn resolve(&self, prefix: &str) -> Option<Text> {
         let inner = self.scopes.iter().rev().find(|(other, _)| *other == prefix).map(|(_, ns)| ns);
-        let found = inner.or_else(|| self.outer.iter().find(|(other, _)| other.as_str() == prefix).map(|(_, ns)| ns));
-        found.cloned()
+        let outer = || self.context.declared().iter().find(|(other, _)| other.as_str() == prefix).map(|(_, ns)| ns);
+        inner.or_else(outer).cloned()
     }
 
     fn end_tag(&mut self, qualified: &str) -> Result<(), ReadError> {
@@ -260,9 +278,12 @@ impl<'a> Frame<'a> {
     }
 
     /// Ends an element: what it declared goes out of scope.
-    fn leave(&mut self, start: Start<'a>, nodes: Vec<Node>, context: &Context) -> Element {
+    fn leave(&mut self, start: Start<'a>, nodes: Vec<Node>) -> Element {
         self.scopes.truncate(start.outer);
-        Element::from_parts(context.read_as(start.ns), start.name, start.attributes, nodes)
+        if let Some(outer) = start.outer_default {
+            self.default = outer;
+        }
+        Element::from_parts(start.ns, start.name, start.attributes, nodes)
     }
 
     /// An attribute's value with its quotes.
@@ -438,51 +459,4 @@ fn has_duplicates(attributes: &[Attribute]) -> bool {
     attributes.iter().enumerate().any(|(at, item)| {
         attributes.iter().take(at).any(|other| other.name() == item.name() && other.ns() == item.ns())
     })
-}
-
-/// XML 1.0 §2.3, without the colon.
-pub(super) fn is_name_start(c: char) -> bool {
-    matches!(c,
-        'A'..='Z' | '_' | 'a'..='z' | '\u{C0}'..='\u{D6}' | '\u{D8}'..='\u{F6}' | '\u{F8}'..='\u{2FF}'
-        | '\u{370}'..='\u{37D}' | '\u{37F}'..='\u{1FFF}' | '\u{200C}'..='\u{200D}' | '\u{2070}'..='\u{218F}'
-        | '\u{2C00}'..='\u{2FEF}' | '\u{3001}'..='\u{D7FF}' | '\u{F900}'..='\u{FDCF}' | '\u{FDF0}'..='\u{FFFD}'
-        | '\u{10000}'..='\u{EFFFF}')
-}
-
-/// XML 1.0 §2.3, without the colon.
-fn is_name(c: char) -> bool {
-    let more = matches!(c, '-' | '.' | '0'..='9' | '\u{B7}' | '\u{300}'..='\u{36F}' | '\u{203F}'..='\u{2040}');
-    more || is_name_start(c)
-}
-
-/// Stops a run of plain bytes in an attribute's value.
-const VALUE: u8 = 1;
-/// Stops a run of plain bytes in character data.
-const TEXT: u8 = 2;
-/// Stops a run of plain bytes in a CDATA section.
-const SECTION: u8 = 4;
-
-const STOPS: [u8; 256] = stop_table();
-
-#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, bounded by the loop")]
-const fn stop_table() -> [u8; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0;
-    while byte < table.len() {
-        table[byte] = match byte as u8 {
-            b'\t' | b'\n' | b'\'' | b'"' => VALUE,
-            b']' => TEXT | SECTION,
-            b'<' | b'&' => VALUE | TEXT,
-            0x00..0x20 | 0xEF => VALUE | TEXT | SECTION,
-            _ => 0,
-        };
-        byte += 1;
-    }
-    table
-}
-
-#[expect(clippy::indexing_slicing, reason = "a byte is always below 256")]
-#[inline]
-fn stops(byte: u8) -> u8 {
-    STOPS[byte as usize]
 }
