@@ -134,8 +134,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<Problem> for Error {
-    fn from(problem: Problem) -> Error {
-        Error { problems: vec![problem] }
+impl From<Box<Problem>> for Error {
+    fn from(problem: Box<Problem>) -> Error {
+        Error { problems: vec![*problem] }
     }
 }

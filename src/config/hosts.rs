@@ -310,7 +310,8 @@ pub fn host_name(text: &str) -> Result<String, String> {
     match Jid::new(text) {
         Ok(jid) if jid.node().is_none() && jid.resource().is_none() => Ok(jid.domain().as_str().to_owned()),
         Ok(_) => Err("a host has no '@' and no '/'".to_owned()),
-        Err(error) => Err(error.to_string()),
+        Err(_) if text.is_empty() => Err("it is empty".to_owned()),
+        Err(_) => Err("a label has characters that a domain cannot have, or is empty or too long".to_owned()),
     }
 }
 

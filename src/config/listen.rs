@@ -63,7 +63,7 @@ pub struct Listener {
     pub place: Place,
     /// Seconds to log in, then the stream ends.
     pub auth_seconds: u64,
-    /// Seconds between bytes of white space on idle streams; `None` sends none.
+    /// Seconds between bytes of white space on idle streams; `None`, the default, sends none: it wakes telephones up.
     pub heartbeat_seconds: Option<u64>,
     /// Exceptions from the rule that nobody logs in without TLS; the first that fits counts.
     pub plain_logins: Vec<PlainLogin>,
@@ -84,16 +84,13 @@ impl Listener {
             port,
             place,
             auth_seconds: super::limits::Limits::default().auth_seconds,
-            heartbeat_seconds: Some(Listener::HEARTBEAT_SECONDS),
+            heartbeat_seconds: None,
             plain_logins: Vec::new(),
             rate: None,
             karma: None,
             hide_registration: false,
         }
     }
-
-    /// 1.4.4's heartbeat.
-    pub const HEARTBEAT_SECONDS: u64 = 60;
 
     /// The socket addresses to bind, the first of which must succeed. All addresses: `[::]` without `IPV6_V6ONLY`, and
     /// where the machine has no IPv6, `0.0.0.0`.

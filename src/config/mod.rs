@@ -8,19 +8,37 @@
 //! Serves the rooms below, who see values and never XML. Invariants: no element is passed over without a word, host names
 //! are nameprepped, paths are absolute, every bound has a value.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 pub mod access;
+mod assemble;
 pub mod certificates;
+mod check;
 pub mod cmdline;
 pub mod components;
+mod document;
 pub mod error;
 pub mod federation;
 pub mod hosts;
+mod io;
+mod jsm;
 pub mod limits;
 pub mod listen;
+mod logging;
 pub mod logs;
 pub mod modules;
+pub mod not_yet;
+mod options;
+mod pthcsock;
+mod reading;
+mod replace;
+mod report;
+mod sections;
+mod servers;
+mod services;
+mod slips;
+mod storage;
+mod tree;
 
 pub use access::{Access, Grants, Karma, Network, Rate};
 pub use certificates::CertificateSource;
@@ -131,6 +149,27 @@ impl Source {
 }
 
 impl Config {
+    /// Reads a configuration from text. Included files are read, conf.d is not looked at.
+    ///
+    /// # Errors
+    /// Everything that refuses the start.
+    pub fn from_xml(text: &str, source: &Source) -> Result<Config, Error> {
+        assemble::from_text(text, source)
+    }
+
+    /// Reads a configuration file, the files that `-i` names, and `conf.d/*.xml` beside it.
+    ///
+    /// # Errors
+    /// Everything that refuses the start.
+    pub fn load(path: &Path, command_line: &CommandLine) -> Result<Config, Error> {
+        let source = Source {
+            file: path.to_owned(),
+            home: command_line.home.clone().unwrap_or_default(),
+            command_line: command_line.clone(),
+        };
+        assemble::from_files(path, source)
+    }
+
     /// A server for one host with every default: what tests start from.
     pub fn for_host(name: &str) -> Config {
         Config {
@@ -171,3 +210,6 @@ impl Config {
         direct.or_else(|| alias().or_else(default).and_then(|alias| self.host(&alias.host)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Elements that are only ours: children of the root in `urn:jabber:config:3`.
+
+use super::certificates::CertificateSource;
+use super::hosts::host_name;
+use super::limits::Limits;
+use super::pthcsock::networks;
+use super::reading::{Reading, Refusal};
+use super::tree::Tree;
+use super::{Config, RegistrationRate};
+
+/// Their names.
+pub(super) const NAMES: &[&str] = &["certificate", "limits", "registration-rate", "user"];
+
+/// Reads one of them into the configuration.
+pub(super) fn read(reading: &mut Reading, tree: &Tree, config: &mut Config) {
+    match tree.name.as_str() {
+        "certificate" => config.certificates.extend(certificate(reading, tree)),
+        "limits" => limits(reading, tree, &mut config.limits),
+        "registration-rate" => config.registration_rate = registration_rate(reading, tree),
+        "user" => config.user = Some(tree.text()).filter(|name| !name.is_empty()),
+        _ => reading.unknown(tree, "the root element", NAMES),
+    }
+}
+
+/// `<limits>`: a bound each.
+fn limits(reading: &mut Reading, tree: &Tree, limits: &mut Limits) {
+    reading.stray_text(tree);
+    let known: Vec<&str> = Limits::ALL.iter().map(|bound| bound.name).collect();
+    for child in tree.children() {
+        let Some(bound) = Limits::bound(&child.name) else {
+            reading.unknown(child, "<limits>", &known);
+            continue;
+        };
+        let Some(value) = reading.number::<u64>(child) else { continue };
+        if value < bound.least {
+            let least = bound.least;
+            reading.warn(&child.place, format!("<{}> must be at least {least}: {least} is used", bound.name));
+        }
+        if limits.set(bound.name, value.max(bound.least)).is_none() {
+            reading.warn(&child.place, format!("{value} is too much for <{}>: ignored", bound.name));
+        }
+    }
+}
+
+/// `<certificate host="a b" key="file">file</certificate>`.
+fn certificate(reading: &mut Reading, tree: &Tree) -> Option<CertificateSource> {
+    let file = tree.text();
+    if file.is_empty() {
+        reading.refuse(
+            &tree.place,
+            Refusal {
+                what: "<certificate> names no file",
+                found: "<certificate> without a file name",
+                expected: "<certificate host=\"chat.example.org\" key=\"/etc/.../privkey.pem\">/etc/.../fullchain.pem</certificate>",
+                remedy: "name the file, or delete the element: jabberd then looks for one by itself",
+            },
+        );
+        return None;
+    }
+    let mut domains = Vec::new();
+    for name in tree.attribute("host").unwrap_or_default().split_whitespace() {
+        match host_name(name) {
+            Ok(name) => domains.push(name),
+            Err(why) => reading.warn(&tree.place, format!("host=\"{name}\" is not a host name ({why}): ignored")),
+        }
+    }
+    let certificate = reading.path(&file);
+    Some(CertificateSource {
+        is_default: domains.is_empty(),
+        addresses: domains.iter().filter_map(|name| super::hosts::host_address(name)).collect(),
+        domains,
+        key: tree.attribute("key").map_or_else(|| certificate.clone(), |key| reading.path(key)),
+        certificate,
+        place: Some(tree.place.clone()),
+    })
+}
+
+/// `<registration-rate accounts= seconds= exempt=/>`; `accounts="unlimited"` lifts it.
+fn registration_rate(reading: &mut Reading, tree: &Tree) -> RegistrationRate {
+    let mut rate = RegistrationRate::default();
+    match tree.attribute("accounts") {
+        Some("unlimited") => rate.accounts = None,
+        Some(_) => rate.accounts = reading.number_attribute(tree, "accounts").or(rate.accounts),
+        None => {}
+    }
+    rate.seconds = reading.number_attribute(tree, "seconds").unwrap_or(rate.seconds).max(1);
+    if let Some(exempt) = tree.attribute("exempt") {
+        rate.exempt = networks(reading, tree, exempt).unwrap_or(rate.exempt);
+    }
+    rate
+}
