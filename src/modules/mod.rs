@@ -5,12 +5,32 @@
 //!
 //! Serves `server/`, which hands the table to the router. Invariant: modules do not know one another.
 
+mod disco;
+mod last;
+mod offline;
+mod ping;
+mod private;
+mod register;
+mod time;
+mod vcard;
+mod version;
+
 use crate::router::Module;
 
 /// One row: jabber.xml's name, and what makes the module.
 type Row = (&'static str, fn() -> Box<dyn Module>);
 
-const MODULES: &[Row] = &[];
+const MODULES: &[Row] = &[
+    ("mod_register", register::new),
+    ("mod_offline", offline::new),
+    ("mod_last", last::new),
+    ("mod_vcard", vcard::new),
+    ("mod_xml", private::new),
+    ("mod_disco", disco::new),
+    ("mod_version", version::new),
+    ("mod_time", time::new),
+    ("mod_ping", ping::new),
+];
 
 /// The modules, made.
 pub fn table() -> Vec<(&'static str, Box<dyn Module>)> {

@@ -140,6 +140,16 @@ pub fn items(store: &Store, account: &BareJid) -> Result<Vec<RosterItem>, Error>
     Ok(items.into_iter().flatten().collect())
 }
 
+/// May this entity see the account's presence: has it a subscription (RFC 6121 §3), under its bare or full JID?
+///
+/// # Errors
+/// When the database fails.
+pub fn may_see_presence(store: &Store, account: &BareJid, who: &Jid) -> Result<bool, Error> {
+    let bare = Jid::from(who.to_bare());
+    let sees = |item: Option<RosterItem>| item.is_some_and(|item| item.subscription.from());
+    Ok(sees(item(store, account, &bare)?) || (who.is_full() && sees(item(store, account, who)?)))
+}
+
 /// How many items there are, visible or not.
 ///
 /// # Errors

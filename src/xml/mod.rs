@@ -11,3 +11,36 @@ pub mod reader;
 pub mod writer;
 
 pub use element::{Attribute, Element, Node, Text};
+
+/// Reads one element from text of our own, such as the store's; `None` if it is not one whole element.
+pub fn parse(text: &str) -> Option<Element> {
+    let limits = reader::Limits {
+        frame_bytes: usize::MAX,
+        depth: 4_096,
+        elements: usize::MAX,
+        attributes: 4_096,
+        name_bytes: 65_536,
+    };
+    let mut reader = reader::Reader::new(limits);
+    reader.push(b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>");
+    reader.push(text.as_bytes());
+    reader.next().ok()??;
+    match (reader.next().ok()??, reader.next()) {
+        (reader::Event::Element(element), Ok(None | Some(reader::Event::Whitespace))) => Some(element),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read() {
+        let text = "<message xmlns='jabber:client' to='a@b'><body>1 &lt; 2</body><x xmlns='y'/></message>";
+        assert_eq!(parse(text).unwrap().to_string(), text);
+        assert_eq!(parse("<a/><b/>"), None);
+        assert_eq!(parse("<a>"), None);
+        assert_eq!(parse("text"), None);
+    }
+}

@@ -1,0 +1,100 @@
+//! XEP-0030: Service Discovery: what the host and its accounts are and can do, told by the modules that are on.
+
+use std::collections::BTreeSet;
+
+use crate::router::{About, Answers, Context, Module, Reply, Scope};
+use crate::store::roster;
+use crate::xml::Element;
+use crate::xmpp::{Condition, Iq, IqType, Jid, StanzaError, jid, ns};
+
+/// The module.
+pub fn new() -> Box<dyn Module> {
+    Box::new(Disco)
+}
+
+struct Disco;
+
+impl Module for Disco {
+    fn about(&self) -> &'static About {
+        const BOTH: &[Scope] = &[Scope::Server, Scope::Account];
+        &About {
+            specs: &["XEP-0030 2.5.0"],
+            disco: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
+            account_disco: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
+            answers: &[
+                Answers { scope: BOTH, kind: IqType::Get, ns: ns::DISCO_INFO, name: "query" },
+                Answers { scope: BOTH, kind: IqType::Get, ns: ns::DISCO_ITEMS, name: "query" },
+            ],
+        }
+    }
+
+    fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
+        // XEP-0030 §3.2: a node that is not known is not found.
+        if iq.payload().attribute("node").is_some_and(|node| !node.is_empty()) {
+            return Err(Condition::ItemNotFound.into());
+        }
+        let Some(to) = iq.to() else { return Err(Condition::BadRequest.into()) };
+        let wants_info = iq.payload().ns() == ns::DISCO_INFO;
+        let is_server = to.node().is_none();
+        if !is_server && !may_ask(context, iq.from(), to)? {
+            // XEP-0030 §8: to strangers an account looks as if it were not there.
+            return Err(Condition::ServiceUnavailable.into());
+        }
+        Ok(match (is_server, wants_info) {
+            (true, true) => server_info(context).into(),
+            (true, false) => server_items(context).into(),
+            (false, true) => account_info(context).into(),
+            (false, false) => account_items(context, to).into(),
+        })
+    }
+}
+
+/// The account itself, and those who may see its presence (XEP-0030 §8, RFC 6121 §8.5.2.1.3).
+fn may_ask(context: &mut Context<'_>, from: Option<&Jid>, to: &Jid) -> Result<bool, StanzaError> {
+    let Some(from) = from else { return Ok(false) };
+    Ok(jid::same_bare(from, to) || roster::may_see_presence(context.store, &to.to_bare(), from)?)
+}
+
+fn identity(category: &'static str, kind: &'static str) -> Element {
+    Element::new("identity", ns::DISCO_INFO).with_attribute("category", category).with_attribute("type", kind)
+}
+
+fn features(names: impl Iterator<Item = &'static str>) -> impl Iterator<Item = Element> {
+    let sorted: BTreeSet<&'static str> = names.collect();
+    sorted.into_iter().map(|name| Element::new("feature", ns::DISCO_INFO).with_attribute("var", name))
+}
+
+/// XEP-0030 §3.1, with what jabber.xml's `<disco>` adds.
+fn server_info(context: &Context<'_>) -> Element {
+    let card = context.host.vcard.as_ref();
+    let name = card.and_then(|card| card.child("FN", ns::VCARD)).map(|name| name.text().into_owned());
+    let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "jabber".to_string());
+    Element::new("query", ns::DISCO_INFO)
+        .with_child(identity("server", "im").with_attribute("name", name))
+        .with_children(features(context.abouts().flat_map(|about| about.disco.iter().copied())))
+        .with_children(context.host.disco.iter().cloned())
+}
+
+/// XEP-0030 §4.1: the services that jabber.xml lists.
+fn server_items(context: &Context<'_>) -> Element {
+    let items = context.host.browse.iter().filter(|item| item.only_if.is_none()).map(|item| {
+        Element::new("item", ns::DISCO_ITEMS)
+            .with_attribute("jid", item.jid.to_string())
+            .with_attribute("name", item.name.clone())
+    });
+    Element::new("query", ns::DISCO_ITEMS).with_children(items)
+}
+
+fn account_info(context: &Context<'_>) -> Element {
+    Element::new("query", ns::DISCO_INFO)
+        .with_child(identity("account", "registered"))
+        .with_children(features(context.abouts().flat_map(|about| about.account_disco.iter().copied())))
+}
+
+/// XEP-0030 §8: the available resources, for those who see them anyway.
+fn account_items(context: &Context<'_>, to: &Jid) -> Element {
+    let account = to.to_bare();
+    let sessions = context.sessions.available(&account).map(|(_, session)| session.jid().to_string());
+    let items = sessions.map(|jid| Element::new("item", ns::DISCO_ITEMS).with_attribute("jid", jid));
+    Element::new("query", ns::DISCO_ITEMS).with_children(items)
+}

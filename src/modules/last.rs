@@ -1,0 +1,95 @@
+//! XEP-0012: Last Activity: how long the server runs, how long a contact is away.
+
+use crate::router::{About, AccountEvent, Answers, Context, Module, Reply, Scope, SessionEvent, SessionId};
+use crate::store::{last, roster};
+use crate::xml::Element;
+use crate::xmpp::{BareJid, Condition, Iq, IqType, StanzaError, jid, ns};
+
+/// The longest status that is kept, in bytes.
+const STATUS_BYTES_MAX: usize = 1_024;
+
+/// The module.
+pub fn new() -> Box<dyn Module> {
+    Box::new(Last)
+}
+
+struct Last;
+
+impl Module for Last {
+    fn about(&self) -> &'static About {
+        &About {
+            specs: &["XEP-0012 2.0"],
+            disco: &[ns::LAST],
+            account_disco: &[ns::LAST],
+            answers: &[Answers {
+                scope: &[Scope::Server, Scope::Account],
+                kind: IqType::Get,
+                ns: ns::LAST,
+                name: "query",
+            }],
+        }
+    }
+
+    fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
+        let Some(to) = iq.to() else { return Err(Condition::BadRequest.into()) };
+        if to.node().is_none() {
+            // XEP-0012 §5: a server tells how long it runs.
+            let seconds = context.now.monotonic_millis.saturating_sub(context.started_millis) / 1000;
+            return Ok(answer(seconds, String::new()));
+        }
+        let account = to.to_bare();
+        let Some(from) = iq.from() else { return Err(Condition::Forbidden.into()) };
+        // XEP-0012 §4: who may not see the presence may not know this either.
+        if !jid::same_bare(from, &account) && !roster::may_see_presence(context.store, &account, from)? {
+            return Err(Condition::Forbidden.into());
+        }
+        if context.sessions.available(&account).next().is_some() {
+            return Ok(answer(0, String::new()));
+        }
+        match last::of(context.store, &account)? {
+            Some(last) => {
+                let seconds = context.now.unix_millis.saturating_sub(last.unix_millis) / 1000;
+                Ok(answer(seconds, last.status))
+            }
+            None => Err(Condition::ItemNotFound.into()),
+        }
+    }
+
+    /// The end of availability is kept, with the words the user left.
+    fn session(
+        &mut self,
+        context: &mut Context<'_>,
+        session: SessionId,
+        event: &SessionEvent,
+    ) -> Result<(), StanzaError> {
+        let SessionEvent::Unavailable { status } = event else { return Ok(()) };
+        let Some(account) = context.sessions.by_id(session).map(|session| session.account().clone()) else {
+            return Ok(());
+        };
+        let status = status.clone().filter(|status| status.len() <= STATUS_BYTES_MAX).unwrap_or_default();
+        let last = last::Last { unix_millis: context.now.unix_millis, status };
+        // A session may outlive its account by a moment.
+        if crate::store::account::exists(context.store, &account)? {
+            last::set(context.store, &account, &last)?;
+        }
+        Ok(())
+    }
+
+    /// Compat: jabberd 1.4 told the time of registration for who was never here.
+    fn account(
+        &mut self,
+        context: &mut Context<'_>,
+        account: &BareJid,
+        event: AccountEvent,
+    ) -> Result<(), StanzaError> {
+        if event == AccountEvent::Created {
+            let last = last::Last { unix_millis: context.now.unix_millis, status: "Registered".to_string() };
+            last::set(context.store, account, &last)?;
+        }
+        Ok(())
+    }
+}
+
+fn answer(seconds: u64, status: String) -> Reply {
+    Element::new("query", ns::LAST).with_attribute("seconds", seconds.to_string()).with_text(status).into()
+}
