@@ -103,13 +103,17 @@ limits! {
     /// Subscription requests that wait for one account: strangers fill its store.
     /// Outcome: further ones are dropped.
     pending_subscriptions_max, "pending-subscriptions-max": usize = 200, at least 1;
+    /// Bytes of a subscription request that is kept until it is answered.
+    /// Outcome: a longer one is kept without its content.
+    pending_subscription_bytes_max, "pending-subscription-bytes-max": usize = 8_192, at least 0;
     /// Bytes of private XML of one account, over all namespaces. Outcome: resource-constraint.
     private_bytes_max, "private-bytes-max": usize = 1_048_576, at least 1_024;
     /// Namespaces of private XML of one account. Outcome: resource-constraint.
     private_elements_max, "private-elements-max": usize = 200, at least 1;
     /// Bytes of a vCard; avatars are in it. Outcome: resource-constraint.
     vcard_bytes_max, "vcard-bytes-max": usize = 131_072, at least 1_024;
-    /// Contacts to whom one session has sent directed presence. Outcome: the oldest is forgotten.
+    /// Contacts to whom one session has sent directed presence. Outcome: resource-constraint for the next one, since one
+    /// that is forgotten would never hear of the end.
     directed_presence_max, "directed-presence-max": usize = 1_000, at least 10;
     /// Seconds to log in, where a listener has no <authtime>: idle strangers hold descriptors.
     /// Outcome: stream error connection-timeout.

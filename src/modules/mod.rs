@@ -9,8 +9,10 @@ mod disco;
 mod last;
 mod offline;
 mod ping;
+mod presence;
 mod private;
 mod register;
+mod roster;
 mod time;
 mod vcard;
 mod version;
@@ -21,6 +23,8 @@ use crate::router::Module;
 type Row = (&'static str, fn() -> Box<dyn Module>);
 
 const MODULES: &[Row] = &[
+    ("mod_roster", roster::new),
+    ("mod_presence", presence::new),
     ("mod_register", register::new),
     ("mod_offline", offline::new),
     ("mod_last", last::new),

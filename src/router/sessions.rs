@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::xmpp::{BareJid, FullJid, Jid, Stanza};
+use crate::xmpp::{BareJid, FullJid, Jid, Stanza, delay};
 
 /// A socket, as the network layer numbers it. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -24,6 +24,8 @@ pub struct Session {
     opened_millis: u64,
     /// The last available presence that was broadcast; `None` before the first and after the last.
     pub presence: Option<Stanza>,
+    /// When that presence came, in Unix milliseconds.
+    pub presence_unix_millis: u64,
     /// RFC 6121 §4.7.2.3, from the presence above; only meaningful with one.
     pub priority: i8,
     /// RFC 6121 §2.2: it asked for the roster, so it gets roster pushes.
@@ -55,6 +57,11 @@ impl Session {
     pub fn opened_millis(&self) -> u64 {
         self.opened_millis
     }
+    /// The last available presence as who asks late gets it: with the time it came (XEP-0203 §4).
+    pub fn stamped_presence(&self) -> Option<Stanza> {
+        let presence = self.presence.clone()?;
+        Some(delay::stamped(presence, self.jid.as_str(), self.presence_unix_millis, ""))
+    }
     /// RFC 6121 §4.2: it sent initial presence and not yet unavailable.
     pub fn is_available(&self) -> bool {
         self.presence.is_some()
@@ -83,6 +90,7 @@ impl Sessions {
             connection,
             opened_millis: now_millis,
             presence: None,
+            presence_unix_millis: 0,
             priority: 0,
             interested: false,
             directed: BTreeSet::new(),

@@ -26,6 +26,14 @@ pub fn bare_str(jid: &Jid) -> &str {
     }
 }
 
+/// The JID under which the sender or receiver of a presence stands in a roster (RFC 6121 §3.1): the bare one.
+///
+/// Compat: the transports of jabberd 1.4 stand there as `icq.example.com/registered`, so a JID without localpart stays
+/// whole.
+pub fn contact(jid: &Jid) -> Jid {
+    if jid.node().is_some() { jid.to_bare().into() } else { jid.clone() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -34,6 +42,13 @@ mod tests {
     fn a_bare_text_ends_before_the_resource() {
         for (jid, bare) in [("a@b/c/d@e", "a@b"), ("a@b", "a@b"), ("b/c", "b"), ("b", "b")] {
             assert_eq!(bare_str(&Jid::new(jid).unwrap()), bare);
+        }
+    }
+
+    #[test]
+    fn a_contact_is_a_bare_jid_or_a_whole_transport() {
+        for (jid, as_contact) in [("a@b/c", "a@b"), ("a@b", "a@b"), ("b/registered", "b/registered"), ("b", "b")] {
+            assert_eq!(contact(&Jid::new(jid).unwrap()).as_str(), as_contact);
         }
     }
 }

@@ -1,0 +1,137 @@
+//! Presence without `to`: for all who are subscribed to it (RFC 6121 §4.2, §4.4, §4.5).
+
+use std::collections::BTreeSet;
+
+use crate::router::{Context, SessionEvent, SessionId};
+use crate::store::roster;
+use crate::xml::Element;
+use crate::xmpp::{BareJid, Condition, Jid, PresenceType, Stanza, StanzaError, jid, ns};
+
+use super::probe;
+
+/// RFC 6121 §4.7.2.3: the priority, 0 without one.
+///
+/// Compat: clients of jabberd 1.4's time know no upper bound; a number out of range counts as the nearest in it.
+pub(super) fn priority(presence: &Stanza) -> Result<i8, StanzaError> {
+    let Some(element) = presence.child("priority", ns::CLIENT) else { return Ok(0) };
+    let text = element.text();
+    let (digits, limit) = match text.trim() {
+        "" => return Ok(0),
+        text => match text.strip_prefix('-') {
+            Some(digits) => (digits, i8::MIN),
+            None => (text.strip_prefix('+').unwrap_or(text), i8::MAX),
+        },
+    };
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(StanzaError::new(Condition::BadRequest, "The priority is no number."));
+    }
+    Ok(text.trim().parse().unwrap_or(limit))
+}
+
+/// A session is available: initial presence (RFC 6121 §4.2.2) or a later one (RFC 6121 §4.4.2).
+pub(super) fn available(context: &mut Context<'_>, id: SessionId, stanza: &Stanza) -> Result<(), StanzaError> {
+    let priority = priority(stanza)?;
+    let order = context.sessions.next_available_order();
+    let Some(session) = context.sessions.by_id_mut(id) else { return Ok(()) };
+    let account = session.account().clone();
+    let is_initial = !session.is_available();
+    let can_chat_again = is_initial || (session.priority < 0 && priority >= 0);
+    session.presence = Some(stanza.clone());
+    session.presence_unix_millis = context.now.unix_millis;
+    session.priority = priority;
+    if can_chat_again {
+        session.available_order = order;
+    }
+    to_subscribers(context, &account, stanza)?;
+    if is_initial {
+        greet(context, id, &account)?;
+    }
+    if can_chat_again {
+        context.tell_session(id, SessionEvent::Available);
+    }
+    Ok(())
+}
+
+/// What a newly available session must learn: its siblings, its contacts, and who waits for its answer.
+fn greet(context: &mut Context<'_>, id: SessionId, account: &BareJid) -> Result<(), StanzaError> {
+    let Some(own) = context.sessions.by_id(id).map(|session| session.jid().clone()) else { return Ok(()) };
+    let siblings = context.sessions.available(account).filter(|(other, _)| *other != id);
+    let siblings: Vec<Stanza> = siblings.filter_map(|(_, session)| session.stamped_presence()).collect();
+    for presence in siblings {
+        context.deliver(id, presence.with_to(own.clone()));
+    }
+    for contact in roster::subscriptions(context.store, account)? {
+        probe::send(context, account, &own, contact);
+    }
+    // RFC 6121 §3.1.3: a request is shown again at each login until it is answered.
+    for (_, request) in roster::pending_in(context.store, account)? {
+        if let Some(request) = Stanza::from_text(&request) {
+            context.deliver(id, request);
+        }
+    }
+    Ok(())
+}
+
+/// The client says that it is unavailable (RFC 6121 §4.5.2).
+pub(super) fn unavailable(context: &mut Context<'_>, id: SessionId, stanza: &Stanza) -> Result<(), StanzaError> {
+    let Some(session) = context.sessions.by_id_mut(id) else { return Ok(()) };
+    let account = session.account().clone();
+    let was_available = session.presence.take().is_some();
+    let directed = std::mem::take(&mut session.directed);
+    session.priority = 0;
+    if was_available {
+        // The broadcast below reaches only who is available still.
+        context.deliver(id, stanza.clone().with_to(account.clone()));
+        let status = stanza.child("status", ns::CLIENT).map(|status| status.text().into_owned());
+        context.tell_session(id, SessionEvent::Unavailable { status });
+    }
+    tell_of_end(context, &account, was_available, directed, stanza)
+}
+
+/// The stream is gone: the server says it for the client. The session itself stays as it was for whoever else looks at
+/// it on its way out.
+pub(super) fn ended(context: &mut Context<'_>, id: SessionId) -> Result<(), StanzaError> {
+    let Some(session) = context.sessions.by_id(id) else { return Ok(()) };
+    let (was_available, directed) = (session.is_available(), session.directed.clone());
+    if !was_available && directed.is_empty() {
+        return Ok(());
+    }
+    let account = session.account().clone();
+    // Compat: jabberd 1.4 says this, too, and people know it.
+    let status = Element::new("status", ns::CLIENT).with_text("Disconnected");
+    let stanza = Stanza::presence(PresenceType::Unavailable).with_child(status).with_from(session.jid().clone());
+    tell_of_end(context, &account, was_available, directed, &stanza)
+}
+
+fn tell_of_end(
+    context: &mut Context<'_>,
+    account: &BareJid,
+    was_available: bool,
+    mut directed: BTreeSet<Jid>,
+    stanza: &Stanza,
+) -> Result<(), StanzaError> {
+    if was_available {
+        let subscribers = to_subscribers(context, account, stanza)?;
+        if !directed.is_empty() {
+            let told: BTreeSet<&str> = subscribers.iter().map(Jid::as_str).collect();
+            directed.retain(|to| !told.contains(to.as_str()) && !told.contains(jid::bare_str(to)));
+        }
+    }
+    for to in directed {
+        context.route(stanza.clone().with_to(to));
+    }
+    Ok(())
+}
+
+/// Sends presence to the account's own sessions, to all subscribers, and to the admin's list (1.4's `<bcc>`). Returns
+/// the subscribers.
+fn to_subscribers(context: &mut Context<'_>, account: &BareJid, stanza: &Stanza) -> Result<Vec<Jid>, StanzaError> {
+    let mut subscribers = roster::subscribers(context.store, account)?;
+    subscribers.retain(|contact| *account != *contact);
+    context.route(stanza.clone().with_to(account.clone()));
+    let host = context.host;
+    for contact in subscribers.iter().chain(&host.presence_bcc) {
+        context.route(stanza.clone().with_to(contact.clone()));
+    }
+    Ok(subscribers)
+}

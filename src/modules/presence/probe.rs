@@ -1,0 +1,53 @@
+//! Probes: what is the presence of a contact now (RFC 6121 §4.3)?
+
+use crate::router::Context;
+use crate::store::roster;
+use crate::xmpp::{BareJid, FullJid, Jid, PresenceType, Stanza, StanzaError, jid};
+
+/// Asks for a contact's presence on behalf of a session that just became available (RFC 6121 §4.3.1).
+pub(super) fn send(context: &mut Context<'_>, account: &BareJid, own: &FullJid, contact: Jid) {
+    let probe = Stanza::presence(PresenceType::Probe);
+    if !context.config.hosts.iter().any(|host| host.name == jid::domain(&contact)) {
+        context.route(probe.with_from(account.clone()).with_to(contact));
+        return;
+    }
+    // Deviation: a contact here that is not available is not asked, where RFC 6121 §4.3.2 would have it answer
+    // "unavailable": the new session has not heard otherwise, and most contacts are away at most logins.
+    if context.sessions.available(&contact).next().is_some() {
+        // Within the server the full JID, so that the answer does not go to all the sessions of the account.
+        context.route(probe.with_from(own.clone()).with_to(contact));
+    }
+}
+
+/// Answers who asks for the presence of an account (RFC 6121 §4.3.2), as far as the subscription goes.
+pub(super) fn answer(context: &mut Context<'_>, account: &BareJid, from: &Jid, to: &Jid) -> Result<(), StanzaError> {
+    let contact = jid::contact(from);
+    let is_own = *account == contact;
+    let may_see =
+        is_own || roster::item(context.store, account, &contact)?.is_some_and(|item| item.subscription.from());
+    let mut answers: Vec<Stanza> = context
+        .sessions
+        .of(account)
+        // A probe of one resource is answered for that one only.
+        .filter(|(_, session)| to.is_bare() || *session.jid() == *to)
+        .filter_map(|(_, session)| {
+            if may_see {
+                return session.stamped_presence();
+            }
+            // RFC 6121 §4.6.5: who got directed presence may ask whether the session is there still, and no more.
+            let got_directed = session.directed.iter().any(|to| jid::same_bare(to, from));
+            got_directed.then(|| Stanza::presence(PresenceType::Available).with_from(session.jid().clone()))
+        })
+        .collect();
+    if answers.is_empty() {
+        answers.push(match may_see {
+            true => Stanza::presence(PresenceType::Unavailable).with_from(to.clone()),
+            false => Stanza::presence(PresenceType::Unsubscribed).with_from(account.clone()),
+        });
+    }
+    for answer in answers {
+        let is_refusal = answer.kind() == crate::xmpp::Kind::Presence(PresenceType::Unsubscribed);
+        context.route(answer.with_to(if is_refusal { contact.clone() } else { from.clone() }));
+    }
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! RFC 6121 §2 and §3: the roster, and the presence subscriptions that stand in it.
+//!
+//! [`subscription`] has the rules as pure functions, [`requests`] applies them to the stanzas that go out and come in,
+//! [`query`] answers clients that read or change their roster, [`item`] knows the grammar, [`push`] tells the clients.
+//!
+//! Serves the clients of local accounts. Invariants: what a client may see changes only together with a new version and
+//! a push; only the rules of [`subscription`] change who sees whose presence.
+
+mod item;
+mod push;
+mod query;
+mod requests;
+mod subscription;
+
+use crate::router::{About, AccountEvent, Answers, Context, Flow, Module, Reply, Scope, SessionId};
+use crate::xmpp::{BareJid, Iq, IqType, Kind, Stanza, StanzaError, ns};
+
+use subscription::Request;
+
+/// The module.
+pub fn new() -> Box<dyn Module> {
+    Box::new(Roster)
+}
+
+struct Roster;
+
+impl Module for Roster {
+    fn about(&self) -> &'static About {
+        &About {
+            specs: &["RFC 6121", "XEP-0237 1.3"],
+            answers: &[
+                Answers { scope: &[Scope::Account], kind: IqType::Get, ns: ns::ROSTER, name: "query" },
+                Answers { scope: &[Scope::Account], kind: IqType::Set, ns: ns::ROSTER, name: "query" },
+            ],
+            ..About::NONE
+        }
+    }
+
+    fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
+        match iq.kind() {
+            IqType::Set => query::set(context, iq),
+            _ => query::all(context, iq),
+        }
+    }
+
+    fn sent(&mut self, context: &mut Context<'_>, session: SessionId, stanza: &Stanza) -> Result<Flow, StanzaError> {
+        match request_of(stanza) {
+            Some(request) => requests::outbound(context, session, stanza, request),
+            None => Ok(Flow::Pass),
+        }
+    }
+
+    fn arriving(&mut self, context: &mut Context<'_>, account: &BareJid, stanza: &Stanza) -> Result<Flow, StanzaError> {
+        match request_of(stanza) {
+            Some(request) => requests::inbound(context, account, stanza, request),
+            None => Ok(Flow::Pass),
+        }
+    }
+
+    fn account(
+        &mut self,
+        context: &mut Context<'_>,
+        account: &BareJid,
+        event: AccountEvent,
+    ) -> Result<(), StanzaError> {
+        match event {
+            AccountEvent::Created => Ok(()),
+            AccountEvent::Deleted => requests::part_from_all(context, account),
+        }
+    }
+}
+
+fn request_of(stanza: &Stanza) -> Option<Request> {
+    match stanza.kind() {
+        Kind::Presence(kind) => Request::of(kind),
+        _ => None,
+    }
+}

@@ -1,0 +1,82 @@
+//! A client reads (RFC 6121 §2.2) or changes (§2.3 to §2.5) its roster.
+
+use crate::router::{Context, Reply};
+use crate::store::roster::{self, RosterItem};
+use crate::xmpp::{BareJid, Condition, Iq, Jid, StanzaError, jid};
+
+use super::item::{self, Wish};
+use super::{push, requests};
+
+/// The account whose roster is asked for: one's own, nobody else's (RFC 6121 §2.1.3, §2.1.5).
+fn owner(iq: &Iq<'_>) -> Result<BareJid, StanzaError> {
+    match (iq.from(), iq.to()) {
+        (Some(from), Some(to)) if jid::same_bare(from, to) => Ok(to.to_bare()),
+        _ => Err(Condition::Forbidden.into()),
+    }
+}
+
+/// The whole roster, or with the version that the client has, what is new since.
+pub(super) fn all(context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
+    let account = owner(iq)?;
+    let requester = context.requesting_session();
+    if let Some(session) = requester.and_then(|id| context.sessions.by_id_mut(id)) {
+        session.interested = true;
+    }
+    let version = roster::version(context.store, &account)?;
+    let known = iq.payload().attribute("ver").and_then(|known| known.parse().ok());
+    if let (Some(known), Some(session)) = (known, requester) {
+        if let Some(changes) = roster::since(context.store, &account, known)? {
+            push::missed(context, session, &changes, version);
+            return Ok(Reply::empty());
+        }
+    }
+    let items = roster::items(context.store, &account)?;
+    let items = items.iter().filter(|item| item.visible).map(item::write);
+    Ok(push::query(Some(version)).with_children(items).into())
+}
+
+/// One item is added, changed or removed.
+pub(super) fn set(context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
+    let account = owner(iq)?;
+    match Wish::parse(iq.payload(), &context.config.limits)? {
+        Wish::Keep { jid, name, groups } => keep(context, &account, jid, name, groups)?,
+        Wish::Remove { jid } => remove(context, &account, &jid)?,
+    }
+    // Compat: jabberd 1.4 pushes before it answers, and clients of its time count on the order.
+    let pending = context.keep(iq);
+    context.answer_later(&pending, Ok(None));
+    Ok(Reply::Later)
+}
+
+fn keep(
+    context: &mut Context<'_>,
+    account: &BareJid,
+    jid: Jid,
+    name: String,
+    groups: Vec<String>,
+) -> Result<(), StanzaError> {
+    if *account == jid {
+        return Err(StanzaError::new(Condition::NotAllowed, "Nobody is a contact of oneself."));
+    }
+    let old = roster::item(context.store, account, &jid)?;
+    let known = old.is_some();
+    let item = RosterItem { name, groups, visible: true, ..old.unwrap_or_else(|| RosterItem::new(jid)) };
+    if !known {
+        requests::room_for_one(context, account)?;
+    }
+    if let Some(version) = roster::upsert(context.store, account, &item)? {
+        push::to_all(context, account, item::write(&item), version);
+    }
+    Ok(())
+}
+
+/// RFC 6121 §2.5.2: with the item go the subscriptions.
+fn remove(context: &mut Context<'_>, account: &BareJid, jid: &Jid) -> Result<(), StanzaError> {
+    let old = roster::item(context.store, account, jid)?.filter(|item| item.visible);
+    let old = old.ok_or(Condition::ItemNotFound)?;
+    if let Some(version) = roster::remove(context.store, account, jid)? {
+        push::to_all(context, account, item::write_removed(jid), version);
+    }
+    requests::part(context, account, &old);
+    Ok(())
+}

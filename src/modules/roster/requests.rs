@@ -1,0 +1,229 @@
+//! The stanzas that subscriptions are made of, as they go out and come in (RFC 6121 §3).
+
+use crate::router::{Context, Flow, SessionId};
+use crate::store::account;
+use crate::store::roster::{self, RosterItem};
+use crate::xmpp::{BareJid, Condition, Jid, PresenceType, Stanza, StanzaError, jid};
+
+use super::subscription::{self, Half, Inbound, Request, State};
+use super::{item, push};
+
+/// A client of ours subscribes, approves, or takes either back (RFC 6121 §3.1.2, §3.1.5, §3.2.2, §3.3.2).
+pub(super) fn outbound(
+    context: &mut Context<'_>,
+    session: SessionId,
+    stanza: &Stanza,
+    request: Request,
+) -> Result<Flow, StanzaError> {
+    let Some(account) = context.sessions.by_id(session).map(|session| session.account().clone()) else {
+        return Ok(Flow::Handled);
+    };
+    let to = stanza.to().ok_or(Condition::BadRequest)?;
+    let contact = jid::contact(to);
+    // Everybody sees one's own presence anyway (RFC 6121 §4.2.2).
+    if *account == contact {
+        return Ok(Flow::Handled);
+    }
+    if request == Request::Subscribe {
+        must_exist(context, &contact)?;
+    }
+    let old = roster::item(context.store, &account, &contact)?;
+    let before = State::of(old.as_ref());
+    let (after, routed) = subscription::outbound(before, request);
+    // RFC 6121 §3.2.2: who is cut off hears of the end first, while it still may.
+    if before.from == Half::Yes && after.from != Half::Yes {
+        send_unavailable(context, &account, &contact);
+    }
+    change(context, &account, &contact, old, after, None)?;
+    if !routed {
+        return Ok(Flow::Handled);
+    }
+    // RFC 6121 §3.1.2: from bare JID to bare JID.
+    let outgoing = stanza.clone().with_from(account.clone()).with_to(contact.clone());
+    if request == Request::Subscribe {
+        // It goes on as the client's own stanza, so that the client hears when there is no way to the contact.
+        return Ok(Flow::Changed(Box::new(outgoing)));
+    }
+    // The others are the user's last word: an unreachable contact does not bring the old state back.
+    context.route(outgoing);
+    if before.from != Half::Yes && after.from == Half::Yes {
+        send_presence(context, &account, &contact);
+    }
+    Ok(Flow::Handled)
+}
+
+/// RFC 6121 §3.1.2: the client is told when the contact is one of ours and does not exist.
+fn must_exist(context: &Context<'_>, contact: &Jid) -> Result<(), StanzaError> {
+    let is_ours = contact.node().is_some() && context.config.hosts.iter().any(|host| host.name == jid::domain(contact));
+    if is_ours && !account::exists(context.store, &contact.to_bare())? {
+        return Err(StanzaError::new(Condition::ItemNotFound, "There is no such account."));
+    }
+    Ok(())
+}
+
+/// A contact subscribes, approves, or takes either back (RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3).
+pub(super) fn inbound(
+    context: &mut Context<'_>,
+    account: &BareJid,
+    stanza: &Stanza,
+    request: Request,
+) -> Result<Flow, StanzaError> {
+    let Some(contact) = stanza.from().map(jid::contact) else { return Ok(Flow::Handled) };
+    if *account == contact {
+        return Ok(Flow::Handled);
+    }
+    let old = roster::item(context.store, account, &contact)?;
+    let before = State::of(old.as_ref());
+    let (after, act) = subscription::inbound(before, request);
+    let stanza = stanza.clone().with_from(contact.clone()).with_to(account.clone());
+    match (act, request) {
+        (Inbound::Drop, _) => {}
+        (Inbound::Approve, _) => {
+            let reply = Stanza::presence(PresenceType::Subscribed);
+            context.route(reply.with_from(account.clone()).with_to(contact.clone()));
+            change(context, account, &contact, old, after, None)?;
+            send_presence(context, account, &contact);
+        }
+        (Inbound::Deliver, Request::Subscribe) => {
+            let Some(kept) = to_keep(context, account, old.is_some(), &stanza)? else { return Ok(Flow::Handled) };
+            change(context, account, &contact, old, after, Some(kept))?;
+            deliver(context, account, &stanza, |is_available, _| is_available);
+        }
+        (Inbound::Deliver, _) => {
+            if before.from == Half::Yes && after.from != Half::Yes {
+                send_unavailable(context, account, &contact);
+            }
+            // RFC 6121 §3.1.6: the stanza comes before the push that it explains.
+            deliver(context, account, &stanza, |_, is_interested| is_interested);
+            change(context, account, &contact, old, after, None)?;
+        }
+    }
+    Ok(Flow::Handled)
+}
+
+/// The text of a subscription request that can be kept. `None` when the account keeps as many as it may: strangers do
+/// not get to fill its roster.
+fn to_keep(
+    context: &Context<'_>,
+    account: &BareJid,
+    is_known: bool,
+    stanza: &Stanza,
+) -> Result<Option<String>, StanzaError> {
+    let limits = &context.config.limits;
+    let waiting = roster::pending_in(context.store, account)?.len();
+    if waiting >= limits.pending_subscriptions_max || !(is_known || has_room(context, account)?) {
+        log::debug!(target: &context.host.name, "subscription request dropped: too many account={account}");
+        return Ok(None);
+    }
+    let text = stanza.to_text();
+    if text.len() <= limits.pending_subscription_bytes_max {
+        return Ok(Some(text));
+    }
+    Ok(Some(stanza.clone().map_element(|element| element.with_nodes(Vec::new())).to_text()))
+}
+
+fn has_room(context: &Context<'_>, account: &BareJid) -> Result<bool, StanzaError> {
+    let most = u64::try_from(context.config.limits.roster_items_max).unwrap_or(u64::MAX);
+    Ok(roster::count(context.store, account)? < most)
+}
+
+/// Fails when the roster has as many items as it may.
+pub(super) fn room_for_one(context: &Context<'_>, account: &BareJid) -> Result<(), StanzaError> {
+    match has_room(context, account)? {
+        true => Ok(()),
+        false => Err(StanzaError::new(Condition::ResourceConstraint, "The roster is full.")),
+    }
+}
+
+/// Brings the roster item to a state, with `asked` as the request that waits in it, and pushes what clients see of it.
+fn change(
+    context: &mut Context<'_>,
+    account: &BareJid,
+    contact: &Jid,
+    old: Option<RosterItem>,
+    state: State,
+    asked: Option<String>,
+) -> Result<(), StanzaError> {
+    if State::of(old.as_ref()) == state {
+        return Ok(());
+    }
+    if old.is_none() && asked.is_none() {
+        room_for_one(context, account)?;
+    }
+    let was_visible = old.as_ref().is_some_and(|item| item.visible);
+    let visible = was_visible || state.shows();
+    if !visible && state == State::NONE {
+        roster::remove(context.store, account, contact)?;
+        return Ok(());
+    }
+    let seen = |item: &RosterItem| item.visible.then(|| item::write(item));
+    let seen_before = old.as_ref().and_then(seen);
+    let old = old.unwrap_or_else(|| RosterItem::new(contact.clone()));
+    let item = RosterItem {
+        subscription: state.subscription(),
+        ask: state.to == Half::Asked,
+        pending_in: if state.from == Half::Asked { asked.or(old.pending_in) } else { None },
+        approved: state.approved,
+        visible,
+        ..old
+    };
+    let version = roster::upsert(context.store, account, &item)?;
+    let seen_now = seen(&item);
+    if let (Some(version), Some(now), true) = (version, &seen_now, seen_now != seen_before) {
+        push::to_all(context, account, now.clone(), version);
+    }
+    Ok(())
+}
+
+/// Gives a stanza to the sessions of an account that are wanted by (available, interested).
+fn deliver(context: &mut Context<'_>, account: &BareJid, stanza: &Stanza, wanted: impl Fn(bool, bool) -> bool) {
+    let wanted = |session: &crate::router::Session| wanted(session.is_available(), session.interested);
+    let ids: Vec<SessionId> =
+        context.sessions.of(account).filter(|(_, session)| wanted(session)).map(|(id, _)| id).collect();
+    for id in ids {
+        context.deliver(id, stanza.clone());
+    }
+}
+
+/// RFC 6121 §3.1.5: a new subscriber sees the presence of all available sessions.
+fn send_presence(context: &mut Context<'_>, account: &BareJid, contact: &Jid) {
+    let presences: Vec<Stanza> =
+        context.sessions.available(account).filter_map(|(_, session)| session.stamped_presence()).collect();
+    for presence in presences {
+        context.route(presence.with_to(contact.clone()));
+    }
+}
+
+/// RFC 6121 §3.2.2, §3.3.3: who is no subscriber any more sees all sessions go.
+fn send_unavailable(context: &mut Context<'_>, account: &BareJid, contact: &Jid) {
+    let jids: Vec<_> = context.sessions.available(account).map(|(_, session)| session.jid().clone()).collect();
+    for jid in jids {
+        let presence = Stanza::presence(PresenceType::Unavailable).with_from(jid);
+        context.route(presence.with_to(contact.clone()));
+    }
+}
+
+/// RFC 6121 §2.5.2: a contact that was removed is told what that means to it.
+pub(super) fn part(context: &mut Context<'_>, account: &BareJid, item: &RosterItem) {
+    let state = State::of(Some(item));
+    let tell = |context: &mut Context<'_>, kind| {
+        context.route(Stanza::presence(kind).with_from(account.clone()).with_to(item.jid.clone()));
+    };
+    if state.from == Half::Yes {
+        send_unavailable(context, account, &item.jid);
+    }
+    if state.to != Half::No {
+        tell(context, PresenceType::Unsubscribe);
+    }
+    if state.from != Half::No {
+        tell(context, PresenceType::Unsubscribed);
+    }
+}
+
+/// An account goes: whoever knows it is told, so that no dead contact stays anywhere.
+pub(super) fn part_from_all(context: &mut Context<'_>, account: &BareJid) -> Result<(), StanzaError> {
+    for item in roster::items(context.store, account)? {
+        part(context, account, &item);
+    }
+    Ok(())
+}
