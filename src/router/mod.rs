@@ -135,7 +135,7 @@ impl Router {
 
     /// A session's stream is gone, whatever the reason.
     pub fn unbind(&mut self, env: &mut Env<'_>, session: SessionId) -> Option<Session> {
-        self.tell_session(env, 0, session, &SessionEvent::Ended);
+        self.tell_end(env, session);
         let gone = self.sessions.remove(session);
         self.work(env);
         gone
@@ -240,7 +240,7 @@ impl Router {
     fn close_session(&mut self, env: &mut Env<'_>, id: SessionId, error: StreamError) {
         let Some(session) = self.sessions.by_id(id) else { return };
         let connection = session.connection();
-        self.tell_session(env, 0, id, &SessionEvent::Ended);
+        self.tell_end(env, id);
         if let Some(session) = self.sessions.remove(id) {
             self.out.push(Out::Close(connection, Box::new(session), error));
         }
@@ -432,6 +432,15 @@ impl Router {
             self.queue.extend(effects.into_iter().map(|effect| (depth + 1, effect)));
         }
         Some(result)
+    }
+
+    /// A session that is about to be forgotten: what an effect would tell of it later, nobody would get.
+    fn tell_end(&mut self, env: &mut Env<'_>, session: SessionId) {
+        if self.sessions.by_id(session).is_some_and(Session::is_available) {
+            let status = Some(module::DISCONNECTED.to_string());
+            self.tell_session(env, 0, session, &SessionEvent::Unavailable { status });
+        }
+        self.tell_session(env, 0, session, &SessionEvent::Ended);
     }
 
     fn tell_session(&mut self, env: &mut Env<'_>, depth: u32, session: SessionId, event: &SessionEvent) {

@@ -88,14 +88,19 @@ pub enum SessionEvent {
     Bound,
     /// It sent initial presence (RFC 6121 §4.2) or left a negative priority.
     Available,
-    /// It sent unavailable presence, or ended while available; with the last status, if it gave one.
+    /// It sent unavailable presence, or is about to end while available; with the last status, if there is one.
     Unavailable {
-        /// The `<status/>` of the unavailable presence.
+        /// The `<status/>` of the unavailable presence; [`DISCONNECTED`] when the server has to speak for the client.
         status: Option<String>,
     },
-    /// Its stream is gone. The session is still among the sessions during the call.
+    /// Its stream is gone. The session is still among the sessions during the call, with its last presence.
     Ended,
 }
+
+/// The status of a session that ended without a word.
+///
+/// Compat: jabberd 1.4 says this, in the presence and in XEP-0012's answer, and people know it.
+pub const DISCONNECTED: &str = "Disconnected";
 
 /// What happens to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::router::module::DISCONNECTED;
 use crate::router::{Context, SessionEvent, SessionId};
 use crate::store::roster;
 use crate::xml::Element;
@@ -97,8 +98,7 @@ pub(super) fn ended(context: &mut Context<'_>, id: SessionId) -> Result<(), Stan
         return Ok(());
     }
     let account = session.account().clone();
-    // Compat: jabberd 1.4 says this, too, and people know it.
-    let status = Element::new("status", ns::CLIENT).with_text("Disconnected");
+    let status = Element::new("status", ns::CLIENT).with_text(DISCONNECTED);
     let stanza = Stanza::presence(PresenceType::Unavailable).with_child(status).with_from(session.jid().clone());
     tell_of_end(context, &account, was_available, directed, &stanza)
 }
