@@ -307,8 +307,8 @@ fn remove(context: &mut Context<'_>, account: &BareJid, iq: &Iq<'_>) -> Result<R
     log::info!(target: &context.host.name, "User Unregistered: {name}");
     let pending = context.keep(iq);
     context.answer_later(&pending, Ok(None));
-    context.delete_account(account);
     context.close_account(account, None, StreamError::new(StreamCondition::NotAuthorized, "the account was removed"));
+    context.delete_account(account);
     Ok(Reply::Later)
 }
 

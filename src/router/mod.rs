@@ -126,6 +126,7 @@ impl Router {
         if let Some(old) = old {
             let text = "Replaced by new connection";
             self.close_session(env, old, StreamError::new(StreamCondition::Conflict, text));
+            self.work(env);
         }
         let id = self.sessions.add(jid, connection, env.now.monotonic_millis);
         self.queue.push_back((0, Effect::Session(id, SessionEvent::Bound)));
