@@ -23,3 +23,6 @@ pub mod modules;
 
 /// The whole server as one plain value.
 pub mod server;
+
+/// The roof: sockets, TLS, the clock and dice, and the one loop.
+pub mod net;

@@ -1,0 +1,420 @@
+//! One socket, from its first byte to its clean end.
+//!
+//! What leaves goes through two queues: `held` waits for the disk (design rule 2), `ready` for the socket. Each holds
+//! bytes and marks (`StartTls`, `Close`), which take effect when all before them is written.
+//!
+//! | phase | reads | next |
+//! |---|---|---|
+//! | `Open` | handed on | `ExpectSwitch` when `StartTls` is queued, `Closing` when `Close` is |
+//! | `ExpectSwitch` | thrown away | `Handshaking` when the mark is reached |
+//! | `Handshaking` | taken by TLS | `Open` when done |
+//! | `Closing` | left in the kernel | `Lingering` when the mark is reached |
+//! | `Lingering` | thrown away | gone, at the peer's end or the deadline |
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
+
+use mio::net::TcpStream;
+
+use super::engine::{ConnectionId, Gone, Octets, Tick, TlsInfo};
+use super::tls::{Opened, Session, Settings, Start};
+
+/// Pieces handed to the kernel in one call.
+const PIECES: usize = 32;
+/// Bytes sealed at once: what fits one TLS record.
+const RECORD_BYTES: usize = 16 << 10;
+/// Bytes thrown away while a closed peer still talks.
+const LINGER_BYTES: usize = 256 << 10;
+
+/// What a read brought.
+pub(super) enum Event<'a> {
+    /// The handshake is done.
+    Secured(TlsInfo),
+    /// Plain text.
+    Bytes(&'a [u8]),
+    /// It is over, from the other side.
+    Gone(Gone),
+}
+
+/// A thing to send, or to do when all before it is sent.
+pub(super) enum Piece {
+    Bytes(Octets),
+    StartTls,
+    Close,
+}
+
+/// Where a connection stands after it was written to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Flushed {
+    /// Nothing to write, or the socket is full and will tell.
+    Rests,
+    /// The budget is used up.
+    Again,
+    /// It is over: drop it.
+    Finished,
+    /// It broke.
+    Broken(Gone),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Open,
+    ExpectSwitch,
+    Handshaking { received: usize },
+    Closing,
+    Lingering { discarded: usize },
+}
+
+/// The two working buffers, shared by all connections: a connection at rest owns none.
+pub(super) struct Buffers {
+    wire: Box<[u8]>,
+    plain: Box<[u8]>,
+}
+
+impl Buffers {
+    /// `read_bytes` is what one connection may bring in one tick; who sent more is read again in the next.
+    pub(super) fn new(read_bytes: usize) -> Self {
+        let buffer = || vec![0; read_bytes.max(1)].into_boxed_slice();
+        Buffers { wire: buffer(), plain: buffer() }
+    }
+}
+
+/// One socket.
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) stream: TcpStream,
+    tls: Option<Box<Session>>,
+    held: VecDeque<(Tick, Piece)>,
+    ready: VecDeque<Piece>,
+    /// How much of the first ready piece is written.
+    written: usize,
+    queued_bytes: usize,
+    phase: Phase,
+    /// Bytes may wait in the kernel.
+    pub(super) readable: bool,
+    /// The kernel may take bytes.
+    pub(super) writable: bool,
+    /// The kernel said that the peer's side is closed: a short read is not the last one.
+    pub(super) hung_up: bool,
+    /// The peer's end was seen: nothing is left to read, and no need to linger.
+    ended: bool,
+    /// Something was written: the peer has at least a beginning of what we say.
+    pub(super) spoken: bool,
+    pub(super) listed_unread: bool,
+    pub(super) listed_unwritten: bool,
+    pub(super) listed_held: bool,
+}
+
+impl Connection {
+    pub(super) fn new(id: ConnectionId, stream: TcpStream, tls: Option<Session>) -> Self {
+        let phase = if tls.is_some() { Phase::Handshaking { received: 0 } } else { Phase::Open };
+        Connection {
+            id,
+            stream,
+            tls: tls.map(Box::new),
+            held: VecDeque::new(),
+            ready: VecDeque::new(),
+            written: 0,
+            queued_bytes: 0,
+            phase,
+            // The poll tells of what waits already.
+            readable: false,
+            writable: true,
+            hung_up: false,
+            ended: false,
+            spoken: false,
+            listed_unread: false,
+            listed_unwritten: false,
+            listed_held: false,
+        }
+    }
+
+    /// Has the server said its last word, or heard it?
+    pub(super) fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing | Phase::Lingering { .. })
+    }
+
+    pub(super) fn is_handshaking(&self) -> bool {
+        matches!(self.phase, Phase::Handshaking { .. })
+    }
+
+    /// Is TLS wanted, and not there yet?
+    pub(super) fn is_switching(&self) -> bool {
+        matches!(self.phase, Phase::ExpectSwitch | Phase::Handshaking { .. })
+    }
+
+    /// Bytes that wait, for the disk or for the socket.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.queued_bytes
+    }
+
+    /// Should it be read, with so much queued for it at most?
+    pub(super) fn wants_read(&self, queued_bytes_max: usize) -> bool {
+        self.readable && self.phase != Phase::Closing && (self.queued_bytes < queued_bytes_max || self.is_closing())
+    }
+
+    /// The one place that says whether anything waits for the socket. Sockets are registered once for both directions:
+    /// edge-triggered, that costs no wake-up, and there is no interest to forget.
+    pub(super) fn wants_write(&self) -> bool {
+        let sealed = self.tls.as_ref().is_some_and(|tls| tls.wants_write());
+        self.writable && (sealed || (!self.ready.is_empty() && !self.is_handshaking()))
+    }
+
+    /// Queues a piece. `tick` is the one that made it, if that tick wrote. Returns whether the piece is held.
+    pub(super) fn queue(&mut self, tick: Option<Tick>, piece: Piece) -> bool {
+        match &piece {
+            Piece::Bytes(bytes) => {
+                if bytes.as_ref().is_empty() {
+                    return false;
+                }
+                self.queued_bytes = self.queued_bytes.saturating_add(bytes.as_ref().len());
+            }
+            // Asked for twice it would throw away a secured stream.
+            Piece::StartTls if self.phase != Phase::Open || self.tls.is_some() => return false,
+            Piece::StartTls => self.phase = Phase::ExpectSwitch,
+            Piece::Close => self.phase = Phase::Closing,
+        }
+        match tick {
+            None if self.held.is_empty() => {
+                self.ready.push_back(piece);
+                false
+            }
+            // Made by a quiet tick, but older output waits: it leaves with that.
+            None => {
+                self.held.push_back((Tick(0), piece));
+                true
+            }
+            Some(tick) => {
+                self.held.push_back((tick, piece));
+                true
+            }
+        }
+    }
+
+    /// Lets go what waited for a tick up to this one. Returns whether anything is still held.
+    pub(super) fn release(&mut self, durable: Tick) -> bool {
+        while let Some((tick, piece)) = self.held.pop_front() {
+            if tick > durable {
+                self.held.push_front((tick, piece));
+                return true;
+            }
+            self.ready.push_back(piece);
+        }
+        self.held = VecDeque::new();
+        false
+    }
+
+    /// Drops what waits for a tick that will never be durable.
+    pub(super) fn drop_held(&mut self) {
+        for (_, piece) in self.held.drain(..) {
+            if let Piece::Bytes(bytes) = piece {
+                self.queued_bytes = self.queued_bytes.saturating_sub(bytes.as_ref().len());
+            }
+        }
+    }
+
+    /// Throws away what a plain peer sent after it asked for TLS: taken as part of the secured stream it would be a way
+    /// to slip commands into it (RFC 6120 §5.3.1 allows nothing there). Nothing honest can be there yet: `<proceed/>`
+    /// has not left.
+    pub(super) fn discard_before_switch(&mut self, buffers: &mut Buffers) {
+        while matches!((&self.stream).read(&mut buffers.wire), Ok(count) if count == buffers.wire.len()) {}
+    }
+
+    /// Reads once and hands on what came. `handshake_bytes` bounds what may come before TLS is agreed on.
+    pub(super) fn read(&mut self, buffers: &mut Buffers, handshake_bytes: usize, deliver: &mut dyn FnMut(Event<'_>)) {
+        let count = match (&self.stream).read(&mut buffers.wire) {
+            Ok(0) => {
+                self.readable = false;
+                self.ended = true;
+                if !self.is_closing() {
+                    deliver(Event::Gone(Gone::Eof));
+                }
+                return;
+            }
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                return;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
+            Err(error) => {
+                self.readable = false;
+                self.ended = true;
+                if !self.is_closing() {
+                    deliver(Event::Gone(Gone::Reset(error.to_string())));
+                }
+                return;
+            }
+        };
+        // epoll(7): a short read from a stream socket means that it is empty, and new bytes make a new edge.
+        self.readable = count == buffers.wire.len() || self.hung_up;
+        match &mut self.phase {
+            Phase::ExpectSwitch | Phase::Closing => return,
+            Phase::Lingering { discarded } => {
+                *discarded = discarded.saturating_add(count);
+                self.ended |= *discarded > LINGER_BYTES;
+                return;
+            }
+            Phase::Handshaking { received } => {
+                *received = received.saturating_add(count);
+                if *received > handshake_bytes {
+                    deliver(Event::Gone(Gone::Tls("handshake over its bound of bytes".to_owned())));
+                    return;
+                }
+            }
+            Phase::Open => {}
+        }
+        let wire = buffers.wire.get(..count).unwrap_or_default();
+        let Some(tls) = self.tls.as_mut() else { return deliver(Event::Bytes(wire)) };
+        let mut ended = false;
+        let opened = tls.open(wire, &mut buffers.plain, &mut |opened| match opened {
+            Opened::Secured(info) => deliver(Event::Secured(info)),
+            Opened::Bytes(bytes) => deliver(Event::Bytes(bytes)),
+            Opened::Ended => ended = true,
+        });
+        if !tls.is_handshaking() && self.phase != Phase::Closing {
+            self.phase = Phase::Open;
+        }
+        match opened {
+            Err(why) => deliver(Event::Gone(Gone::Tls(why))),
+            Ok(()) if ended => deliver(Event::Gone(Gone::Eof)),
+            Ok(()) => {}
+        }
+    }
+
+    /// After a failure of TLS: drops what is queued; the alert still leaves, then the connection closes.
+    pub(super) fn give_up(&mut self) {
+        self.held = VecDeque::new();
+        self.ready = VecDeque::from([Piece::Close]);
+        self.written = 0;
+        self.queued_bytes = 0;
+        self.phase = Phase::Closing;
+    }
+
+    /// Writes what is ready, up to a budget of bytes.
+    pub(super) fn flush(&mut self, settings: Option<&Settings>, mut budget: usize) -> Flushed {
+        loop {
+            if budget == 0 {
+                return Flushed::Again;
+            }
+            if !self.writable {
+                return Flushed::Rests;
+            }
+            let handshaking = self.is_handshaking();
+            let step = match &mut self.tls {
+                Some(tls) if tls.wants_write() => tls.write_to(&mut &self.stream),
+                _ if handshaking => return Flushed::Rests,
+                _ => match self.ready.front() {
+                    None => return Flushed::Rests,
+                    Some(Piece::Bytes(_)) => self.write_bytes(budget),
+                    Some(Piece::StartTls) => match self.switch(settings) {
+                        Ok(()) => continue,
+                        Err(why) => return Flushed::Broken(Gone::Tls(why)),
+                    },
+                    Some(Piece::Close) => {
+                        if let Some(tls) = &mut self.tls {
+                            tls.close();
+                            if tls.wants_write() {
+                                continue;
+                            }
+                        }
+                        return self.close();
+                    }
+                },
+            };
+            match step {
+                Ok(count) => {
+                    self.spoken = true;
+                    budget = budget.saturating_sub(count.max(1));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.writable = false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Flushed::Broken(Gone::Reset(error.to_string())),
+            }
+        }
+    }
+
+    /// Hands leading bytes to TLS or to the kernel, and drops what was taken from the queue.
+    fn write_bytes(&mut self, budget: usize) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); PIECES];
+        let mut total = 0;
+        let mut used = 0;
+        let bound = if self.tls.is_some() { RECORD_BYTES } else { budget };
+        for (slice, piece) in slices.iter_mut().zip(&self.ready) {
+            let Piece::Bytes(bytes) = piece else { break };
+            let skip = if used == 0 { self.written } else { 0 };
+            let rest = bytes.as_ref().get(skip..).unwrap_or_default();
+            let rest = rest.get(..bound.saturating_sub(total)).unwrap_or(rest);
+            if rest.is_empty() {
+                break;
+            }
+            *slice = IoSlice::new(rest);
+            total = total.saturating_add(rest.len());
+            used += 1;
+        }
+        let slices = slices.get(..used).unwrap_or_default();
+        let count = match &mut self.tls {
+            Some(tls) => tls.seal(slices)?,
+            None => (&self.stream).write_vectored(slices)?,
+        };
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        self.taken(count);
+        Ok(count)
+    }
+
+    fn taken(&mut self, mut count: usize) {
+        self.queued_bytes = self.queued_bytes.saturating_sub(count);
+        while let Some(Piece::Bytes(bytes)) = self.ready.front() {
+            let rest = bytes.as_ref().len().saturating_sub(self.written);
+            if count < rest {
+                self.written = self.written.saturating_add(count);
+                return;
+            }
+            count = count.saturating_sub(rest);
+            self.written = 0;
+            self.ready.pop_front();
+        }
+        if self.ready.is_empty() {
+            // A session at rest keeps no queue.
+            self.ready = VecDeque::new();
+        }
+    }
+
+    /// All before the mark is written: from here on the peer speaks TLS.
+    fn switch(&mut self, settings: Option<&Settings>) -> Result<(), String> {
+        self.ready.pop_front();
+        let settings = settings.ok_or("no certificate is loaded")?;
+        let session = Session::server(settings, Start::StartTls).map_err(|error| error.to_string())?;
+        self.tls = Some(Box::new(session));
+        // The server may have closed the connection meanwhile.
+        if self.phase == Phase::ExpectSwitch {
+            self.phase = Phase::Handshaking { received: 0 };
+        }
+        Ok(())
+    }
+
+    /// All before the mark is written: say goodbye, and wait for the peer to do so, because a socket that is closed with
+    /// unread bytes in it cuts off what was sent last (TCP answers such bytes with a reset).
+    fn close(&mut self) -> Flushed {
+        self.ready = VecDeque::new();
+        if self.ended || self.stream.shutdown(Shutdown::Write).is_err() {
+            return Flushed::Finished;
+        }
+        self.phase = Phase::Lingering { discarded: 0 };
+        self.readable = true;
+        Flushed::Rests
+    }
+
+    /// Is only the peer's end missing?
+    pub(super) fn is_lingering(&self) -> bool {
+        matches!(self.phase, Phase::Lingering { .. })
+    }
+
+    /// Is a lingering connection done with?
+    pub(super) fn is_finished(&self) -> bool {
+        self.ended && self.is_lingering()
+    }
+}

@@ -1,0 +1,355 @@
+//! Every open socket, and who is read and written next.
+//!
+//! mio is edge-triggered: an event is told once. So who could be read or written and was not, because its budget was used
+//! up, stands on a list (`unread`, `unwritten`), and the loop does not sleep while anybody stands there.
+
+use std::collections::VecDeque;
+use std::io;
+
+use mio::event::Event as Ready;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+use slab::Slab;
+
+use super::Bounds;
+use super::connection::{Buffers, Connection, Event, Flushed, Piece};
+use super::engine::{ConnectionId, Gone, Input, Octets, Tick};
+use super::tls::{Session, Settings, Start};
+use crate::config::ListenerKind;
+use crate::xml::writer;
+use crate::xmpp::stream_error::{StreamCondition, StreamError};
+use crate::xmpp::{Now, ns};
+
+/// Low bits of an id: the place in the slab. High bits: a serial number, so that no id comes twice.
+const PLACE_BITS: u32 = 24;
+const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
+
+/// A moment by which a connection must have left a state.
+struct Deadline {
+    at_millis: u64,
+    id: ConnectionId,
+}
+
+/// Every open socket.
+pub(super) struct Connections {
+    bounds: Bounds,
+    now: Now,
+    slots: Slab<Connection>,
+    serial: u64,
+    first_token: usize,
+    buffers: Buffers,
+    unread: Vec<ConnectionId>,
+    unwritten: Vec<ConnectionId>,
+    /// Who has output that waits for the disk.
+    holding: Vec<ConnectionId>,
+    /// The ends that the server must hear of in the next tick.
+    gone: Vec<(ConnectionId, Gone)>,
+    /// The ends that the server heard of in this tick.
+    parting: Vec<(ConnectionId, Gone)>,
+    /// All waits for one thing are equally long, so these stay in order by themselves.
+    handshakes: VecDeque<Deadline>,
+    closings: VecDeque<Deadline>,
+}
+
+impl Connections {
+    /// An empty set whose sockets are registered with tokens from `first_token` on.
+    pub(super) fn new(bounds: Bounds, first_token: usize) -> Self {
+        Connections {
+            bounds,
+            now: Now { unix_millis: 0, monotonic_millis: 0 },
+            slots: Slab::new(),
+            serial: 0,
+            first_token,
+            buffers: Buffers::new(bounds.read_bytes),
+            unread: Vec::new(),
+            unwritten: Vec::new(),
+            holding: Vec::new(),
+            gone: Vec::new(),
+            parting: Vec::new(),
+            handshakes: VecDeque::new(),
+            closings: VecDeque::new(),
+        }
+    }
+
+    /// A tick begins.
+    pub(super) fn begin(&mut self, now: Now) {
+        self.now = now;
+    }
+
+    /// How many sockets are open.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Have all got all that was queued for them, and our goodbye?
+    pub(super) fn all_said(&self) -> bool {
+        self.slots.iter().all(|(_, connection)| connection.is_lingering())
+    }
+
+    /// Must the next tick come at once?
+    pub(super) fn has_work(&self) -> bool {
+        !self.unread.is_empty() || !self.unwritten.is_empty() || !self.gone.is_empty()
+    }
+
+    /// The moment of the next deadline.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        let first = |queue: &VecDeque<Deadline>| queue.front().map(|deadline| deadline.at_millis);
+        first(&self.handshakes).into_iter().chain(first(&self.closings)).min()
+    }
+
+    fn slot(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let place = usize::try_from(id.0 & PLACE_MASK).ok()?;
+        self.slots.get_mut(place).filter(|connection| connection.id == id)
+    }
+
+    /// Takes an accepted socket in. An error means that it could not be served and is closed.
+    pub(super) fn add(
+        &mut self,
+        registry: &Registry,
+        stream: TcpStream,
+        kind: ListenerKind,
+        settings: Option<&Settings>,
+    ) -> io::Result<ConnectionId> {
+        let tls = match settings {
+            Some(settings) if kind.is_direct_tls() => {
+                Some(Session::server(settings, Start::Direct).map_err(io::Error::other)?)
+            }
+            None if kind.is_direct_tls() => return Err(io::Error::other("no certificate is loaded")),
+            _ => None,
+        };
+        let entry = self.slots.vacant_entry();
+        let place = entry.key();
+        self.serial += 1;
+        let id = ConnectionId(self.serial << PLACE_BITS | (place as u64 & PLACE_MASK));
+        let mut connection = Connection::new(id, stream, tls);
+        // Once, for both directions: see Connection::wants_write.
+        registry.register(
+            &mut connection.stream,
+            Token(self.first_token + place),
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        if connection.is_handshaking() {
+            self.handshakes.push_back(Deadline { at_millis: self.now.after(self.bounds.handshake), id });
+        }
+        entry.insert(connection);
+        self.list(id);
+        Ok(id)
+    }
+
+    /// Takes note of what the kernel told about a socket.
+    pub(super) fn note(&mut self, ready: &Ready) {
+        let Some(place) = ready.token().0.checked_sub(self.first_token) else { return };
+        let Some(connection) = self.slots.get_mut(place) else { return };
+        connection.readable |= ready.is_readable() || ready.is_read_closed() || ready.is_error();
+        connection.writable |= ready.is_writable() || ready.is_write_closed() || ready.is_error();
+        connection.hung_up |= ready.is_read_closed() || ready.is_error();
+        let id = connection.id;
+        self.list(id);
+    }
+
+    /// Puts a connection on the lists of those that can be read or written.
+    fn list(&mut self, id: ConnectionId) {
+        let pause = self.bounds.output_bytes_before_pause;
+        let Some(connection) = self.slot(id) else { return };
+        let read = !connection.listed_unread && connection.wants_read(pause);
+        let write = !connection.listed_unwritten && connection.wants_write();
+        connection.listed_unread |= read;
+        connection.listed_unwritten |= write;
+        if read {
+            self.unread.push(id);
+        }
+        if write {
+            self.unwritten.push(id);
+        }
+    }
+
+    /// Reads a budget from each connection that has something, and hands it on.
+    pub(super) fn read(&mut self, mut handle: impl FnMut(Input<'_>)) {
+        for (id, reason) in std::mem::take(&mut self.gone) {
+            handle(Input::Gone { id, reason });
+        }
+        for id in std::mem::take(&mut self.unread) {
+            let (pause, handshake_bytes) = (self.bounds.output_bytes_before_pause, self.bounds.handshake_bytes);
+            let place = (id.0 & PLACE_MASK) as usize;
+            let Some(connection) = self.slots.get_mut(place).filter(|connection| connection.id == id) else { continue };
+            connection.listed_unread = false;
+            if !connection.wants_read(pause) {
+                continue;
+            }
+            let mut over = None;
+            connection.read(&mut self.buffers, handshake_bytes, &mut |event| match event {
+                Event::Secured(tls) => handle(Input::Secured { id, tls }),
+                Event::Bytes(bytes) => handle(Input::Bytes { id, bytes }),
+                Event::Gone(reason) => over = Some(reason),
+            });
+            match over {
+                None if connection.is_finished() => self.remove(id),
+                None => self.list(id),
+                Some(reason) => {
+                    handle(Input::Gone { id, reason: reason.clone() });
+                    self.parting.push((id, reason));
+                }
+            }
+        }
+    }
+
+    /// Does what is left to do for sockets whose end was just told to the server, once its last outputs are queued.
+    pub(super) fn part(&mut self) {
+        for (id, reason) in std::mem::take(&mut self.parting) {
+            self.part_one(id, &reason);
+        }
+    }
+
+    fn part_one(&mut self, id: ConnectionId, reason: &Gone) {
+        let Some(connection) = self.slot(id) else { return };
+        match reason {
+            // The peer may still read: what the server said before leaves first.
+            Gone::Eof => {
+                if connection.queue(None, Piece::Close) {
+                    self.hold(id);
+                }
+            }
+            Gone::Tls(_) => connection.give_up(),
+            Gone::Reset(_) | Gone::Overflow | Gone::NotDurable => return self.remove(id),
+        }
+        self.closing(id);
+    }
+
+    /// From now on a connection has a bounded time to end.
+    fn closing(&mut self, id: ConnectionId) {
+        self.closings.push_back(Deadline { at_millis: self.now.after(self.bounds.closing), id });
+        self.list(id);
+    }
+
+    fn hold(&mut self, id: ConnectionId) {
+        let Some(connection) = self.slot(id) else { return };
+        if !connection.listed_held {
+            connection.listed_held = true;
+            self.holding.push(id);
+        }
+    }
+
+    /// Takes an output of a tick; `tick` is its number, if it wrote.
+    pub(super) fn take(&mut self, tick: Option<Tick>, id: ConnectionId, piece: Piece) {
+        let bound = self.bounds.output_bytes;
+        let Some(connection) = self.slot(id).filter(|connection| !connection.is_closing()) else { return };
+        let closes = matches!(piece, Piece::Close);
+        let switches = matches!(piece, Piece::StartTls);
+        let held = connection.queue(tick, piece);
+        if connection.queued_bytes() > bound {
+            return self.cut(id, Gone::Overflow);
+        }
+        if held {
+            self.hold(id);
+        }
+        if switches {
+            self.expect_switch(id);
+        }
+        if closes {
+            self.closing(id);
+        } else {
+            self.list(id);
+        }
+    }
+
+    fn expect_switch(&mut self, id: ConnectionId) {
+        let place = (id.0 & PLACE_MASK) as usize;
+        if let Some(connection) = self.slots.get_mut(place) {
+            connection.discard_before_switch(&mut self.buffers);
+        }
+        self.handshakes.push_back(Deadline { at_millis: self.now.after(self.bounds.handshake), id });
+    }
+
+    /// Drops a connection that the server still believes in; it hears of it in the next tick.
+    pub(super) fn cut(&mut self, id: ConnectionId, reason: Gone) {
+        let Some(connection) = self.slot(id) else { return };
+        // A server that closed it does not want to hear of it again.
+        let known = !connection.is_closing();
+        if known {
+            self.gone.push((id, reason));
+        }
+        self.remove(id);
+    }
+
+    /// Lets go what waited for ticks up to this one.
+    pub(super) fn release(&mut self, durable: Tick) {
+        for id in std::mem::take(&mut self.holding) {
+            let Some(connection) = self.slot(id) else { continue };
+            connection.listed_held = false;
+            if connection.release(durable) {
+                self.hold(id);
+            }
+            self.list(id);
+        }
+    }
+
+    /// What waited for the disk will never be on it: nobody is told, and the streams close.
+    pub(super) fn fail(&mut self) {
+        for id in std::mem::take(&mut self.holding) {
+            self.fail_one(id);
+        }
+    }
+
+    /// Closes one connection whose tick was lost.
+    pub(super) fn fail_one(&mut self, id: ConnectionId) {
+        let Some(connection) = self.slot(id) else { return };
+        connection.listed_held = false;
+        connection.drop_held();
+        if connection.is_closing() {
+            // Its Close was among what was dropped.
+            connection.queue(None, Piece::Close);
+            return self.list(id);
+        }
+        // RFC 6120 §4.9.1.1: an error is sent inside a stream; a peer that got no header yet gets none.
+        if connection.spoken && !connection.is_handshaking() {
+            connection.queue(None, Piece::Bytes(Octets::Own(last_words())));
+        }
+        connection.queue(None, Piece::Close);
+        self.gone.push((id, Gone::NotDurable));
+        self.closing(id);
+    }
+
+    /// Writes a budget to each connection that has something ready.
+    pub(super) fn write(&mut self, settings: Option<&Settings>) {
+        let budget = self.bounds.write_bytes;
+        for id in std::mem::take(&mut self.unwritten) {
+            let Some(connection) = self.slot(id) else { continue };
+            connection.listed_unwritten = false;
+            match connection.flush(settings, budget) {
+                Flushed::Rests | Flushed::Again => self.list(id),
+                Flushed::Finished => self.remove(id),
+                Flushed::Broken(reason) => self.cut(id, reason),
+            }
+        }
+    }
+
+    /// Ends what took too long.
+    pub(super) fn expire(&mut self) {
+        let now = self.now.monotonic_millis;
+        while self.handshakes.front().is_some_and(|deadline| deadline.at_millis <= now) {
+            let Some(Deadline { id, .. }) = self.handshakes.pop_front() else { break };
+            if self.slot(id).is_some_and(|connection| connection.is_switching()) {
+                self.cut(id, Gone::Tls("no handshake in time".to_owned()));
+            }
+        }
+        while self.closings.front().is_some_and(|deadline| deadline.at_millis <= now) {
+            let Some(Deadline { id, .. }) = self.closings.pop_front() else { break };
+            self.remove(id);
+        }
+    }
+
+    fn remove(&mut self, id: ConnectionId) {
+        if self.slot(id).is_some() {
+            // Closing the descriptor takes it out of the poll, too.
+            self.slots.remove((id.0 & PLACE_MASK) as usize);
+        }
+    }
+}
+
+/// The end of a stream whose last answers were lost.
+fn last_words() -> Vec<u8> {
+    let mut text = String::new();
+    writer::element(&mut text, &StreamError::from(StreamCondition::InternalServerError).to_element(), ns::CLIENT);
+    text.push_str("</stream:stream>");
+    text.into_bytes()
+}

@@ -1,0 +1,351 @@
+//! The loop: one thread, one poll, one tick after another (design rules 1 and 2).
+
+use std::io::{self, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use mio::net::UnixStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+
+use super::Bounds;
+use super::clock::Clock;
+use super::connection::Piece;
+use super::connections::Connections;
+use super::disk::{DiskHelper, Durable, Report};
+use super::engine::{Engine, Input, Output, Tick};
+use super::hashing::HashingHelper;
+use super::listener::{Accepted, Listener, Opened, Reserve};
+use super::tls::Settings;
+use crate::config::Config;
+use crate::xmpp::Now;
+
+const WAKER: Token = Token(0);
+const SIGNALS: Token = Token(1);
+const FIRST_LISTENER: usize = 2;
+/// How many events one poll brings at most; the others come with the next.
+const EVENTS: usize = 1024;
+/// How often the world around is looked at (certificates).
+const LOOK_AROUND_MILLIS: u64 = 60_000;
+/// How long the end of the process waits for peers that were told all, and have not closed their side.
+const GOODBYES: Duration = Duration::from_millis(200);
+/// How long the end of the process waits for the disk. What is not durable then was told to nobody.
+const LAST_SYNC: Duration = Duration::from_millis(400);
+
+/// Signals, as the loop sees them: flags, and a socket that becomes readable when one is set.
+#[derive(Debug)]
+pub struct Signals {
+    /// Stop.
+    pub terminate: Arc<AtomicBool>,
+    /// Read the configuration again.
+    pub reload: Arc<AtomicBool>,
+    /// Readable after a flag was set.
+    pub wake: UnixStream,
+}
+
+/// What the daemon does for the loop outside of the protocol.
+pub trait Surroundings {
+    /// SIGHUP: the new configuration; `None` keeps the old one.
+    fn reload(&mut self) -> Option<Box<Config>>;
+    /// After a reload, and every minute: new TLS settings if a certificate changed.
+    fn renewed_tls(&mut self) -> Option<Arc<Settings>>;
+    /// The server stops.
+    fn stopping(&mut self);
+}
+
+/// The loop and all that it looks after.
+pub struct EventLoop<E> {
+    poll: Poll,
+    clock: Clock,
+    engine: E,
+    bounds: Bounds,
+    surroundings: Box<dyn Surroundings>,
+    signals: Signals,
+    settings: Option<Arc<Settings>>,
+    listeners: Vec<Listener>,
+    reserve: Reserve,
+    connections: Connections,
+    disk: DiskHelper,
+    hashing: HashingHelper,
+    look_around_at: u64,
+    /// When the process ends at the latest, once it was asked to.
+    stop_at: Option<u64>,
+    /// Since it was asked to, all connections have got all.
+    all_said: bool,
+    /// The last commit failed, and that was logged.
+    refused: bool,
+    failure: Option<String>,
+}
+
+/// All that a loop is made from.
+pub struct Parts<E> {
+    /// The server.
+    pub engine: E,
+    /// What peers can make us keep or do.
+    pub bounds: Bounds,
+    /// The daemon.
+    pub surroundings: Box<dyn Surroundings>,
+    /// The process's signals.
+    pub signals: Signals,
+    /// The certificates; without them STARTTLS and direct TLS fail.
+    pub settings: Option<Arc<Settings>>,
+    /// The open ports.
+    pub ports: Vec<Opened>,
+    /// The disk, if ticks are to wait for one.
+    pub disk: Option<Arc<dyn Durable>>,
+}
+
+impl<E: Engine> EventLoop<E> {
+    /// A loop that is ready to run; starts the helper threads.
+    ///
+    /// # Errors
+    /// The system lacks descriptors or threads.
+    pub fn new(parts: Parts<E>) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
+        let mut signals = parts.signals;
+        poll.registry().register(&mut signals.wake, SIGNALS, Interest::READABLE)?;
+        let mut listeners: Vec<Listener> = parts.ports.into_iter().map(Listener::new).collect();
+        for (place, listener) in listeners.iter_mut().enumerate() {
+            poll.registry().register(&mut listener.socket, Token(FIRST_LISTENER + place), Interest::READABLE)?;
+        }
+        let connections = Connections::new(parts.bounds, FIRST_LISTENER + listeners.len());
+        Ok(EventLoop {
+            poll,
+            clock: Clock::new(),
+            engine: parts.engine,
+            bounds: parts.bounds,
+            surroundings: parts.surroundings,
+            signals,
+            settings: parts.settings,
+            listeners,
+            reserve: Reserve::new(),
+            connections,
+            disk: DiskHelper::start(parts.disk, Arc::clone(&waker))?,
+            hashing: HashingHelper::start(parts.bounds.hash_jobs, waker)?,
+            look_around_at: LOOK_AROUND_MILLIS,
+            stop_at: None,
+            all_said: false,
+            refused: false,
+            failure: None,
+        })
+    }
+
+    /// The time by the loop's clock.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+
+    /// Serves until it is told to stop, and then until all connections are closed, or have had their time.
+    ///
+    /// # Errors
+    /// The poll broke, or the disk did: nothing can be promised to anybody any more.
+    pub fn run(&mut self) -> io::Result<()> {
+        let mut events = Events::with_capacity(EVENTS);
+        let mut now = self.clock.now();
+        loop {
+            let timeout = self.timeout(now);
+            if let Err(error) = self.poll.poll(&mut events, timeout) {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    return Err(error);
+                }
+            }
+            now = self.clock.now();
+            self.connections.begin(now);
+            for event in &events {
+                match event.token() {
+                    WAKER => {}
+                    SIGNALS => self.drain_signals(),
+                    Token(number) => match self.listeners.get_mut(number - FIRST_LISTENER) {
+                        Some(listener) => listener.ready = true,
+                        None => self.connections.note(event),
+                    },
+                }
+            }
+            self.tick(now);
+            if self.is_done(now) {
+                return self.finish();
+            }
+        }
+    }
+
+    /// One turn: all inputs, one commit, then what may leave leaves.
+    fn tick(&mut self, now: Now) {
+        self.look_around(now);
+        self.accept(now);
+        let EventLoop { connections, engine, .. } = self;
+        connections.read(|input| engine.handle(now, input));
+        while let Some(result) = self.hashing.result() {
+            self.engine.handle(now, Input::Hashed(result));
+        }
+        // After what arrived: who learns of the end must not miss what came before it.
+        self.obey_signals(now);
+        self.engine.handle(now, Input::Timeout);
+        let committed = self.engine.commit(); // no waiting; nothing has left the process so far
+        let outputs = self.engine.take_outputs();
+        match committed {
+            Ok(tick) => self.hold(tick, outputs),
+            Err(why) => self.lose(&why, outputs),
+        }
+        self.connections.part();
+        self.hear_of_disk();
+        self.connections.expire();
+        self.connections.write(self.settings.as_deref()); // what may leave, leaves
+    }
+
+    /// Queues the outputs of a tick. If it wrote, they wait until it is durable.
+    fn hold(&mut self, tick: Option<Tick>, outputs: Vec<Output>) {
+        if let Some(tick) = tick {
+            self.refused = false;
+            self.disk.request(tick);
+        }
+        for output in outputs {
+            match output {
+                Output::Bytes { id, bytes } => self.connections.take(tick, id, Piece::Bytes(bytes)),
+                Output::StartTls { id } => self.connections.take(tick, id, Piece::StartTls),
+                Output::Close { id } => self.connections.take(tick, id, Piece::Close),
+                Output::Hash(job) => {
+                    if self.hashing.request(job).is_err() {
+                        // The server counts its jobs and answers before it comes to this.
+                        log::warn!(target: "-internal", "a password job is dropped: too many wait");
+                    }
+                }
+            }
+        }
+    }
+
+    /// A tick could not be committed: nobody is told what it said.
+    fn lose(&mut self, why: &str, outputs: Vec<Output>) {
+        if !std::mem::replace(&mut self.refused, true) {
+            log::error!(target: "-internal", "the database refused to commit, streams that asked for it are closed: {why}");
+        }
+        for output in outputs {
+            match output {
+                Output::Bytes { id, .. } | Output::StartTls { id } | Output::Close { id } => {
+                    self.connections.fail_one(id);
+                }
+                Output::Hash(_) => {}
+            }
+        }
+    }
+
+    fn hear_of_disk(&mut self) {
+        for report in self.disk.reports() {
+            match report {
+                Report::Durable(tick) => self.connections.release(tick),
+                Report::Lost(_, why) => {
+                    self.connections.fail();
+                    if self.failure.is_none() {
+                        // The kernel forgets what it could not write: only a new start knows what is on the disk.
+                        log::error!(target: "-internal", "the disk failed, stopping: {why}");
+                        self.failure = Some(why);
+                        self.signals.terminate.store(true, Ordering::Release);
+                    }
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, now: Now) {
+        if self.stop_at.is_some() || self.reserve.is_pausing(now.monotonic_millis) {
+            return;
+        }
+        for listener in &mut self.listeners {
+            for _ in 0..self.bounds.accepts {
+                if !listener.ready || self.connections.len() >= self.bounds.connections {
+                    break;
+                }
+                let (stream, peer) = match listener.accept() {
+                    Accepted::Peer(stream, peer) => (stream, peer),
+                    Accepted::Nobody => break,
+                    Accepted::Lost => continue,
+                    Accepted::Full(error) => {
+                        self.reserve.shed(now.monotonic_millis, &listener.socket, &error);
+                        return;
+                    }
+                };
+                self.reserve.recovered();
+                let (local, kind) = (listener.local(&stream), listener.kind);
+                match self.connections.add(self.poll.registry(), stream, kind, self.settings.as_deref()) {
+                    Ok(id) => self.engine.handle(now, Input::Accepted { id, listener: kind, peer, local }),
+                    Err(error) => log::debug!(target: "-internal", "connection refused peer={peer}: {error}"),
+                }
+            }
+        }
+    }
+
+    fn drain_signals(&mut self) {
+        let mut bytes = [0; 64];
+        while matches!(self.signals.wake.read(&mut bytes), Ok(count) if count > 0) {}
+    }
+
+    fn obey_signals(&mut self, now: Now) {
+        if self.signals.reload.swap(false, Ordering::AcqRel) {
+            if let Some(config) = self.surroundings.reload() {
+                self.engine.handle(now, Input::Reload(config));
+            }
+            self.look_around_at = now.monotonic_millis;
+        }
+        if self.signals.terminate.swap(false, Ordering::AcqRel) && self.stop_at.is_none() {
+            self.surroundings.stopping();
+            self.stop_at = Some(now.after(self.bounds.stopping));
+            // Who connects from now on shall be refused, not kept waiting.
+            self.listeners.clear();
+            self.engine.handle(now, Input::Terminate);
+        }
+    }
+
+    fn look_around(&mut self, now: Now) {
+        if now.monotonic_millis < self.look_around_at {
+            return;
+        }
+        self.look_around_at = now.monotonic_millis.saturating_add(LOOK_AROUND_MILLIS);
+        if let Some(settings) = self.surroundings.renewed_tls() {
+            self.settings = Some(settings);
+        }
+    }
+
+    /// How long the poll may sleep.
+    fn timeout(&mut self, now: Now) -> Option<Duration> {
+        let room = self.connections.len() < self.bounds.connections;
+        let pausing = self.reserve.is_pausing(now.monotonic_millis);
+        let told = self.signals.terminate.load(Ordering::Acquire) || self.signals.reload.load(Ordering::Acquire);
+        if told
+            || self.connections.has_work()
+            || (room && !pausing && self.listeners.iter().any(|listener| listener.ready))
+        {
+            return Some(Duration::ZERO);
+        }
+        let own = [
+            Some(self.look_around_at),
+            self.stop_at,
+            self.connections.next_deadline(),
+            self.reserve.pause_end(now.monotonic_millis),
+        ];
+        let own = own.into_iter().flatten().min();
+        let own = own.map(|at| Duration::from_millis(at.saturating_sub(now.monotonic_millis)));
+        own.into_iter().chain(self.engine.next_timeout(now)).min()
+    }
+
+    fn is_done(&mut self, now: Now) -> bool {
+        if let Some(at) = self.stop_at {
+            if !self.all_said && self.connections.all_said() {
+                self.all_said = true;
+                // Only the peers' own goodbyes are missing.
+                self.stop_at = Some(at.min(now.after(GOODBYES)));
+            }
+        }
+        self.stop_at.is_some_and(|at| self.connections.len() == 0 || at <= now.monotonic_millis)
+    }
+
+    /// The last things: what is committed is made durable, the rest of the sockets is dropped with the loop.
+    fn finish(&mut self) -> io::Result<()> {
+        self.disk.finish(LAST_SYNC);
+        self.hear_of_disk();
+        self.connections.write(self.settings.as_deref());
+        match self.failure.take() {
+            Some(why) => Err(io::Error::other(why)),
+            None => Ok(()),
+        }
+    }
+}

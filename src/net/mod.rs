@@ -1,0 +1,87 @@
+//! The roof: sockets, TLS, the clock and dice, and the one loop that turns them into inputs of the server.
+//!
+//! [`event_loop`] is the loop; [`listener`] opens ports and accepts; [`connections`] holds every open socket and decides
+//! who is read and written next; [`connection`] is one of them, from its first byte to its clean end; [`tls`] makes bytes
+//! plain and back; [`disk`] and [`hashing`] are the two helper threads, which hand their results back through a waker.
+//!
+//! Serves the server (`server/`), which it hands inputs and asks for outputs. Invariants: nothing in the loop waits; no
+//! byte made in a tick that wrote leaves before that tick is durable; what a peer can make us keep or do is bounded by
+//! [`Bounds`].
+
+mod certificate;
+pub mod clock;
+mod connection;
+mod connections;
+pub mod disk;
+pub mod engine;
+pub mod event_loop;
+pub mod hashing;
+pub mod listener;
+pub mod tls;
+
+use std::time::Duration;
+
+pub use event_loop::{EventLoop, Signals, Surroundings};
+
+use crate::config::Limits;
+
+/// What one peer, or all together, can make the loop keep or do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections open at once; further ones wait in the kernel.
+    pub connections: usize,
+    /// Connections accepted by one listener in one tick.
+    pub accepts: usize,
+    /// Bytes read from one connection in one tick.
+    pub read_bytes: usize,
+    /// Bytes written to one connection in one tick.
+    pub write_bytes: usize,
+    /// Bytes queued for one connection; over it the connection is cut (a client that stopped reading).
+    pub output_bytes: usize,
+    /// Bytes queued for one connection from which on it is not read until it reads: answers to it pile up no further.
+    pub output_bytes_before_pause: usize,
+    /// Bytes a peer may send until its TLS handshake is done.
+    pub handshake_bytes: usize,
+    /// Time until a TLS handshake must be done.
+    pub handshake: Duration,
+    /// Time a closing connection has to take what is queued and to close its side.
+    pub closing: Duration,
+    /// Time all connections together have for that when the process ends.
+    pub stopping: Duration,
+    /// Password jobs that wait for the helper.
+    pub hash_jobs: usize,
+}
+
+impl Bounds {
+    /// A hello with all its extensions takes a few kilobytes; a chain of client certificates ten times that.
+    const HANDSHAKE_BYTES: usize = 64 << 10;
+    /// An init script waits for five seconds at most, and two are promised.
+    const STOPPING: Duration = Duration::from_millis(1500);
+}
+
+impl From<&Limits> for Bounds {
+    fn from(limits: &Limits) -> Self {
+        Bounds {
+            connections: limits.connections_max,
+            accepts: limits.accepts_per_tick,
+            read_bytes: limits.read_bytes_per_tick,
+            write_bytes: limits.write_bytes_per_tick,
+            output_bytes: limits.output_bytes_max,
+            output_bytes_before_pause: limits.output_bytes_max / 8,
+            handshake_bytes: Bounds::HANDSHAKE_BYTES,
+            handshake: Duration::from_secs(limits.handshake_seconds),
+            closing: Duration::from_secs(limits.closing_seconds),
+            stopping: Bounds::STOPPING,
+            hash_jobs: limits.password_jobs_max,
+        }
+    }
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Bounds::from(&Limits::default())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,561 @@
+//! The loop over real loopback sockets, with a small engine in the server's place that obeys one command per line.
+//!
+//! Nothing here waits for time to pass. Where a test must know that the loop has seen a thing, it asks for an echo on
+//! another connection: its answer comes from a tick that began after the thing was in the kernel.
+
+use std::collections::HashMap;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+
+use super::disk::Durable;
+use super::engine::{
+    ConnectionId, Engine, Gone, HashJob, HashResult, Input, Octets, Output, Tick, TlsInfo, TlsProtocol,
+};
+use super::event_loop::Parts;
+use super::listener::open_loopback;
+use super::tls::{Certificate, Certificates, Settings};
+use super::{Bounds, EventLoop, Signals, Surroundings};
+use crate::config::{Config, ListenerKind};
+use crate::xmpp::Now;
+
+/// Only a broken loop makes a test wait this long.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the engine heard.
+#[derive(Debug, PartialEq)]
+enum Heard {
+    Accepted(ConnectionId),
+    Secured(TlsInfo),
+    Line(String),
+    Gone(Gone),
+}
+
+/// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `fail` makes the commit fail, `starttls`,
+/// `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection); anything else is echoed.
+struct Puppet {
+    heard: Sender<(ConnectionId, Heard)>,
+    lines: HashMap<ConnectionId, Vec<u8>>,
+    outputs: Vec<Output>,
+    wrote: bool,
+    fails: bool,
+    tick: u64,
+}
+
+impl Puppet {
+    fn say(&mut self, id: ConnectionId, text: &str) {
+        self.outputs.push(Output::Bytes { id, bytes: Octets::Own(format!("{text}\n").into_bytes()) });
+    }
+
+    fn obey(&mut self, id: ConnectionId, line: &str) {
+        let _ = self.heard.send((id, Heard::Line(line.to_owned())));
+        let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        match command {
+            "say" => self.say(id, rest),
+            "write" => {
+                self.wrote = true;
+                self.say(id, rest);
+            }
+            "fail" => {
+                self.fails = true;
+                self.say(id, "never");
+            }
+            "starttls" | "write-starttls" => {
+                self.wrote |= command == "write-starttls";
+                self.say(id, "proceed");
+                self.outputs.push(Output::StartTls { id });
+            }
+            "close" => {
+                self.say(id, "bye");
+                self.outputs.push(Output::Close { id });
+            }
+            "hash" => self.outputs.push(Output::Hash(HashJob(Box::new(move || HashResult(id.0))))),
+            "many" | "all" => {
+                let bytes: Arc<[u8]> = vec![b'x'; rest.parse().unwrap()].into();
+                let ids: Vec<_> = if command == "all" { self.lines.keys().copied().collect() } else { vec![id] };
+                for id in ids {
+                    self.outputs.push(Output::Bytes { id, bytes: Octets::Shared(Arc::clone(&bytes)) });
+                }
+            }
+            _ => self.say(id, line),
+        }
+    }
+}
+
+impl Engine for Puppet {
+    fn handle(&mut self, _: Now, input: Input<'_>) {
+        match input {
+            Input::Accepted { id, .. } => {
+                self.lines.insert(id, Vec::new());
+                let _ = self.heard.send((id, Heard::Accepted(id)));
+            }
+            Input::Secured { id, tls } => {
+                let _ = self.heard.send((id, Heard::Secured(tls)));
+            }
+            Input::Bytes { id, bytes } => {
+                // In the tick in which it closed a connection a server may still hear of it.
+                let Some(mut pending) = self.lines.remove(&id) else { return };
+                pending.extend_from_slice(bytes);
+                let rest = pending.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+                self.lines.insert(id, pending.split_off(rest));
+                for line in String::from_utf8(pending).unwrap().lines() {
+                    self.obey(id, line);
+                }
+            }
+            Input::Gone { id, reason } => {
+                if self.lines.remove(&id).is_some() {
+                    let _ = self.heard.send((id, Heard::Gone(reason)));
+                }
+            }
+            Input::Hashed(HashResult(id)) => self.say(ConnectionId(id), "hashed"),
+            Input::Terminate => {
+                self.outputs.extend(self.lines.keys().map(|id| Output::Close { id: *id }));
+                self.lines.clear();
+            }
+            Input::Timeout | Input::Reload(_) => {}
+        }
+    }
+
+    fn commit(&mut self) -> Result<Option<Tick>, String> {
+        if std::mem::take(&mut self.fails) {
+            return Err("as it was told".to_owned());
+        }
+        if !std::mem::take(&mut self.wrote) {
+            return Ok(None);
+        }
+        self.tick += 1;
+        Ok(Some(Tick(self.tick)))
+    }
+
+    fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    fn next_timeout(&mut self, _: Now) -> Option<Duration> {
+        None
+    }
+}
+
+struct Nothing;
+
+impl Surroundings for Nothing {
+    fn reload(&mut self) -> Option<Box<Config>> {
+        None
+    }
+    fn renewed_tls(&mut self) -> Option<Arc<Settings>> {
+        None
+    }
+    fn stopping(&mut self) {}
+}
+
+/// A disk whose syncs end when the test says so, and how it says.
+struct GatedDisk(Mutex<Receiver<Result<(), String>>>);
+
+impl Durable for GatedDisk {
+    fn sync(&self) -> Result<(), String> {
+        self.0.lock().unwrap().recv().unwrap_or(Ok(()))
+    }
+    fn checkpoint(&self) -> Result<(), String> {
+        Ok(())
+    }
+}
+
+fn gated_disk() -> (Arc<dyn Durable>, Sender<Result<(), String>>) {
+    let (open, gate) = channel();
+    (Arc::new(GatedDisk(Mutex::new(gate))), open)
+}
+
+/// A certificate for `localhost`, and its DER.
+fn certificate() -> (Arc<Certificate>, Vec<u8>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let key = made.signing_key.serialize_pem();
+    let certificate = Certificate::from_pem(made.cert.pem().as_bytes(), key.as_bytes()).unwrap();
+    (Arc::new(certificate), made.cert.der().to_vec())
+}
+
+struct Server {
+    plain: SocketAddr,
+    direct: SocketAddr,
+    heard: Receiver<(ConnectionId, Heard)>,
+    der: Vec<u8>,
+    terminate: Arc<AtomicBool>,
+    wake: UnixStream,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Server {
+    fn start(bounds: Bounds, disk: Option<Arc<dyn Durable>>) -> Server {
+        let (tell, heard) = channel();
+        let (certificate, der) = certificate();
+        let ports = vec![open_loopback(ListenerKind::C2s), open_loopback(ListenerKind::C2sTls)];
+        let (plain, direct) = (ports[0].address, ports[1].address);
+        let (wake, woken) = UnixStream::pair().unwrap();
+        woken.set_nonblocking(true).unwrap();
+        let terminate = Arc::new(AtomicBool::new(false));
+        let signals = Signals {
+            terminate: Arc::clone(&terminate),
+            reload: Arc::default(),
+            wake: mio::net::UnixStream::from_std(woken),
+        };
+        let thread = std::thread::spawn(move || {
+            let engine =
+                Puppet { heard: tell, lines: HashMap::new(), outputs: Vec::new(), wrote: false, fails: false, tick: 0 };
+            let settings = Some(Arc::new(Settings::new(Certificates::new(certificate)).unwrap()));
+            let surroundings = Box::new(Nothing);
+            EventLoop::new(Parts { engine, bounds, surroundings, signals, settings, ports, disk })?.run()
+        });
+        Server { plain, direct, heard, der, terminate, wake, thread }
+    }
+
+    fn connect(&self) -> Client<TcpStream> {
+        Client { stream: connect(self.plain), buffer: Vec::new() }
+    }
+
+    fn hear(&self) -> Heard {
+        self.heard.recv_timeout(PATIENCE).expect("the engine hears something").1
+    }
+
+    /// What the engine hears next that is not a line or a new connection.
+    fn hear_news(&self) -> Heard {
+        loop {
+            match self.hear() {
+                Heard::Line(_) | Heard::Accepted(_) => {}
+                news => return news,
+            }
+        }
+    }
+
+    fn stop(mut self) -> io::Result<()> {
+        self.terminate.store(true, Ordering::Release);
+        self.wake.write_all(b"X").unwrap();
+        self.thread.join().expect("the loop does not panic")
+    }
+}
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream
+}
+
+struct Client<S> {
+    stream: S,
+    buffer: Vec<u8>,
+}
+
+impl<S: Read + Write> Client<S> {
+    fn send(&mut self, line: &str) {
+        self.stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    fn line(&mut self) -> String {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let rest = self.buffer.split_off(end + 1);
+                let line = std::mem::replace(&mut self.buffer, rest);
+                return String::from_utf8(line).unwrap().trim_end().to_owned();
+            }
+            let mut part = [0; 4096];
+            let count = self.stream.read(&mut part).unwrap();
+            assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.buffer));
+            self.buffer.extend_from_slice(&part[..count]);
+        }
+    }
+
+    fn ask(&mut self, line: &str) -> String {
+        self.send(line);
+        self.line()
+    }
+
+    /// Everything up to the peer's clean end.
+    fn rest(&mut self) -> String {
+        let mut rest = std::mem::take(&mut self.buffer);
+        self.stream.read_to_end(&mut rest).unwrap();
+        String::from_utf8(rest).unwrap()
+    }
+}
+
+impl Client<TcpStream> {
+    fn has_nothing_to_read(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let nothing = matches!(self.stream.peek(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        self.stream.set_nonblocking(false).unwrap();
+        nothing
+    }
+
+    fn secure(self, server: &Server, version: &'static rustls::SupportedProtocolVersion, alpn: &[&str]) -> TlsClient {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(server.der.clone().into()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let name = ServerName::try_from("localhost").unwrap();
+        let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+        assert!(self.buffer.is_empty());
+        Client { stream: rustls::StreamOwned::new(session, self.stream), buffer: Vec::new() }
+    }
+}
+
+type TlsClient = Client<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>;
+
+const VERSIONS: [(&rustls::SupportedProtocolVersion, TlsProtocol); 2] =
+    [(&rustls::version::TLS12, TlsProtocol::Tls12), (&rustls::version::TLS13, TlsProtocol::Tls13)];
+
+#[test]
+fn two_hundred_connections_are_served() {
+    let server = Server::start(Bounds::default(), None);
+    let mut clients: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.send(&format!("say {number}"));
+    }
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.line(), number.to_string());
+    }
+    server.stop().unwrap();
+    for mut client in clients {
+        assert_eq!(client.rest(), "");
+    }
+}
+
+#[test]
+fn starttls_secures_a_live_connection() {
+    for (version, protocol) in VERSIONS {
+        let server = Server::start(Bounds::default(), None);
+        let mut client = server.connect();
+        assert_eq!(client.ask("starttls"), "proceed");
+        let mut client = client.secure(&server, version, &["anything"]);
+        assert_eq!(client.ask("say hidden"), "hidden");
+        let Heard::Secured(info) = server.hear_news() else { panic!("not secured") };
+        assert_eq!(info.protocol, protocol);
+        assert_eq!(info.sni.as_deref(), Some("localhost"));
+        assert_eq!(info.alpn, None);
+        assert!(!info.cipher.is_empty());
+        // rcgen signs with ECDSA and SHA-256, so that is the hash of RFC 5929 §4.1.
+        let hash = ring::digest::digest(&ring::digest::SHA256, &server.der);
+        assert_eq!(info.end_point.as_deref(), Some(hash.as_ref()));
+        let exported = client.stream.conn.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""));
+        let expected = (protocol == TlsProtocol::Tls13).then(|| exported.unwrap());
+        assert_eq!(info.exporter, expected);
+        // read_to_end of rustls fails where the close_notify is missing.
+        client.send("close");
+        assert_eq!(client.rest(), "bye\n");
+        server.stop().unwrap();
+    }
+}
+
+#[test]
+fn what_is_sent_between_starttls_and_proceed_is_never_heard() {
+    let (disk, gate) = gated_disk();
+    let server = Server::start(Bounds::default(), Some(disk));
+    let (mut client, mut other) = (server.connect(), server.connect());
+    // The answer waits for the disk, so that there is time for an attacker.
+    client.send("write-starttls");
+    while server.hear() != Heard::Line("write-starttls".to_owned()) {}
+    client.send("say injected");
+    assert_eq!(other.ask("say fence"), "fence");
+    gate.send(Ok(())).unwrap();
+    assert_eq!(client.line(), "proceed");
+    let mut client = client.secure(&server, &rustls::version::TLS13, &[]);
+    assert_eq!(client.ask("say secured"), "secured");
+    assert_eq!(server.hear(), Heard::Line("say fence".to_owned()));
+    assert!(matches!(server.hear(), Heard::Secured(_)));
+    assert_eq!(server.hear(), Heard::Line("say secured".to_owned()));
+    drop(gate);
+    server.stop().unwrap();
+}
+
+#[test]
+fn direct_tls_takes_clients_with_our_protocol_or_none() {
+    let server = Server::start(Bounds::default(), None);
+    for (offered, agreed) in [(&["xmpp-client"][..], Some(&b"xmpp-client"[..])), (&[], None)] {
+        for (version, _) in VERSIONS {
+            let client = Client { stream: connect(server.direct), buffer: Vec::new() };
+            let mut client = client.secure(&server, version, offered);
+            assert_eq!(client.ask("say hello"), "hello");
+            let Heard::Secured(info) = server.hear_news() else { panic!("not secured") };
+            assert_eq!(info.alpn.as_deref(), agreed);
+            drop(client);
+            assert_eq!(server.hear_news(), Heard::Gone(Gone::Eof));
+        }
+    }
+    let client = Client { stream: connect(server.direct), buffer: Vec::new() };
+    let mut client = client.secure(&server, &rustls::version::TLS13, &["http/1.1"]);
+    let refused = client.stream.write_all(b"say hello\n").and_then(|()| client.stream.read(&mut [0]).map(|_| ()));
+    assert!(refused.is_err());
+    assert!(matches!(server.hear_news(), Heard::Gone(Gone::Tls(_))));
+    server.stop().unwrap();
+}
+
+#[test]
+fn what_is_not_tls_on_a_tls_port_is_refused() {
+    let server = Server::start(Bounds::default(), None);
+    let mut client = Client { stream: connect(server.direct), buffer: Vec::new() };
+    client.send("<stream:stream to='localhost'>");
+    assert_eq!(server.hear_news(), Heard::Gone(Gone::Tls("the peer does not speak TLS here".to_owned())));
+    let mut alert = Vec::new();
+    client.stream.read_to_end(&mut alert).unwrap();
+    assert_eq!(alert.first(), Some(&21), "a fatal alert (RFC 8446 §5.1)");
+    server.stop().unwrap();
+}
+
+#[test]
+fn a_handshake_has_its_time() {
+    let server = Server::start(Bounds { handshake: Duration::from_millis(1), ..Bounds::default() }, None);
+    let mut client = Client { stream: connect(server.direct), buffer: Vec::new() };
+    assert_eq!(server.hear_news(), Heard::Gone(Gone::Tls("no handshake in time".to_owned())));
+    assert_eq!(client.rest(), "");
+    server.stop().unwrap();
+}
+
+#[test]
+fn output_is_held_until_its_tick_is_durable() {
+    let (disk, gate) = gated_disk();
+    let server = Server::start(Bounds::default(), Some(disk));
+    let (mut writer, mut other) = (server.connect(), server.connect());
+    writer.send("write first");
+    while server.hear() != Heard::Line("write first".to_owned()) {}
+    // A quiet tick's output of the same connection waits behind; that of others does not.
+    writer.send("say second");
+    assert_eq!(other.ask("say quiet"), "quiet");
+    assert_eq!(other.ask("say fence"), "fence");
+    assert!(writer.has_nothing_to_read());
+    gate.send(Ok(())).unwrap();
+    assert_eq!(writer.line(), "first");
+    assert_eq!(writer.line(), "second");
+    drop(gate);
+    assert_eq!(writer.ask("write third"), "third");
+    server.stop().unwrap();
+}
+
+#[test]
+fn what_the_disk_lost_was_told_to_nobody() {
+    let (disk, gate) = gated_disk();
+    let server = Server::start(Bounds::default(), Some(disk));
+    let (mut writer, mut other) = (server.connect(), server.connect());
+    assert_eq!(writer.ask("say header"), "header");
+    writer.send("write lost");
+    while server.hear() != Heard::Line("write lost".to_owned()) {}
+    assert_eq!(other.ask("say fence"), "fence");
+    gate.send(Err("no disk".to_owned())).unwrap();
+    let last = writer.rest();
+    assert!(last.starts_with("<stream:error><internal-server-error"), "{last}");
+    assert!(last.ends_with("</stream:error></stream:stream>"), "{last}");
+    assert_eq!(server.hear_news(), Heard::Gone(Gone::NotDurable));
+    assert_eq!(other.rest(), "");
+    assert_eq!(server.thread.join().unwrap().unwrap_err().to_string(), "no disk");
+}
+
+#[test]
+fn a_refused_commit_closes_who_asked_for_it() {
+    let server = Server::start(Bounds::default(), None);
+    let (mut client, mut other) = (server.connect(), server.connect());
+    assert_eq!(client.ask("say header"), "header");
+    client.send("fail");
+    let last = client.rest();
+    assert!(last.starts_with("<stream:error><internal-server-error") && !last.contains("never"), "{last}");
+    assert_eq!(server.hear_news(), Heard::Gone(Gone::NotDurable));
+    assert_eq!(other.ask("say on"), "on");
+    server.stop().unwrap();
+}
+
+#[test]
+fn who_does_not_read_is_cut() {
+    let bounds = Bounds { output_bytes: 100_000, ..Bounds::default() };
+    let server = Server::start(bounds, None);
+    let _deaf = server.connect();
+    let mut talker = server.connect();
+    // The kernel's buffers take some megabytes first; the talker reads all of its own.
+    for _ in 0..1000 {
+        talker.send("all 90000");
+        let mut all = vec![0; 90_000];
+        talker.stream.read_exact(&mut all).unwrap();
+        if let Ok((_, Heard::Gone(reason))) = server.heard.try_recv() {
+            assert_eq!(reason, Gone::Overflow);
+            assert_eq!(talker.ask("say on"), "on");
+            return server.stop().unwrap();
+        }
+    }
+    panic!("never cut");
+}
+
+#[test]
+fn who_asks_for_more_than_it_reads_is_not_read() {
+    let bounds =
+        Bounds { output_bytes: 200_000, output_bytes_before_pause: 20_000, read_bytes: 64, ..Bounds::default() };
+    let server = Server::start(bounds, None);
+    let mut client = server.connect();
+    for _ in 0..1000 {
+        client.send("many 20000");
+    }
+    let mut all = vec![0; 20_000_000];
+    client.stream.read_exact(&mut all).unwrap();
+    assert_eq!(client.ask("say still here"), "still here");
+    server.stop().unwrap();
+}
+
+#[test]
+fn more_than_a_budget_is_read_and_written_to_its_end() {
+    // Edge-triggered: nothing tells again of what was left.
+    let bounds = Bounds { read_bytes: 100, write_bytes: 1000, ..Bounds::default() };
+    let server = Server::start(bounds, None);
+    let mut greedy = server.connect();
+    let word = "x".repeat(50_000);
+    assert_eq!(greedy.ask(&format!("say {word}")), word);
+    greedy.send(&"say a\n".repeat(1000));
+    let mut other = server.connect();
+    assert_eq!(other.ask("say b"), "b");
+    for _ in 0..1000 {
+        assert_eq!(greedy.line(), "a");
+    }
+    assert_eq!(greedy.line(), "");
+    let mut secured = server.connect();
+    assert_eq!(secured.ask("starttls"), "proceed");
+    let mut secured = secured.secure(&server, &rustls::version::TLS13, &[]);
+    assert_eq!(secured.ask(&format!("say {word}")), word);
+    server.stop().unwrap();
+}
+
+#[test]
+fn both_sides_may_close_first() {
+    let server = Server::start(Bounds::default(), None);
+    let mut closed = server.connect();
+    closed.send("close\nsay too late");
+    assert_eq!(closed.line(), "bye");
+    assert_eq!(closed.rest(), "", "the end is clean though bytes came after it");
+
+    let mut half = server.connect();
+    half.send("say last words");
+    half.stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(half.rest(), "last words\n");
+    assert_eq!(server.hear_news(), Heard::Gone(Gone::Eof));
+
+    let reset = server.connect();
+    nix::sys::socket::setsockopt(
+        &reset.stream,
+        nix::sys::socket::sockopt::Linger,
+        &nix::libc::linger { l_onoff: 1, l_linger: 0 },
+    )
+    .unwrap();
+    drop(reset);
+    assert!(matches!(server.hear_news(), Heard::Gone(Gone::Reset(_) | Gone::Eof)));
+    server.stop().unwrap();
+}
+
+#[test]
+fn passwords_are_hashed_beside_the_loop() {
+    let server = Server::start(Bounds::default(), None);
+    assert_eq!(server.connect().ask("hash"), "hashed");
+    server.stop().unwrap();
+}
