@@ -197,7 +197,10 @@ const RULES: &[Rule] = &[
                 "Cargo.lock",
                 "[[package]]\nname = \"jabber\"\nversion = \"3\"\n\n[[package]]\nname = \"mio\"\nsource = \"registry\"\n",
             ),
-            ("debian/copyright", "Files: *\n\nFiles: vendor/mio/*\n"),
+            (
+                "debian/copyright",
+                "Comment: under vendor/ or so\nFiles: *\n\nFiles: vendor/mio/*\n vendor/mio-0.8.11/*\n",
+            ),
         ],
     },
     Rule {
@@ -570,10 +573,15 @@ fn licences(tree: &Tree) -> Vec<String> {
     let mut needed = BTreeSet::new();
     for package in lock.split("[[package]]").filter(|package| package.contains("\nsource = ")) {
         let name = package.lines().find_map(|line| line.strip_prefix("name = \"")).unwrap_or_default();
-        needed.insert(name.trim_end_matches('"'));
+        needed.insert(name.trim_end_matches('"').to_string());
     }
-    let stanzas = copyright.lines().flat_map(|line| line.split_whitespace());
-    let written: BTreeSet<_> = stanzas.filter_map(|word| word.strip_prefix("vendor/")?.split('/').next()).collect();
+    // A crate that is used in two versions has a folder with the version behind its name.
+    let crate_of = |folder: &'_ str| match folder.rsplit_once('-') {
+        Some((name, version)) if version.starts_with(|c: char| c.is_ascii_digit()) => name.to_string(),
+        _ => folder.to_string(),
+    };
+    let folders = copyright.split_whitespace().filter_map(|word| word.strip_prefix("vendor/")?.strip_suffix("/*"));
+    let written: BTreeSet<_> = folders.map(crate_of).collect();
     let missing =
         needed.difference(&written).map(|name| format!("debian/copyright: no stanza for {name}; run make copyright"));
     missing
