@@ -46,7 +46,7 @@ live: build ## the talks against the real server over TCP and TLS; SERVER=host:p
 	SERVER=$(SERVER) $(CARGO) test --locked --test live -- --ignored --nocapture
 
 interop: build ## real clients; installs what it needs under target/interop
-	sh tests/interop/run
+	tests/interop/run
 
 bench: ## figures
 	$(CARGO) bench --locked
@@ -68,7 +68,7 @@ package-test: ## as root: install the package here, use it, upgrade, remove, pur
 
 install: release ## DESTDIR= prefix=/usr; the package is the better way
 	install -D -m 755 target/release/jabberd $(DESTDIR)$(prefix)/sbin/jabberd
-	install -D -m 755 init/jabberd-settings $(DESTDIR)$(prefix)/lib/jabber/jabberd-settings
+	install -D -m 755 init/jabberd-settings $(DESTDIR)$(prefix)/libexec/jabber/jabberd-settings
 	install -D -m 644 etc/jabber.xml $(DESTDIR)$(prefix)/share/jabber/jabber.xml
 	install -D -m 644 man/jabberd.8 $(DESTDIR)$(prefix)/share/man/man8/jabberd.8
 	install -D -m 644 man/jabber.xml.5 $(DESTDIR)$(prefix)/share/man/man5/jabber.xml.5
