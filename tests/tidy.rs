@@ -23,6 +23,9 @@ const FLOORS: &[&str] = &[
 /// Rooms and roots that may touch sockets, the clock and dice.
 const OUTSIDE_WORLD: &[&str] = &["net", "daemon", "main", "jabberctl"];
 
+/// Where one of the outside world's words may stand all the same: the disk helper has a thread of its own to wait on.
+const WAITS: &[(&str, &str)] = &[("src/store/disk.rs", "thread::sleep")];
+
 /// Repository path to text.
 type Tree = BTreeMap<String, String>;
 
@@ -380,7 +383,7 @@ fn outside_world(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for (path, text) in sources(tree).filter(|(path, _)| !OUTSIDE_WORLD.contains(&room(path)) && !is_test_file(path)) {
         for (line, code) in numbered(&split(text).code).take_while(|(line, _)| *line < tests_start(text)) {
-            for word in WORDS.iter().filter(|word| has_word(code, word)) {
+            for word in WORDS.iter().filter(|word| has_word(code, word) && !WAITS.contains(&(path, word))) {
                 findings.push(format!("{path}:{line}: {word} outside net/, daemon/ and the binaries"));
             }
         }
@@ -529,6 +532,10 @@ fn tables(tree: &Tree) -> Vec<String> {
     for page in ["README.md", "etc/jabber.xml", "man/jabber.xml.5"] {
         let Some(text) = tree.get(page) else { continue };
         let plain = text.replace("\\-", "-").replace("\\_", "_");
+        // A sample without a list of modules has them all.
+        if page == "etc/jabber.xml" && !plain.contains("mod_") {
+            continue;
+        }
         for row in rows.iter().filter(|row| !has_word(&plain, row)) {
             findings.push(format!("{page}: {row} of src/modules/mod.rs is not mentioned"));
         }
