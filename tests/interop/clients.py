@@ -22,7 +22,7 @@ PLUGINS = (
     "xep_0202",  # entity time
     "xep_0203",  # delayed delivery
 )
-TIMEOUT_SECONDS = 15
+TIMEOUT_SECONDS = 10
 
 
 class LoginRefused(Exception):

@@ -122,7 +122,8 @@ class Server:
 class Jabberd(Server):
     """Our server, configured in jabberd 1.4's grammar.
 
-    Options: `register=False` closes registration; `jsm`, `c2s` and `extra` are XML put into those sections or at the end.
+    Options: `register=False` closes registration; `limits` is a map of bounds; `jsm`, `c2s` and `extra` are XML put into
+    those sections or at the end. Failed logins are not slowed unless a test wants it: all come from one address here.
     """
 
     kind = "jabberd"
@@ -138,6 +139,8 @@ class Jabberd(Server):
       </register>"""
         if not self.options.get("register", True):
             register = ""
+        limits = {"failed-logins-per-address-max": 1_000_000} | self.options.get("limits", {})
+        limits = "".join(f"<{name}>{value}</{name}>" for name, value in limits.items())
         self.config.write_text(f"""<jabber>
   <service id="sessions">
     <host>{HOST}</host>
@@ -182,6 +185,7 @@ class Jabberd(Server):
     <file>{self.directory}/record.log</file>
   </log>
   <pidfile>{self.directory}/jabber.pid</pidfile>
+  <limits xmlns='urn:jabber:config:3'>{limits}</limits>
   {self.options.get("extra", "")}
 </jabber>
 """)
@@ -222,7 +226,7 @@ c2s_direct_tls_ssl = {{ certificate = "{certificate}", key = "{key}" }}
 ssl = {{ certificate = "{certificate}", key = "{key}" }}
 modules_enabled = {{
   "roster", "saslauth", "tls", "disco", "private", "vcard_legacy", "pep", "version", "uptime", "time",
-  "lastactivity", "ping", "register_ibr", "user_account_management", "posix", "welcome", "legacyauth",
+  "lastactivity", "ping", "register", "posix", "welcome", "legacyauth",
   "watchregistrations"
 }}
 modules_disabled = {{ "s2s" }}

@@ -27,7 +27,7 @@ SESSION = "urn:ietf:params:xml:ns:xmpp-session"
 REGISTER = "jabber:iq:register"
 AUTH = "jabber:iq:auth"
 
-TIMEOUT_SECONDS = 15
+TIMEOUT_SECONDS = 10
 
 
 class Closed(Exception):
@@ -163,11 +163,13 @@ class Wire:
         return element
 
     def until(self, wanted):
-        """Reads on to the first child for which `wanted` holds; the others are dropped."""
+        """Reads on to the first child for which `wanted` holds; others are dropped, a stream error is raised."""
         while True:
             element = self.read()
             if element is None:
                 raise Closed("the stream ended")
+            if element.tag == f"{{{STREAMS}}}error":
+                raise Refused(condition(element))
             if wanted(element):
                 return element
 
