@@ -48,17 +48,26 @@ impl Parser for Own {
                 frame.leave(start, nodes)
             } else {
                 let start = frame.start_tag()?;
+                let nodes = match start.empty {
+                    true => Vec::new(),
+                    false => frame.text()?.map(|text| vec![text]).unwrap_or_default(),
+                };
                 if !start.empty {
-                    let nodes = frame.text()?.into_iter().collect();
-                    open.push((start, nodes));
-                    continue;
+                    // Most elements hold text at most: they need not go to the stack.
+                    if !frame.rest().starts_with(b"</") {
+                        open.push((start, nodes));
+                        continue;
+                    }
+                    frame.end_tag(start.qualified)?;
                 }
-                frame.leave(start, Vec::new())
+                frame.leave(start, nodes)
             };
             match open.last_mut() {
                 Some((_, nodes)) => {
                     nodes.push(Node::Element(done));
-                    nodes.extend(frame.text()?);
+                    if let Some(text) = frame.text()? {
+                        nodes.push(text);
+                    }
                 }
                 None if frame.at == frame.text.len() => return Ok(done),
                 None => return Err(ReadError::NotWellFormed),
@@ -154,15 +163,17 @@ impl<'a> Frame<'a> {
         let begin = self.at;
         let mut colon = None;
         let mut high = 0;
-        while let Some(byte) = self.peek() {
+        let mut length = 0;
+        for (at, &byte) in self.rest().iter().enumerate() {
             if byte == b':' && colon.is_none() {
-                colon = Some(self.at.saturating_sub(begin));
+                colon = Some(at);
             } else if class(byte) & NAME == 0 {
                 break;
             }
             high |= byte;
-            self.advance(1);
+            length = at.saturating_add(1);
         }
+        self.advance(length);
         let whole = self.since(begin);
         let (prefix, local) = match colon.and_then(|colon| whole.split_at_checked(colon)) {
             Some((prefix, local)) => (Some(prefix), local.trim_start_matches(':')),
