@@ -9,6 +9,8 @@ pub(super) fn is_xml(c: char) -> bool {
 pub(super) const NAME: u8 = 1;
 /// May begin a name or its local part.
 pub(super) const START: u8 = 2;
+/// May stand in a name for sure: ASCII.
+pub(super) const PLAIN: u8 = 8;
 /// White space of XML 1.0 §2.3.
 pub(super) const SPACE: u8 = 4;
 
@@ -20,8 +22,9 @@ const fn classes() -> [u8; 256] {
     let mut byte = 0;
     while byte < classes.len() {
         classes[byte] = match byte as u8 {
-            b'a'..=b'z' | b'A'..=b'Z' | b'_' | 0x80.. => NAME | START,
-            b'0'..=b'9' | b'-' | b'.' => NAME,
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => NAME | START | PLAIN,
+            0x80.. => NAME | START,
+            b'0'..=b'9' | b'-' | b'.' => NAME | PLAIN,
             b' ' | b'\t' | b'\r' | b'\n' => SPACE,
             _ => 0,
         };

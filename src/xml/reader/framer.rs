@@ -135,13 +135,9 @@ impl Framer {
         let allowed = limits.frame_bytes.saturating_sub(self.frame);
         let window = bytes.get(..allowed).unwrap_or(bytes);
         let mut at = 0;
-        while let Some(&byte) = window.get(at) {
-            let rest = window.get(at..).unwrap_or_default();
-            let skipped = self.skip(rest, limits)?;
-            if skipped > 0 {
-                at = at.saturating_add(skipped);
-                continue;
-            }
+        while at < window.len() {
+            at = at.saturating_add(self.skip(window.get(at..).unwrap_or_default(), limits)?);
+            let Some(&byte) = window.get(at) else { break };
             at = at.saturating_add(1);
             if let Some(found) = self.take(byte, prolog, limits)? {
                 self.state = State::Between;

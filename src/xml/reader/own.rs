@@ -6,8 +6,10 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use memchr::memchr;
+
 use super::ReadError;
-use super::chars::{NAME, SECTION, START, TEXT, VALUE, class, is_name, is_name_start, is_xml, stops};
+use super::chars::{NAME, PLAIN, SECTION, START, TEXT, VALUE, class, is_name, is_name_start, is_xml, stops};
 use super::context::Context;
 use super::known;
 use super::parser::{Parser, Root, XML_NS, XMLNS_NS};
@@ -160,9 +162,24 @@ impl<'a> Frame<'a> {
 
     /// A qualified name (Namespaces in XML 1.0 §4): its whole, its prefix, its local part.
     fn name(&mut self) -> Result<(&'a str, Option<&'a str>, &'a str), ReadError> {
+        let rest = self.rest();
+        let length = rest.iter().position(|&byte| class(byte) & PLAIN == 0).unwrap_or(rest.len());
+        if matches!(rest.get(length), Some(b':' | 0x80..)) {
+            return self.long_name();
+        }
+        if rest.first().is_none_or(|&byte| class(byte) & START == 0) {
+            return Err(ReadError::NotWellFormed);
+        }
+        let begin = self.at;
+        self.advance(length);
+        let whole = self.since(begin);
+        Ok((whole, None, whole))
+    }
+
+    /// A name with a prefix, or with letters beyond ASCII.
+    fn long_name(&mut self) -> Result<(&'a str, Option<&'a str>, &'a str), ReadError> {
         let begin = self.at;
         let mut colon = None;
-        let mut high = 0;
         let mut length = 0;
         for (at, &byte) in self.rest().iter().enumerate() {
             if byte == b':' && colon.is_none() {
@@ -170,7 +187,6 @@ impl<'a> Frame<'a> {
             } else if class(byte) & NAME == 0 {
                 break;
             }
-            high |= byte;
             length = at.saturating_add(1);
         }
         self.advance(length);
@@ -179,10 +195,7 @@ impl<'a> Frame<'a> {
             Some((prefix, local)) => (Some(prefix), local.trim_start_matches(':')),
             None => (None, whole),
         };
-        let valid = |part: &str| match high.is_ascii() {
-            true => part.bytes().next().is_some_and(|byte| class(byte) & START != 0),
-            false => part.chars().next().is_some_and(is_name_start) && part.chars().all(is_name),
-        };
+        let valid = |part: &str| part.chars().next().is_some_and(is_name_start) && part.chars().all(is_name);
         if valid(local) && prefix.is_none_or(valid) {
             Ok((whole, prefix, local))
         } else {
@@ -348,7 +361,7 @@ impl<'a> Frame<'a> {
     }
 
     /// The inside of a CDATA section and its end.
-    fn section(&mut self, data: &mut Data<'a>) -> Result<(), ReadError> {
+    fn section(&mut self, data: &mut Data) -> Result<(), ReadError> {
         loop {
             self.skip(SECTION);
             match self.peek() {
@@ -386,33 +399,30 @@ impl<'a> Frame<'a> {
 }
 
 /// Character data being gathered: borrowed as long as the frame says it in one piece.
-struct Data<'a> {
+struct Data {
     begin: usize,
-    owned: Option<Cow<'a, str>>,
+    owned: Option<String>,
 }
 
-impl<'a> Data<'a> {
-    fn new(begin: usize) -> Data<'a> {
+impl Data {
+    fn new(begin: usize) -> Data {
         Data { begin, owned: None }
     }
 
     /// Takes what stands between `begin` and the frame's place.
-    fn flush(&mut self, frame: &Frame<'a>) {
+    fn flush(&mut self, frame: &Frame<'_>) {
         let piece = frame.since(self.begin);
-        match &mut self.owned {
-            None => self.owned = Some(Cow::Borrowed(piece)),
-            Some(owned) if !piece.is_empty() => *owned += piece,
-            Some(_) => {}
-        }
+        // Room for some more: where one reference is, others follow.
+        self.owned.get_or_insert_with(|| String::with_capacity(piece.len().saturating_add(48))).push_str(piece);
         self.begin = frame.at;
     }
 
     fn push(&mut self, c: char) {
-        self.owned.get_or_insert(Cow::Borrowed("")).to_mut().push(c);
+        self.owned.get_or_insert_default().push(c);
     }
 
     /// XML 1.0 §2.11: a carriage return, alone or with its line feed, is one line end.
-    fn line_end(&mut self, frame: &mut Frame<'a>, becomes: char) {
+    fn line_end(&mut self, frame: &mut Frame<'_>, becomes: char) {
         self.flush(frame);
         self.push(becomes);
         let pair = frame.rest().starts_with(b"\r\n");
@@ -421,10 +431,11 @@ impl<'a> Data<'a> {
     }
 
     /// A reference, from its `&` on.
-    fn reference(&mut self, frame: &mut Frame<'a>) -> Result<(), ReadError> {
+    fn reference(&mut self, frame: &mut Frame<'_>) -> Result<(), ReadError> {
         self.flush(frame);
         let rest = frame.text.get(frame.at.saturating_add(1)..).unwrap_or_default();
-        let (name, _) = rest.split_once(';').ok_or(ReadError::NotWellFormed)?;
+        let end = memchr(b';', rest.as_bytes()).ok_or(ReadError::NotWellFormed)?;
+        let name = rest.get(..end).unwrap_or_default();
         let c = match (name, name.strip_prefix('#')) {
             ("lt", _) => '<',
             ("gt", _) => '>',
@@ -440,12 +451,12 @@ impl<'a> Data<'a> {
         Ok(())
     }
 
-    fn finish(mut self, frame: &Frame<'a>) -> Cow<'a, str> {
+    fn finish<'a>(mut self, frame: &Frame<'a>) -> Cow<'a, str> {
         if self.owned.is_none() {
             return Cow::Borrowed(frame.since(self.begin));
         }
         self.flush(frame);
-        self.owned.unwrap_or_default()
+        Cow::Owned(self.owned.unwrap_or_default())
     }
 }
 

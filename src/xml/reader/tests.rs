@@ -203,6 +203,12 @@ fn known_words_cost_nothing() {
 }
 
 #[test]
+fn an_idle_reader_is_small() {
+    // A hundred thousand of them are kept; two declared namespaces come to it.
+    assert!(size_of::<Reader>() <= 256, "{}", size_of::<Reader>());
+}
+
+#[test]
 fn white_space_and_nothing_cost_no_memory() {
     let mut reader = Reader::new(LIMITS);
     let space = vec![b' '; 1 << 16];
