@@ -57,7 +57,7 @@ fuzz: ## feed a part of the server with noise: F=reader
 # Which section of which spec is obeyed, and where.
 specs: ## where each section of each RFC and XEP is cited
 	@grep -rnoE '(RFC [0-9]+|XEP-[0-9]{4})( §[0-9A-Z][0-9.]*)?' src tests --include=*.rs --include=*.talk | \
-		grep -v '^tests/tidy.rs:' | sed -E 's/^([^:]+:[0-9]+):(.*)$$/\2\t\1/; s/\.\t/\t/' | LC_ALL=C sort -V | \
+		grep -v '^tests/tidy' | sed -E 's/^([^:]+:[0-9]+):(.*)$$/\2\t\1/; s/\.\t/\t/' | LC_ALL=C sort -V | \
 		awk -F'\t' '$$1 != last { printf "%s%s\n", (NR > 1 ? "\n" : ""), $$1; last = $$1 } { print "    " $$2 }'
 
 deb: ## the Debian package, target/deb/jabber_*.deb; on Debian 12 and 13
