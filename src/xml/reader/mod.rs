@@ -39,7 +39,7 @@ pub enum Event {
     Opened(Box<StreamHeader>),
     /// A whole top-level element.
     Element(Element),
-    /// White space between top-level elements: a keepalive (RFC 6120 §4.6.1). A run is told once per push at most.
+    /// White space between top-level elements: a keepalive (RFC 6120 §4.6). A run is told once per push at most.
     Whitespace,
     /// The closing tag of the stream (RFC 6120 §4.4); what follows is dropped.
     Closed,
