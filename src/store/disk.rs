@@ -33,7 +33,8 @@ use super::{Store, migrate};
 /// How long the WAL may become, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct WalBounds {
-    /// From here on each [`Disk::checkpoint`] copies the log into the database, without getting into the loop's way.
+    /// At this length, and at each multiple of it, [`Disk::checkpoint`] copies the log into the database, without
+    /// getting into the loop's way.
     pub soft: u64,
     /// From here on the loop is held at the start of its next transaction until the log starts again: it writes so much
     /// that no pause was ever long enough.
@@ -77,6 +78,8 @@ struct Checkpoints {
     bounds: WalBounds,
     /// All of the log is in the database; it can start again as soon as this connection gets to write.
     complete: bool,
+    /// The length at which to copy next: the soft bound, and one more for each time the log could not start again.
+    next_bytes: u64,
     /// The length at which the gate is closed next: the hard bound, and one more for each time that did not help (a
     /// backup that reads for minutes), so that the loop is not held again and again.
     force_bytes: u64,
@@ -86,6 +89,8 @@ struct Checkpoints {
 const BUSY: Duration = Duration::from_millis(20);
 /// How often it looks.
 const BUSY_STEP: Duration = Duration::from_micros(100);
+/// How many times one call copies what the loop has appended meanwhile.
+const ROUNDS: usize = 3;
 
 impl Disk {
     /// The helper's side of this database.
@@ -104,7 +109,14 @@ impl Disk {
             .and_then(|directory| directory.sync_all())
             .map_err(|io| error(Cause::Io("sync the directory", io)))?;
         let gate = Arc::clone(&store.gate);
-        let checkpoints = Checkpoints { connection, gate, bounds, complete: false, force_bytes: bounds.hard };
+        let checkpoints = Checkpoints {
+            connection,
+            gate,
+            bounds,
+            complete: false,
+            next_bytes: bounds.soft,
+            force_bytes: bounds.hard,
+        };
         Ok(Disk { path: path.to_owned(), wal, failed: AtomicBool::new(false), checkpoints: Mutex::new(checkpoints) })
     }
 
@@ -154,15 +166,20 @@ impl Disk {
 
 impl Checkpoints {
     fn run(&mut self, wal: &File) -> rusqlite::Result<Checkpoint> {
-        if !self.complete {
-            if !reaches(wal, self.bounds.soft) {
-                return Ok(Checkpoint::NotNeeded);
+        if !self.complete && !reaches(wal, self.next_bytes) {
+            return Ok(Checkpoint::NotNeeded);
+        }
+        // What the loop appends during one round is less than what the round copies, so the next one is shorter and
+        // likelier to find a pause.
+        for _ in 0..ROUNDS {
+            if !self.complete {
+                self.copy("PRAGMA wal_checkpoint(PASSIVE)")?;
             }
-            self.copy("PRAGMA wal_checkpoint(PASSIVE)")?;
+            if self.restart(wal)? {
+                return Ok(Checkpoint::Restarted);
+            }
         }
-        if self.restart(wal)? {
-            return Ok(Checkpoint::Restarted);
-        }
+        self.next_bytes = self.next_bytes.saturating_add(self.bounds.soft);
         if !reaches(wal, self.force_bytes) {
             return Ok(Checkpoint::Partial);
         }
@@ -198,6 +215,7 @@ impl Checkpoints {
         }
         let restarted = !reaches(wal, self.bounds.soft);
         if restarted {
+            self.next_bytes = self.bounds.soft;
             self.force_bytes = self.bounds.hard;
         }
         Ok(restarted)
