@@ -4,11 +4,12 @@
 //! ratio within one run, not figures of two.
 
 mod parse;
+mod store;
 
 use std::time::{Duration, Instant};
 
 /// A section: its name, and what prints its lines.
-const SECTIONS: &[(&str, fn())] = &[("parse", parse::run)];
+const SECTIONS: &[(&str, fn())] = &[("parse", parse::run), ("store", store::run)];
 
 fn main() {
     // Cargo itself adds --bench.
