@@ -1,4 +1,4 @@
-//! The command line, in jabberd 1.4's own grammar (dossier §2.1) with long names beside it.
+//! The command line, in jabberd 1.4's own grammar with long names beside it.
 //!
 //! Letters can stand together after one dash. `-B`, `-D`, `-v` and `-V` stand alone; every other letter takes the next
 //! argument as its value, known or not, and `<jabberd:cmdline flag='x'>` picks it up. So `-h` is a host, never help.
@@ -205,16 +205,16 @@ fn debug_mask(value: &str) -> Result<u64, UsageError> {
 pub const HELP: &str = "\
 jabberd - an XMPP (Jabber) server
 
-  jabberd --test              read /etc/jabber/jabber.xml, say what is in it and what
-                              is wrong with it, and exit; nothing is started
+  jabberd --test              read /etc/jabber/jabber.xml, say what is in it and
+                              what is wrong with it, and exit; starts nothing
   jabberd                     serve in the foreground (Ctrl-C stops it)
   /etc/init.d/jabber restart  what you probably want instead
 
-Options (a letter takes its value from the next argument; -h is a HOST, not help):
+Options (letters take their value from the next argument; -h is a host):
   -c, --config FILE      the configuration  [/etc/jabber/jabber.xml]
       --test             check the configuration, report, exit (0 good, 1 bad)
-  -h, --host NAME        value for <jabberd:cmdline flag=\"h\"> in the configuration
-  -s, --spooldir DIR     value for <jabberd:cmdline flag=\"s\">: where the data is
+  -h, --host NAME        value for <jabberd:cmdline flag=\"h\">: our host
+  -s, --spooldir DIR     value for <jabberd:cmdline flag=\"s\">: our data
   -x, --define KEY:VALUE value for <jabberd:cmdline flag=\"KEY\">
   -i, --include A,B      further configuration files
   -H, --home DIR         change to this directory first

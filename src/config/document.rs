@@ -12,7 +12,7 @@ use super::slips;
 use super::tree::{ACL_NS, Node, REPLACE_NS, Tree};
 
 /// Elements inside elements; real files have eight.
-const DEPTH_MAX: usize = 50;
+pub(super) const DEPTH_MAX: usize = 50;
 /// Nodes of one file; real files have a thousand.
 const NODES_MAX: u32 = 200_000;
 /// Prefixes that may be undeclared in one file; real files have one.
@@ -168,6 +168,11 @@ fn root_name_end(text: &str) -> Option<usize> {
 /// # Errors
 /// The first thing that is not well-formed, said for a person.
 pub(super) fn read(text: &str, file: &Arc<Path>) -> Result<Tree, Box<Problem>> {
+    // Before roxmltree sees it, because its parser goes one call deeper with each element.
+    let outline = slips::Outline::of(text, text.len());
+    if let Some(at) = outline.too_deep {
+        return Err(too_deep(text, file, at));
+    }
     let options = roxmltree::ParsingOptions { allow_dtd: false, nodes_limit: NODES_MAX };
     let mut prefixes: Vec<String> = Vec::new();
     loop {
@@ -175,7 +180,7 @@ pub(super) fn read(text: &str, file: &Arc<Path>) -> Result<Tree, Box<Problem>> {
         let error = match roxmltree::Document::parse_with_options(&patched.text, options) {
             Ok(document) => {
                 let conversion = Conversion { lines: Lines::new(text), patched: &patched, file };
-                return conversion.tree(document.root_element(), 0);
+                return Ok(conversion.tree(document.root_element()));
             }
             Err(error) => error,
         };
@@ -194,6 +199,18 @@ pub(super) fn read(text: &str, file: &Arc<Path>) -> Result<Tree, Box<Problem>> {
     }
 }
 
+fn too_deep(text: &str, file: &Arc<Path>, at: usize) -> Box<Problem> {
+    let (line, column) = Lines::new(text).position(at);
+    Box::new(Problem {
+        place: Place { file: Arc::clone(file), line, column },
+        excerpt: line_of(text, line),
+        what: "nested too deeply".to_owned(),
+        found: format!("an element inside {DEPTH_MAX} others"),
+        expected: format!("at most {DEPTH_MAX}"),
+        remedy: "look for start tags without their end tags above this line".to_owned(),
+    })
+}
+
 struct Conversion<'a> {
     lines: Lines<'a>,
     patched: &'a Patched,
@@ -206,19 +223,9 @@ impl Conversion<'_> {
         Place { file: Arc::clone(self.file), line, column }
     }
 
-    fn tree(&self, node: roxmltree::Node<'_, '_>, depth: usize) -> Result<Tree, Box<Problem>> {
+    fn tree(&self, node: roxmltree::Node<'_, '_>) -> Tree {
         let place = self.place(node.range().start);
         let name = node.tag_name().name().to_owned();
-        if depth > DEPTH_MAX {
-            return Err(Box::new(Problem {
-                excerpt: line_of(self.lines.text, place.line),
-                place,
-                what: "nested too deeply".to_owned(),
-                found: format!("<{name}> inside {depth} other elements"),
-                expected: format!("at most {DEPTH_MAX}"),
-                remedy: "look for a start tag without its end tag above this line".to_owned(),
-            }));
-        }
         let attributes = node.attributes().map(|attribute| {
             let ns = attribute.namespace().unwrap_or_default().to_owned();
             (ns, attribute.name().to_owned(), attribute.value().to_owned())
@@ -227,12 +234,12 @@ impl Conversion<'_> {
         let mut nodes = Vec::new();
         for child in node.children() {
             if child.is_element() {
-                nodes.push(Node::Tree(self.tree(child, depth + 1)?));
+                nodes.push(Node::Tree(self.tree(child)));
             } else if let Some(text) = child.text().filter(|_| child.is_text()) {
                 nodes.push(Node::Text(text.to_owned(), self.text_place(text, child.range().start)));
             }
         }
-        Ok(Tree { name, ns: self.namespace(node), attributes, nodes, place })
+        Tree { name, ns: self.namespace(node), attributes, nodes, place }
     }
 
     /// The place of the first character that is not white space.

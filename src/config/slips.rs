@@ -67,12 +67,14 @@ fn slip(text: &str, lines: &Lines<'_>, error: &XmlError, offset: usize) -> Slip 
             "write the character itself, or &amp; if an & was meant",
         ),
         XmlError::InvalidComment(_) => comment(text, lines, offset),
-        XmlError::InvalidAttributeValue(_) => new(
-            INVALID_TOKEN,
-            format!("a < inside the quotes of \"{}\"", around(text, offset)),
-            "the closing quote before it, or &lt;",
-            "look for an attribute without its second quote on this line or above",
-        ),
+        XmlError::InvalidAttributeValue(_) | XmlError::InvalidChar(b'"' | b'\'', b'<', _) => Slip {
+            what: INVALID_TOKEN,
+            // The tag with the lonely quote, not the innocent one that follows.
+            offset: text.get(..offset).and_then(|before| before.rfind('<')).unwrap_or(offset),
+            found: format!("a < inside quotes, in line {}", lines.position(offset).0),
+            expected: "the second quote of each value before the next tag, or &lt; for the character <".to_owned(),
+            remedy: "look for an attribute of this tag without its closing quote".to_owned(),
+        },
         XmlError::DuplicatedAttribute(name, _) => {
             new("duplicate attribute", format!("{name}= twice in one tag"), "each attribute once", "delete one of them")
         }
@@ -227,16 +229,19 @@ fn around(text: &str, offset: usize) -> String {
 }
 
 /// Which elements are open at some point, as far as a text can be understood.
-struct Outline<'t> {
+pub(super) struct Outline<'t> {
     /// Name and offset of each start tag without its end tag.
     open: Vec<(&'t str, usize)>,
     /// A comment or a tag without its end, and where it begins.
     unfinished: Option<(&'static str, usize)>,
+    /// The first tag with too many elements around it. Start tags are counted so that there can be less of them in truth,
+    /// never more.
+    pub(super) too_deep: Option<usize>,
 }
 
 impl<'t> Outline<'t> {
-    fn of(text: &'t str, until: usize) -> Outline<'t> {
-        let mut outline = Outline { open: Vec::new(), unfinished: None };
+    pub(super) fn of(text: &'t str, until: usize) -> Outline<'t> {
+        let mut outline = Outline { open: Vec::new(), unfinished: None, too_deep: None };
         let mut at = 0;
         while let Some(found) = text.get(at..until).and_then(|rest| rest.find('<')) {
             at += found;
@@ -247,7 +252,8 @@ impl<'t> Outline<'t> {
                 _ if rest.starts_with("<?") => ("?>", "a <? instruction"),
                 _ => (">", "a tag"),
             };
-            let Some(length) = rest.find(end) else {
+            let length = if end == ">" { tag_length(rest) } else { rest.find(end) };
+            let Some(length) = length else {
                 outline.unfinished = Some((what, at));
                 return outline;
             };
@@ -265,8 +271,26 @@ impl<'t> Outline<'t> {
             if let Some(index) = self.open.iter().rposition(|(open, _)| *open == name(closed)) {
                 self.open.truncate(index);
             }
-        } else if !inside.ends_with('/') {
+        } else if !inside.ends_with('/') && !inside.starts_with('!') {
             self.open.push((name(inside), at));
+            if self.open.len() > super::document::DEPTH_MAX {
+                self.too_deep.get_or_insert(at);
+            }
         }
     }
+}
+
+/// Bytes of a tag before its `>`, where a `>` in quotes is none.
+fn tag_length(rest: &str) -> Option<usize> {
+    let mut quote = None;
+    for (at, c) in rest.char_indices() {
+        match (quote, c) {
+            (None, '>') => return Some(at),
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), _) if open == c => quote = None,
+            _ => {}
+        }
+    }
+    // Without its second quote, the first > must do.
+    rest.find('>')
 }

@@ -1,0 +1,399 @@
+//! One row per element: what it does, or what is said about it.
+
+use super::*;
+use crate::config::federation::{RemoteAuth, RemoteTls};
+
+#[test]
+fn a_file_with_only_a_host_has_every_default() {
+    let config = read("<jabber><service id='sessions'><host>Example.ORG</host></service></jabber>").unwrap();
+    assert_eq!(config.hosts[0].name, "example.org");
+    assert_eq!(config.hosts[0].register, None);
+    let ports: Vec<_> = config.listeners.iter().map(|l| (l.kind, l.port, l.address, l.auth_seconds)).collect();
+    assert_eq!(ports, [(ListenerKind::C2s, 5222, None, 120), (ListenerKind::C2sTls, 5223, None, 120)]);
+    assert_eq!(config.spool, Path::new("/var/lib/jabber"));
+    assert_eq!(config.logs.len(), 2);
+    assert_eq!(config.federation, None);
+    assert_eq!(notices(&config), [""; 0]);
+}
+
+#[test]
+fn hosts_are_names_and_addresses() {
+    let rows = [
+        ("chat.example.org", Ok("chat.example.org")),
+        ("192.0.2.1", Ok("192.0.2.1")),
+        ("2001:DB8::1", Ok("[2001:db8::1]")),
+        ("[2001:db8:0::1]", Ok("[2001:db8::1]")),
+        ("MÜNCHEN.example", Ok("münchen.example")),
+        ("localhost", Ok("localhost")),
+        ("a_b.example", Ok("a_b.example")),
+        ("a@b", Err(())),
+        ("a/b", Err(())),
+        ("a..b", Err(())),
+        ("-", Err(())),
+        ("", Err(())),
+    ];
+    for (text, expected) in rows {
+        assert_eq!(hosts::host_name(text).map_err(|_| ()), expected.map(str::to_owned), "{text}");
+    }
+}
+
+#[test]
+fn several_sections_and_hosts() {
+    let two = "<service id='one'><host>a.test</host><jsm xmlns='jabber:config:jsm'><register/></jsm></service>\
+               <service id='two'><host>b.test</host><host>a.test</host><load><jsm>x</jsm></load></service>";
+    let config = read(&format!("<jabber>{two}</jabber>")).unwrap();
+    assert_eq!(
+        config.hosts.iter().map(|host| (host.name.as_str(), host.register.is_some())).collect::<Vec<_>>(),
+        [("a.test", true), ("b.test", false)]
+    );
+    assert_eq!(notices(&config), ["1: the host a.test is named twice: only the first counts"]);
+    // 1.4: the id is an address.
+    let by_id = read("<jabber><service id='c.test'><jsm xmlns='jabber:config:jsm'/></service></jabber>").unwrap();
+    assert_eq!(by_id.hosts[0].name, "c.test");
+    let none = read("<jabber><service id='sessions'><jsm xmlns='jabber:config:jsm'/></service></jabber>").unwrap_err();
+    assert!(none.to_string().contains("no <host> for the sessions"), "{none}");
+    let nobody = read("<jabber><io/></jabber>").unwrap_err();
+    assert!(nobody.to_string().contains("no sessions section"), "{nobody}");
+}
+
+/// Children of `<jsm>`, and the one notice that they give (empty: none).
+const JSM: &[(&str, &str)] = &[
+    ("<maxusers>1</maxusers><maxhosts>1</maxhosts><usergc>1</usergc><update>x</update>", ""),
+    ("<filter><default/></filter>", "<filter> has no effect"),
+    ("<groups/>", "<groups> has no effect"),
+    ("<archive><service>a.test</service></archive>", "<archive> has no effect"),
+    ("<history><sent/></history>", "<history> has no effect"),
+    ("<serialization/>", "<serialization> has no effect"),
+    ("<presence><presence2xdb/></presence>", "<presence2xdb> has no effect"),
+    ("<mod_auth_crypt><hash>SHA1</hash></mod_auth_crypt><mod_auth_0k/>", ""),
+    ("<regster/>", "unknown element <regster> in <jsm>: ignored; did you mean <register>?"),
+    ("<Register/>", "did you mean <register>?"),
+    ("<something/>", "unknown element <something> in <jsm>: ignored"),
+    ("stray", "text \"stray\" in <jsm> belongs to no element: ignored"),
+    ("<!-- --> -->", "(the end of a comment that was already over?)"),
+    ("<browse><service name='x'/></browse>", "<service> in <browse> has no jid=: ignored"),
+    ("<browse><item jid='@'/></browse>", "jid=\"@\" is not a JID"),
+    ("<mod_useridpolicy><minlen>x</minlen></mod_useridpolicy>", "<minlen> should be a number, found \"x\""),
+    ("<mod_useridpolicy><minlen>9</minlen><maxlen>3</maxlen></mod_useridpolicy>", "minlen is larger than maxlen"),
+    ("<modules xmlns='urn:jabber:config:3'><off>mod_disco</off></modules>", ""),
+    ("<modules xmlns='urn:jabber:config:3'><of>x</of></modules>", "did you mean <off>?"),
+    ("<welcome><sub/></welcome>", "unknown element <sub> in <welcome>"),
+];
+
+#[test]
+fn elements_of_jsm_give_their_notice() {
+    for (inside, expected) in JSM {
+        let config = with_jsm(inside).unwrap_or_else(|error| panic!("{inside}: {error}"));
+        let notices = notices(&config);
+        match *expected {
+            "" => assert_eq!(notices, [""; 0], "{inside}"),
+            text => assert!(notices.len() == 1 && notices[0].contains(text), "{inside}: {notices:?}"),
+        }
+    }
+}
+
+#[test]
+fn values_of_jsm() {
+    let host = |inside: &str| with_jsm(inside).unwrap().hosts.remove(0);
+    assert_eq!(host("<regtimeout timeout='-1'/>").name_reuse, NameReuse::Never);
+    assert_eq!(host("<regtimeout timeout='60'/>").name_reuse, NameReuse::After(60));
+    assert_eq!(host("<regtimeout/>").name_reuse, NameReuse::After(NameReuse::DEFAULT_SECONDS));
+    assert_eq!(host("").name_reuse, NameReuse::AtOnce);
+    assert_eq!(host("<nounregister>no</nounregister>").forbidden.unregister.as_deref(), Some("no"));
+    assert_eq!(host("<nopasswordchange/>").forbidden.password_change.as_deref(), Some(""));
+    assert_eq!(host("<noregistrationchange/>").forbidden.registration_change.as_deref(), Some(""));
+    assert_eq!(host("<presence><bcc>log@a.test/x</bcc></presence>").presence_bcc[0].as_str(), "log@a.test/x");
+    assert!(host("<vcard2jud/>").vcard_to_directory);
+    assert!(!host("<modules xmlns='urn:jabber:config:3'><off>mod_disco</off></modules>").modules.is_on("mod_disco"));
+    let register = host("<register><instructions> Hi </instructions><username/><email/><email/></register>").register;
+    let register = register.unwrap();
+    assert_eq!((register.instructions.as_str(), register.fields.len(), register.notify), ("Hi", 1, false));
+    let strict = host("<register><enforce-fields xmlns='urn:jabber:config:3'/><email/></register>").register.unwrap();
+    assert!(strict.enforce_fields);
+    let letter = host("<welcome xml:lang='en'><body>b</body></welcome><welcome xml:lang='de'/>").welcome.unwrap();
+    assert_eq!((letter.body.as_str(), letter.lang.as_deref(), letter.variants.len()), ("b", Some("en"), 1));
+    let types = host("<mod_offline><error/></mod_offline>").offline;
+    assert_eq!(types, OfflineTypes { error: true, ..OfflineTypes::NONE });
+}
+
+#[test]
+fn a_list_of_modules_closes_what_it_does_not_name() {
+    let text = "<jabber><service id='s'><host>a.test</host><jsm xmlns='jabber:config:jsm'><register/></jsm>\
+                <load main='jsm'><jsm>x</jsm><mod_roster>x</mod_roster><mod_stat>x</mod_stat></load></service></jabber>";
+    let config = read(text).unwrap();
+    let host = &config.hosts[0];
+    assert_eq!(host.register, None);
+    for (name, expected) in [
+        ("mod_roster", true),
+        ("mod_stat", true),
+        ("mod_register", false),
+        ("mod_auth_plain", false),
+        ("mod_disco", true),
+        ("mod_ping", true),
+        ("mod_mam", true),
+    ] {
+        assert_eq!(host.modules.is_on(name), expected, "{name}");
+    }
+    assert_eq!(notices(&config), ["1: registration is closed, because <load> does not name mod_register"]);
+}
+
+#[test]
+fn accounts_elsewhere_refuse_the_start() {
+    let load = |functions: &str| {
+        read(&format!(
+            "<jabber><service id='s'><host>a.test</host><load main='jsm'><jsm/>{functions}</load></service></jabber>"
+        ))
+    };
+    assert!(load("<mod_auth_ldap>x</mod_auth_ldap>").unwrap_err().to_string().contains("mod_auth_ldap"));
+    assert!(load("<mod_auth_crypt>x</mod_auth_crypt>").is_ok());
+    for (xdb, word) in [
+        ("<load><xdb_sql>x</xdb_sql></load><xdb_sql xmlns='jabber:config:xdb_sql'/>", "xdb_sql"),
+        ("<load><xdb_ldap>x</xdb_ldap></load>", "xdb_ldap"),
+        ("<xdb_sql xmlns='jabber:config:xdb_sql'/>", "xdb_sql"),
+    ] {
+        let error = with(&format!("<xdb id='xdb'><host/>{xdb}</xdb>")).unwrap_err();
+        assert!(error.problems.len() == 1 && error.to_string().contains(word), "{error}");
+    }
+    assert!(with_jsm("<auth>auth.a.test</auth>").unwrap_err().to_string().contains("<auth> cannot be honoured"));
+}
+
+/// Children of the root, and the phrase with which the start is refused.
+const REFUSED: &[(&str, &str)] = &[
+    ("<limits/>", "write <limits xmlns=\"urn:jabber:config:3\">"),
+    ("<host>a.test</host>", "put <host> inside a <service>"),
+    ("<jsm xmlns='jabber:config:jsm'/>", "put <jsm> inside a <service"),
+    ("<service id='x'><jsm/></service>", "add xmlns=\"jabber:config:jsm\" to the tag"),
+    ("<service id='x'><pthcsock><ip/></pthcsock></service>", "add xmlns=\"jabber:config:pth-csock\""),
+    ("<service id='x'><host>a b</host><null/></service>", "The host tag contains illegal whitespace."),
+    ("<service id='x'><host>a@b</host><null/></service>", "The host name \"a@b\" is not legal"),
+    ("<service id='x'><accept><secret>s</secret></accept></service>", "no <port> that is a number"),
+    ("<service id='x'><accept/></service>", "neither a <port>"),
+    ("<service id='x'><connect><port>1</port></connect></service>", "<connect> requires the following subtags"),
+    ("<service id='x'><pthcsock xmlns='jabber:config:pth-csock'><ip port='x'/></pthcsock></service>", "is not a port"),
+    ("<service id='x'><pthcsock xmlns='jabber:config:pth-csock'><ip port='0'/></pthcsock></service>", "is not a port"),
+    (
+        "<service id='x'><pthcsock xmlns='jabber:config:pth-csock'><ip>eth0</ip></pthcsock></service>",
+        "not an IP address",
+    ),
+    (
+        "<service id='x'><pthcsock xmlns='jabber:config:pth-csock'><ip/><ip/></pthcsock></service>",
+        "port 5222 is already",
+    ),
+    ("<io><allow><ip>x</ip></allow></io>", "<allow> names no address"),
+    ("<io><deny><ip>192.0.2.0</ip><mask>ffff::</mask></deny></io>", "<deny> names no address"),
+    ("<io><ssl><key ip='127.0.0.1'/></ssl></io>", "<key> names no file"),
+    ("<io><tls><credentials><pem/></credentials></tls></io>", "<pem> names no file"),
+    ("<certificate xmlns='urn:jabber:config:3'/>", "<certificate> names no file"),
+    ("<log id='l'><file> </file></log>", "'file' tag must contain a filename"),
+];
+
+#[test]
+fn what_cannot_be_honoured_refuses_the_start() {
+    for (more, phrase) in REFUSED {
+        match with(more) {
+            Ok(config) => panic!("{more} loads: {:?}", config.notices),
+            Err(error) => assert!(error.to_string().contains(phrase), "{more}: {error}"),
+        }
+    }
+}
+
+#[test]
+fn all_reasons_are_told_at_once() {
+    let error = with("<foo/>\n<service id='x'><bar/></service>\n<service/>").unwrap_err();
+    let lines: Vec<u32> = error.problems.iter().map(|problem| problem.place.line).collect();
+    assert_eq!(lines, [1, 2, 3]);
+    assert_eq!(error.to_string().matches("Configuration parsing using test.xml failed: ").count(), 3);
+}
+
+/// Children of the root, and the one notice that they give (empty: none).
+const NOTICED: &[(&str, &str)] = &[
+    ("<base/><debug><mask>0</mask><facility>local0</facility></debug><global><locales/></global>", ""),
+    ("stray", "text \"stray\" in <jabber> belongs to no element"),
+    ("<limits xmlns='urn:jabber:config:3'><stanza-bytes-max>1</stanza-bytes-max></limits>", "must be at least 10000"),
+    (
+        "<limits xmlns='urn:jabber:config:3'><stanza-byte-max>1</stanza-byte-max></limits>",
+        "did you mean <stanza-bytes-max>?",
+    ),
+    (
+        "<limits xmlns='urn:jabber:config:3'><auth-seconds>soon</auth-seconds></limits>",
+        "should be a number, found \"soon\"",
+    ),
+    (
+        "<limit xmlns='urn:jabber:config:3'/>",
+        "unknown element <limit> in the root element: ignored; did you mean <limits>?",
+    ),
+    ("<io><announce port='1'/></io>", ""),
+    ("<io><karm/></io>", "did you mean <karma>?"),
+    ("<io><rate points='5'/></io>", "<rate> needs points= and time="),
+    ("<io><ssl><key id='*' ciphers='x'>/a.pem</key></ssl></io>", "ciphers= has no effect"),
+    ("<io><tls><dhparams>x</dhparams></tls></io>", "<dhparams> has no effect"),
+    ("<service id='x'><exec>/bin/x</exec></service>", "programs are not run by <exec>"),
+    ("<service id='x'><load><jud>./jud.so</jud></load></service>", "instead: a user directory as a component"),
+    ("<service id='x'><host>x.test</host></service>", "has nothing that handles stanzas"),
+    ("<service id='x'><host>a.test</host><null/></service>", "a host with users and a component at once"),
+    ("<service id='x'><dir><out>/x</out></dir></service>", "<dir> is understood, but"),
+    ("<log id='l'><host/></log>", "goes nowhere"),
+    ("<log id='l'><syslog>local9</syslog></log>", "syslog has no facility \"local9\""),
+    ("<xdb id='x'><xdb_file xmlns='jabber:config:xdb_file'/></xdb>", "<xdb_file> has no <spool>"),
+    (
+        "<xdb id='x'><xdb_file xmlns='jabber:config:xdb_file'><spol>/x</spol><spool>/y</spool></xdb_file></xdb>",
+        "<spool>?",
+    ),
+    ("<jabberd:include>/nonexistent.xml</jabberd:include>", "cannot read the included file /nonexistent.xml"),
+    ("<jabberd:include/>", "without a file name"),
+    ("<jabberd:includ>x</jabberd:includ>", "did you mean <include>?"),
+];
+
+#[test]
+fn elements_of_the_root_give_their_notice() {
+    for (more, expected) in NOTICED {
+        let config = with(more).unwrap_or_else(|error| panic!("{more}: {error}"));
+        let notices = notices(&config);
+        match *expected {
+            "" => assert_eq!(notices, [""; 0], "{more}"),
+            text => assert!(notices.len() == 1 && notices[0].contains(text), "{more}: {notices:?}"),
+        }
+    }
+}
+
+#[test]
+fn values_of_the_root() {
+    let config = with(
+        "<limits xmlns='urn:jabber:config:3'><stanza-bytes-max> 300000 </stanza-bytes-max></limits>\
+         <registration-rate xmlns='urn:jabber:config:3' accounts='3' seconds='60' exempt='10.0.0.0/8, ::1'/>\
+         <certificate xmlns='urn:jabber:config:3' host='a.test B.test' key='k.pem'>c.pem</certificate>\
+         <user xmlns='urn:jabber:config:3'>jabber</user><pidfile>run/pid</pidfile><debug><mask>8</mask></debug>",
+    )
+    .unwrap();
+    assert_eq!(config.limits.stanza_bytes_max, 300_000);
+    assert_eq!(config.registration_rate.bound_for("10.1.2.3".parse().unwrap()), None);
+    assert_eq!(config.registration_rate.bound_for("192.0.2.1".parse().unwrap()), Some(3));
+    assert_eq!(config.certificates[0].domains, ["a.test", "b.test"]);
+    assert_eq!(config.certificates[0].certificate, Path::new("/home/c.pem"));
+    assert_eq!(config.certificates[0].key, Path::new("/home/k.pem"));
+    assert_eq!(config.user.as_deref(), Some("jabber"));
+    assert_eq!(config.pidfile.as_deref(), Some(Path::new("/home/run/pid")));
+    assert!(config.debug);
+    let lifted = with("<registration-rate xmlns='urn:jabber:config:3' accounts='unlimited'/>").unwrap();
+    assert_eq!(lifted.registration_rate.bound_for("192.0.2.1".parse().unwrap()), None);
+    let default = with("").unwrap();
+    assert_eq!(default.registration_rate.bound_for("127.0.0.1".parse().unwrap()), None);
+    assert_eq!(default.registration_rate.bound_for("::ffff:192.0.2.1".parse().unwrap()), Some(10));
+}
+
+#[test]
+fn client_ports() {
+    let config = with_pthcsock(
+        "<ip port='5222'/><ip port=' 5225 '>[::1]</ip><ssl>192.0.2.1</ssl><authtime>60</authtime>\
+         <heartbeat>30</heartbeat><noregister/><rate points='5' time='25'/><karma><dec>1</dec></karma>\
+         <plain-login xmlns='urn:jabber:config:3' network='10.0.0.0/8 loopback'/>\
+         <plain-login xmlns='urn:jabber:config:3' port='5225' starttls='offer'/>",
+    )
+    .unwrap();
+    let ports: Vec<_> = config.listeners.iter().map(|l| (l.kind, l.port, l.address.map(|a| a.to_string()))).collect();
+    assert_eq!(
+        ports,
+        [
+            (ListenerKind::C2s, 5222, None),
+            (ListenerKind::C2s, 5225, Some("::1".to_owned())),
+            (ListenerKind::C2sTls, 5223, Some("192.0.2.1".to_owned()))
+        ]
+    );
+    let [main, side, direct] = &config.listeners[..] else { panic!() };
+    assert_eq!((main.auth_seconds, main.heartbeat_seconds, main.hide_registration), (60, Some(30), true));
+    assert_eq!(main.rate, Some(Rate { points: 5, seconds: 25 }));
+    assert_eq!(main.karma, Some(Karma { dec: 1, ..Karma::default() }));
+    for (listener, peer, expected) in [
+        (main, "10.1.1.1", StartTls::Hidden),
+        (main, "::ffff:10.1.1.1", StartTls::Hidden),
+        (main, "127.0.0.1", StartTls::Hidden),
+        (main, "192.0.2.1", StartTls::Required),
+        (side, "10.1.1.1", StartTls::Hidden),
+        (side, "192.0.2.1", StartTls::Optional),
+        (direct, "10.1.1.1", StartTls::Required),
+    ] {
+        assert_eq!(listener.start_tls_for(peer.parse().unwrap()), expected, "{} {peer}", listener.port);
+    }
+    assert_eq!(main.bind_addresses().len(), 2);
+    assert_eq!(side.bind_addresses(), ["[::1]:5225".parse().unwrap()]);
+    // Only the TLS port: then only that.
+    let only = with_pthcsock("<ssl port='5223'/>").unwrap();
+    assert_eq!(only.listeners.iter().map(|l| l.port).collect::<Vec<_>>(), [5223]);
+    // A section without ports: the usual ones.
+    assert_eq!(with_pthcsock("<authtime>0</authtime>").unwrap().listeners.len(), 2);
+}
+
+#[test]
+fn a_door_is_not_opened_by_a_slip() {
+    for inside in [
+        "<plain-login xmlns='urn:jabber:config:3' network='10.0.0.0/33'/>",
+        "<plain-login xmlns='urn:jabber:config:3' network='10.0.0.0/8,office'/>",
+        "<plain-login xmlns='urn:jabber:config:3' port='x'/>",
+        "<plain-login xmlns='urn:jabber:config:3' starttls='no'/>",
+        "<plain-login network='10.0.0.0/8'/>",
+    ] {
+        let config = with_pthcsock(inside).unwrap();
+        assert!(config.listeners.iter().all(|listener| listener.plain_logins.is_empty()), "{inside}");
+        assert_eq!(config.notices.len(), 1, "{inside}: {:?}", config.notices);
+    }
+}
+
+#[test]
+fn other_servers() {
+    let config = with(
+        "<service id='s2s'><dialback xmlns='jabber:config:dialback'><secret> s </secret><idletimeout>5</idletimeout>\
+         <queuetimeout>6</queuetimeout><host tls='yes'/><host name='a.example' tls='128' auth='db'/>\
+         <host name='old.example' xmpp='no'/><ip port='5269'>127.0.0.1</ip></dialback></service>\
+         <service id='dnsrv'><host/><dnsrv xmlns='jabber:config:dnsrv' cachetimeout='7'>\
+         <resend service='_xmpp-server._tcp'>s2s</resend><resend>s3s</resend></dnsrv></service>",
+    )
+    .unwrap();
+    let federation = config.federation.clone().unwrap();
+    assert_eq!(federation.secret.as_deref(), Some(" s "));
+    assert_eq!((federation.idle_seconds, federation.queue_seconds, federation.cache_seconds), (5, 6, 7));
+    assert_eq!(federation.policy("b.a.example").tls, RemoteTls::Required);
+    assert_eq!(federation.policy("b.a.example").auth, RemoteAuth::Dialback);
+    assert_eq!(federation.policy("old.example").tls, RemoteTls::Never);
+    assert_eq!(federation.policy("x.example").tls, RemoteTls::Allowed);
+    assert!(federation.resolves);
+    assert!(notices(&config).iter().any(|text| text.contains("the service \"s3s\", which does not exist")));
+    assert!(!format!("{federation:?}").contains(" s "), "a secret in a log");
+}
+
+#[test]
+fn lines_find_their_log() {
+    let config = with(
+        "<log id='all'><host/><logtype/><stderr/></log>\
+         <log id='records'><host/><logtype>record</logtype><format>%d %h %s</format><file>r.log</file></log>\
+         <log id='mine'><host>a.test</host><logtype>warn</logtype><syslog>LOG_LOCAL3</syslog></log>",
+    )
+    .unwrap();
+    let found = |kind: &str, host: &str| -> Vec<&str> {
+        logs::sinks_for(&config.logs, kind, host).into_iter().map(|sink| sink.id.as_str()).collect()
+    };
+    assert_eq!(found("notice", "a.test"), ["all"]);
+    assert_eq!(found("record", "a.test"), ["records"]);
+    assert_eq!(found("warn", "a.test"), ["mine"]);
+    assert_eq!(found("warn", LogSink::INTERNAL), ["all"]);
+    assert_eq!(config.logs[2].targets, [LogTarget::Syslog("local3".to_owned())]);
+    assert_eq!(config.logs[0].format, LogSink::ERROR_FORMAT);
+}
+
+#[test]
+fn every_bound_is_in_the_table_and_the_man_page() {
+    let page = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("man/jabber.xml.5")).unwrap();
+    let limits = Limits::default();
+    for bound in Limits::ALL {
+        assert_eq!(limits.value(bound.name), Some(bound.default), "{}", bound.name);
+        assert!(bound.least <= bound.default, "{}", bound.name);
+        assert!(bound.doc.len() > 20);
+        let row = format!(".It Ic {} Pq {}", bound.name, bound.default);
+        assert!(page.lines().any(|line| line == row), "man/jabber.xml.5 has no line: {row}");
+    }
+    for (name, _) in not_yet::NOT_YET {
+        assert!(page.lines().any(|line| line == format!(".It Ic {name}")), "man/jabber.xml.5 does not list {name}");
+    }
+    for name in options::NAMES.iter().chain(&["modules", "plain-login", "enforce-fields"]) {
+        assert!(page.contains(&format!(".It Ic {name}")), "man/jabber.xml.5 does not explain {name}");
+    }
+}
