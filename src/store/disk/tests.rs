@@ -1,6 +1,7 @@
 use super::*;
 use crate::store::tests::Scratch;
 use crate::store::{Store, meta};
+use std::io::{Seek, SeekFrom, Write};
 use std::sync::atomic::AtomicU64;
 use std::thread;
 
@@ -98,6 +99,44 @@ fn the_log_stays_bounded_under_a_loop_that_never_rests() {
     assert_eq!(meta::value(&store, "page 7").unwrap().unwrap(), [last as u8; 3000]);
     let whole: String = store.connection.pragma_query_value(None, "integrity_check", |row| row.get(0)).unwrap();
     assert_eq!(whole, "ok");
+}
+
+/// What a power failure leaves: the log up to anywhere, in the middle of a page or followed by rubbish. What comes back is
+/// the state after some commit, whole, and never one before the last sync.
+#[test]
+fn a_torn_log_comes_back_as_some_commit() {
+    let scratch = Scratch::new("torn");
+    let mut store = Store::open(&scratch.database()).unwrap();
+    let disk = Disk::open(&store, WalBounds::default()).unwrap();
+    let copy = |to: &Scratch, name: &str| {
+        // In a process of its own, which does not share the locks of this one.
+        let (from, to) = (scratch.0.join(name), to.0.join(name));
+        assert!(std::process::Command::new("cp").arg(from).arg(to).status().unwrap().success());
+    };
+    (1..=5).for_each(|round| write_pages(&mut store, round));
+    disk.sync().unwrap();
+    let synced = wal_bytes(&scratch);
+    (6..=10).for_each(|round| write_pages(&mut store, round));
+    let all = wal_bytes(&scratch);
+    let mut found = Vec::new();
+    for step in 0..=12 {
+        for rubbish in [&[][..], &[0xff; 5000]] {
+            let after = Scratch::new("torn-after");
+            copy(&after, "jabber.db");
+            copy(&after, "jabber.db-wal");
+            let mut wal = File::options().write(true).open(after.0.join("jabber.db-wal")).unwrap();
+            wal.set_len(synced + (all - synced) * step / 12).unwrap();
+            wal.seek(SeekFrom::End(0)).and_then(|_| wal.write_all(rubbish)).unwrap();
+            let store = Store::open(&after.database()).unwrap();
+            let round = meta::value(&store, "round").unwrap().unwrap();
+            let last = u64::from_be_bytes(round.try_into().unwrap());
+            for n in 0..8 {
+                assert_eq!(meta::value(&store, &format!("page {n}")).unwrap().unwrap(), [last as u8; 3000]);
+            }
+            found.push(last);
+        }
+    }
+    assert!(found.is_sorted() && found.first() == Some(&5) && found.last() == Some(&10), "{found:?}");
 }
 
 #[test]
