@@ -212,8 +212,6 @@ pub fn remove(store: &mut Store, account: &BareJid, unix_millis: u64) -> Result<
     }
     let (host, localpart) = key(account);
     store.savepoint(|store| {
-        // First, so that their trigger does not keep a total for each of them while the account goes.
-        store.write(concat!("DELETE FROM offline WHERE account = ", account_id!()), (host, localpart))?;
         store.write("DELETE FROM account WHERE host = ?1 AND localpart = ?2", (host, localpart))?;
         store.write(
             "INSERT OR REPLACE INTO account_removed VALUES (?1, ?2, ?3)",
