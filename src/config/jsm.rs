@@ -264,10 +264,7 @@ fn presence(reading: &mut Reading, tree: &Tree, host: &mut Host) {
     for child in tree.children() {
         match child.name.as_str() {
             "bcc" => match Jid::new(&child.text()) {
-                Ok(jid) => {
-                    host.presence_bcc.push(jid);
-                    reading.not_yet(child);
-                }
+                Ok(jid) => host.presence_bcc.push(jid),
                 Err(error) => reading.warn(&child.place, format!("\"{}\" is not a JID ({error})", child.text())),
             },
             "presence2xdb" => reading.without_effect(child, "presence is not written to the store"),

@@ -6,7 +6,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("accept", "components cannot connect yet; stanzas to them come back as errors"),
     ("acl", "administrative features are not there yet"),
     ("admin", "messages to the admins and announcements are not there yet"),
-    ("bcc", "copies of presence are not sent yet"),
     ("bind", "no outgoing connections are made yet"),
     ("bounce", "web browsers that come to an XML port are not redirected yet"),
     ("connect", "components are not connected to yet; stanzas to them come back as errors"),
