@@ -195,14 +195,20 @@ impl Router {
         self.modules.len()
     }
 
-    /// Works off effects until none is left.
+    /// Works off effects until none is left: what an effect brings about comes before the effects behind it, so that
+    /// no stanza overtakes one that was sent before it (RFC 6120 §10.1).
     fn work(&mut self, env: &mut Env<'_>) {
         while let Some((depth, effect)) = self.queue.pop_front() {
             if depth > EFFECT_DEPTH_MAX {
                 log::warn!(target: "-internal", "a chain of {EFFECT_DEPTH_MAX} reactions was cut: {effect:?}");
                 continue;
             }
+            let mut behind = std::mem::take(&mut self.queue);
             self.effect(env, depth, effect);
+            for reaction in std::mem::take(&mut self.queue).into_iter().rev() {
+                behind.push_front(reaction);
+            }
+            self.queue = behind;
         }
     }
 

@@ -38,13 +38,20 @@ pub(super) fn all(context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stanz
 /// One item is added, changed or removed.
 pub(super) fn set(context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
     let account = owner(iq)?;
-    match Wish::parse(iq.payload(), &context.config.limits)? {
-        Wish::Keep { jid, name, groups } => keep(context, &account, jid, name, groups)?,
-        Wish::Remove { jid } => remove(context, &account, &jid)?,
-    }
+    let removed = match Wish::parse(iq.payload(), &context.config.limits)? {
+        Wish::Keep { jid, name, groups } => {
+            keep(context, &account, jid, name, groups)?;
+            None
+        }
+        Wish::Remove { jid } => Some(remove(context, &account, &jid)?),
+    };
     // Compat: jabberd 1.4 pushes before it answers, and clients of its time count on the order.
     let pending = context.keep(iq);
     context.answer_later(&pending, Ok(None));
+    // RFC 6121 §2.5.2: with the item go the subscriptions.
+    if let Some(item) = removed {
+        requests::part(context, &account, &item);
+    }
     Ok(Reply::Later)
 }
 
@@ -70,13 +77,12 @@ fn keep(
     Ok(())
 }
 
-/// RFC 6121 §2.5.2: with the item go the subscriptions.
-fn remove(context: &mut Context<'_>, account: &BareJid, jid: &Jid) -> Result<(), StanzaError> {
+/// Returns the item as it was.
+fn remove(context: &mut Context<'_>, account: &BareJid, jid: &Jid) -> Result<RosterItem, StanzaError> {
     let old = roster::item(context.store, account, jid)?.filter(|item| item.visible);
     let old = old.ok_or(Condition::ItemNotFound)?;
     if let Some(version) = roster::remove(context.store, account, jid)? {
         push::to_all(context, account, item::write_removed(jid), version);
     }
-    requests::part(context, account, &old);
-    Ok(())
+    Ok(old)
 }
