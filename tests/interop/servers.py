@@ -13,7 +13,8 @@ import subprocess
 import time
 from xml.sax.saxutils import escape
 
-HOST = "localhost"
+# The installed server may have another name.
+HOST = os.environ.get("INTEROP_HOST", "localhost")
 SECOND_HOST = "second.localhost"
 ADMIN = "admin@localhost"
 WELCOME_SUBJECT = "Welcome!"
@@ -41,6 +42,8 @@ class Server:
     """What all servers here have in common: start, stop, kill, ports and the files of one scratch directory."""
 
     kind = "?"
+    # Whether it writes jabberd 1.4's record.log.
+    record_kept = False
 
     def __init__(self, directory, **options):
         self.directory = pathlib.Path(directory)
@@ -127,6 +130,7 @@ class Jabberd(Server):
     """
 
     kind = "jabberd"
+    record_kept = True
 
     def configure(self):
         (self.directory / "spool").mkdir()
@@ -244,6 +248,25 @@ VirtualHost "{SECOND_HOST}"
         return ["prosody", "--config", str(self.config), "-F"]
 
 
+class Installed(Server):
+    """The server that the Debian package put on this machine; somebody else starts and stops it."""
+
+    kind = "installed"
+    record_kept = True
+
+    def __init__(self, directory, **_):
+        pathlib.Path(directory).mkdir(parents=True, exist_ok=True)
+        self.directory = pathlib.Path("/var/log/jabber")
+        self.client_port, self.tls_port = 5222, 5223
+
+    def start(self):
+        socket.create_connection(("127.0.0.1", self.client_port), timeout=START_SECONDS).close()
+        return self
+
+    def stop(self):
+        return None
+
+
 def server_class():
     """Ours, or the one that the environment's SERVER names."""
-    return {"jabberd": Jabberd, "prosody": Prosody}[os.environ.get("SERVER", "jabberd")]
+    return {"jabberd": Jabberd, "prosody": Prosody, "installed": Installed}[os.environ.get("SERVER", "jabberd")]
