@@ -8,7 +8,7 @@ use crate::store::roster;
 use crate::xml::Element;
 use crate::xmpp::{BareJid, Condition, Jid, PresenceType, Stanza, StanzaError, jid, ns};
 
-use super::probe;
+use super::{may_be_there, probe};
 
 /// RFC 6121 §4.7.2.3: the priority, 0 without one.
 ///
@@ -131,7 +131,41 @@ fn to_subscribers(context: &mut Context<'_>, account: &BareJid, stanza: &Stanza)
     context.route(stanza.clone().with_to(account.clone()));
     let host = context.host;
     for contact in subscribers.iter().chain(&host.presence_bcc) {
-        context.route(stanza.clone().with_to(contact.clone()));
+        if may_be_there(context, contact) {
+            context.route(stanza.clone().with_to(contact.clone()));
+        }
     }
     Ok(subscribers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn priorities_are_read() {
+        let of = |text: &'static str| {
+            let element = Element::new("priority", ns::CLIENT).with_text(text);
+            priority(&Stanza::presence(PresenceType::Available).with_child(element)).ok()
+        };
+        assert_eq!(priority(&Stanza::presence(PresenceType::Available)).ok(), Some(0));
+        let rows = [
+            ("", Some(0)),
+            ("5", Some(5)),
+            (" -7\n", Some(-7)),
+            ("+1", Some(1)),
+            ("127", Some(127)),
+            ("-128", Some(-128)),
+            ("128", Some(127)),
+            ("-99999999999999999999", Some(-128)),
+            ("high", None),
+            ("1.5", None),
+            ("-", None),
+            ("--1", None),
+            ("٣", None),
+        ];
+        for (text, number) in rows {
+            assert_eq!(of(text), number, "{text:?}");
+        }
+    }
 }

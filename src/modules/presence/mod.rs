@@ -11,7 +11,7 @@ mod directed;
 mod probe;
 
 use crate::router::{About, Context, Flow, Module, SessionEvent, SessionId};
-use crate::xmpp::{BareJid, Kind, PresenceType, Stanza, StanzaError};
+use crate::xmpp::{BareJid, Jid, Kind, PresenceType, Stanza, StanzaError, jid};
 
 /// The module.
 pub fn new() -> Box<dyn Module> {
@@ -68,4 +68,11 @@ impl Module for Presence {
             _ => Ok(()),
         }
     }
+}
+
+/// Is presence for this contact worth sending? Most contacts are away at most times; for one of our own accounts the
+/// sessions say so, and neither the store nor the other modules need to be asked.
+fn may_be_there(context: &Context<'_>, contact: &Jid) -> bool {
+    let is_ours = || contact.node().is_some() && context.config.host(jid::domain(contact)).is_some();
+    context.sessions.available(contact).next().is_some() || !is_ours()
 }

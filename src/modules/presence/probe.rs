@@ -2,21 +2,23 @@
 
 use crate::router::Context;
 use crate::store::roster;
-use crate::xmpp::{BareJid, FullJid, Jid, PresenceType, Stanza, StanzaError, jid};
+use crate::xmpp::{BareJid, FullJid, Jid, Kind, PresenceType, Stanza, StanzaError, jid};
+
+use super::may_be_there;
 
 /// Asks for a contact's presence on behalf of a session that just became available (RFC 6121 §4.3.1).
 pub(super) fn send(context: &mut Context<'_>, account: &BareJid, own: &FullJid, contact: Jid) {
-    let probe = Stanza::presence(PresenceType::Probe);
-    if !context.config.hosts.iter().any(|host| host.name == jid::domain(&contact)) {
-        context.route(probe.with_from(account.clone()).with_to(contact));
+    // Deviation: a contact here that is not available is not asked, where RFC 6121 §4.3.2 would have it answer
+    // "unavailable": the new session has not heard otherwise.
+    if !may_be_there(context, &contact) {
         return;
     }
-    // Deviation: a contact here that is not available is not asked, where RFC 6121 §4.3.2 would have it answer
-    // "unavailable": the new session has not heard otherwise, and most contacts are away at most logins.
-    if context.sessions.available(&contact).next().is_some() {
-        // Within the server the full JID, so that the answer does not go to all the sessions of the account.
-        context.route(probe.with_from(own.clone()).with_to(contact));
-    }
+    let probe = Stanza::presence(PresenceType::Probe);
+    let is_here = context.config.host(jid::domain(&contact)).is_some();
+    // RFC 6121 §4.3: between servers from the bare JID. Within this one from the full JID, so that the answer does not
+    // go to all the sessions of the account.
+    let probe = if is_here { probe.with_from(own.clone()) } else { probe.with_from(account.clone()) };
+    context.route(probe.with_to(contact));
 }
 
 /// Answers who asks for the presence of an account (RFC 6121 §4.3.2), as far as the subscription goes.
@@ -46,7 +48,7 @@ pub(super) fn answer(context: &mut Context<'_>, account: &BareJid, from: &Jid, t
         });
     }
     for answer in answers {
-        let is_refusal = answer.kind() == crate::xmpp::Kind::Presence(PresenceType::Unsubscribed);
+        let is_refusal = answer.kind() == Kind::Presence(PresenceType::Unsubscribed);
         context.route(answer.with_to(if is_refusal { contact.clone() } else { from.clone() }));
     }
     Ok(())

@@ -54,7 +54,7 @@ pub(super) fn outbound(
 
 /// RFC 6121 §3.1.2: the client is told when the contact is one of ours and does not exist.
 fn must_exist(context: &Context<'_>, contact: &Jid) -> Result<(), StanzaError> {
-    let is_ours = contact.node().is_some() && context.config.hosts.iter().any(|host| host.name == jid::domain(contact));
+    let is_ours = contact.node().is_some() && context.config.host(jid::domain(contact)).is_some();
     if is_ours && !account::exists(context.store, &contact.to_bare())? {
         return Err(StanzaError::new(Condition::ItemNotFound, "There is no such account."));
     }
