@@ -8,6 +8,7 @@ import asyncio
 import ssl
 
 import slixmpp
+from slixmpp.xmlstream import ET
 
 import wire
 
@@ -96,6 +97,12 @@ class Client(slixmpp.ClientXMPP):
         await self.presence(source=self.boundjid.full)
         return self
 
+    async def ask(self, to, payload, kind="get"):
+        """Any IQ; returns the answer's XML, raises IqError for an error."""
+        iq = self.make_iq(ito=to, itype=kind)
+        iq.set_payload(ET.fromstring(payload))
+        return (await iq.send(timeout=TIMEOUT_SECONDS)).xml
+
     async def settle(self):
         """Returns when the server has handled all that this client sent so far."""
         await asyncio.wait_for(self.plugin["xep_0199"].send_ping(self.boundjid.host), TIMEOUT_SECONDS)
@@ -122,18 +129,22 @@ class Client(slixmpp.ClientXMPP):
     async def message(self, body=None, kind=None):
         """The next message with this body and type (`error` is a type)."""
         return await self.expect(
-            lambda one: isinstance(one, slixmpp.Message)
-            and (body is None or one["body"] == body)
-            and (kind is None or one["type"] == kind),
+            lambda one: (
+                isinstance(one, slixmpp.Message)
+                and (body is None or one["body"] == body)
+                and (kind is None or one["type"] == kind)
+            ),
             f"message of type {kind or 'any'} with body {body!r}",
         )
 
     async def presence(self, kind=None, source=None):
         """The next presence of this type (None: available), from this address (None: any)."""
         return await self.expect(
-            lambda one: isinstance(one, slixmpp.Presence)
-            and one.xml.get("type") == kind
-            and source in (None, one.xml.get("from")),
+            lambda one: (
+                isinstance(one, slixmpp.Presence)
+                and one.xml.get("type") == kind
+                and source in (None, one.xml.get("from"))
+            ),
             f"presence of type {kind} from {source}",
         )
 
@@ -193,7 +204,9 @@ class Clients:
     def new(self, account, resource=None, **options):
         """A client that is not connected yet."""
         jid = f"{account.jid}/{resource}" if resource else account.jid
-        client = Client(options.pop("server", self.server), jid, options.pop("password", account.password), **options)
+        client = Client(
+            options.pop("server", self.server), jid, options.pop("password", account.password), **options
+        )
         self.made.append(client)
         return client
 

@@ -29,7 +29,11 @@ class Terminal:
 
     def _tmux(self, *arguments):
         return subprocess.run(
-            ["tmux", "-S", self.socket, *arguments], env=self.environment, check=True, capture_output=True, text=True
+            ["tmux", "-S", self.socket, *arguments],
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
         ).stdout
 
     def screen(self):
@@ -50,9 +54,12 @@ class Terminal:
             await asyncio.sleep(0.05)
 
     def alive(self):
-        return subprocess.run(
-            ["tmux", "-S", self.socket, "has-session"], env=self.environment, capture_output=True, check=False
-        ).returncode == 0
+        return (
+            subprocess.run(
+                ["tmux", "-S", self.socket, "has-session"], env=self.environment, capture_output=True, check=False
+            ).returncode
+            == 0
+        )
 
     def end(self):
         if self.alive():

@@ -4,6 +4,7 @@ A stream's stanzas are handled in order (RFC 6120 §10.1), and an answer leaves 
 the answer to a ping acknowledges all that was sent before it.
 """
 
+import datetime
 import os
 import random
 import threading
@@ -15,6 +16,7 @@ import clients as slixmpp_clients
 import wire
 from conftest import make_account, take_welcome
 from test_messages import check_stamp
+from test_roster import befriend
 
 # INTEROP_KILLS=1000 for a long night.
 KILLS = int(os.environ.get("INTEROP_KILLS", "20"))
@@ -25,8 +27,6 @@ ROOMY = {"offline-messages-max": 1_000_000, "offline-bytes-max": 1_000_000_000}
 
 async def test_a_message_sent_while_away_outlives_a_kill(start_server):
     """It arrives once, with the stamp of its sending, after `kill -9` and a new start in between."""
-    import datetime
-
     server = start_server()
     romeo, juliet = make_account(server, "romeo"), make_account(server, "juliet")
     take_welcome(server, juliet)
@@ -60,10 +60,6 @@ async def test_a_message_sent_while_away_outlives_a_kill(start_server):
 
 async def test_all_data_of_an_account_outlives_a_kill(start_server):
     """Account, password, roster, subscriptions both ways and pending, vCard, private XML."""
-    from slixmpp.xmlstream import ET
-
-    from test_roster import befriend
-
     server = start_server()
     users = [make_account(server) for _ in range(3)]
     for user in users:
@@ -78,9 +74,7 @@ async def test_all_data_of_an_account_outlives_a_kill(start_server):
             "<vCard xmlns='vcard-temp'><FN>Number One</FN></vCard>",
             "<query xmlns='jabber:iq:private'><notes xmlns='urn:test'>mine</notes></query>",
         ):
-            iq = one.make_iq_set()
-            iq.set_payload(ET.fromstring(payload))
-            await iq.send()
+            await one.ask(None, payload, "set")
         await one.plugin["xep_0077"].change_password("new secret", jid="localhost")
         await one.settle()
         roster = await one.roster_items()
@@ -100,9 +94,8 @@ async def test_all_data_of_an_account_outlives_a_kill(start_server):
         await three.presence("subscribe", users[0].jid)
         card = await one.plugin["xep_0054"].get_vcard(local=False)
         assert card["vcard_temp"]["FN"] == "Number One"
-        iq = one.make_iq_get()
-        iq.set_payload(ET.fromstring("<query xmlns='jabber:iq:private'><notes xmlns='urn:test'/></query>"))
-        assert (await iq.send()).xml.findtext("{jabber:iq:private}query/{urn:test}notes") == "mine"
+        answer = await one.ask(None, "<query xmlns='jabber:iq:private'><notes xmlns='urn:test'/></query>")
+        assert answer.findtext("{jabber:iq:private}query/{urn:test}notes") == "mine"
     finally:
         await clients.end()
 
@@ -208,7 +201,7 @@ def test_kills_at_any_moment_lose_and_double_nothing(start_server):
             number, count = map(int, body.split())
             got[number].append(count)
 
-    for kill in range(KILLS):
+    for _ in range(KILLS):
         target = load.progress + dice.randint(1, 40)
         load.begin()
         deadline = time.monotonic() + 60

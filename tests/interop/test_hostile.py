@@ -6,11 +6,13 @@ can be proved against it; it is not accepted from us.
 
 import collections
 import os
+import socket
 import ssl
 
 import pytest
 
 import wire
+from conftest import make_account
 
 HEADER = f"<stream:stream to='localhost' version='1.0' xmlns='{wire.CLIENT}' xmlns:stream='{wire.STREAMS}'>"
 XML = "<?xml version='1.0'?>"
@@ -31,7 +33,12 @@ def laughs():
 
 def header(**changes):
     """A stream header with other attributes; None takes one away."""
-    attributes = {"to": "localhost", "version": "1.0", "xmlns": wire.CLIENT, "xmlns:stream": wire.STREAMS} | changes
+    attributes = {
+        "to": "localhost",
+        "version": "1.0",
+        "xmlns": wire.CLIENT,
+        "xmlns:stream": wire.STREAMS,
+    } | changes
     return "<stream:stream " + " ".join(f"{k}='{v}'" for k, v in attributes.items() if v is not None) + ">"
 
 
@@ -48,7 +55,12 @@ AT_THE_START = [
     Row("comment before the stream", f"<!-- hello -->{HEADER}", RESTRICTED, WELL_FORMED),
     Row("instruction before the stream", f"{XML}<?xml-stylesheet href='x'?>{HEADER}", RESTRICTED, WELL_FORMED),
     Row("latin-1", f"<?xml version='1.0' encoding='ISO-8859-1'?>{HEADER}", {"unsupported-encoding"}, WELL_FORMED),
-    Row("unknown encoding", f"<?xml version='1.0' encoding='x-none'?>{HEADER}", {"unsupported-encoding"}, WELL_FORMED),
+    Row(
+        "unknown encoding",
+        f"<?xml version='1.0' encoding='x-none'?>{HEADER}",
+        {"unsupported-encoding"},
+        WELL_FORMED,
+    ),
     Row("utf-16", f"{XML}{HEADER}".encode("utf-16"), {"unsupported-encoding"} | WELL_FORMED),
     Row("utf-16 without a mark", f"{XML}{HEADER}".encode("utf-16-be"), {"unsupported-encoding"} | WELL_FORMED),
     Row("utf-32", f"{XML}{HEADER}".encode("utf-32"), {"unsupported-encoding"} | WELL_FORMED),
@@ -56,7 +68,11 @@ AT_THE_START = [
     Row("blank before the declaration", f" {XML}{HEADER}", WELL_FORMED),
     Row("two declarations", f"{XML}{XML}{HEADER}", WELL_FORMED | RESTRICTED),
     Row("wrong stream namespace", header(**{"xmlns:stream": "urn:streams"}), NAMESPACE | WELL_FORMED),
-    Row("no stream namespace", f"<stream to='localhost' version='1.0' xmlns='{wire.CLIENT}'>", NAMESPACE | WELL_FORMED),
+    Row(
+        "no stream namespace",
+        f"<stream to='localhost' version='1.0' xmlns='{wire.CLIENT}'>",
+        NAMESPACE | WELL_FORMED,
+    ),
     Row("undeclared stream prefix", header(**{"xmlns:stream": None}), WELL_FORMED | {"bad-namespace-prefix"}),
     Row("another root", f"<stanza xmlns='{wire.STREAMS}' to='localhost'>", NAMESPACE | WELL_FORMED),
     Row("server namespace", header(xmlns="jabber:server"), NAMESPACE),
@@ -65,7 +81,9 @@ AT_THE_START = [
     Row("unknown host", header(to="nowhere.example"), {"host-unknown"}),
     Row("a host that is no name", header(to="@/ /@"), {"host-unknown", "improper-addressing"}),
     Row("no host", header(to=None), {"host-unknown", "improper-addressing"}),
-    Row("stanza instead of a stream", f"<message xmlns='{wire.CLIENT}'><body/></message>", NAMESPACE | WELL_FORMED),
+    Row(
+        "stanza instead of a stream", f"<message xmlns='{wire.CLIENT}'><body/></message>", NAMESPACE | WELL_FORMED
+    ),
     Row("attribute twice", HEADER[:-1] + " to='localhost'>", WELL_FORMED),
     Row("attribute without quotes", "<stream:stream to=localhost>", WELL_FORMED),
     Row("attribute without end", "<stream:stream to='" + "x" * MEBIBYTE, POLICY),
@@ -136,9 +154,20 @@ BEFORE_LOGIN = [
 IN_A_SESSION = [
     Row("unknown stanza", "<hello xmlns='urn:x'/>", {"unsupported-stanza-type"}),
     Row("unknown stanza of ours", "<hello/>", {"unsupported-stanza-type"}),
-    Row("server namespace", "<message xmlns='jabber:server' to='a@localhost'/>", NAMESPACE | {"unsupported-stanza-type"}),
-    Row("login again", f"<auth xmlns='{wire.SASL}' mechanism='PLAIN'>AGEAYg==</auth>", {"unsupported-stanza-type", "policy-violation", "not-authorized"}, {"failure"}),
-    Row("tls again", f"<starttls xmlns='{wire.TLS}'/>", {"unsupported-stanza-type", "policy-violation", "failure"}),
+    Row(
+        "server namespace",
+        "<message xmlns='jabber:server' to='a@localhost'/>",
+        NAMESPACE | {"unsupported-stanza-type"},
+    ),
+    Row(
+        "login again",
+        f"<auth xmlns='{wire.SASL}' mechanism='PLAIN'>AGEAYg==</auth>",
+        {"unsupported-stanza-type", "policy-violation", "not-authorized"},
+        {"failure"},
+    ),
+    Row(
+        "tls again", f"<starttls xmlns='{wire.TLS}'/>", {"unsupported-stanza-type", "policy-violation", "failure"}
+    ),
     Row("features from a client", "<stream:features/>", {"unsupported-stanza-type"} | NAMESPACE),
     Row("header in the stream", HEADER, {"unsupported-stanza-type"} | NAMESPACE | WELL_FORMED),
     Row("text between stanzas", "hello", WELL_FORMED),
@@ -241,9 +270,7 @@ def test_before_login_over_tls(server, row):
 
 @pytest.fixture(scope="module")
 def member(server):
-    import conftest
-
-    return conftest.make_account(server, "hostile")
+    return make_account(server, "hostile")
 
 
 @rows(IN_A_SESSION)
@@ -261,8 +288,6 @@ def test_tls_hello_on_the_plain_port(server):
 
 
 def test_plain_stream_on_the_tls_port(server):
-    import socket
-
     plain = socket.create_connection(("127.0.0.1", server.tls_port), timeout=wire.TIMEOUT_SECONDS)
     plain.sendall(HEADER.encode())
     try:

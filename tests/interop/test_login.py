@@ -1,11 +1,14 @@
 """Logins: TLS, each SASL mechanism of slixmpp and each that it lacks, refusals."""
 
 import base64
+import ssl
 
 import pytest
+from cryptography import x509
 
 import clients as slixmpp_clients
 import wire
+from conftest import make_account
 from servers import SECOND_HOST
 
 SCRAMS = ("SCRAM-SHA-1", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -217,9 +220,15 @@ def test_iterations(server, account, mechanism):
         ("<auth xmlns='{sasl}' mechanism='PLAIN'>AA==</auth>", {"malformed-request", "not-authorized"}),
         ("<auth xmlns='{sasl}' mechanism='PLAIN'>AGEAYgBjAGQ=</auth>", {"malformed-request", "not-authorized"}),
         ("<auth xmlns='{sasl}' mechanism='SCRAM-SHA-1'>biws</auth>", {"malformed-request", "not-authorized"}),
-        ("<auth xmlns='{sasl}' mechanism='SCRAM-SHA-1'>eCxuPWEscj1i</auth>", {"malformed-request", "not-authorized"}),
+        (
+            "<auth xmlns='{sasl}' mechanism='SCRAM-SHA-1'>eCxuPWEscj1i</auth>",
+            {"malformed-request", "not-authorized"},
+        ),
         # RFC 5802 §5.1: `m` is for extensions that nobody may pass over.
-        ("<auth xmlns='{sasl}' mechanism='SCRAM-SHA-1'>biwsbT0xLG49YSxyPWI=</auth>", {"malformed-request", "not-authorized"}),
+        (
+            "<auth xmlns='{sasl}' mechanism='SCRAM-SHA-1'>biwsbT0xLG49YSxyPWI=</auth>",
+            {"malformed-request", "not-authorized"},
+        ),
     ],
 )
 def test_bad_sasl_is_answered_with_its_condition(server, auth, expected):
@@ -300,13 +309,9 @@ def test_name_in_another_case_is_the_same_account(server, account):
 @pytest.mark.ours("the reference's certificate is not made by itself")
 @pytest.mark.parametrize("name", ("localhost", SECOND_HOST))
 def test_self_made_certificate_names_its_host(server, name):
-    import OpenSSL
-
     with wire.Wire(server, direct_tls=True, name=name) as one:
         der = one.socket.getpeercert(True)
-    certificate = OpenSSL.crypto.load_certificate(OpenSSL.crypto.FILETYPE_ASN1, der).to_cryptography()
-    from cryptography import x509
-
+    certificate = x509.load_der_x509_certificate(der)
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert name in names.get_values_for_type(x509.DNSName)
 
@@ -324,12 +329,25 @@ def test_direct_tls_with_and_without_alpn(server, account, alpn):
 @pytest.mark.ours("ALPN is chosen and checked")
 def test_alpn_is_chosen_and_a_foreign_one_refused(server):
     """RFC 7301 §3.2: no protocol in common is fatal."""
-    import ssl
-
     with wire.Wire(server, direct_tls=True, context=wire.trusting_context(["xmpp-client"])) as one:
         assert one.socket.selected_alpn_protocol() == "xmpp-client"
     with pytest.raises((ssl.SSLError, ConnectionResetError)):
         wire.Wire(server, direct_tls=True, context=wire.trusting_context(["http/1.1"]))
+
+
+@pytest.mark.ours("how guessing is slowed")
+def test_guessing_does_not_lock_the_owner_out(start_server):
+    """Beyond the bound each failure is answered late, but it is answered, and the right password still counts."""
+    server = start_server(limits={"failed-logins-per-address-max": 3})
+    user = make_account(server)
+    for _ in range(2):
+        with wire.Wire(server, direct_tls=True) as one:
+            one.open()
+            for _ in range(3):
+                with pytest.raises(wire.Refused, match="not-authorized"):
+                    one.plain(user.name, "wrong")
+    with wire.Wire(server, direct_tls=True) as one:
+        one.login(user.name, user.password)
 
 
 @pytest.mark.ours("record.log")
@@ -342,7 +360,10 @@ def test_logins_are_in_the_record(server, account):
         one.open()
         with pytest.raises(wire.Refused):
             one.plain(user.name, "wrong")
-    lines = lambda: [line.split(" ", 1)[1] for line in server.record() if f" {user.jid} " in line]
+
+    def lines():
+        return [line.split(" ", 1)[1] for line in server.record() if f" {user.jid} " in line]
+
     wire.soon(lambda: any("login fail 127.0.0.1 401" in line for line in lines()))
     assert f"{user.jid} login ok 127.0.0.1 Home" in lines()
     wire.soon(lambda: any(f"{user.jid} session end " in line and line.endswith(" Home") for line in lines()))

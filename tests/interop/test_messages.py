@@ -5,6 +5,7 @@ import datetime
 import pytest
 
 import wire
+from servers import SECOND_HOST
 
 DELAY = "{urn:xmpp:delay}delay"
 OLD_DELAY = "{jabber:x:delay}x"
@@ -77,7 +78,9 @@ async def test_all_of_a_message_arrives(clients, account):
 async def test_line_breaks_in_attributes_arrive(clients, account):
     """XML 1.0 §3.3.3: written as a reference, it is not the blank that a plain one would be."""
     sender, receiver = await clients.login(account()), await clients.login(account())
-    sender.send_raw(f"<message to='{receiver.boundjid.full}'><body>b</body><x xmlns='urn:test' a='1&#10;2&#9;3'/></message>")
+    sender.send_raw(
+        f"<message to='{receiver.boundjid.full}'><body>b</body><x xmlns='urn:test' a='1&#10;2&#9;3'/></message>"
+    )
     assert (await receiver.message("b")).xml.find("{urn:test}x").get("a") == "1\n2\t3"
 
 
@@ -170,8 +173,6 @@ async def test_to_oneself(clients, account):
 
 
 async def test_across_the_hosts_of_one_server(clients, account):
-    from servers import SECOND_HOST
-
     sender, receiver = await clients.login(account()), await clients.login(account(host=SECOND_HOST))
     sender.send_message(receiver.boundjid.bare, "over there", mtype="chat")
     message = await receiver.message("over there")

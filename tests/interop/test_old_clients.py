@@ -3,6 +3,8 @@
 What they send here is what libpurple, Miranda, Pandion, Net::XMPP and jabberd 1.4's own users sent (XEP-0078, XEP-0077).
 """
 
+import base64
+
 import pytest
 
 import wire
@@ -176,8 +178,6 @@ def test_login_pipelined(server, account):
 
 def test_sasl_login_pipelined(server, account):
     """The same with PLAIN, the new stream and the binding sent before the answers (XEP-0305 §2)."""
-    import base64
-
     user = account("fast")
     message = base64.b64encode(f"\0{user.name}\0{user.password}".encode()).decode()
     header = f"<stream:stream to='localhost' version='1.0' xmlns='{wire.CLIENT}' xmlns:stream='{wire.STREAMS}'>"

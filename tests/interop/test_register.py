@@ -1,8 +1,12 @@
 """In-band registration (XEP-0077): before login, from a session, and removal with all that belonged to the account."""
 
+import asyncio
+
 import pytest
+from slixmpp.exceptions import IqError
 
 import wire
+from conftest import Account
 from servers import ADMIN, INSTRUCTIONS, SECOND_HOST, WELCOME_BODY, WELCOME_SUBJECT
 
 QUERY = f"{{{wire.REGISTER}}}query"
@@ -44,9 +48,7 @@ def test_form_is_the_configured_one(server):
 
 async def test_slixmpp_registers_on_the_way_in(server, clients, account):
     """The plugin registers when the features offer it, and logs in on the same stream."""
-    import conftest
-
-    user = conftest.Account("slixregistered", "localhost", "secret word")
+    user = Account("slixregistered", "localhost", "secret word")
     client = clients.new(user)
     client.plugin["xep_0077"].create_account = True
 
@@ -119,7 +121,21 @@ def test_missing_fields(server, fields):
 
 @pytest.mark.parametrize(
     "name",
-    ["a b", "a@b", "a/b", "a&b", "a<b", "a'b", 'a"b', "a:b", "x" * 1024, "\u00a0", "a\u0007b", "\u2028", "a\u202eb"],
+    [
+        "a b",
+        "a@b",
+        "a/b",
+        "a&b",
+        "a<b",
+        "a'b",
+        'a"b',
+        "a:b",
+        "x" * 1024,
+        "\u00a0",
+        "a\u0007b",
+        "\u2028",
+        "a\u202eb",
+    ],
     ids=ascii,
 )
 def test_names_that_are_no_localpart(server, name):
@@ -149,7 +165,9 @@ def test_names_are_prepared(server):
         assert one.bind().startswith("widemixed@localhost/")
 
 
-@pytest.mark.parametrize("password", ("x", " leading and trailing ", "pä§§wörd ✓", "c0unt&<>'\"", "p" * 500), ids=ascii)
+@pytest.mark.parametrize(
+    "password", ("x", " leading and trailing ", "pä§§wörd ✓", "c0unt&<>'\"", "p" * 500), ids=ascii
+)
 def test_passwords(server, password):
     name = f"password{len(password)}x{ord(password[0])}"
     with opened(server) as one:
@@ -209,15 +227,9 @@ async def test_removal_takes_all_data_along(server, clients, account):
     client.send_presence(pto=contact.jid, ptype="subscribed")
     await friend.presence("subscribed", user.jid)
 
-    card = client.plugin["xep_0054"].make_vcard()
-    card["FN"] = "Gone tomorrow"
-    await client.plugin["xep_0054"].publish_vcard(card)
-    private = client.make_iq_set()
-    from slixmpp.xmlstream import ET
-
-    private.set_payload(ET.fromstring("<query xmlns='jabber:iq:private'><notes xmlns='urn:test'>mine</notes></query>"))
-    await private.send()
-    await client.settle()
+    await client.ask(None, "<vCard xmlns='vcard-temp'><FN>Gone tomorrow</FN></vCard>", "set")
+    private = "<query xmlns='jabber:iq:private'><notes xmlns='urn:test'>{}</notes></query>"
+    await client.ask(None, private.format("mine"), "set")
 
     other = clients.new(user, "raw")
     await client.plugin["xep_0077"].cancel_registration(jid="localhost")
@@ -237,16 +249,17 @@ async def test_removal_takes_all_data_along(server, clients, account):
     await other.message(WELCOME_BODY)
     await other.settle()
     assert other.bodies() == []
-    got = await other.plugin["xep_0054"].get_vcard(local=False)
-    assert not got["vcard_temp"]["FN"]
-    iq = other.make_iq_get()
-    iq.set_payload(ET.fromstring("<query xmlns='jabber:iq:private'><notes xmlns='urn:test'/></query>"))
-    answer = await iq.send()
-    assert answer.xml.findtext("{jabber:iq:private}query/{urn:test}notes") in (None, "")
+    try:
+        assert (await other.ask(None, "<vCard xmlns='vcard-temp'/>")).find(
+            "{vcard-temp}vCard/{vcard-temp}FN"
+        ) is None
+    except IqError as error:
+        assert error.condition == "item-not-found"
+    answer = await other.ask(None, private.format(""))
+    assert answer.findtext("{jabber:iq:private}query/{urn:test}notes") in (None, "")
     # The new owner of the name must not inherit what the contact had granted to the old one.
     await other.settle()
     await friend.settle()
-    assert ("available", contact.jid) not in other.presences()
     assert not any(source and source.startswith(contact.jid) for _, source in other.presences())
 
 
@@ -254,8 +267,6 @@ async def test_removal_ends_the_other_sessions(clients, account):
     user = account("leaving")
     one, two = await clients.login(user, "one"), await clients.login(user, "two")
     await one.plugin["xep_0077"].cancel_registration(jid="localhost")
-    import asyncio
-
     await asyncio.wait_for(two.gone.wait(), 15)
 
 
@@ -278,9 +289,7 @@ async def test_welcome_has_its_subject(clients, account):
 
 async def test_admins_are_notified(server, clients, account):
     """`<register notify="yes">`: a message to each administrator."""
-    import conftest
-
-    admin = conftest.Account(ADMIN.partition("@")[0], "localhost", "admin secret")
+    admin = Account(ADMIN.partition("@")[0], "localhost", "admin secret")
     with opened(server) as one:
         one.register(admin.name, admin.password)
     client = await clients.login(admin)
@@ -304,6 +313,31 @@ def test_closed_registration(start_server):
         one.open()
         with pytest.raises(wire.Refused, match="not-authorized"):
             one.plain("nobody", "secret")
+
+
+@pytest.mark.ours("its element in jabber.xml")
+def test_registrations_of_one_address_are_limited(start_server):
+    """`<registration-rate>`; a session's change of password is no registration."""
+    rate = "<registration-rate xmlns='urn:jabber:config:3' accounts='2' seconds='3600' exempt='192.0.2.1'/>"
+    server = start_server(extra=rate)
+    for name in ("one", "two"):
+        with opened(server) as one:
+            one.register(name, "secret")
+    for _ in range(2):
+        with opened(server) as one:
+            with pytest.raises(wire.Refused) as refusal:
+                one.register("three", "secret")
+            assert str(refusal.value) in (
+                "resource-constraint",
+                "policy-violation",
+                "not-allowed",
+                "not-acceptable",
+            )
+    assert not can_log_in(server, "three", "secret")
+    with wire.Wire(server, direct_tls=True) as one:
+        one.login("one", "secret")
+        change = "<username>one</username><password>other</password>"
+        assert one.iq("set", f"<query xmlns='{wire.REGISTER}'>{change}</query>").get("type") == "result"
 
 
 @pytest.mark.ours("log lines of jabberd 1.4")

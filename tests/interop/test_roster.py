@@ -89,29 +89,18 @@ async def test_bad_roster_sets(clients, account, query, expected):
     """RFC 6121 §2.3.3 and §2.5.3."""
     if os.environ.get("SERVER") == "prosody" and "group" in query:
         pytest.skip("the reference takes any groups")
-    from slixmpp.xmlstream import ET
-
     client = await clients.login(account())
-    iq = client.make_iq_set()
-    iq.set_payload(ET.fromstring(f"<query xmlns='jabber:iq:roster'>{query}</query>"))
     with pytest.raises(IqError) as error:
-        await iq.send()
+        await client.ask(None, f"<query xmlns='jabber:iq:roster'>{query}</query>", "set")
     assert error.value.condition in expected
 
 
 async def test_subscription_states_cannot_be_set_by_hand(clients, account):
     """RFC 6121 §2.3.2: the server passes over `subscription` other than remove, and `ask`."""
     client = await clients.login(account())
-    from slixmpp.xmlstream import ET
-
-    iq = client.make_iq_set()
-    iq.set_payload(
-        ET.fromstring(
-            "<query xmlns='jabber:iq:roster'><item jid='a@example.org' subscription='both' ask='subscribe'/></query>"
-        )
-    )
+    item = "<item jid='a@example.org' subscription='both' ask='subscribe'/>"
     try:
-        await iq.send()
+        await client.ask(None, f"<query xmlns='jabber:iq:roster'>{item}</query>", "set")
     except IqError:
         pass
     item = (await client.roster_items()).get("a@example.org", {"subscription": "none"})
@@ -130,7 +119,10 @@ async def test_rosters_of_others_are_closed(clients, account):
 
 async def test_a_full_round_of_subscriptions(clients, account):
     """Ask, approve, ask back, approve, cancel, unsubscribe: RFC 6121 §3.1 to §3.3, pushes and presence included."""
-    romeo, juliet = await clients.login(account("romeo"), "orchard"), await clients.login(account("juliet"), "balcony")
+    romeo, juliet = (
+        await clients.login(account("romeo"), "orchard"),
+        await clients.login(account("juliet"), "balcony"),
+    )
     r, j = romeo.boundjid, juliet.boundjid
 
     romeo.send_presence(pto=j.bare, ptype="subscribe")
@@ -259,7 +251,11 @@ async def test_removal_of_an_item_ends_presence_both_ways(clients, account):
 async def test_presence_goes_to_who_may_see_it(clients, account):
     """RFC 6121 §4.2.2, §4.4.2, §4.5.2: contacts and one's own other sessions, nobody else."""
     user, contact, stranger = account(), account(), account()
-    home, friend, other = await clients.login(user, "home"), await clients.login(contact), await clients.login(stranger)
+    home, friend, other = (
+        await clients.login(user, "home"),
+        await clients.login(contact),
+        await clients.login(stranger),
+    )
     await befriend(home, friend)
     work = await clients.login(user, "work", priority=5)
     for client in (home, friend):
@@ -349,4 +345,9 @@ async def test_bad_priority(clients, account):
     client.send_raw("<presence id='p1'><priority>900</priority></presence>")
     await client.settle()
     for one in client.inbox:
-        assert one.xml.get("type") == "error" or one.xml.findtext("{jabber:client}priority") in (None, "0", "127", "900")
+        assert one.xml.get("type") == "error" or one.xml.findtext("{jabber:client}priority") in (
+            None,
+            "0",
+            "127",
+            "900",
+        )

@@ -4,19 +4,10 @@ import datetime
 
 import pytest
 from slixmpp.exceptions import IqError
-from slixmpp.xmlstream import ET
 
 import wire
 from servers import SECOND_HOST
-
-STANZA = f"{{{wire.STANZA_ERRORS}}}"
-
-
-async def ask(client, to, payload, kind="get"):
-    """Any IQ; returns the answer's XML, raises IqError for an error."""
-    iq = client.make_iq(ito=to, itype=kind)
-    iq.set_payload(ET.fromstring(payload))
-    return (await iq.send(timeout=15)).xml
+from test_roster import befriend
 
 
 async def test_disco_of_the_server(clients, account):
@@ -59,7 +50,9 @@ async def test_disco_of_ones_own_account(clients, account):
     user = account()
     client = await clients.login(user)
     info = await client.plugin["xep_0030"].get_info(user.jid)
-    assert ("account", "registered") in {(category, kind) for category, kind, _, _ in info["disco_info"]["identities"]}
+    assert ("account", "registered") in {
+        (category, kind) for category, kind, _, _ in info["disco_info"]["identities"]
+    }
 
 
 async def test_disco_of_a_strangers_account_tells_nothing(clients, account):
@@ -78,13 +71,13 @@ async def test_ping(clients, account):
     user = account()
     client = await clients.login(user)
     for to in ("localhost", SECOND_HOST, user.jid, None):
-        await ask(client, to, "<ping xmlns='urn:xmpp:ping'/>")
+        await client.ask(to, "<ping xmlns='urn:xmpp:ping'/>")
 
 
 async def test_ping_of_another_client_goes_to_that_client(clients, account):
     """XEP-0199 §4.5: routed like any IQ; slixmpp answers it."""
     one, two = await clients.login(account()), await clients.login(account())
-    answer = await ask(one, two.boundjid.full, "<ping xmlns='urn:xmpp:ping'/>")
+    answer = await one.ask(two.boundjid.full, "<ping xmlns='urn:xmpp:ping'/>")
     assert answer.get("from") == two.boundjid.full
 
 
@@ -110,7 +103,7 @@ async def test_time(clients, account):
 async def test_time_of_old_clients(clients, account):
     """XEP-0090: a stamp without separators in the date, in UTC."""
     client = await clients.login(account())
-    answer = await ask(client, "localhost", "<query xmlns='jabber:iq:time'/>")
+    answer = await client.ask("localhost", "<query xmlns='jabber:iq:time'/>")
     text = answer.findtext("{jabber:iq:time}query/{jabber:iq:time}utc")
     stamp = datetime.datetime.strptime(text, "%Y%m%dT%H:%M:%S").replace(tzinfo=datetime.timezone.utc)
     assert abs((datetime.datetime.now(datetime.timezone.utc) - stamp).total_seconds()) < 10
@@ -125,8 +118,6 @@ async def test_last_activity_of_the_server_is_its_uptime(clients, account):
 
 async def test_last_activity_of_a_contact(clients, account):
     """XEP-0012 §4: the time since he left with his last words; 0 while he is there; not for strangers."""
-    from test_roster import befriend
-
     one, two, stranger = [await clients.login(account()) for _ in range(3)]
     await befriend(one, two)
     jid = two.boundjid.bare
@@ -152,9 +143,9 @@ async def test_vcard(clients, account):
         "<PHOTO><TYPE>image/png</TYPE><BINVAL>AAECAw==</BINVAL></PHOTO></vCard>"
     )
     for name in ("Juliet", "Juliet of Verona"):
-        await ask(one, None, card.format(name), "set")
+        await one.ask(None, card.format(name), "set")
         for reader, to in ((one, None), (one, user.jid), (two, user.jid)):
-            answer = await ask(reader, to, "<vCard xmlns='vcard-temp'/>")
+            answer = await reader.ask(to, "<vCard xmlns='vcard-temp'/>")
             assert answer.findtext("{vcard-temp}vCard/{vcard-temp}FN") == name
             assert answer.findtext("{vcard-temp}vCard/{vcard-temp}N/{vcard-temp}FAMILY") == "Capulet"
 
@@ -165,7 +156,7 @@ async def test_vcard_that_was_never_set(clients, account):
     one, two = await clients.login(user), await clients.login(account())
     for reader, to in ((one, None), (two, user.jid)):
         try:
-            answer = await ask(reader, to, "<vCard xmlns='vcard-temp'/>")
+            answer = await reader.ask(to, "<vCard xmlns='vcard-temp'/>")
             assert len(answer.find("{vcard-temp}vCard")) == 0
         except IqError as error:
             assert error.condition in ("item-not-found", "service-unavailable")
@@ -175,14 +166,14 @@ async def test_vcard_of_another_cannot_be_set(clients, account):
     """XEP-0054 §3.2."""
     client, other = await clients.login(account()), account()
     with pytest.raises(IqError) as error:
-        await ask(client, other.jid, "<vCard xmlns='vcard-temp'><FN>Me</FN></vCard>", "set")
+        await client.ask(other.jid, "<vCard xmlns='vcard-temp'><FN>Me</FN></vCard>", "set")
     assert error.value.condition in ("forbidden", "not-allowed", "service-unavailable", "not-authorized")
 
 
 @pytest.mark.ours("jabber.xml's <vCard>")
 async def test_vcard_of_the_server(clients, account):
     client = await clients.login(account())
-    answer = await ask(client, "localhost", "<vCard xmlns='vcard-temp'/>")
+    answer = await client.ask("localhost", "<vCard xmlns='vcard-temp'/>")
     assert answer.findtext("{vcard-temp}vCard/{vcard-temp}FN") == "Interop test server"
 
 
@@ -192,21 +183,21 @@ async def test_private_xml(clients, account):
     client = await clients.login(user)
     query = "<query xmlns='jabber:iq:private'>{}</query>"
     for text in ("one", "two"):
-        await ask(client, None, query.format(f"<a xmlns='urn:test:a'><v>{text}</v></a>"), "set")
-    await ask(client, None, query.format("<b xmlns='urn:test:b'/>"), "set")
+        await client.ask(None, query.format(f"<a xmlns='urn:test:a'><v>{text}</v></a>"), "set")
+    await client.ask(None, query.format("<b xmlns='urn:test:b'/>"), "set")
     await client.leave()
     client = await clients.login(user)
-    answer = await ask(client, None, query.format("<a xmlns='urn:test:a'/>"))
+    answer = await client.ask(None, query.format("<a xmlns='urn:test:a'/>"))
     assert answer.findtext("{jabber:iq:private}query/{urn:test:a}a/{urn:test:a}v") == "two"
     # XEP-0049 §3.2: what was never stored comes back as it was asked for.
-    answer = await ask(client, None, query.format("<c xmlns='urn:test:c'/>"))
+    answer = await client.ask(None, query.format("<c xmlns='urn:test:c'/>"))
     assert answer.find("{jabber:iq:private}query/{urn:test:c}c") is not None
 
 
 async def test_private_xml_is_private(clients, account):
     client, other = await clients.login(account()), account()
     with pytest.raises(IqError) as error:
-        await ask(client, other.jid, "<query xmlns='jabber:iq:private'><a xmlns='urn:test:a'/></query>")
+        await client.ask(other.jid, "<query xmlns='jabber:iq:private'><a xmlns='urn:test:a'/></query>")
     assert error.value.condition in ("forbidden", "service-unavailable", "not-allowed")
 
 
@@ -220,7 +211,7 @@ async def test_unknown_requests_are_answered(clients, account, to):
     address = to and to.format(self=user.jid, stranger=stranger.jid)
     for kind in ("get", "set"):
         with pytest.raises(IqError) as error:
-            await ask(client, address, "<query xmlns='google:mail:notify'/>", kind)
+            await client.ask(address, "<query xmlns='google:mail:notify'/>", kind)
         assert error.value.condition in ("service-unavailable", "feature-not-implemented", "not-allowed")
         assert error.value.iq.xml.get("to") in (client.boundjid.full, None)
 
@@ -255,7 +246,7 @@ async def test_errors_bounce_between_clients(clients, account):
     """An error that one client gives reaches the other as it is."""
     one, two = await clients.login(account()), await clients.login(account())
     with pytest.raises(IqError) as error:
-        await ask(one, two.boundjid.full, "<query xmlns='urn:not:known'/>")
+        await one.ask(two.boundjid.full, "<query xmlns='urn:not:known'/>")
     assert error.value.iq.xml.get("from") == two.boundjid.full
 
 

@@ -1,8 +1,11 @@
 """Binding, several sessions, their ends, and addresses that are stamped (RFC 6120 §7, §8.1; RFC 6121 §4)."""
 
+import time
+
 import pytest
 
 import wire
+from conftest import make_account
 
 
 def test_bind_gives_the_resource_that_was_asked_for(server, account):
@@ -58,7 +61,7 @@ def test_stanzas_before_bind_are_refused(server, account):
         one.send(f"<message to='{other.jid}' type='chat' id='m'><body>too early</body></message>")
         answer = one.read()
         assert answer is None or answer.get("type") == "error" or answer.tag == f"{{{wire.STREAMS}}}error"
-        two.send(f"<iq type='get' id='last' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
+        two.send("<iq type='get' id='last' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>")
         seen = two.until(lambda stanza: stanza.tag.endswith("message") or stanza.get("id") == "last")
         assert seen.tag.endswith("iq")
 
@@ -153,10 +156,6 @@ def test_a_large_stanza(server, account):
 @pytest.mark.ours("jabberd 1.4's notice, and streams that end properly")
 def test_shutdown_ends_streams(start_server):
     """RFC 6120 §4.9.3.19: SIGTERM says system-shutdown to everybody, and the process ends with 0 within two seconds."""
-    import time
-
-    from conftest import make_account
-
     server = start_server()
     user = make_account(server)
     with wire.Wire(server, direct_tls=True) as one, wire.Wire(server) as early:

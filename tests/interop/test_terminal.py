@@ -3,10 +3,13 @@
 Runs against the built server, and by `package-client` against the installed one.
 """
 
+import secrets
+
 import pytest
 
 import terminal
 import wire
+from conftest import Account, numbers, remove_account, scratch
 from servers import HOST
 
 pytestmark = pytest.mark.skipif(not terminal.Profanity.installed(), reason="needs profanity and tmux")
@@ -15,8 +18,6 @@ pytestmark = pytest.mark.skipif(not terminal.Profanity.installed(), reason="need
 @pytest.fixture
 def profanity(server, request):
     """Starts profanity; each start has the same home, as for a person."""
-    from conftest import scratch
-
     started = []
 
     async def start():
@@ -31,10 +32,6 @@ def profanity(server, request):
 @pytest.fixture
 def stranger(server):
     """A name that profanity will register; its account is removed in the end."""
-    import secrets
-
-    from conftest import Account, numbers, remove_account
-
     account = Account(f"profane{next(numbers)}{secrets.token_hex(3)}", HOST, "from a terminal")
     yield account
     remove_account(server, account)

@@ -291,7 +291,10 @@ class Wire:
         bound = base64.b64encode(header.encode() + (binding[1] if binding else b"")).decode()
         final = f"c={bound},r={fields['r']}"
         salted = hashlib.pbkdf2_hmac(digest, password.encode(), base64.b64decode(fields["s"]), int(fields["i"]))
-        sign = lambda key, text: hmac.digest(key, text.encode(), digest)
+
+        def sign(key, text):
+            return hmac.digest(key, text.encode(), digest)
+
         client_key = sign(salted, "Client Key")
         talk = ",".join((first, server_first, final))
         signature = sign(hashlib.new(digest, client_key).digest(), talk)
