@@ -1,6 +1,7 @@
 //! Talk with other servers: the typed form of `<dialback>` and `<dnsrv>`.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// Everything about other servers but the ports, which are among the listeners.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,11 +67,22 @@ pub struct RemotePolicy {
     pub tls: RemoteTls,
     /// Which proof of identity counts.
     pub auth: RemoteAuth,
+    /// Its server is here, whatever DNS says (`ip=`).
+    pub address: Option<IpAddr>,
+    /// Its port there (`port=`); 5269 if nothing is said.
+    pub port: Option<u16>,
 }
 
 impl Default for RemotePolicy {
     fn default() -> RemotePolicy {
-        RemotePolicy { domain: None, xmpp: true, tls: RemoteTls::Required, auth: RemoteAuth::Any }
+        RemotePolicy {
+            domain: None,
+            xmpp: true,
+            tls: RemoteTls::Required,
+            auth: RemoteAuth::Any,
+            address: None,
+            port: None,
+        }
     }
 }
 

@@ -93,6 +93,13 @@ limits! {
     /// Bytes of the messages kept for one absent account (1.4.4's sizelimit sets this, too).
     /// Outcome: the sender gets service-unavailable.
     offline_bytes_max, "offline-bytes-max": usize = 10_485_760, at least 0;
+    /// Pairs of domains for which a stream to another server is remembered, open or failed.
+    /// Outcome: resource-constraint to the sender.
+    remote_links_max, "remote-links-max": usize = 20_000, at least 10;
+    /// Stanzas that wait for a stream to one remote domain. Outcome: resource-constraint to the sender.
+    remote_queue_stanzas_max, "remote-queue-stanzas-max": usize = 1_000, at least 1;
+    /// Bytes of the stanzas that wait for a stream to one remote domain. Outcome: resource-constraint to the sender.
+    remote_queue_bytes_max, "remote-queue-bytes-max": usize = 4_194_304, at least 10_000;
     /// Items of one roster: each costs memory at every login and time at every presence.
     /// Outcome: resource-constraint to the client that adds one, silent refusal of subscriptions from outside.
     roster_items_max, "roster-items-max": usize = 2_000, at least 1;

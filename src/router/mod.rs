@@ -10,6 +10,7 @@ pub mod context;
 pub mod delivery;
 pub mod hosts;
 pub mod module;
+pub mod remote;
 pub mod sessions;
 
 use std::collections::VecDeque;
@@ -19,10 +20,12 @@ use std::sync::Arc;
 pub use context::{Context, Effect, Pending, Requester};
 pub use hosts::Hosts;
 pub use module::{About, AccountEvent, Answers, Flow, Module, Reply, Scope, SessionEvent, Wake};
+pub use remote::{LinkState, Remotes};
 pub use sessions::{ConnectionId, Session, SessionId, Sessions};
 
 use crate::config::Config;
 use crate::store::{Store, account};
+use crate::stream::dialback::Pair;
 use crate::stream::sasl::{HashJob, HashResult};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{BareJid, Condition, FullJid, Iq, IqType, Kind, Now, Random, Stanza, StanzaError, StreamError};
@@ -37,6 +40,10 @@ pub enum Out {
     Close(ConnectionId, Box<Session>, StreamError),
     /// Password work; the result comes back by [`Router::hashed`] with this ticket.
     Hash(HashTicket, HashJob),
+    /// A link between two domains is wanted; [`Router::link_ready`] or [`Router::link_failed`] answers.
+    Dial(Pair),
+    /// When to call [`Router::expire_queue`].
+    QueueTimer { at_millis: u64, pair: Pair },
     /// A timer; [`Router::woke`] wants it back when it is due.
     Timer { at_millis: u64, timer: ModuleTimer },
 }
@@ -81,6 +88,7 @@ pub struct Router {
     pub(crate) hosts: Hosts,
     pub(crate) sessions: Sessions,
     modules: Vec<(&'static str, Box<dyn Module>)>,
+    remotes: Remotes,
     queue: VecDeque<(u32, Effect)>,
     out: Vec<Out>,
     started_millis: u64,
@@ -94,6 +102,7 @@ impl Router {
             hosts: Hosts::new(config, abouts),
             sessions: Sessions::default(),
             modules,
+            remotes: Remotes::default(),
             queue: VecDeque::new(),
             out: Vec::new(),
             started_millis: now.monotonic_millis,
@@ -318,23 +327,11 @@ impl Router {
     fn dispatch(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
         let Some(to) = parcel.stanza.to().cloned() else { return Ok(()) };
         let Some(host) = self.hosts.canonical(to.domain().as_str()) else {
-            return self.to_remote(&parcel);
+            return self.to_remote(env, parcel);
         };
         match to.node() {
             None => self.to_host(env, &host, parcel),
             Some(_) => self.to_account(env, &host, &to, parcel),
-        }
-    }
-
-    /// RFC 6120 §10.4: a domain that is not ours. There is no way to other servers yet, so it cannot be found.
-    fn to_remote(&mut self, parcel: &Parcel) -> Result<(), StanzaError> {
-        match parcel.stanza.kind() {
-            // A broadcast to a contact elsewhere is not answered: the client did not write it.
-            Kind::Presence(_) if parcel.requester == Requester::Elsewhere => Ok(()),
-            _ => Err(StanzaError::new(
-                Condition::RemoteServerNotFound,
-                "This server does not exchange messages with other servers.",
-            )),
         }
     }
 

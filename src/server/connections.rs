@@ -7,21 +7,95 @@ use std::sync::Arc;
 use super::{Asker, ConnectionId, Output, Server, Timer};
 use crate::config::Listener;
 use crate::router::{self, Out, SessionId};
-use crate::stream::Env;
 use crate::stream::c2s::{Action, C2s};
+use crate::stream::dialback::Pair;
+use crate::stream::s2s_in::S2sIn;
+use crate::stream::s2s_out::S2sOut;
+use crate::stream::{Env, TlsInfo};
 use crate::xmpp::{Condition, FullJid, Now, Stanza, StanzaError, StreamError};
+
+/// What is spoken on a connection.
+pub(super) enum Talk {
+    /// A client's stream.
+    Client(Box<C2s>),
+    /// Another server's stream to us.
+    Incoming(Box<S2sIn>),
+    /// Our stream to another server.
+    Outgoing(Box<S2sOut>),
+    /// A connection to another server that is not open yet.
+    Dialing(Pair),
+}
+
+impl Talk {
+    pub(super) fn take_output(&mut self) -> String {
+        match self {
+            Talk::Client(stream) => stream.take_output(),
+            Talk::Incoming(stream) => stream.take_output(),
+            Talk::Outgoing(stream) => stream.take_output(),
+            Talk::Dialing(_) => String::new(),
+        }
+    }
+
+    /// The host of a client's stream that is past its header.
+    pub(super) fn client_host(&self) -> Option<&str> {
+        match self {
+            Talk::Client(stream) => Some(stream.host()).filter(|host| !host.is_empty()),
+            _ => None,
+        }
+    }
+
+    pub(super) fn send(&mut self, stanza: &Stanza) {
+        match self {
+            Talk::Client(stream) => stream.send(stanza),
+            Talk::Incoming(stream) => stream.send(stanza),
+            Talk::Outgoing(stream) => stream.send(stanza),
+            Talk::Dialing(_) => {}
+        }
+    }
+
+    fn heartbeat(&mut self) {
+        match self {
+            Talk::Client(stream) => stream.heartbeat(),
+            Talk::Incoming(stream) => stream.heartbeat(),
+            Talk::Outgoing(stream) => stream.heartbeat(),
+            Talk::Dialing(_) => {}
+        }
+    }
+}
 
 /// One connection.
 pub(super) struct Connection {
-    pub(super) stream: C2s,
-    peer: SocketAddr,
+    pub(super) talk: Talk,
+    pub(super) peer: SocketAddr,
     session: Option<SessionId>,
-    heartbeat_millis: Option<u64>,
+    pub(super) heartbeat_millis: Option<u64>,
     counted_as_logged_in: bool,
+    /// Is the peer's address counted among those that connected to us?
+    is_counted: bool,
+    /// Stanzas in either direction, for record.log.
+    pub(super) stanzas: u64,
     pub(super) last_input_millis: u64,
     pub(super) last_output_millis: u64,
     pub(super) is_closing: bool,
     pub(super) close_sent: bool,
+}
+
+impl Connection {
+    pub(super) fn new(talk: Talk, peer: SocketAddr, now_millis: u64) -> Connection {
+        Connection {
+            talk,
+            peer,
+            session: None,
+            heartbeat_millis: None,
+            counted_as_logged_in: false,
+            is_counted: false,
+            stanzas: 0,
+            last_input_millis: now_millis,
+            last_output_millis: now_millis,
+            is_closing: false,
+            close_sent: false,
+        }
+    }
 }
 
 impl Server {
@@ -33,26 +107,60 @@ impl Server {
             self.outputs.push(Output::Close { id });
             return;
         }
-        let connection = Connection {
-            stream: C2s::new(listener, peer.ip(), limits),
-            peer,
-            session: None,
-            heartbeat_millis: listener.heartbeat_seconds.map(|seconds| seconds.saturating_mul(1000)),
-            counted_as_logged_in: false,
-            last_input_millis: now_millis,
-            last_output_millis: now_millis,
-            is_closing: false,
-            close_sent: false,
+        let talk = match listener.kind.is_client() {
+            true => Talk::Client(Box::new(C2s::new(listener, peer.ip(), limits))),
+            false => Talk::Incoming(Box::new(S2sIn::new(&stream_env!(self, now, false), peer.ip()))),
         };
+        let mut connection = Connection::new(talk, peer, now_millis);
+        connection.is_counted = true;
+        connection.heartbeat_millis = listener.heartbeat_seconds.map(|seconds| seconds.saturating_mul(1000));
         self.connections.insert(id, connection);
         let login_by = now_millis.saturating_add(listener.auth_seconds.saturating_mul(1000));
         self.timers.set(login_by, Timer::Login(id));
     }
 
+    /// TLS is on.
+    pub(super) fn secured(&mut self, now: Now, id: ConnectionId, tls: TlsInfo) {
+        match self.connections.get(&id).map(|connection| &connection.talk) {
+            Some(Talk::Client(_)) => self.with_client(now, id, |stream, env| stream.secured(env, tls)),
+            Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.secured(env, tls)),
+            Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, env| stream.secured(env, tls)),
+            Some(Talk::Dialing(_)) => self.open_stream(now, id, Some(tls)),
+            None => {}
+        }
+    }
+
+    /// Plain text came.
+    pub(super) fn bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.last_input_millis = now.monotonic_millis;
+        match &connection.talk {
+            Talk::Client(_) => self.with_client(now, id, |stream, env| stream.push(env, bytes)),
+            Talk::Incoming(_) => self.with_incoming(now, id, |stream, env| stream.push(env, bytes)),
+            Talk::Outgoing(_) => self.with_outgoing(now, id, |stream, _| stream.push(bytes)),
+            Talk::Dialing(_) => {}
+        }
+    }
+
+    /// The time to log in, or to prove a domain, is over.
+    pub(super) fn login_timed_out(&mut self, now: Now, id: ConnectionId) {
+        match self.connections.get(&id).map(|connection| &connection.talk) {
+            Some(Talk::Client(_)) => self.with_client(now, id, |stream, env| stream.login_timed_out(env)),
+            Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.timed_out(env)),
+            Some(Talk::Outgoing(_) | Talk::Dialing(_)) => self.dial_timed_out(now, id),
+            None => {}
+        }
+    }
+
     /// A connection is gone: its session ends.
     pub(super) fn gone(&mut self, now: Now, id: ConnectionId, reason: &str) {
         let Some(connection) = self.connections.remove(&id) else { return };
-        self.addresses.disconnected(connection.peer.ip(), connection.counted_as_logged_in);
+        if connection.is_counted {
+            self.addresses.disconnected(connection.peer.ip(), connection.counted_as_logged_in);
+        }
+        if !matches!(connection.talk, Talk::Client(_)) {
+            return self.server_gone(now, id, &connection, reason);
+        }
         if let Some(session) = connection.session {
             self.end_session(now, session, connection.peer, reason);
         }
@@ -60,7 +168,7 @@ impl Server {
 
     /// The session's end, for the modules and record.log.
     fn end_session(&mut self, now: Now, session: SessionId, peer: SocketAddr, reason: &str) {
-        let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+        let mut env = router_env!(self, now);
         if let Some(session) = self.router.unbind(&mut env, session) {
             record_end(now, &session, peer, reason);
         }
@@ -70,7 +178,13 @@ impl Server {
     /// Ends a connection's stream with an error.
     pub(super) fn close(&mut self, now: Now, id: ConnectionId, error: StreamError) {
         let reason = error.condition().name();
-        self.with_stream(now, id, |stream, env| stream.fail(env, error));
+        match self.connections.get(&id).map(|connection| &connection.talk) {
+            Some(Talk::Client(_)) => self.with_client(now, id, |stream, env| stream.fail(env, error)),
+            Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.fail(env, &error)),
+            Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, _| stream.fail(&error)),
+            Some(Talk::Dialing(_)) => self.end_connection(id),
+            None => {}
+        }
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if let Some(session) = connection.session.take() {
             let peer = connection.peer;
@@ -78,27 +192,28 @@ impl Server {
         }
     }
 
-    /// Does something to a stream, then all that the stream asks for.
-    pub(super) fn with_stream(&mut self, now: Now, id: ConnectionId, change: impl FnOnce(&mut C2s, &mut Env<'_>)) {
+    /// Does something to a client's stream, then all that the stream asks for.
+    pub(super) fn with_client(&mut self, now: Now, id: ConnectionId, change: impl FnOnce(&mut C2s, &mut Env<'_>)) {
         let mut change = Some(change);
         loop {
             let Some(connection) = self.connections.get_mut(&id) else { return };
-            let address_is_suspect =
-                self.addresses.is_suspect(connection.peer.ip(), &self.config.limits, now.monotonic_millis);
-            let mut env = Env {
-                now,
-                random: self.random.as_mut(),
-                store: &mut self.store,
-                config: &self.config,
-                address_is_suspect,
-                decoy: &self.decoy,
-            };
+            let suspect = self.addresses.is_suspect(connection.peer.ip(), &self.config.limits, now.monotonic_millis);
+            let Talk::Client(stream) = &mut connection.talk else { return };
+            let mut env = stream_env!(self, now, suspect);
             self.touched.insert(id);
             if let Some(change) = change.take() {
-                change(&mut connection.stream, &mut env);
+                change(stream, &mut env);
             }
-            let Some(action) = connection.stream.poll(&mut env) else { return };
+            let Some(action) = stream.poll(&mut env) else { return };
             self.act(now, id, action);
+        }
+    }
+
+    /// Closes a connection on which nothing more is to be said.
+    pub(super) fn end_connection(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.is_closing = true;
+            self.touched.insert(id);
         }
     }
 
@@ -106,7 +221,7 @@ impl Server {
         match action {
             Action::StartTls => {
                 self.take_stream_output(id);
-                self.outputs.push(Output::StartTls { id });
+                self.outputs.push(Output::StartTls { id, client: None });
             }
             Action::Hash(job) => self.hash(Asker::Stream(id), job),
             Action::WakeAt(at_millis) => self.timers.set(at_millis, Timer::Penalty(id)),
@@ -118,8 +233,9 @@ impl Server {
             }
             Action::Request(stanza) => {
                 let Some(connection) = self.connections.get(&id) else { return };
-                let (host, peer) = (connection.stream.host().to_string(), connection.peer.ip());
-                let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+                let host = connection.talk.client_host().unwrap_or_default().to_string();
+                let peer = connection.peer.ip();
+                let mut env = router_env!(self, now);
                 self.router.before_login(&mut env, &host, id, peer, stanza);
                 self.flush_router(now);
             }
@@ -143,12 +259,9 @@ impl Server {
         let is_new = sessions.by_full(&bare, &jid).is_none();
         if is_new && sessions.count(&bare) >= self.config.limits.resources_per_account_max {
             let error = StanzaError::new(Condition::ResourceConstraint, "This account is connected too often.");
-            if let Some(connection) = self.connections.get_mut(&id) {
-                connection.stream.not_bound(&error);
-            }
-            return;
+            return self.with_client(now, id, |stream, _| stream.not_bound(&error));
         }
-        let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+        let mut env = router_env!(self, now);
         let session = self.router.bind(&mut env, jid.clone(), id);
         let heartbeat = self.connections.get_mut(&id).and_then(|connection| {
             connection.session = Some(session);
@@ -162,16 +275,9 @@ impl Server {
             self.timers.set(now.monotonic_millis.saturating_add(heartbeat), Timer::Heartbeat(id));
         }
         // The answer to the request comes before anything that modules send to the new session.
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let mut env = Env {
-            now,
-            random: self.random.as_mut(),
-            store: &mut self.store,
-            config: &self.config,
-            address_is_suspect: false,
-            decoy: &self.decoy,
-        };
-        connection.stream.bound(&mut env, jid);
+        if let Some(Talk::Client(stream)) = self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
+            stream.bound(&mut stream_env!(self, now, false), jid);
+        }
         self.flush_router(now);
     }
 
@@ -181,7 +287,7 @@ impl Server {
         let Some(session) = self.connections.get(&id).and_then(|connection| connection.session) else { return };
         let copy = stanza.clone();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+            let mut env = router_env!(self, now);
             self.router.from_session(&mut env, session, stanza);
         }));
         if outcome.is_err() {
@@ -189,7 +295,7 @@ impl Server {
             log::error!(target: "-internal", "a stanza was dropped because of a bug in the server; please report the panic above");
             let reply = copy.error(&Condition::InternalServerError.into());
             if let (Some(reply), Some(connection)) = (reply, self.connections.get_mut(&id)) {
-                connection.stream.send(&reply);
+                connection.talk.send(&reply);
             }
         }
         self.flush_router(now);
@@ -206,7 +312,8 @@ impl Server {
                 match item {
                     Out::Stanza(id, stanza) => {
                         if let Some(connection) = self.connections.get_mut(&id) {
-                            connection.stream.send(&stanza);
+                            connection.talk.send(&stanza);
+                            connection.stanzas = connection.stanzas.saturating_add(1);
                             self.touched.insert(id);
                         }
                     }
@@ -223,15 +330,17 @@ impl Server {
                         let token = job.token();
                         self.hash(Asker::Module(ticket, token), job);
                     }
+                    Out::Dial(pair) => self.dial(now, &pair),
+                    Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(pair)),
                     Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(timer)),
                 }
             }
         }
     }
 
-    fn take_stream_output(&mut self, id: ConnectionId) {
+    pub(super) fn take_stream_output(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
-            let written = connection.stream.take_output();
+            let written = connection.talk.take_output();
             if !written.is_empty() {
                 self.outputs.push(Output::Bytes { id, bytes: written.into_bytes() });
             }
@@ -244,7 +353,7 @@ impl Server {
         let Some(every) = connection.heartbeat_millis else { return };
         let quiet_since = connection.last_output_millis.max(connection.last_input_millis);
         if now.monotonic_millis >= quiet_since.saturating_add(every) {
-            connection.stream.heartbeat();
+            connection.talk.heartbeat();
             connection.last_output_millis = now.monotonic_millis;
             self.touched.insert(id);
         }

@@ -7,8 +7,32 @@
 //! Serves `net/`. Invariant: an output belongs to the tick that made it; `net/` lets it leave only when that tick is
 //! durable (rule 2 of the design).
 
+/// What an entry into the router is handed, borrowed from parts of the server.
+macro_rules! router_env {
+    ($server:ident, $now:expr) => {
+        crate::router::Env { now: $now, random: $server.random.as_mut(), store: &mut $server.store }
+    };
+}
+
+/// What a step of a stream is handed, borrowed from parts of the server.
+macro_rules! stream_env {
+    ($server:ident, $now:expr, $suspect:expr) => {
+        crate::stream::Env {
+            now: $now,
+            random: $server.random.as_mut(),
+            store: &mut $server.store,
+            config: &$server.config,
+            address_is_suspect: $suspect,
+            decoy: &$server.decoy,
+            dialback: &$server.dialback,
+            trust: $server.trust.as_ref(),
+        }
+    };
+}
+
 pub mod addresses;
 pub mod connections;
+pub mod federation;
 pub mod timers;
 
 use std::collections::{BTreeSet, HashMap};
@@ -18,12 +42,15 @@ use std::time::Duration;
 
 use self::addresses::Addresses;
 use self::connections::Connection;
+use self::federation::Federation;
 use self::timers::{Timer, Timers};
 use crate::config::{Config, Listener};
 pub use crate::router::ConnectionId;
-use crate::router::{self, HashTicket, Router};
+use crate::router::{HashTicket, Router};
 use crate::store::{self, Store, Tick, meta};
 pub use crate::stream::TlsInfo;
+use crate::stream::certificate::{Trust, TrustNobody};
+use crate::stream::dialback::DialbackSecret;
 use crate::stream::sasl::{DecoySecret, HashJob, HashResult};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Now, Random, StreamError};
@@ -60,6 +87,20 @@ pub enum Input<'a> {
         /// Why, for the log.
         reason: &'a str,
     },
+    /// A connection that we asked for is open; TLS from the first byte is told by [`Input::Secured`].
+    Connected {
+        /// Our number for it.
+        id: ConnectionId,
+        /// The other end.
+        peer: SocketAddr,
+    },
+    /// What was found out about a domain.
+    Found {
+        /// The number of the question.
+        ticket: u64,
+        /// Where its server may be, in the order to try; or why nothing was found.
+        result: Result<Vec<Candidate>, String>,
+    },
     /// Password work is done.
     Hashed(HashResult),
     /// Time has passed.
@@ -80,10 +121,30 @@ pub enum Output {
         /// Plain text, or what TLS makes of it.
         bytes: Vec<u8>,
     },
-    /// Begin TLS as the server, after the bytes before it left in plain text.
+    /// Begin TLS after the bytes before it left in plain text.
     StartTls {
         /// On this connection.
         id: ConnectionId,
+        /// As the client, for this domain; without, as the server.
+        client: Option<ClientTls>,
+    },
+    /// Find the servers of a domain.
+    Find {
+        /// The number of the question.
+        ticket: u64,
+        /// The domain.
+        domain: String,
+        /// The names of SRV records to ask for, in this order; none stands for the usual ones.
+        services: Vec<String>,
+    },
+    /// Open a connection to the first of these addresses that answers.
+    Connect {
+        /// Its number, from [`federation::FIRST_OUTGOING`] up.
+        id: ConnectionId,
+        /// The addresses.
+        addresses: Vec<SocketAddr>,
+        /// TLS from the first byte.
+        tls: Option<ClientTls>,
     },
     /// Let what was sent leave, then close.
     Close {
@@ -92,6 +153,28 @@ pub enum Output {
     },
     /// Do password work beside the loop.
     Hash(HashJob),
+}
+
+/// What a TLS client says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTls {
+    /// The domain it wants to reach, for SNI.
+    pub remote: String,
+    /// Our host, whose certificate it shows when asked.
+    pub local: String,
+}
+
+/// A place where a domain's server may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// TLS from the first byte (XEP-0368).
+    pub direct_tls: bool,
+    /// The name that has these addresses, for the log.
+    pub target: String,
+    /// The port.
+    pub port: u16,
+    /// The addresses, best first.
+    pub addresses: Vec<std::net::IpAddr>,
 }
 
 /// Who waits for a piece of password work.
@@ -106,6 +189,9 @@ pub struct Server {
     store: Store,
     random: Box<dyn Random>,
     decoy: DecoySecret,
+    dialback: DialbackSecret,
+    trust: Box<dyn Trust>,
+    federation: Federation,
     router: Router,
     connections: HashMap<ConnectionId, Connection>,
     addresses: Addresses,
@@ -122,6 +208,19 @@ pub struct Server {
 
 /// The name of the decoy secret in the store.
 const DECOY_KEY: &str = "scram-decoy-secret";
+/// The name of the dialback secret in the store, where jabber.xml gives none.
+const DIALBACK_KEY: &str = "dialback-secret";
+
+/// A secret that is made once and kept.
+fn kept_secret(store: &mut Store, random: &mut dyn Random, key: &str) -> Result<[u8; 32], store::Error> {
+    if let Some(kept) = meta::value(store, key)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
+        return Ok(kept);
+    }
+    let mut secret = [0; 32];
+    random.fill(&mut secret);
+    meta::set(store, key, &secret)?;
+    Ok(secret)
+}
 
 impl Server {
     /// A server on a store. The secret that hides unknown names is made at the first start and kept.
@@ -134,22 +233,21 @@ impl Server {
         mut random: Box<dyn Random>,
         now: Now,
     ) -> Result<Server, store::Error> {
-        let kept = meta::value(&store, DECOY_KEY)?.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-        let secret = match kept {
-            Some(secret) => secret,
-            None => {
-                let mut secret = [0; 32];
-                random.fill(&mut secret);
-                meta::set(&mut store, DECOY_KEY, &secret)?;
-                secret
-            }
+        let decoy = kept_secret(&mut store, random.as_mut(), DECOY_KEY)?;
+        let own = config.federation.as_ref().and_then(|federation| federation.secret.clone());
+        let dialback = match own {
+            Some(words) => DialbackSecret::new(words.as_bytes()),
+            None => DialbackSecret::new(&kept_secret(&mut store, random.as_mut(), DIALBACK_KEY)?),
         };
         Ok(Server {
             router: Router::new(config.clone(), crate::modules::table(), now),
             config,
             store,
             random,
-            decoy: DecoySecret::new(&secret),
+            decoy: DecoySecret::new(&decoy),
+            dialback,
+            trust: Box::new(TrustNobody),
+            federation: Federation::default(),
             connections: HashMap::new(),
             addresses: Addresses::default(),
             timers: Timers::default(),
@@ -167,13 +265,10 @@ impl Server {
         self.now = now;
         match input {
             Input::Accepted { id, listener, peer } => self.accepted(now, id, listener, peer),
-            Input::Secured { id, tls } => self.with_stream(now, id, |stream, env| stream.secured(env, tls)),
-            Input::Bytes { id, bytes } => {
-                if let Some(connection) = self.connections.get_mut(&id) {
-                    connection.last_input_millis = now.monotonic_millis;
-                }
-                self.with_stream(now, id, |stream, env| stream.push(env, bytes));
-            }
+            Input::Secured { id, tls } => self.secured(now, id, tls),
+            Input::Bytes { id, bytes } => self.bytes(now, id, bytes),
+            Input::Connected { id, peer } => self.connected(now, id, peer),
+            Input::Found { ticket, result } => self.found(now, ticket, result),
             Input::Gone { id, reason } => self.gone(now, id, reason),
             Input::Hashed(result) => self.hashed(now, result),
             Input::Timeout => {}
@@ -195,7 +290,7 @@ impl Server {
     pub fn take_outputs(&mut self) -> Vec<Output> {
         for id in std::mem::take(&mut self.touched) {
             if let Some(connection) = self.connections.get_mut(&id) {
-                let written = connection.stream.take_output();
+                let written = connection.talk.take_output();
                 if !written.is_empty() {
                     connection.last_output_millis = self.now.monotonic_millis;
                     self.outputs.push(Output::Bytes { id, bytes: written.into_bytes() });
@@ -213,6 +308,11 @@ impl Server {
     pub fn next_timeout(&self, now: Now) -> Option<Duration> {
         let at = self.timers.next_millis()?;
         Some(Duration::from_millis(at.saturating_sub(now.monotonic_millis)))
+    }
+
+    /// Judges certificates of other servers from now on.
+    pub fn set_trust(&mut self, trust: Box<dyn Trust>) {
+        self.trust = trust;
     }
 
     /// The store, for tools that work while nobody is connected.
@@ -255,7 +355,7 @@ impl Server {
         let orphans: Vec<ConnectionId> = self
             .connections
             .iter()
-            .filter(|(_, c)| !c.stream.host().is_empty() && self.config.host(c.stream.host()).is_none())
+            .filter(|(_, c)| c.talk.client_host().is_some_and(|host| self.config.host(host).is_none()))
             .map(|(id, _)| *id)
             .collect();
         for id in orphans {
@@ -266,11 +366,16 @@ impl Server {
     fn run_timers(&mut self, now: Now) {
         while let Some(timer) = self.timers.due(now.monotonic_millis) {
             match timer {
-                Timer::Login(id) => self.with_stream(now, id, |stream, env| stream.login_timed_out(env)),
-                Timer::Penalty(id) => self.with_stream(now, id, |stream, env| stream.woke(env, now)),
+                Timer::Login(id) => self.login_timed_out(now, id),
+                Timer::Queue(pair) => {
+                    let mut env = router_env!(self, now);
+                    self.router.expire_queue(&mut env, &pair);
+                    self.flush_router(now);
+                }
+                Timer::Penalty(id) => self.with_client(now, id, |stream, env| stream.woke(env, now)),
                 Timer::Heartbeat(id) => self.heartbeat(now, id),
                 Timer::Module(timer) => {
-                    let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+                    let mut env = router_env!(self, now);
                     self.router.woke(&mut env, &timer);
                     self.flush_router(now);
                 }
@@ -281,10 +386,10 @@ impl Server {
     fn hashed(&mut self, now: Now, mut result: HashResult) {
         match self.askers.remove(&result.token) {
             None => {}
-            Some(Asker::Stream(id)) => self.with_stream(now, id, |stream, env| stream.hashed(env, result)),
+            Some(Asker::Stream(id)) => self.with_client(now, id, |stream, env| stream.hashed(env, result)),
             Some(Asker::Module(ticket, token)) => {
                 result.token = token;
-                let mut env = router::Env { now, random: self.random.as_mut(), store: &mut self.store };
+                let mut env = router_env!(self, now);
                 self.router.hashed(&mut env, &ticket, result);
                 self.flush_router(now);
             }

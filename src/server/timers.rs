@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::router::{ConnectionId, ModuleTimer};
+use crate::stream::dialback::Pair;
 
 /// What a timer is for. A timer whose connection is gone, or has moved on, does nothing.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,6 +15,8 @@ pub enum Timer {
     Penalty(ConnectionId),
     /// A logged-in connection may have been idle for a while.
     Heartbeat(ConnectionId),
+    /// Stanzas that wait for this link may have waited long enough.
+    Queue(Pair),
     /// A module asked for it.
     Module(ModuleTimer),
 }

@@ -271,7 +271,7 @@ impl C2s {
             content_ns: ns::CLIENT,
             from: &self.host,
             to: None,
-            id: &id,
+            id: Some(&id),
             version: self.version,
             lang: (self.version == header::Version::Xmpp).then_some("en"),
         };

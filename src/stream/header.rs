@@ -52,8 +52,8 @@ pub struct Ours<'a> {
     pub from: &'a str,
     /// The peer, where it said who it is.
     pub to: Option<&'a str>,
-    /// RFC 6120 §4.7.3: unique and not to be guessed.
-    pub id: &'a str,
+    /// RFC 6120 §4.7.3: unique and not to be guessed; only who answers gives one.
+    pub id: Option<&'a str>,
     /// Legacy peers get no version, so that they expect no features.
     pub version: Version,
     /// The language of texts we send.
@@ -65,11 +65,17 @@ pub fn write(out: &mut String, ours: &Ours<'_>) {
     out.push_str("<?xml version='1.0'?><stream:stream");
     writer::attribute(out, "xmlns", ours.content_ns);
     writer::attribute(out, "xmlns:stream", ns::STREAMS);
+    if ours.content_ns == ns::SERVER {
+        // XEP-0220 §2: this declares that dialback is known.
+        writer::attribute(out, "xmlns:db", ns::DIALBACK);
+    }
     writer::attribute(out, "from", ours.from);
     if let Some(to) = ours.to {
         writer::attribute(out, "to", to);
     }
-    writer::attribute(out, "id", ours.id);
+    if let Some(id) = ours.id {
+        writer::attribute(out, "id", id);
+    }
     if ours.version == Version::Xmpp {
         writer::attribute(out, "version", "1.0");
     }

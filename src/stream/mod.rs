@@ -9,12 +9,18 @@
 
 pub mod bind;
 pub mod c2s;
+pub mod certificate;
+pub mod dialback;
 pub mod features;
 pub mod header;
 pub mod legacy_auth;
+pub mod s2s_in;
+pub mod s2s_out;
 pub mod sasl;
+mod wire;
 
 use crate::config::Config;
+use crate::config::federation::RemotePolicy;
 use crate::store::Store;
 use crate::xmpp::{Now, Random};
 
@@ -32,6 +38,22 @@ pub struct Env<'a> {
     pub address_is_suspect: bool,
     /// Makes the answers for names without an account look like the others.
     pub decoy: &'a sasl::DecoySecret,
+    /// Makes dialback keys.
+    pub dialback: &'a dialback::DialbackSecret,
+    /// Judges certificates of other servers.
+    pub trust: &'a dyn certificate::Trust,
+}
+
+impl Env<'_> {
+    /// What is asked of a remote domain.
+    pub fn policy(&self, domain: &str) -> RemotePolicy {
+        self.config.federation.as_ref().map(|federation| federation.policy(domain)).unwrap_or_default()
+    }
+
+    /// Is this domain one of ours, or a component's?
+    pub fn is_own(&self, domain: &str) -> bool {
+        self.config.host(domain).is_some()
+    }
 }
 
 /// What TLS tells about a connection, once the handshake is done.
@@ -49,4 +71,6 @@ pub struct TlsInfo {
     pub sni: Option<String>,
     /// The application protocol that was agreed on.
     pub alpn: Option<Vec<u8>>,
+    /// The peer's certificates as DER, its own first; empty if it gave none.
+    pub peer: Vec<Vec<u8>>,
 }

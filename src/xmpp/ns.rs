@@ -24,6 +24,12 @@ pub const BIND: &str = "urn:ietf:params:xml:ns:xmpp-bind";
 pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 /// XEP-0220 §2: dialback between servers.
 pub const DIALBACK: &str = "jabber:server:dialback";
+/// XEP-0220 §2.4.2: dialback as a stream feature.
+pub const DIALBACK_FEATURE: &str = "urn:xmpp:features:dialback";
+/// XEP-0288 §2: both directions on one stream between servers.
+pub const BIDI: &str = "urn:xmpp:bidi";
+/// XEP-0288 §2: its stream feature.
+pub const BIDI_FEATURE: &str = "urn:xmpp:features:bidi";
 /// RFC 6121 §2: the roster.
 pub const ROSTER: &str = "jabber:iq:roster";
 /// RFC 6121 §2.6.1: roster versioning, as a stream feature.

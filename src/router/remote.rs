@@ -1,0 +1,246 @@
+//! The way to other servers: a link for each pair of our host and a remote domain, and the stanzas that wait for it.
+//!
+//! | link | a stanza comes | |
+//! |---|---|---|
+//! | none | a link is asked for, the stanza waits | |
+//! | `Awaited` | it waits, bounded in number, bytes and time | over a bound: `<resource-constraint/>` |
+//! | `Open` | it leaves at once | |
+//! | `Failed` | it comes back at once, until the time for another try | `<remote-server-not-found/>` or `-timeout` |
+//!
+//! What waits keeps its order. What cannot leave comes back to its sender with the reason (RFC 6120 §10.4).
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use super::{ConnectionId, Effect, Env, Out, Parcel, Router};
+use crate::stream::dialback::Pair;
+use crate::xmpp::{Condition, Kind, PresenceType, Stanza, StanzaError};
+
+/// The first wait after a failure; doubled with each further one.
+const RETRY_MILLIS: u64 = 5_000;
+/// The longest wait after a failure.
+const RETRY_MILLIS_MAX: u64 = 300_000;
+
+enum Link {
+    Awaited { queue: VecDeque<Waiting>, bytes: usize, failures: u32 },
+    Open(ConnectionId),
+    Failed { until_millis: u64, failures: u32, condition: Condition, why: String },
+}
+
+struct Waiting {
+    stanza: Stanza,
+    bytes: usize,
+    until_millis: u64,
+}
+
+/// All links.
+#[derive(Default)]
+pub struct Remotes {
+    links: HashMap<Pair, Link>,
+}
+
+/// A link as an admin sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkState {
+    /// Stanzas wait for it: so many.
+    Awaited(usize),
+    /// Stanzas leave by it.
+    Open,
+    /// It could not be had: why.
+    Failed(String),
+}
+
+impl Remotes {
+    /// Every pair with its state.
+    pub fn states(&self) -> impl Iterator<Item = (&Pair, LinkState)> {
+        self.links.iter().map(|(pair, link)| {
+            let state = match link {
+                Link::Awaited { queue, .. } => LinkState::Awaited(queue.len()),
+                Link::Open(_) => LinkState::Open,
+                Link::Failed { why, .. } => LinkState::Failed(why.clone()),
+            };
+            (pair, state)
+        })
+    }
+}
+
+impl Router {
+    /// The links, to look at.
+    pub fn remotes(&self) -> &Remotes {
+        &self.remotes
+    }
+
+    /// RFC 6120 §10.4: a domain that is not ours.
+    pub(super) fn to_remote(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
+        let (Some(from), Some(to)) = (parcel.stanza.from(), parcel.stanza.to()) else { return Ok(()) };
+        let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
+        if self.hosts.config().federation.is_none() {
+            let text = "This server does not exchange messages with other servers.";
+            return unless_broadcast(&parcel.stanza, StanzaError::new(Condition::RemoteServerNotFound, text));
+        }
+        if self.is_blocked(&pair.to) {
+            return self.blocked(&pair, &parcel.stanza);
+        }
+        let now = env.now.monotonic_millis;
+        let limits = &self.hosts.config().limits;
+        let wait = self.hosts.config().federation.as_ref().map_or(30, |federation| federation.queue_seconds);
+        if !self.remotes.links.contains_key(&pair) && self.remotes.links.len() >= limits.remote_links_max {
+            self.remotes
+                .links
+                .retain(|_, link| !matches!(link, Link::Failed { until_millis, .. } if *until_millis <= now));
+            if self.remotes.links.len() >= limits.remote_links_max {
+                return unless_broadcast(&parcel.stanza, Condition::ResourceConstraint.into());
+            }
+        }
+        match self.remotes.links.get_mut(&pair) {
+            Some(Link::Open(connection)) => {
+                let connection = *connection;
+                self.out.push(Out::Stanza(connection, parcel.stanza));
+                Ok(())
+            }
+            Some(Link::Failed { until_millis, condition, why, .. }) if *until_millis > now => {
+                let error = StanzaError::new(*condition, format!("{}: {why}", pair.to));
+                unless_broadcast(&parcel.stanza, error)
+            }
+            Some(Link::Awaited { queue, bytes, .. }) => {
+                let size = parcel.stanza.to_text().len();
+                if queue.len() >= limits.remote_queue_stanzas_max
+                    || bytes.saturating_add(size) > limits.remote_queue_bytes_max
+                {
+                    return unless_broadcast(&parcel.stanza, Condition::ResourceConstraint.into());
+                }
+                *bytes = bytes.saturating_add(size);
+                let until_millis = env.now.after(Duration::from_secs(wait));
+                queue.push_back(Waiting { stanza: parcel.stanza, bytes: size, until_millis });
+                Ok(())
+            }
+            other => {
+                let failures = match other {
+                    Some(Link::Failed { failures, .. }) => *failures,
+                    _ => 0,
+                };
+                let bytes = parcel.stanza.to_text().len();
+                let until_millis = env.now.after(Duration::from_secs(wait));
+                let queue = VecDeque::from([Waiting { stanza: parcel.stanza, bytes, until_millis }]);
+                self.remotes.links.insert(pair.clone(), Link::Awaited { queue, bytes, failures });
+                self.out.push(Out::QueueTimer { at_millis: until_millis, pair: pair.clone() });
+                self.out.push(Out::Dial(pair));
+                Ok(())
+            }
+        }
+    }
+
+    /// A pair may be used: what waited leaves, in order.
+    pub fn link_ready(&mut self, pair: &Pair, connection: ConnectionId) {
+        let old = self.remotes.links.insert(pair.clone(), Link::Open(connection));
+        if let Some(Link::Awaited { queue, .. }) = old {
+            self.out.extend(queue.into_iter().map(|waiting| Out::Stanza(connection, waiting.stanza)));
+        }
+    }
+
+    /// A pair cannot be had: what waited comes back.
+    pub fn link_failed(&mut self, env: &mut Env<'_>, pair: &Pair, condition: Condition, why: &str) {
+        let Some(link) = self.remotes.links.remove(pair) else { return };
+        let (queue, failures) = match link {
+            Link::Awaited { queue, failures, .. } => (queue, failures.saturating_add(1)),
+            Link::Open(connection) => {
+                self.remotes.links.insert(pair.clone(), Link::Open(connection));
+                return;
+            }
+            Link::Failed { failures, .. } => (VecDeque::new(), failures),
+        };
+        let wait = RETRY_MILLIS.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_MILLIS_MAX);
+        let until_millis = env.now.monotonic_millis.saturating_add(wait);
+        let failed = Link::Failed { until_millis, failures, condition, why: why.to_string() };
+        self.remotes.links.insert(pair.clone(), failed);
+        let error = StanzaError::new(condition, format!("{}: {why}", pair.to));
+        for waiting in queue {
+            self.come_back(&waiting.stanza, &error);
+        }
+        self.work(env);
+    }
+
+    /// A connection is gone: the links on it are asked for again when somebody has something to send.
+    pub fn links_gone(&mut self, connection: ConnectionId) {
+        self.remotes.links.retain(|_, link| !matches!(link, Link::Open(open) if *open == connection));
+    }
+
+    /// The time of the oldest waiting stanzas may be over.
+    pub fn expire_queue(&mut self, env: &mut Env<'_>, pair: &Pair) {
+        let Some(Link::Awaited { queue, bytes, .. }) = self.remotes.links.get_mut(pair) else { return };
+        let mut late = Vec::new();
+        while queue.front().is_some_and(|waiting| waiting.until_millis <= env.now.monotonic_millis) {
+            if let Some(waiting) = queue.pop_front() {
+                *bytes = bytes.saturating_sub(waiting.bytes);
+                late.push(waiting.stanza);
+            }
+        }
+        if let Some(next) = queue.front() {
+            self.out.push(Out::QueueTimer { at_millis: next.until_millis, pair: pair.clone() });
+        } else {
+            self.remotes.links.remove(pair);
+        }
+        let text = format!("{}: the other server did not answer in time", pair.to);
+        let error = StanzaError::new(Condition::RemoteServerTimeout, text);
+        for stanza in late {
+            self.come_back(&stanza, &error);
+        }
+        self.work(env);
+    }
+
+    fn come_back(&mut self, stanza: &Stanza, error: &StanzaError) {
+        if is_broadcast(stanza) {
+            return;
+        }
+        if let Some(reply) = stanza.error(error) {
+            self.queue.push_back((0, Effect::Route(reply)));
+        }
+    }
+
+    /// A stanza from another server, whose sender was proved.
+    pub fn from_remote(&mut self, env: &mut Env<'_>, stanza: Stanza) {
+        let domain = stanza.from().map(|from| from.domain().to_string()).unwrap_or_default();
+        if self.is_blocked(&domain) {
+            let pair = Pair { from: domain, to: stanza.to().map(|to| to.domain().to_string()).unwrap_or_default() };
+            if let Err(error) = self.blocked(&pair, &stanza) {
+                if let Some(reply) = stanza.error(&error) {
+                    // The answer goes to a blocked domain: by the link, not by the rules.
+                    if let Some(Link::Open(connection)) =
+                        self.remotes.links.get(&Pair { from: pair.to.clone(), to: pair.from.clone() })
+                    {
+                        self.out.push(Out::Stanza(*connection, reply));
+                    }
+                }
+            }
+            return;
+        }
+        self.queue.push_back((0, Effect::Route(stanza)));
+        self.work(env);
+    }
+
+    /// A blocked domain, in either direction: dropped, or bounced where the block says so; record.log tells.
+    fn blocked(&self, pair: &Pair, stanza: &Stanza) -> Result<(), StanzaError> {
+        let kind = stanza.kind().element_name();
+        log::info!(target: &format!("record:{}", pair.from), "blocked {kind} to {}", pair.to);
+        Ok(())
+    }
+
+    /// Is this remote domain blocked?
+    fn is_blocked(&self, _domain: &str) -> bool {
+        false
+    }
+}
+
+/// Presence that a client did not write to anybody in particular: a broadcast or a probe. Its failure is not told.
+fn is_broadcast(stanza: &Stanza) -> bool {
+    let to_bare = stanza.to().is_none_or(|to| to.is_bare());
+    match stanza.kind() {
+        Kind::Presence(PresenceType::Available | PresenceType::Unavailable) => to_bare,
+        Kind::Presence(PresenceType::Probe) => true,
+        _ => false,
+    }
+}
+
+fn unless_broadcast(stanza: &Stanza, error: StanzaError) -> Result<(), StanzaError> {
+    if is_broadcast(stanza) { Ok(()) } else { Err(error) }
+}

@@ -1,0 +1,431 @@
+//! Streams to and from other servers: found, opened, proved, used, ended.
+//!
+//! A dial is the work of getting one pair of domains connected: a look-up, then the candidates in order until one
+//! stream is proved. What went wrong at each is kept, and told in one line when none is left.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+
+use super::connections::{Connection, Talk};
+use super::{Candidate, ClientTls, ConnectionId, Output, Server, Timer};
+use crate::stream::dialback::{Pair, Verdict};
+use crate::stream::s2s_in::{self, S2sIn};
+use crate::stream::s2s_out::{self, S2sOut};
+use crate::stream::{Env, TlsInfo};
+use crate::xmpp::{Condition, Now};
+
+/// The numbers of connections that we open start here; those of accepted ones stay below.
+pub const FIRST_OUTGOING: u64 = 1 << 63;
+
+/// Seconds until a connection must have proved its pair.
+const DIAL_SECONDS: u64 = 30;
+/// Candidates that are tried for one pair.
+const CANDIDATES_MAX: usize = 8;
+/// Questions about keys that wait for one dial.
+const QUESTIONS_MAX: usize = 100;
+
+/// A question to the authoritative server about a key (XEP-0220 §2.1.2).
+struct Question {
+    stream_id: String,
+    key: String,
+}
+
+/// The work of getting one pair connected.
+struct Dial {
+    candidates: VecDeque<Candidate>,
+    /// The candidate that is being tried.
+    current: Option<Candidate>,
+    /// What went wrong so far.
+    reasons: Vec<String>,
+    /// Are there stanzas to send, or only questions about keys?
+    proves: bool,
+    questions: Vec<Question>,
+}
+
+/// All that is known of other servers.
+#[derive(Default)]
+pub struct Federation {
+    dials: HashMap<Pair, Dial>,
+    tickets: HashMap<u64, Pair>,
+    next_ticket: u64,
+    next_id: u64,
+    /// Our streams by the pair they were opened for.
+    outgoing: HashMap<Pair, ConnectionId>,
+    /// Streams to us that wait for an authoritative server's word: by remote domain, our host and stream id.
+    asked: HashMap<(Pair, String), ConnectionId>,
+    /// What was last said in the log about a pair that failed.
+    told: HashMap<Pair, String>,
+}
+
+impl Server {
+    /// A pair is wanted.
+    pub(super) fn dial(&mut self, now: Now, pair: &Pair) {
+        self.reach(now, pair, true, None);
+    }
+
+    /// Gets a stream to `pair.to`, to send or to ask about a key: one that is open, or a new one.
+    fn reach(&mut self, now: Now, pair: &Pair, proves: bool, question: Option<Question>) {
+        if let Some(dial) = self.federation.dials.get_mut(pair) {
+            let is_new_wish = proves && !dial.proves;
+            dial.proves |= proves;
+            if dial.questions.len() < QUESTIONS_MAX {
+                dial.questions.extend(question);
+            }
+            if is_new_wish {
+                if let Some(id) = self.federation.outgoing.get(pair).copied() {
+                    self.with_outgoing(now, id, |stream, env| stream.want_pair(env, &pair.from));
+                }
+            }
+            return;
+        }
+        let usable = |talk: &Talk| match talk {
+            Talk::Outgoing(stream) if stream.remote() == pair.to => match question {
+                Some(_) => stream.takes_verifications(),
+                None => stream.takes_pairs(),
+            },
+            _ => false,
+        };
+        let open = self.connections.iter().find(|(_, connection)| !connection.is_closing && usable(&connection.talk));
+        if let Some(id) = open.map(|(id, _)| *id) {
+            return self.with_outgoing(now, id, |stream, env| match &question {
+                Some(question) => stream.want_verify(env, &pair.from, &question.stream_id, &question.key),
+                None => stream.want_pair(env, &pair.from),
+            });
+        }
+        let dial = Dial {
+            candidates: VecDeque::new(),
+            current: None,
+            reasons: Vec::new(),
+            proves,
+            questions: question.into_iter().collect(),
+        };
+        self.federation.dials.insert(pair.clone(), dial);
+        self.find(now, pair);
+    }
+
+    /// Where is the other server? jabber.xml may say; else DNS does.
+    fn find(&mut self, now: Now, pair: &Pair) {
+        let Some(federation) = &self.config.federation else {
+            return self.dial_failed(now, pair, "federation is switched off");
+        };
+        let policy = federation.policy(&pair.to);
+        if let Some(address) = policy.address {
+            let candidate = Candidate {
+                direct_tls: false,
+                target: pair.to.clone(),
+                port: policy.port.unwrap_or(5269),
+                addresses: vec![address],
+            };
+            return self.found_candidates(now, pair, vec![candidate]);
+        }
+        if let Ok(address) = pair.to.trim_matches(['[', ']']).parse::<IpAddr>() {
+            let candidate =
+                Candidate { direct_tls: false, target: pair.to.clone(), port: 5269, addresses: vec![address] };
+            return self.found_candidates(now, pair, vec![candidate]);
+        }
+        if !federation.resolves {
+            return self.dial_failed(now, pair, "jabber.xml has no <dnsrv>, so other servers are not looked up");
+        }
+        let services = federation.services.clone();
+        self.federation.next_ticket += 1;
+        let ticket = self.federation.next_ticket;
+        self.federation.tickets.insert(ticket, pair.clone());
+        self.outputs.push(Output::Find { ticket, domain: pair.to.clone(), services });
+    }
+
+    /// DNS has answered.
+    pub(super) fn found(&mut self, now: Now, ticket: u64, result: Result<Vec<Candidate>, String>) {
+        let Some(pair) = self.federation.tickets.remove(&ticket) else { return };
+        match result {
+            Ok(candidates) => self.found_candidates(now, &pair, candidates),
+            Err(why) => self.dial_failed(now, &pair, &why),
+        }
+    }
+
+    fn found_candidates(&mut self, now: Now, pair: &Pair, candidates: Vec<Candidate>) {
+        if let Some(dial) = self.federation.dials.get_mut(pair) {
+            dial.candidates = candidates.into_iter().take(CANDIDATES_MAX).collect();
+        }
+        self.next_candidate(now, pair);
+    }
+
+    /// Tries the next place, or gives up.
+    fn next_candidate(&mut self, now: Now, pair: &Pair) {
+        let never_tls = self.policy_of(pair).tls == crate::config::federation::RemoteTls::Never;
+        let Some(dial) = self.federation.dials.get_mut(pair) else { return };
+        if never_tls {
+            dial.candidates.retain(|candidate| !candidate.direct_tls);
+        }
+        let Some(candidate) = dial.candidates.pop_front() else {
+            return self.dial_failed(now, pair, "");
+        };
+        dial.current = Some(candidate.clone());
+        let id = ConnectionId(FIRST_OUTGOING + self.federation.next_id);
+        self.federation.next_id += 1;
+        let addresses: Vec<SocketAddr> =
+            candidate.addresses.iter().map(|address| SocketAddr::new(*address, candidate.port)).collect();
+        let Some(first) = addresses.first().copied() else {
+            return self.candidate_failed(now, pair, "it has no address");
+        };
+        let tls = candidate.direct_tls.then(|| ClientTls { remote: pair.to.clone(), local: pair.from.clone() });
+        self.federation.outgoing.insert(pair.clone(), id);
+        let connection = Connection::new(Talk::Dialing(pair.clone()), first, now.monotonic_millis);
+        self.connections.insert(id, connection);
+        self.timers.set(now.monotonic_millis.saturating_add(DIAL_SECONDS * 1000), Timer::Login(id));
+        self.outputs.push(Output::Connect { id, addresses, tls });
+    }
+
+    fn policy_of(&self, pair: &Pair) -> crate::config::federation::RemotePolicy {
+        self.config.federation.as_ref().map(|federation| federation.policy(&pair.to)).unwrap_or_default()
+    }
+
+    /// A connection is open.
+    pub(super) fn connected(&mut self, now: Now, id: ConnectionId, peer: SocketAddr) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.peer = peer;
+        let Talk::Dialing(pair) = &connection.talk else { return };
+        let direct = self.federation.dials.get(pair).and_then(|dial| dial.current.as_ref()).map(|c| c.direct_tls);
+        if direct == Some(false) {
+            self.open_stream(now, id, None);
+        }
+    }
+
+    /// The connection is ready for a stream.
+    pub(super) fn open_stream(&mut self, now: Now, id: ConnectionId, tls: Option<TlsInfo>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Talk::Dialing(pair) = &connection.talk else { return };
+        let pair = pair.clone();
+        let policy = self.policy_of(&pair);
+        let (proves, questions) = match self.federation.dials.get_mut(&pair) {
+            Some(dial) => (dial.proves, std::mem::take(&mut dial.questions)),
+            None => (false, Vec::new()),
+        };
+        let mut env = stream_env!(self, now, false);
+        let mut stream = S2sOut::new(&mut env, &pair, policy, tls, proves);
+        for question in &questions {
+            stream.want_verify(&mut env, &pair.from, &question.stream_id, &question.key);
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.talk = Talk::Outgoing(Box::new(stream));
+        }
+        self.with_outgoing(now, id, |_, _| {});
+    }
+
+    /// Does something to one of our streams, then all that it asks for.
+    pub(super) fn with_outgoing(&mut self, now: Now, id: ConnectionId, change: impl FnOnce(&mut S2sOut, &mut Env<'_>)) {
+        let mut change = Some(change);
+        loop {
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            let Talk::Outgoing(stream) = &mut connection.talk else { return };
+            let mut env = stream_env!(self, now, false);
+            self.touched.insert(id);
+            if let Some(change) = change.take() {
+                change(stream, &mut env);
+            }
+            let Some(action) = stream.poll(&mut env) else { return };
+            self.act_outgoing(now, id, action);
+        }
+    }
+
+    fn act_outgoing(&mut self, now: Now, id: ConnectionId, action: s2s_out::Action) {
+        use s2s_out::Action;
+        match action {
+            Action::StartTls(remote) => {
+                let local = self.pair_of(id).map(|pair| pair.from).unwrap_or_default();
+                self.take_stream_output(id);
+                self.outputs.push(Output::StartTls { id, client: Some(ClientTls { remote, local }) });
+            }
+            Action::Ready { pair, how } => {
+                self.federation.dials.remove(&pair);
+                self.federation.told.remove(&pair);
+                let peer = self.connections.get(&id).map(|connection| connection.peer.ip());
+                let (address, secure) = (peer.map(|ip| ip.to_string()).unwrap_or_default(), self.tls_words(id));
+                log::info!(target: &pair.from, "stream to {} at {address} is open: proved by {how}, {secure}", pair.to);
+                self.router.link_ready(&pair, id);
+                self.flush_router(now);
+            }
+            Action::Refused { pair, why } => {
+                self.federation.dials.remove(&pair);
+                self.link_failed(now, &pair, Condition::RemoteServerNotFound, &why);
+            }
+            Action::Verified { pair, stream_id, verdict } => self.answered(now, pair, stream_id, &verdict),
+            Action::Stanza(stanza) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.stanzas = connection.stanzas.saturating_add(1);
+                }
+                let mut env = router_env!(self, now);
+                self.router.from_remote(&mut env, stanza);
+                self.flush_router(now);
+            }
+            Action::Close(why) => {
+                self.end_connection(id);
+                self.outgoing_over(now, id, &why);
+            }
+        }
+    }
+
+    fn tls_words(&self, id: ConnectionId) -> &'static str {
+        match self.connections.get(&id).map(|connection| &connection.talk) {
+            Some(Talk::Outgoing(stream)) if stream.is_secure() => "TLS",
+            Some(Talk::Incoming(stream)) if stream.is_secure() => "TLS",
+            _ => "no TLS",
+        }
+    }
+
+    /// The pair that one of our connections was opened for.
+    fn pair_of(&self, id: ConnectionId) -> Option<Pair> {
+        self.federation.outgoing.iter().find(|(_, other)| **other == id).map(|(pair, _)| pair.clone())
+    }
+
+    /// One of our streams is over: its pair is tried elsewhere, or what used it waits for the next.
+    fn outgoing_over(&mut self, now: Now, id: ConnectionId, why: &str) {
+        self.router.links_gone(id);
+        let Some(pair) = self.pair_of(id) else { return };
+        self.federation.outgoing.remove(&pair);
+        if self.federation.dials.contains_key(&pair) {
+            self.candidate_failed(now, &pair, why);
+        }
+    }
+
+    fn candidate_failed(&mut self, now: Now, pair: &Pair, why: &str) {
+        if let Some(dial) = self.federation.dials.get_mut(pair) {
+            let place = dial.current.take().map(|c| format!("{}:{}", c.target, c.port)).unwrap_or_default();
+            dial.reasons.push(format!("{place}: {why}"));
+        }
+        self.next_candidate(now, pair);
+    }
+
+    /// No place is left. One line in the log for each new reason; what waited comes back.
+    fn dial_failed(&mut self, now: Now, pair: &Pair, why: &str) {
+        let Some(dial) = self.federation.dials.remove(pair) else { return };
+        let mut reasons = dial.reasons;
+        if !why.is_empty() || reasons.is_empty() {
+            reasons.push(if why.is_empty() { "no server was found".to_string() } else { why.to_string() });
+        }
+        let why = reasons.join("; ");
+        for question in dial.questions {
+            let verdict = Verdict::Failed(Condition::RemoteServerNotFound, "your server was not reached".to_string());
+            let asked = Pair { from: pair.to.clone(), to: pair.from.clone() };
+            self.answered(now, asked, question.stream_id, &verdict);
+        }
+        let is_timeout = reasons.iter().any(|reason| reason.contains("time"));
+        let condition = if is_timeout { Condition::RemoteServerTimeout } else { Condition::RemoteServerNotFound };
+        self.link_failed(now, pair, condition, &why);
+    }
+
+    fn link_failed(&mut self, now: Now, pair: &Pair, condition: Condition, why: &str) {
+        if self.federation.told.get(pair).is_none_or(|told| told != why) {
+            log::warn!(target: &pair.from, "failed to establish connection to {}: {why}", pair.to);
+            if self.federation.told.len() >= self.config.limits.remote_links_max {
+                self.federation.told.clear();
+            }
+            self.federation.told.insert(pair.clone(), why.to_string());
+        }
+        let mut env = router_env!(self, now);
+        self.router.link_failed(&mut env, pair, condition, why);
+        self.flush_router(now);
+    }
+
+    /// A connection that we opened took too long.
+    pub(super) fn dial_timed_out(&mut self, now: Now, id: ConnectionId) {
+        let is_used = match self.connections.get(&id).map(|connection| &connection.talk) {
+            Some(Talk::Outgoing(stream)) => stream.takes_verifications(),
+            _ => false,
+        };
+        let is_waiting = self.pair_of(id).is_some_and(|pair| self.federation.dials.contains_key(&pair));
+        if !is_used || is_waiting {
+            self.with_outgoing(now, id, |stream, _| stream.end("it took too long (time limit 30 s)"));
+            if matches!(self.connections.get(&id).map(|c| &c.talk), Some(Talk::Dialing(_))) {
+                self.end_connection(id);
+                self.outgoing_over(now, id, "no answer in time");
+            }
+        }
+    }
+
+    /// A server's connection is gone.
+    pub(super) fn server_gone(&mut self, now: Now, id: ConnectionId, connection: &Connection, reason: &str) {
+        match &connection.talk {
+            Talk::Incoming(stream) => {
+                self.federation.asked.retain(|_, asker| *asker != id);
+                self.router.links_gone(id);
+                for pair in stream.proved() {
+                    let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
+                    log::info!(target: &format!("record:{}", pair.to), "in dialback {stanzas} {ip} {}", pair.from);
+                }
+            }
+            Talk::Outgoing(_) => {
+                if let Some(pair) = self.pair_of(id) {
+                    let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
+                    log::info!(target: &format!("record:{}", pair.to), "out dialback {stanzas} {ip} {}", pair.from);
+                }
+                self.outgoing_over(now, id, reason);
+            }
+            Talk::Dialing(_) => self.outgoing_over(now, id, reason),
+            Talk::Client(_) => {}
+        }
+    }
+
+    /// Does something to another server's stream, then all that it asks for.
+    pub(super) fn with_incoming(&mut self, now: Now, id: ConnectionId, change: impl FnOnce(&mut S2sIn, &mut Env<'_>)) {
+        let mut change = Some(change);
+        loop {
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            let Talk::Incoming(stream) = &mut connection.talk else { return };
+            let mut env = stream_env!(self, now, false);
+            self.touched.insert(id);
+            if let Some(change) = change.take() {
+                change(stream, &mut env);
+            }
+            let Some(action) = stream.poll(&mut env) else { return };
+            self.act_incoming(now, id, action);
+        }
+    }
+
+    fn act_incoming(&mut self, now: Now, id: ConnectionId, action: s2s_in::Action) {
+        use s2s_in::Action;
+        match action {
+            Action::StartTls => {
+                self.take_stream_output(id);
+                self.outputs.push(Output::StartTls { id, client: None });
+            }
+            Action::Verify { pair, stream_id, key } => {
+                self.federation.asked.insert((pair.clone(), stream_id.clone()), id);
+                // The question goes from our host to the domain that is to be proved.
+                let towards = Pair { from: pair.to, to: pair.from };
+                self.reach(now, &towards, false, Some(Question { stream_id, key }));
+            }
+            Action::Proved { pair, how } => {
+                let secure = self.tls_words(id);
+                if let Some(connection) = self.connections.get(&id) {
+                    let ip = connection.peer.ip();
+                    log::info!(target: &pair.to, "stream from {} at {ip}: proved by {how}, {secure}", pair.from);
+                }
+            }
+            Action::Bidirectional(pair) => {
+                let back = Pair { from: pair.to, to: pair.from };
+                self.federation.dials.remove(&back);
+                self.router.link_ready(&back, id);
+                self.flush_router(now);
+            }
+            Action::Stanza(stanza) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.stanzas = connection.stanzas.saturating_add(1);
+                }
+                let mut env = router_env!(self, now);
+                self.router.from_remote(&mut env, stanza);
+                self.flush_router(now);
+            }
+            Action::Close(why) => {
+                log::debug!(target: "s2s", "incoming stream ends: {why}");
+                self.end_connection(id);
+                self.router.links_gone(id);
+            }
+        }
+    }
+
+    /// The authoritative server's word: `pair` is the domain that was to be proved, and our host.
+    fn answered(&mut self, now: Now, pair: Pair, stream_id: String, verdict: &Verdict) {
+        let Some(id) = self.federation.asked.remove(&(pair.clone(), stream_id.clone())) else { return };
+        self.with_incoming(now, id, |stream, env| stream.verified(env, &pair, &stream_id, verdict));
+    }
+}

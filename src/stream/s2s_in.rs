@@ -1,0 +1,489 @@
+//! A stream that another server opens to us (RFC 6120, XEP-0220, XEP-0178, XEP-0288).
+//!
+//! | state | awaits | then |
+//! |---|---|---|
+//! | `ExpectHeader` | the peer's header | features (none for a peer without version); `Open` |
+//! | `ExpectHandshake` | TLS, after `<proceed/>` | `ExpectHeader` |
+//! | `Open` | `<starttls/>`, `<auth/>`, dialback, stanzas of proved pairs | the end |
+//! | `Closed` | nothing | |
+//!
+//! A stanza is taken only if its `from` is of a domain that was proved on this stream to the host it is for.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+use super::dialback::{self, Pair, Verdict};
+use super::header::{self, Version};
+use super::wire::{self, Wire};
+use super::{Env, TlsInfo, sasl};
+use crate::config::federation::{RemoteAuth, RemoteTls};
+use crate::xml::Element;
+use crate::xml::reader::{Event, StreamHeader};
+use crate::xmpp::stanza::NotAStanza;
+use crate::xmpp::stream_error::StreamCondition;
+use crate::xmpp::{Condition, Jid, Stanza, StreamError, jid, ns};
+
+/// What the stream asks for, in order.
+#[derive(Debug)]
+pub enum Action {
+    /// Begin TLS as the server, once what was written has left.
+    StartTls,
+    /// Ask the authoritative server of `pair.from` whether it gave this key to this stream.
+    Verify {
+        /// The remote domain and our host.
+        pair: Pair,
+        /// The id of this stream.
+        stream_id: String,
+        /// The key.
+        key: String,
+    },
+    /// A pair was proved, by `EXTERNAL` or `dialback`: for record.log.
+    Proved {
+        /// The remote domain and our host.
+        pair: Pair,
+        /// By which proof.
+        how: &'static str,
+    },
+    /// Both directions are open for this pair (XEP-0288): stanzas to `pair.from` may leave here.
+    Bidirectional(Pair),
+    /// A stanza of a proved pair.
+    Stanza(Stanza),
+    /// Nothing more will be said; why, for the log.
+    Close(String),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    ExpectHeader,
+    ExpectHandshake,
+    Open,
+    Closed,
+}
+
+/// How many keys may wait for the authoritative servers' word on one stream.
+const AWAITED_MAX: usize = 16;
+
+/// An incoming stream.
+pub struct S2sIn {
+    state: State,
+    wire: Wire,
+    actions: VecDeque<Action>,
+    peer: IpAddr,
+    tls: Option<TlsInfo>,
+    version: Version,
+    /// The host that the peer wants, and who it says it is.
+    host: String,
+    claimed: Option<String>,
+    stream_id: String,
+    /// The domain that SASL proved.
+    authenticated: Option<String>,
+    bidi: bool,
+    proved: BTreeSet<Pair>,
+    awaited: BTreeSet<Pair>,
+    unauthenticated_bytes: usize,
+}
+
+impl S2sIn {
+    /// A stream on a connection that was just accepted.
+    pub fn new(env: &Env<'_>, peer: IpAddr) -> S2sIn {
+        S2sIn {
+            state: State::ExpectHeader,
+            wire: Wire::new(ns::SERVER, &env.config.limits),
+            actions: VecDeque::new(),
+            peer,
+            tls: None,
+            version: Version::Legacy,
+            host: String::new(),
+            claimed: None,
+            stream_id: String::new(),
+            authenticated: None,
+            bidi: false,
+            proved: BTreeSet::new(),
+            awaited: BTreeSet::new(),
+            unauthenticated_bytes: 0,
+        }
+    }
+
+    /// Has the peer proved any domain?
+    pub fn is_proved(&self) -> bool {
+        self.authenticated.is_some() || !self.proved.is_empty()
+    }
+
+    /// Is TLS on?
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Nothing will come any more?
+    pub fn is_closed(&self) -> bool {
+        self.state == State::Closed
+    }
+
+    /// What was written since the last call.
+    pub fn take_output(&mut self) -> String {
+        self.wire.take_output()
+    }
+
+    /// White space for an idle stream.
+    pub fn heartbeat(&mut self) {
+        if self.is_proved() {
+            self.wire.heartbeat();
+        }
+    }
+
+    /// A stanza for the peer, where both directions are open.
+    pub fn send(&mut self, stanza: &Stanza) {
+        self.wire.send(stanza);
+    }
+
+    /// Bytes from the peer.
+    pub fn push(&mut self, env: &mut Env<'_>, bytes: &[u8]) {
+        if !self.is_proved() {
+            self.unauthenticated_bytes = self.unauthenticated_bytes.saturating_add(bytes.len());
+            if self.unauthenticated_bytes > env.config.limits.unauthenticated_total_bytes_max {
+                return self.fail(env, &StreamError::new(StreamCondition::PolicyViolation, "too much before login"));
+            }
+        }
+        self.wire.push(bytes);
+    }
+
+    /// TLS is on.
+    pub fn secured(&mut self, env: &Env<'_>, tls: TlsInfo) {
+        self.tls = Some(tls);
+        if self.state == State::ExpectHandshake {
+            self.wire.begin_again(&env.config.limits);
+            self.state = State::ExpectHeader;
+            // What was said before TLS does not count any more.
+            self.proved.clear();
+            self.awaited.clear();
+        }
+    }
+
+    /// The next thing to do, or `None` until there is more input.
+    pub fn poll(&mut self, env: &mut Env<'_>) -> Option<Action> {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
+            if matches!(self.state, State::ExpectHandshake | State::Closed) {
+                return None;
+            }
+            match self.wire.next() {
+                Ok(None) => return None,
+                Ok(Some(event)) => self.step(env, event),
+                Err(error) => self.fail(env, &error),
+            }
+        }
+    }
+
+    /// The authoritative server's word (XEP-0220 §2.2.1).
+    pub fn verified(&mut self, env: &mut Env<'_>, pair: &Pair, stream_id: &str, verdict: &Verdict) {
+        if self.stream_id != stream_id || !self.awaited.remove(pair) || self.is_closed() {
+            return;
+        }
+        self.wire.write(&dialback::result(&pair.to, &pair.from, verdict));
+        match verdict {
+            Verdict::Valid => self.prove(env, pair.clone(), "dialback"),
+            // XEP-0220 §2.2.1: an invalid key ends the stream; an error does not.
+            Verdict::Invalid => self.end("the dialback key was not valid"),
+            Verdict::Failed(..) => {}
+        }
+    }
+
+    /// The time is up: no domain was proved (RFC 6120 §4.9.3.4).
+    pub fn timed_out(&mut self, env: &mut Env<'_>) {
+        if !self.is_proved() {
+            self.fail(env, &StreamCondition::ConnectionTimeout.into());
+        }
+    }
+
+    /// The pairs that were proved.
+    pub fn proved(&self) -> impl Iterator<Item = &Pair> {
+        self.proved.iter()
+    }
+
+    /// The id that our header gave to this stream.
+    pub fn stream_id(&self) -> &str {
+        &self.stream_id
+    }
+
+    /// Ends the stream without an error.
+    pub fn end(&mut self, why: &str) {
+        if self.state != State::Closed {
+            self.wire.end();
+            self.state = State::Closed;
+            self.actions.push_back(Action::Close(why.to_string()));
+        }
+    }
+
+    /// Ends the stream with an error; our header comes first.
+    pub fn fail(&mut self, env: &mut Env<'_>, error: &StreamError) {
+        if self.state == State::Closed {
+            return;
+        }
+        if !self.wire.is_header_sent() {
+            self.version = Version::Xmpp;
+            self.send_header(env);
+        }
+        self.wire.fail(error);
+        self.state = State::Closed;
+        self.actions.push_back(Action::Close(error.to_string()));
+    }
+
+    fn step(&mut self, env: &mut Env<'_>, event: Event) {
+        match event {
+            Event::Whitespace => {}
+            Event::Closed => self.end("the other server ended the stream"),
+            Event::Opened(header) if self.state == State::ExpectHeader => self.opened(env, &header),
+            Event::Element(element) if self.state == State::Open => self.element(env, element),
+            Event::Opened(_) | Event::Element(_) => self.fail(env, &StreamCondition::BadFormat.into()),
+        }
+    }
+
+    fn send_header(&mut self, env: &mut Env<'_>) {
+        if self.host.is_empty() {
+            self.host = env.config.hosts.first().map(|host| host.name.clone()).unwrap_or_default();
+        }
+        self.stream_id = env.random.token();
+        let ours = header::Ours {
+            content_ns: ns::SERVER,
+            from: &self.host,
+            to: self.claimed.as_deref(),
+            id: Some(&self.stream_id),
+            version: self.version,
+            lang: None,
+        };
+        self.wire.send_header(&ours);
+    }
+
+    fn opened(&mut self, env: &mut Env<'_>, theirs: &StreamHeader) {
+        let version = header::check(theirs, ns::SERVER);
+        self.version = *version.as_ref().unwrap_or(&Version::Xmpp);
+        let wanted = theirs.to.as_deref().and_then(|to| crate::config::hosts::host_name(to).ok());
+        let known = wanted.as_deref().is_none_or(|to| env.config.host(to).is_some());
+        if let (Some(to), true) = (&wanted, known) {
+            self.host = to.clone();
+        }
+        self.claimed = theirs.from.as_deref().and_then(|from| jid::of_host(from)).map(|from| from.to_string());
+        self.send_header(env);
+        if let Err(error) = version {
+            return self.fail(env, &error);
+        }
+        if !known {
+            let text = format!("{} is not served here", wanted.unwrap_or_default());
+            return self.fail(env, &StreamError::new(StreamCondition::HostUnknown, text));
+        }
+        self.state = State::Open;
+        if self.version == Version::Xmpp {
+            let features = self.features(env);
+            self.wire.write(&features);
+        }
+    }
+
+    /// What is offered now (RFC 6120 §4.3.2). TLS that must come first is offered alone.
+    fn features(&self, env: &Env<'_>) -> Element {
+        let features = Element::new("features", ns::STREAMS);
+        let policy = self.claimed.as_deref().map(|claimed| env.policy(claimed)).unwrap_or_default();
+        if self.tls.is_none() && policy.tls != RemoteTls::Never {
+            let starttls = Element::new("starttls", ns::TLS);
+            if policy.tls == RemoteTls::Required {
+                return features.with_child(starttls.with_child(Element::new("required", ns::TLS)));
+            }
+            return features.with_child(starttls).with_children(self.dialback_feature(policy.auth));
+        }
+        let mut features = features;
+        if self.authenticated.is_none() {
+            if self.certificate_proves(env).is_some() && policy.auth != RemoteAuth::Dialback {
+                let external = Element::new("mechanism", ns::SASL).with_text("EXTERNAL");
+                features = features.with_child(Element::new("mechanisms", ns::SASL).with_child(external));
+            }
+            features = features.with_child(Element::new("bidi", ns::BIDI_FEATURE));
+        }
+        features.with_children(self.dialback_feature(policy.auth))
+    }
+
+    /// XEP-0220 §2.4.2: dialback, and that we know errors in it.
+    fn dialback_feature(&self, auth: RemoteAuth) -> Option<Element> {
+        let feature = Element::new("dialback", ns::DIALBACK_FEATURE);
+        (auth != RemoteAuth::Certificate).then(|| feature.with_child(Element::new("errors", ns::DIALBACK_FEATURE)))
+    }
+
+    /// The domain that the peer claims, if its certificate is for that domain and from somebody we trust.
+    fn certificate_proves(&self, env: &Env<'_>) -> Option<String> {
+        let claimed = self.claimed.clone()?;
+        self.certificate_is_for(env, &claimed).is_ok().then_some(claimed)
+    }
+
+    fn certificate_is_for(&self, env: &Env<'_>, domain: &str) -> Result<(), String> {
+        match &self.tls {
+            None => Err("no TLS".to_string()),
+            Some(tls) => env.trust.check(&tls.peer, domain, env.now),
+        }
+    }
+
+    fn element(&mut self, env: &mut Env<'_>, element: Element) {
+        match (element.name(), element.ns()) {
+            ("starttls", ns::TLS) if self.tls.is_none() && !self.is_proved() => {
+                self.wire.write(&Element::new("proceed", ns::TLS));
+                self.state = State::ExpectHandshake;
+                self.actions.push_back(Action::StartTls);
+            }
+            ("auth", ns::SASL) => self.auth(env, &element),
+            ("bidi", ns::BIDI) if self.tls.is_some() || !self.is_proved() => self.bidi = true,
+            ("result", ns::DIALBACK) if dialback::verdict(&element).is_none() => self.result(env, &element),
+            ("verify", ns::DIALBACK) if dialback::verdict(&element).is_none() => self.verify(env, &element),
+            ("error", ns::STREAMS) => {
+                let condition = element.children().find(|child| child.ns() == ns::STREAM_ERRORS);
+                let name = condition.map_or("an error", Element::name).to_string();
+                self.end(&format!("the other server ended the stream: {name}"));
+            }
+            (_, ns::CLIENT) => self.stanza(env, element),
+            _ => self.fail(env, &wire::unsupported(&element)),
+        }
+    }
+
+    /// XEP-0178 §3: EXTERNAL, for the domain of the header or the authorization identity.
+    fn auth(&mut self, env: &mut Env<'_>, element: &Element) {
+        let is_external = element.attribute("mechanism") == Some("EXTERNAL");
+        let identity = match sasl::decode(&element.text()) {
+            Ok(Some(bytes)) if !bytes.is_empty() => String::from_utf8(bytes.to_vec()).ok(),
+            Ok(_) => self.claimed.clone(),
+            Err(_) => None,
+        };
+        let identity = identity.and_then(|domain| jid::of_host(&domain)).map(|domain| domain.to_string());
+        let failure =
+            |condition: &'static str| Element::new("failure", ns::SASL).with_child(Element::new(condition, ns::SASL));
+        let Some(domain) = identity.filter(|_| is_external && self.authenticated.is_none()) else {
+            let condition = if is_external { "invalid-authzid" } else { "invalid-mechanism" };
+            return self.wire.write(&failure(condition));
+        };
+        let allowed = env.policy(&domain).auth != RemoteAuth::Dialback && !env.is_own(&domain);
+        match self.certificate_is_for(env, &domain) {
+            Ok(()) if allowed => {
+                self.wire.write(&Element::new("success", ns::SASL));
+                self.wire.restart();
+                self.claimed = Some(domain.clone());
+                self.authenticated = Some(domain.clone());
+                self.state = State::ExpectHeader;
+                let pair = Pair { from: domain, to: self.host.clone() };
+                self.prove(env, pair, "EXTERNAL");
+            }
+            outcome => {
+                let why = outcome.err().unwrap_or_else(|| "the policy asks for dialback".to_string());
+                log::info!(target: "s2s", "{domain} from {} was not authenticated by its certificate: {why}", self.peer);
+                self.wire.write(&failure("not-authorized"));
+            }
+        }
+    }
+
+    fn prove(&mut self, env: &Env<'_>, pair: Pair, how: &'static str) {
+        self.wire.trust(&env.config.limits);
+        if self.bidi {
+            self.actions.push_back(Action::Bidirectional(pair.clone()));
+        }
+        self.actions.push_back(Action::Proved { pair: pair.clone(), how });
+        self.proved.insert(pair);
+    }
+
+    /// A domain name in an attribute, prepared.
+    fn domain(element: &Element, name: &str) -> Option<String> {
+        let domain = jid::of_host(element.attribute(name)?)?;
+        Some(domain.to_string())
+    }
+
+    /// XEP-0220 §2.2.1: somebody says that it is `from`.
+    fn result(&mut self, env: &mut Env<'_>, element: &Element) {
+        let (Some(from), Some(to)) = (Self::domain(element, "from"), Self::domain(element, "to")) else {
+            return self.fail(env, &StreamCondition::ImproperAddressing.into());
+        };
+        let key = element.text().trim().to_string();
+        let pair = Pair { from, to };
+        let policy = env.policy(&pair.from);
+        let refusal = if env.config.host(&pair.to).is_none() {
+            Some((Condition::ItemNotFound, "this host is not served here"))
+        } else if env.is_own(&pair.from) {
+            Some((Condition::NotAcceptable, "this domain is ours"))
+        } else if self.tls.is_none() && policy.tls == RemoteTls::Required {
+            Some((Condition::PolicyViolation, "TLS is required"))
+        } else if self.awaited.len() >= AWAITED_MAX || key.is_empty() || key.len() > 1024 {
+            Some((Condition::ResourceConstraint, "too many or unusable requests"))
+        } else {
+            None
+        };
+        if let Some((condition, text)) = refusal {
+            log::info!(target: &pair.to, "{} from {} was refused: {text}", pair.from, self.peer);
+            let verdict = Verdict::Failed(condition, text.to_string());
+            return self.wire.write(&dialback::result(&pair.to, &pair.from, &verdict));
+        }
+        // A certificate that fits is a better proof than a call back.
+        let by_certificate = self.certificate_is_for(env, &pair.from);
+        match (by_certificate, policy.auth) {
+            (Ok(()), RemoteAuth::Any | RemoteAuth::Certificate) => {
+                self.wire.write(&dialback::result(&pair.to, &pair.from, &Verdict::Valid));
+                self.prove(env, pair, "certificate");
+            }
+            (Err(why), RemoteAuth::Certificate) => {
+                log::info!(target: &pair.to, "{} from {} was refused: {why}", pair.from, self.peer);
+                let verdict =
+                    Verdict::Failed(Condition::PolicyViolation, format!("a valid certificate is required: {why}"));
+                self.wire.write(&dialback::result(&pair.to, &pair.from, &verdict));
+            }
+            _ => {
+                self.awaited.insert(pair.clone());
+                let stream_id = self.stream_id.clone();
+                self.actions.push_back(Action::Verify { pair, stream_id, key });
+            }
+        }
+    }
+
+    /// XEP-0220 §2.2.2: we are asked whether a key is ours.
+    fn verify(&mut self, env: &mut Env<'_>, element: &Element) {
+        let (Some(from), Some(to)) = (Self::domain(element, "from"), Self::domain(element, "to")) else {
+            return self.fail(env, &StreamCondition::ImproperAddressing.into());
+        };
+        let stream_id = element.attribute("id").unwrap_or_default().to_string();
+        let verdict = if env.config.host(&to).is_none() {
+            Verdict::Failed(Condition::ItemNotFound, "this host is not served here".to_string())
+        } else if env.dialback.verifies(&from, &to, &stream_id, &element.text()) {
+            Verdict::Valid
+        } else {
+            log::info!(
+                target: "s2s",
+                "Is somebody faking us? {from} tried to verify the invalid dialback key of {to}, from {}", self.peer
+            );
+            Verdict::Invalid
+        };
+        self.wire.write(&dialback::verified(&to, &from, &stream_id, &verdict));
+    }
+
+    /// RFC 6120 §8.1.2.2: between servers both addresses must be there, and `from` must be proved.
+    fn stanza(&mut self, env: &mut Env<'_>, element: Element) {
+        let stanza = match Stanza::parse(element.clone()) {
+            Ok(stanza) => stanza,
+            Err(NotAStanza::UnknownName) => return self.fail(env, &wire::unsupported(&element)),
+            Err(NotAStanza::BadRequest) => return,
+            Err(_) => return self.fail(env, &StreamCondition::ImproperAddressing.into()),
+        };
+        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else {
+            return self.fail(env, &StreamCondition::ImproperAddressing.into());
+        };
+        if env.config.host(to.domain().as_str()).is_none() {
+            return self.fail(env, &StreamCondition::HostUnknown.into());
+        }
+        if !self.has_proved(from, to) {
+            let text = format!("{} is not proved on this stream", from.domain());
+            return self.fail(env, &StreamError::new(StreamCondition::InvalidFrom, text));
+        }
+        self.actions.push_back(Action::Stanza(stanza));
+    }
+
+    /// Was this sender's domain proved, to this receiver's host? A certificate proves it to all our hosts.
+    fn has_proved(&self, from: &Jid, to: &Jid) -> bool {
+        let from = from.domain().as_str();
+        if self.authenticated.as_deref() == Some(from) {
+            return true;
+        }
+        let to = to.domain().as_str();
+        self.proved.iter().any(|pair| pair.from == from && pair.to == to)
+    }
+}

@@ -1,0 +1,140 @@
+//! What every XML stream has: bytes in, a buffer out, a header of ours, an end.
+
+use super::header::{self, Ours};
+use crate::config::Limits;
+use crate::xml::reader::{self, Event, ReadError, Reader};
+use crate::xml::{Element, writer};
+use crate::xmpp::stream_error::StreamCondition;
+use crate::xmpp::{Stanza, StreamError};
+
+/// The letters of one stream.
+pub(super) struct Wire {
+    content_ns: &'static str,
+    reader: Reader,
+    output: String,
+    header_sent: bool,
+    ended: bool,
+}
+
+impl Wire {
+    /// A stream whose peer is a stranger.
+    pub(super) fn new(content_ns: &'static str, limits: &Limits) -> Wire {
+        Wire {
+            content_ns,
+            reader: Reader::new(stranger(limits)),
+            output: String::new(),
+            header_sent: false,
+            ended: false,
+        }
+    }
+
+    /// The peer has proved who it is.
+    pub(super) fn trust(&mut self, limits: &Limits) {
+        self.reader.set_limits(known(limits));
+    }
+
+    /// RFC 6120 §5.4.3.3: nothing that came before TLS counts.
+    pub(super) fn begin_again(&mut self, limits: &Limits) {
+        self.reader = Reader::new(stranger(limits));
+        self.header_sent = false;
+    }
+
+    /// RFC 6120 §4.3.3: a new stream over the same connection, after SASL.
+    pub(super) fn restart(&mut self) {
+        self.reader.restart();
+    }
+
+    pub(super) fn push(&mut self, bytes: &[u8]) {
+        if !self.ended {
+            self.reader.push(bytes);
+        }
+    }
+
+    /// The next event, or the stream error that what was read deserves.
+    pub(super) fn next(&mut self) -> Result<Option<Event>, StreamError> {
+        if self.ended {
+            return Ok(None);
+        }
+        self.reader.next().map_err(|error| read_error(&error))
+    }
+
+    pub(super) fn take_output(&mut self) -> String {
+        std::mem::take(&mut self.output)
+    }
+
+    pub(super) fn send_header(&mut self, ours: &Ours<'_>) {
+        header::write(&mut self.output, ours);
+        self.header_sent = true;
+    }
+
+    pub(super) fn is_header_sent(&self) -> bool {
+        self.header_sent
+    }
+
+    pub(super) fn write(&mut self, element: &Element) {
+        if !self.ended {
+            writer::element(&mut self.output, element, crate::xmpp::ns::CLIENT);
+        }
+    }
+
+    pub(super) fn send(&mut self, stanza: &Stanza) {
+        if !self.ended {
+            stanza.write(&mut self.output, self.content_ns);
+        }
+    }
+
+    /// White space (RFC 6120 §4.6.1).
+    pub(super) fn heartbeat(&mut self) {
+        if !self.ended {
+            self.output.push(' ');
+        }
+    }
+
+    /// RFC 6120 §4.9.1.1: the error, then the end tag. The header must be out already.
+    pub(super) fn fail(&mut self, error: &StreamError) {
+        self.write(&error.to_element());
+        self.end();
+    }
+
+    /// RFC 6120 §4.4: the end tag.
+    pub(super) fn end(&mut self) {
+        if self.header_sent && !self.ended {
+            self.output.push_str(header::CLOSE);
+        }
+        self.ended = true;
+    }
+}
+
+/// The stream error for what is no XML, or not XMPP's part of it.
+fn read_error(error: &ReadError) -> StreamError {
+    match error {
+        ReadError::BadFormat => StreamCondition::BadFormat.into(),
+        ReadError::NotWellFormed => StreamCondition::NotWellFormed.into(),
+        ReadError::RestrictedXml => StreamCondition::RestrictedXml.into(),
+        ReadError::UnsupportedEncoding => StreamCondition::UnsupportedEncoding.into(),
+        ReadError::BadNamespacePrefix => StreamCondition::BadNamespacePrefix.into(),
+        ReadError::PolicyViolation(bound) => StreamError::new(StreamCondition::PolicyViolation, bound.to_string()),
+    }
+}
+
+/// What a stranger may send.
+fn stranger(limits: &Limits) -> reader::Limits {
+    reader::Limits { frame_bytes: limits.unauthenticated_bytes_max, ..known(limits) }
+}
+
+/// What a peer that proved who it is may send.
+fn known(limits: &Limits) -> reader::Limits {
+    reader::Limits {
+        frame_bytes: limits.stanza_bytes_max,
+        depth: limits.stanza_depth_max,
+        elements: limits.stanza_elements_max,
+        attributes: limits.attributes_max,
+        name_bytes: limits.name_bytes_max,
+    }
+}
+
+/// RFC 6120 §4.9.3.24.
+pub(super) fn unsupported(element: &Element) -> StreamError {
+    let text = format!("<{}/> is no stanza", element.name());
+    StreamError::new(StreamCondition::UnsupportedStanzaType, text)
+}
