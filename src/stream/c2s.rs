@@ -22,10 +22,11 @@ use std::net::IpAddr;
 
 use self::login::{Penalty, Verdict};
 use super::sasl::{Exchange, HashJob, Offer};
+use super::wire::{self, Wire};
 use super::{Env, TlsInfo, bind, features, header};
 use crate::config::{Config, Host, Limits, Listener, StartTls};
-use crate::xml::reader::{self, Event, ReadError, Reader, StreamHeader};
-use crate::xml::{Element, writer};
+use crate::xml::Element;
+use crate::xml::reader::{Event, StreamHeader};
 use crate::xmpp::stanza::NotAStanza;
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{BareJid, Condition, FullJid, Iq, Now, Stanza, StanzaError, StreamError, ns};
@@ -80,8 +81,7 @@ struct Binding {
 /// A client's stream.
 pub struct C2s {
     state: State,
-    reader: Reader,
-    output: String,
+    wire: Wire,
     actions: std::collections::VecDeque<Action>,
     peer: IpAddr,
     start_tls: StartTls,
@@ -90,7 +90,6 @@ pub struct C2s {
     host: String,
     version: header::Version,
     lang: Option<String>,
-    header_sent: bool,
     offer: Option<Offer>,
     failures: usize,
     unauthenticated_bytes: usize,
@@ -101,8 +100,7 @@ impl C2s {
     pub fn new(listener: &Listener, peer: IpAddr, limits: &Limits) -> C2s {
         C2s {
             state: State::ExpectHeader(Stage::First),
-            reader: Reader::new(stranger(limits)),
-            output: String::new(),
+            wire: Wire::new(ns::CLIENT, limits),
             actions: Default::default(),
             peer,
             start_tls: listener.start_tls_for(peer),
@@ -111,7 +109,6 @@ impl C2s {
             host: String::new(),
             version: header::Version::Legacy,
             lang: None,
-            header_sent: false,
             offer: None,
             failures: 0,
             unauthenticated_bytes: 0,
@@ -146,7 +143,7 @@ impl C2s {
 
     /// What was written since the last call.
     pub fn take_output(&mut self) -> String {
-        std::mem::take(&mut self.output)
+        self.wire.take_output()
     }
 
     /// Bytes from the peer, plain text. Follow with [`C2s::poll`].
@@ -160,7 +157,7 @@ impl C2s {
                 return self.fail(env, StreamError::new(StreamCondition::PolicyViolation, "too much before login"));
             }
         }
-        self.reader.push(bytes);
+        self.wire.push(bytes);
     }
 
     /// The handshake is done.
@@ -168,9 +165,8 @@ impl C2s {
         self.tls = Some(tls);
         if matches!(self.state, State::ExpectHandshake) {
             // RFC 6120 §5.4.3.3: nothing that came before TLS counts.
-            self.reader = Reader::new(stranger(&env.config.limits));
+            self.wire.begin_again(&env.config.limits);
             self.state = State::ExpectHeader(Stage::First);
-            self.header_sent = false;
         }
     }
 
@@ -183,10 +179,10 @@ impl C2s {
             if self.is_waiting() {
                 return None;
             }
-            match self.reader.next() {
+            match self.wire.next() {
                 Ok(None) => return None,
                 Ok(Some(event)) => self.step(env, event),
-                Err(error) => self.fail(env, read_error(&error)),
+                Err(error) => self.fail(env, error),
             }
         }
     }
@@ -275,8 +271,7 @@ impl C2s {
             version: self.version,
             lang: (self.version == header::Version::Xmpp).then_some("en"),
         };
-        header::write(&mut self.output, &ours);
-        self.header_sent = true;
+        self.wire.send_header(&ours);
     }
 
     fn may_start_tls(&self) -> bool {
@@ -295,7 +290,7 @@ impl C2s {
     fn bind_element(&mut self, env: &mut Env<'_>, account: BareJid, element: Element) {
         let stanza = match Stanza::parse(element.clone()) {
             Ok(stanza) => stanza,
-            Err(NotAStanza::UnknownName) => return self.fail(env, unsupported(&element)),
+            Err(NotAStanza::UnknownName) => return self.fail(env, wire::unsupported(&element)),
             Err(_) => return self.fail(env, StreamCondition::NotAuthorized.into()),
         };
         let bound = match stanza.as_request() {
@@ -330,7 +325,7 @@ impl C2s {
         self.answer(Some(reply));
         let resource = jid.resource();
         log::info!(target: &format!("record:{}", jid.to_bare()), "login ok {} {resource}", self.peer);
-        self.reader.set_limits(known(&env.config.limits));
+        self.wire.trust(&env.config.limits);
         self.state = State::ExpectStanza(jid);
     }
 
@@ -345,7 +340,7 @@ impl C2s {
     fn stanza_element(&mut self, env: &mut Env<'_>, jid: FullJid, element: Element) {
         match Stanza::parse(element.clone()) {
             Ok(stanza) => self.client_stanza(env, jid, stanza),
-            Err(NotAStanza::UnknownName) => self.fail(env, unsupported(&element)),
+            Err(NotAStanza::UnknownName) => self.fail(env, wire::unsupported(&element)),
             Err(NotAStanza::MalformedFrom) => self.fail(env, StreamCondition::InvalidFrom.into()),
             Err(NotAStanza::MalformedTo) => {
                 self.refuse_element(&element, &Condition::JidMalformed.into());
@@ -418,35 +413,32 @@ impl C2s {
 
     /// A stanza for the client.
     pub fn send(&mut self, stanza: &Stanza) {
-        if self.is_closed() {
-            return;
-        }
-        stanza.write(&mut self.output, ns::CLIENT);
+        self.wire.send(stanza);
     }
 
     fn answer(&mut self, stanza: Option<Stanza>) {
         if let Some(stanza) = stanza {
-            stanza.write(&mut self.output, ns::CLIENT);
+            self.wire.send(&stanza);
         }
     }
 
     fn write(&mut self, element: &Element) {
-        writer::element(&mut self.output, element, ns::CLIENT);
+        self.wire.write(element);
     }
 
     /// Idle white space (RFC 6120 §4.6.1), so that a dead peer is found.
     pub fn heartbeat(&mut self) {
         if matches!(self.state, State::ExpectStanza(_)) {
-            self.output.push(' ');
+            self.wire.heartbeat();
         }
     }
 
     /// Ends the stream with an error (RFC 6120 §4.9.1.1). Before a header, ours is sent first (RFC 6120 §4.9.1.2).
     pub fn fail(&mut self, env: &mut Env<'_>, error: StreamError) {
-        if self.header_sent && self.is_ended() {
+        if self.wire.is_ended() {
             return;
         }
-        if !self.header_sent {
+        if !self.wire.is_header_sent() {
             self.version = header::Version::Xmpp;
             if self.host.is_empty() {
                 self.host = env.config.hosts.first().map(|host| host.name.clone()).unwrap_or_default();
@@ -458,52 +450,11 @@ impl C2s {
         self.end();
     }
 
-    /// Was the end tag written already?
-    fn is_ended(&self) -> bool {
-        matches!(self.actions.back(), Some(Action::Close))
-    }
-
     /// RFC 6120 §4.4: the end tag, then the end of the connection.
     fn end(&mut self) {
-        if self.header_sent {
-            self.output.push_str(header::CLOSE);
-        }
+        self.wire.end();
         self.state = State::Closed;
         self.actions.push_back(Action::Close);
-    }
-}
-
-/// RFC 6120 §4.9.3.24.
-fn unsupported(element: &Element) -> StreamError {
-    let text = format!("<{}/> is no stanza", element.name());
-    StreamError::new(StreamCondition::UnsupportedStanzaType, text)
-}
-
-/// The stream error for what is no XML, or not XMPP's part of it.
-fn read_error(error: &ReadError) -> StreamError {
-    match error {
-        ReadError::BadFormat => StreamCondition::BadFormat.into(),
-        ReadError::NotWellFormed => StreamCondition::NotWellFormed.into(),
-        ReadError::RestrictedXml => StreamCondition::RestrictedXml.into(),
-        ReadError::UnsupportedEncoding => StreamCondition::UnsupportedEncoding.into(),
-        ReadError::BadNamespacePrefix => StreamCondition::BadNamespacePrefix.into(),
-        ReadError::PolicyViolation(bound) => StreamError::new(StreamCondition::PolicyViolation, bound.to_string()),
-    }
-}
-
-/// What a stranger may send.
-fn stranger(limits: &Limits) -> reader::Limits {
-    reader::Limits { frame_bytes: limits.unauthenticated_bytes_max, ..known(limits) }
-}
-
-/// What a client may send.
-fn known(limits: &Limits) -> reader::Limits {
-    reader::Limits {
-        frame_bytes: limits.stanza_bytes_max,
-        depth: limits.stanza_depth_max,
-        elements: limits.stanza_elements_max,
-        attributes: limits.attributes_max,
-        name_bytes: limits.name_bytes_max,
     }
 }
 

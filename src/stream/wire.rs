@@ -42,6 +42,7 @@ impl Wire {
     /// RFC 6120 §4.3.3: a new stream over the same connection, after SASL.
     pub(super) fn restart(&mut self) {
         self.reader.restart();
+        self.header_sent = false;
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
@@ -94,6 +95,11 @@ impl Wire {
     pub(super) fn fail(&mut self, error: &StreamError) {
         self.write(&error.to_element());
         self.end();
+    }
+
+    /// Was the end tag written?
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
     }
 
     /// RFC 6120 §4.4: the end tag.

@@ -6,7 +6,7 @@ use crate::stream::sasl::{
     self, BindingData, Exchange, Failure, HashJob, HashResult, LegacyHash, Mechanism, NeedKeys, Offer, Outcome,
     Password, PlainLogin, Step, Success,
 };
-use crate::stream::{Env, bind, legacy_auth};
+use crate::stream::{Env, bind, legacy_auth, wire};
 use crate::xml::Element;
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{BareJid, Condition, Now, Stanza, StanzaError, StreamError, jid, ns};
@@ -55,7 +55,7 @@ impl C2s {
             ("auth", ns::SASL) => self.auth(env, &element),
             ("response" | "abort", ns::SASL) => self.sasl_failed(env, None, &sasl_out_of_order()),
             (_, ns::CLIENT) => self.stanza_of_stranger(env, element),
-            _ => self.fail(env, super::unsupported(&element)),
+            _ => self.fail(env, wire::unsupported(&element)),
         }
     }
 
@@ -262,7 +262,7 @@ impl C2s {
     fn sasl_done(&mut self, account: BareJid, server_final: Option<&[u8]>) {
         let text = server_final.map(sasl::encode).unwrap_or_default();
         self.write(&Element::new("success", ns::SASL).with_text(text));
-        self.reader.restart();
+        self.wire.restart();
         self.state = State::ExpectHeader(Stage::LoggedIn(account));
     }
 
