@@ -26,3 +26,6 @@ pub mod server;
 
 /// The roof: sockets, TLS, the clock and dice, and the one loop.
 pub mod net;
+
+/// The process: logs, users, signals, certificate files.
+pub mod daemon;

@@ -1,3 +1,284 @@
-//! The daemon.
+//! jabberd: arguments, configuration, log, store, listen, drop root, run.
 
-fn main() {}
+use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use jabber::config::cmdline::{Action, HELP};
+use jabber::config::{CommandLine, Config, LogTarget, Severity};
+use jabber::daemon::background::{self, Side, Waiting};
+use jabber::daemon::certificates::Keeper;
+use jabber::daemon::log::Log;
+use jabber::daemon::pidfile::PidFile;
+use jabber::daemon::privileges::{self, Identity};
+use jabber::daemon::{StartError, notify, signals};
+use jabber::net::clock::{Clock, Dice};
+use jabber::net::disk::Durable;
+use jabber::net::event_loop::Parts;
+use jabber::net::listener::{self, Opened};
+use jabber::net::tls::Settings;
+use jabber::net::{Bounds, EventLoop, Signals, Surroundings};
+use jabber::server::Server;
+use jabber::store::Store;
+use jabber::store::disk::{Disk, WalBounds};
+
+/// Files that we make are nobody else's to read.
+const UMASK: u32 = 0o027;
+/// The lines about the server itself.
+const INTERNAL: &str = jabber::config::LogSink::INTERNAL;
+/// The database's name in the data directory.
+const DATABASE: &str = "jabber.db";
+
+fn main() -> ExitCode {
+    let line = match CommandLine::parse(std::env::args_os().skip(1)) {
+        Ok(line) => line,
+        Err(error) => return refuse(&format!("{error}\njabberd --help tells more")),
+    };
+    match line.action {
+        Action::Version => return print(concat!("jabberd ", env!("CARGO_PKG_VERSION"), "\n")),
+        Action::Help => return print(HELP),
+        Action::Run | Action::Test => {}
+    }
+    if let Some(home) = &line.home {
+        if let Err(error) = std::env::set_current_dir(home) {
+            say(&format!("cannot change to {} (-H): {error}", home.display()));
+        }
+    }
+    let config = match Config::load(&line.config_file(), &line) {
+        Ok(config) => config,
+        Err(error) => return refuse(&error.to_string()),
+    };
+    if line.action == Action::Test {
+        return print(&config.report());
+    }
+    let mut waiting = None;
+    if line.background && line.debug {
+        // 1.6's words.
+        say("will not background with debugging enabled.");
+    } else if line.background {
+        match background::split() {
+            Ok(Side::Parent(code)) => return if code == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE },
+            Ok(Side::Child(parent)) => waiting = Some(parent),
+            Err(error) => return refuse(&error.to_string()),
+        }
+    }
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(UMASK));
+    let log = Log::new();
+    Log::install(&log, config.debug || line.debug);
+    report_panics();
+    match start(line, config, &log, waiting) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!(target: INTERNAL, "{error}");
+            if log.shows_alerts_on_stderr() { ExitCode::FAILURE } else { refuse(&error.to_string()) }
+        }
+    }
+}
+
+/// A start that failed: the reason on standard error, and 1.
+fn refuse(why: &str) -> ExitCode {
+    say(&format!("jabberd: {why}"));
+    ExitCode::FAILURE
+}
+
+fn say(text: &str) {
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// What must be had while we are still root.
+struct Privileged {
+    signals: Signals,
+    ports: Vec<Opened>,
+    pidfile: Option<PidFile>,
+    keeper: Keeper,
+    settings: Arc<Settings>,
+}
+
+fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, StartError> {
+    let files = privileges::raise_open_files();
+    if files < 1024 {
+        log::warn!(target: INTERNAL, "only {files} files may be open at once: raise LimitNOFILE, or ulimit -n");
+    }
+    let pidfile = config.pidfile.as_deref().map(PidFile::create).transpose()?;
+    let signals = signals::listen().map_err(|error| StartError(format!("cannot take signals: {error}")))?;
+    let mut ports = Vec::new();
+    for wanted in &config.listeners {
+        if !wanted.kind.is_client() {
+            log::info!(target: INTERNAL, "port {} for other servers is not served yet ({})", wanted.port, wanted.place);
+            continue;
+        }
+        ports.extend(listener::open(&Arc::new(wanted.clone())).map_err(|refused| StartError(refused.to_string()))?);
+    }
+    make_data_directory(&config.spool, identity)?;
+    let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids);
+    let (keeper, settings) = Keeper::load(config, owner)?;
+    Ok(Privileged { signals, ports, pidfile, keeper, settings })
+}
+
+fn make_data_directory(path: &Path, identity: Option<&Identity>) -> Result<(), StartError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).and_then(|()| {
+        match identity.filter(|_| privileges::is_root()).map(Identity::ids) {
+            Some((user, group)) => std::os::unix::fs::chown(path, Some(user), Some(group)),
+            None => Ok(()),
+        }
+    });
+    made.map_err(|error| {
+        let path = path.display();
+        StartError(format!("cannot make the data directory {path} (<spool>): {error}; make it, or name another"))
+    })
+}
+
+fn start(line: CommandLine, config: Config, log: &Arc<Log>, waiting: Option<Waiting>) -> Result<(), StartError> {
+    let identity = config.user.as_deref().map(Identity::of).transpose()?;
+    let prepared = prepare(&config, identity.as_ref());
+    // The logs belong to the server's user, so they are opened by it, before anything that failed is told.
+    let dropped = match &identity {
+        Some(identity) => identity.assume(),
+        None => Ok(()),
+    };
+    log.configure(&config.logs)?;
+    let mut privileged = prepared?;
+    dropped?;
+    log::info!(target: INTERNAL, "initializing server");
+    if privileges::is_root() {
+        log::warn!(target: INTERNAL, "running as root: name a user in jabber.xml (<user>) or with -U");
+    }
+    tell_notices(&config, &line);
+    privileged.keeper.look_again_as_user();
+    let background = waiting.is_some();
+    let config = Arc::new(config);
+    let mut event_loop = assemble(&config, line, log, privileged)?;
+    notify::tell(notify::READY);
+    if let Some(waiting) = waiting {
+        waiting.done();
+    }
+    if background {
+        log.leave_stderr();
+    }
+    event_loop.run().map_err(|error| StartError(format!("stopped: {error}")))
+}
+
+/// Store, server and loop, from what was prepared.
+fn assemble(
+    config: &Arc<Config>,
+    line: CommandLine,
+    log: &Arc<Log>,
+    privileged: Privileged,
+) -> Result<EventLoop<Server>, StartError> {
+    let path = config.spool.join(DATABASE);
+    let store = Store::open(&path).map_err(|error| StartError(error.to_string()))?;
+    let disk = Disk::open(&store, WalBounds::default()).map_err(|error| StartError(error.to_string()))?;
+    let disk: Arc<dyn Durable> = Arc::new(disk);
+    let clock = Clock::new();
+    let engine = Server::new(Arc::clone(config), store, Box::new(Dice::new()), clock.now())
+        .map_err(|error| StartError(error.to_string()))?;
+    let Privileged { signals, ports, pidfile, keeper, settings } = privileged;
+    let served: Vec<String> = ports.iter().map(|port| port.address.to_string()).collect();
+    let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
+    log::info!(target: INTERNAL, "serving {} on {}", hosts.join(", "), served.join(", "));
+    let surroundings = Daemon { line, log: Arc::clone(log), keeper, renewed: None, _pidfile: pidfile };
+    EventLoop::new(Parts {
+        engine,
+        clock,
+        bounds: Bounds::from(&config.limits),
+        surroundings: Box::new(surroundings),
+        signals,
+        settings: Some(settings),
+        ports,
+        disk: Some(disk),
+    })
+    .map_err(|error| StartError(format!("cannot start the loop: {error}")))
+}
+
+/// What the admin should know of the configuration.
+fn tell_notices(config: &Config, line: &CommandLine) {
+    for warning in &line.warnings {
+        log::warn!(target: INTERNAL, "{warning}");
+    }
+    for notice in &config.notices {
+        match notice.severity {
+            Severity::Warning => log::warn!(target: INTERNAL, "{notice}"),
+            Severity::Notice => log::info!(target: INTERNAL, "{notice}"),
+        }
+    }
+    let to_people = |target: &LogTarget| matches!(target, LogTarget::To(_));
+    if config.logs.iter().flat_map(|sink| &sink.targets).any(to_people) {
+        log::info!(target: INTERNAL, "log lines are not sent as messages yet (<to>)");
+    }
+}
+
+/// What the loop needs of the process around it.
+struct Daemon {
+    line: CommandLine,
+    log: Arc<Log>,
+    keeper: Keeper,
+    /// Settings that came with the last reload.
+    renewed: Option<Arc<Settings>>,
+    /// Removed when the loop is dropped.
+    _pidfile: Option<PidFile>,
+}
+
+impl Surroundings for Daemon {
+    fn reload(&mut self) -> Option<Arc<Config>> {
+        notify::tell(notify::RELOADING);
+        self.log.reopen();
+        log::info!(target: INTERNAL, "reloading configuration");
+        let config = match Config::load(&self.line.config_file(), &self.line) {
+            Ok(config) => Some(Arc::new(config)),
+            Err(error) => {
+                for problem in error.to_string().lines() {
+                    log::error!(target: INTERNAL, "{problem}");
+                }
+                // jabberd 1.4's words, which people grep for.
+                log::error!(target: INTERNAL,
+                    "Failed to reload config!  Resetting internal config -- please check your configuration!");
+                None
+            }
+        };
+        if let Some(config) = &config {
+            if let Err(error) = self.log.configure(&config.logs) {
+                log::error!(target: INTERNAL, "{error}; the logs stay as they were");
+            }
+            Log::set_debug(config.debug || self.line.debug);
+            tell_notices(config, &self.line);
+            self.renewed = self.keeper.reconfigure(config);
+        }
+        notify::tell(notify::READY);
+        config
+    }
+
+    fn renewed_tls(&mut self) -> Option<Arc<Settings>> {
+        // What the check finds is newer.
+        let renewed = self.renewed.take();
+        self.keeper.check().or(renewed)
+    }
+
+    fn stopping(&mut self) {
+        notify::tell(notify::STOPPING);
+        log::info!(target: INTERNAL, "shutting down server");
+    }
+}
+
+/// A bug becomes one line in the log, not a page on a terminal that nobody looks at.
+fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let text =
+            payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
+        log::error!(target: INTERNAL, "panic{place}: {}", text.unwrap_or("no text"));
+    }));
+}

@@ -49,6 +49,13 @@ impl fmt::Display for Fault {
     }
 }
 
+impl Fault {
+    /// Is the key at fault, not the chain?
+    pub fn is_about_key(&self) -> bool {
+        !matches!(self, Fault::NoCertificate | Fault::Broken(_))
+    }
+}
+
 impl std::error::Error for Fault {}
 
 /// A certificate chain with its key, ready to be shown to clients.
@@ -72,7 +79,7 @@ impl Certificate {
         }
         let key = match PrivateKeyDer::pem_slice_iter(key).next() {
             Some(Ok(key)) => key,
-            Some(Err(error)) => return Err(Fault::Broken(error.to_string())),
+            Some(Err(error)) => return Err(Fault::KeyUnsupported(error.to_string())),
             None => return Err(Fault::NoKey),
         };
         let key = any_supported_type(&key).map_err(|error| Fault::KeyUnsupported(error.to_string()))?;
@@ -102,6 +109,11 @@ impl Certificate {
     /// The `tls-server-end-point` channel binding; `None` where RFC 5929 §4.1 leaves it undefined.
     pub fn end_point(&self) -> Option<&[u8]> {
         self.end_point.as_deref()
+    }
+
+    /// Is it the same chain?
+    pub fn is_same(&self, other: &Certificate) -> bool {
+        self.key.cert == other.key.cert
     }
 
     /// Is it for this host (an exact name or address, or a wild card for its first label, RFC 6125 §6.4.3)?

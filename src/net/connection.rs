@@ -17,7 +17,7 @@ use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
-use super::engine::{ConnectionId, Gone, Octets, Tick, TlsInfo};
+use super::engine::{ConnectionId, Gone, Tick, TlsInfo};
 use super::tls::{Opened, Session, Settings, Start};
 
 /// Pieces handed to the kernel in one call.
@@ -39,7 +39,7 @@ pub(super) enum Event<'a> {
 
 /// A thing to send, or to do when all before it is sent.
 pub(super) enum Piece {
-    Bytes(Octets),
+    Bytes(Vec<u8>),
     StartTls,
     Close,
 }
@@ -101,6 +101,8 @@ pub(super) struct Connection {
     ended: bool,
     /// Something was written: the peer has at least a beginning of what we say.
     pub(super) spoken: bool,
+    /// The server knows that it is over.
+    pub(super) told: bool,
     pub(super) listed_unread: bool,
     pub(super) listed_unwritten: bool,
     pub(super) listed_held: bool,
@@ -124,6 +126,7 @@ impl Connection {
             hung_up: false,
             ended: false,
             spoken: false,
+            told: false,
             listed_unread: false,
             listed_unwritten: false,
             listed_held: false,
@@ -165,10 +168,10 @@ impl Connection {
     pub(super) fn queue(&mut self, tick: Option<Tick>, piece: Piece) -> bool {
         match &piece {
             Piece::Bytes(bytes) => {
-                if bytes.as_ref().is_empty() {
+                if bytes.is_empty() {
                     return false;
                 }
-                self.queued_bytes = self.queued_bytes.saturating_add(bytes.as_ref().len());
+                self.queued_bytes = self.queued_bytes.saturating_add(bytes.len());
             }
             // Asked for twice it would throw away a secured stream.
             Piece::StartTls if self.phase != Phase::Open || self.tls.is_some() => return false,
@@ -209,7 +212,7 @@ impl Connection {
     pub(super) fn drop_held(&mut self) {
         for (_, piece) in self.held.drain(..) {
             if let Piece::Bytes(bytes) = piece {
-                self.queued_bytes = self.queued_bytes.saturating_sub(bytes.as_ref().len());
+                self.queued_bytes = self.queued_bytes.saturating_sub(bytes.len());
             }
         }
     }
@@ -344,7 +347,7 @@ impl Connection {
         for (slice, piece) in slices.iter_mut().zip(&self.ready) {
             let Piece::Bytes(bytes) = piece else { break };
             let skip = if used == 0 { self.written } else { 0 };
-            let rest = bytes.as_ref().get(skip..).unwrap_or_default();
+            let rest = bytes.get(skip..).unwrap_or_default();
             let rest = rest.get(..bound.saturating_sub(total)).unwrap_or(rest);
             if rest.is_empty() {
                 break;
@@ -368,7 +371,7 @@ impl Connection {
     fn taken(&mut self, mut count: usize) {
         self.queued_bytes = self.queued_bytes.saturating_sub(count);
         while let Some(Piece::Bytes(bytes)) = self.ready.front() {
-            let rest = bytes.as_ref().len().saturating_sub(self.written);
+            let rest = bytes.len().saturating_sub(self.written);
             if count < rest {
                 self.written = self.written.saturating_add(count);
                 return;

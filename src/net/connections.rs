@@ -13,7 +13,7 @@ use slab::Slab;
 
 use super::Bounds;
 use super::connection::{Buffers, Connection, Event, Flushed, Piece};
-use super::engine::{ConnectionId, Gone, Input, Octets, Tick};
+use super::engine::{ConnectionId, Gone, Input, Tick};
 use super::tls::{Session, Settings, Start};
 use crate::config::ListenerKind;
 use crate::xml::writer;
@@ -166,7 +166,7 @@ impl Connections {
     /// Reads a budget from each connection that has something, and hands it on.
     pub(super) fn read(&mut self, mut handle: impl FnMut(Input<'_>)) {
         for (id, reason) in std::mem::take(&mut self.gone) {
-            handle(Input::Gone { id, reason });
+            handle(Input::Gone { id, reason: &reason.to_string() });
         }
         for id in std::mem::take(&mut self.unread) {
             let (pause, handshake_bytes) = (self.bounds.output_bytes_before_pause, self.bounds.handshake_bytes);
@@ -186,7 +186,8 @@ impl Connections {
                 None if connection.is_finished() => self.remove(id),
                 None => self.list(id),
                 Some(reason) => {
-                    handle(Input::Gone { id, reason: reason.clone() });
+                    connection.told = true;
+                    handle(Input::Gone { id, reason: &reason.to_string() });
                     self.parting.push((id, reason));
                 }
             }
@@ -210,7 +211,7 @@ impl Connections {
                 }
             }
             Gone::Tls(_) => connection.give_up(),
-            Gone::Reset(_) | Gone::Overflow | Gone::NotDurable => return self.remove(id),
+            Gone::Closed | Gone::Reset(_) | Gone::Overflow | Gone::NotDurable => return self.remove(id),
         }
         self.closing(id);
     }
@@ -263,12 +264,15 @@ impl Connections {
     /// Drops a connection that the server still believes in; it hears of it in the next tick.
     pub(super) fn cut(&mut self, id: ConnectionId, reason: Gone) {
         let Some(connection) = self.slot(id) else { return };
-        // A server that closed it does not want to hear of it again.
-        let known = !connection.is_closing();
-        if known {
+        if !std::mem::replace(&mut connection.told, true) {
             self.gone.push((id, reason));
         }
         self.remove(id);
+    }
+
+    /// Tells the server that a connection it asked for is not to be had.
+    pub(super) fn refuse(&mut self, id: ConnectionId) {
+        self.gone.push((id, Gone::Closed));
     }
 
     /// Lets go what waited for ticks up to this one.
@@ -302,10 +306,12 @@ impl Connections {
         }
         // RFC 6120 §4.9.1.1: an error is sent inside a stream; a peer that got no header yet gets none.
         if connection.spoken && !connection.is_handshaking() {
-            connection.queue(None, Piece::Bytes(Octets::Own(last_words())));
+            connection.queue(None, Piece::Bytes(last_words()));
         }
         connection.queue(None, Piece::Close);
-        self.gone.push((id, Gone::NotDurable));
+        if !std::mem::replace(&mut connection.told, true) {
+            self.gone.push((id, Gone::NotDurable));
+        }
         self.closing(id);
     }
 
@@ -338,8 +344,12 @@ impl Connections {
         }
     }
 
+    /// Forgets a socket. The server hears of it in the next tick, if it has not yet.
     fn remove(&mut self, id: ConnectionId) {
-        if self.slot(id).is_some() {
+        if let Some(connection) = self.slot(id) {
+            if !connection.told {
+                self.gone.push((id, Gone::Closed));
+            }
             // Closing the descriptor takes it out of the poll, too.
             self.slots.remove((id.0 & PLACE_MASK) as usize);
         }

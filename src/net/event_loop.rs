@@ -46,7 +46,7 @@ pub struct Signals {
 /// What the daemon does for the loop outside of the protocol.
 pub trait Surroundings {
     /// SIGHUP: the new configuration; `None` keeps the old one.
-    fn reload(&mut self) -> Option<Box<Config>>;
+    fn reload(&mut self) -> Option<Arc<Config>>;
     /// After a reload, and every minute: new TLS settings if a certificate changed.
     fn renewed_tls(&mut self) -> Option<Arc<Settings>>;
     /// The server stops.
@@ -75,12 +75,16 @@ pub struct EventLoop<E> {
     /// The last commit failed, and that was logged.
     refused: bool,
     failure: Option<String>,
+    /// Look-ups that nobody does yet.
+    unanswered: Vec<u64>,
 }
 
 /// All that a loop is made from.
 pub struct Parts<E> {
     /// The server.
     pub engine: E,
+    /// The clock that the server was made with.
+    pub clock: Clock,
     /// What peers can make us keep or do.
     pub bounds: Bounds,
     /// The daemon.
@@ -112,7 +116,7 @@ impl<E: Engine> EventLoop<E> {
         let connections = Connections::new(parts.bounds, FIRST_LISTENER + listeners.len());
         Ok(EventLoop {
             poll,
-            clock: Clock::new(),
+            clock: parts.clock,
             engine: parts.engine,
             bounds: parts.bounds,
             surroundings: parts.surroundings,
@@ -122,18 +126,14 @@ impl<E: Engine> EventLoop<E> {
             reserve: Reserve::new(),
             connections,
             disk: DiskHelper::start(parts.disk, Arc::clone(&waker))?,
-            hashing: HashingHelper::start(parts.bounds.hash_jobs, waker)?,
+            hashing: HashingHelper::start(waker)?,
             look_around_at: LOOK_AROUND_MILLIS,
             stop_at: None,
             all_said: false,
             refused: false,
             failure: None,
+            unanswered: Vec::new(),
         })
-    }
-
-    /// The time by the loop's clock.
-    pub fn now(&self) -> Now {
-        self.clock.now()
     }
 
     /// Serves until it is told to stop, and then until all connections are closed, or have had their time.
@@ -175,6 +175,10 @@ impl<E: Engine> EventLoop<E> {
         self.accept(now);
         let EventLoop { connections, engine, .. } = self;
         connections.read(|input| engine.handle(now, input));
+        for ticket in std::mem::take(&mut self.unanswered) {
+            let result = Err("this server does not look up other servers yet".to_owned());
+            self.engine.handle(now, Input::Found { ticket, result });
+        }
         while let Some(result) = self.hashing.result() {
             self.engine.handle(now, Input::Hashed(result));
         }
@@ -202,14 +206,11 @@ impl<E: Engine> EventLoop<E> {
         for output in outputs {
             match output {
                 Output::Bytes { id, bytes } => self.connections.take(tick, id, Piece::Bytes(bytes)),
-                Output::StartTls { id } => self.connections.take(tick, id, Piece::StartTls),
+                Output::StartTls { id, .. } => self.connections.take(tick, id, Piece::StartTls),
                 Output::Close { id } => self.connections.take(tick, id, Piece::Close),
-                Output::Hash(job) => {
-                    if self.hashing.request(job).is_err() {
-                        // The server counts its jobs and answers before it comes to this.
-                        log::warn!(target: "-internal", "a password job is dropped: too many wait");
-                    }
-                }
+                Output::Hash(job) => self.hashing.request(job),
+                Output::Find { ticket, .. } => self.unanswered.push(ticket),
+                Output::Connect { id, .. } => self.connections.refuse(id),
             }
         }
     }
@@ -221,10 +222,10 @@ impl<E: Engine> EventLoop<E> {
         }
         for output in outputs {
             match output {
-                Output::Bytes { id, .. } | Output::StartTls { id } | Output::Close { id } => {
+                Output::Bytes { id, .. } | Output::StartTls { id, .. } | Output::Close { id } => {
                     self.connections.fail_one(id);
                 }
-                Output::Hash(_) => {}
+                Output::Hash(_) | Output::Find { .. } | Output::Connect { .. } => {}
             }
         }
     }
@@ -265,9 +266,9 @@ impl<E: Engine> EventLoop<E> {
                     }
                 };
                 self.reserve.recovered();
-                let (local, kind) = (listener.local(&stream), listener.kind);
-                match self.connections.add(self.poll.registry(), stream, kind, self.settings.as_deref()) {
-                    Ok(id) => self.engine.handle(now, Input::Accepted { id, listener: kind, peer, local }),
+                let wanted = &listener.wanted;
+                match self.connections.add(self.poll.registry(), stream, wanted.kind, self.settings.as_deref()) {
+                    Ok(id) => self.engine.handle(now, Input::Accepted { id, listener: wanted, peer }),
                     Err(error) => log::debug!(target: "-internal", "connection refused peer={peer}: {error}"),
                 }
             }
@@ -311,6 +312,7 @@ impl<E: Engine> EventLoop<E> {
         let pausing = self.reserve.is_pausing(now.monotonic_millis);
         let told = self.signals.terminate.load(Ordering::Acquire) || self.signals.reload.load(Ordering::Acquire);
         if told
+            || !self.unanswered.is_empty()
             || self.connections.has_work()
             || (room && !pausing && self.listeners.iter().any(|listener| listener.ready))
         {
@@ -335,7 +337,8 @@ impl<E: Engine> EventLoop<E> {
                 self.stop_at = Some(at.min(now.after(GOODBYES)));
             }
         }
-        self.stop_at.is_some_and(|at| self.connections.len() == 0 || at <= now.monotonic_millis)
+        let all_gone = self.connections.len() == 0 && !self.connections.has_work();
+        self.stop_at.is_some_and(|at| all_gone || at <= now.monotonic_millis)
     }
 
     /// The last things: what is committed is made durable, the rest of the sockets is dropped with the loop.

@@ -1,25 +1,25 @@
 //! The password helper: the one thread that runs PBKDF2, which takes milliseconds by design.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use mio::Waker;
 
 use super::engine::{HashJob, HashResult};
 
-/// The loop's end of the helper.
+/// The loop's end of the helper. Its queue is as long as the server lets it grow: a stream waits for one job at a time.
 pub struct HashingHelper {
-    jobs: SyncSender<HashJob>,
+    jobs: Sender<HashJob>,
     results: Receiver<HashResult>,
 }
 
 impl HashingHelper {
-    /// Starts the helper, for whom at most `jobs_max` jobs wait.
+    /// Starts the helper.
     ///
     /// # Errors
     /// No thread can be had.
-    pub fn start(jobs_max: usize, waker: Arc<Waker>) -> std::io::Result<Self> {
-        let (jobs, queue) = sync_channel::<HashJob>(jobs_max);
+    pub fn start(waker: Arc<Waker>) -> std::io::Result<Self> {
+        let (jobs, queue) = channel::<HashJob>();
         let (done, results) = channel();
         std::thread::Builder::new().name("hashing".to_owned()).spawn(move || {
             while let Ok(job) = queue.recv() {
@@ -33,11 +33,10 @@ impl HashingHelper {
         Ok(HashingHelper { jobs, results })
     }
 
-    /// Takes a job. Gives it back if too many wait already.
-    pub(super) fn request(&self, job: HashJob) -> Result<(), HashJob> {
-        match self.jobs.try_send(job) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => Err(job),
+    /// Takes a job.
+    pub(super) fn request(&self, job: HashJob) {
+        if self.jobs.send(job).is_err() {
+            log::error!(target: "-internal", "the password helper is gone: nobody can log in until a restart");
         }
     }
 

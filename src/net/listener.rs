@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
@@ -12,7 +13,7 @@ use nix::sys::socket::{
     self, AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike, setsockopt, sockopt,
 };
 
-use crate::config::{Listener as Wanted, ListenerKind};
+use crate::config::Listener as Wanted;
 
 /// How many connections may wait in the kernel for us.
 const BACKLOG: i32 = 1024;
@@ -26,8 +27,8 @@ const UNCONFIRMED_MILLIS: u32 = 300_000;
 /// A port that is open, and not yet served.
 #[derive(Debug)]
 pub struct Opened {
-    /// Who is expected.
-    pub kind: ListenerKind,
+    /// Who is expected, and what for.
+    pub wanted: Arc<Wanted>,
     /// The address it is bound to, with the true port where 0 was asked for.
     pub address: SocketAddr,
     socket: StdListener,
@@ -66,7 +67,7 @@ impl std::error::Error for Refused {}
 ///
 /// # Errors
 /// One of its addresses cannot be had. That a machine has no IPv6 is no error where IPv4 was asked for, too.
-pub fn open(wanted: &Wanted) -> Result<Vec<Opened>, Refused> {
+pub fn open(wanted: &Arc<Wanted>) -> Result<Vec<Opened>, Refused> {
     let mut opened = Vec::new();
     let mut refused = None;
     let addresses = wanted.bind_addresses();
@@ -74,7 +75,7 @@ pub fn open(wanted: &Wanted) -> Result<Vec<Opened>, Refused> {
         match bind(*address) {
             Ok(socket) => {
                 let address = socket.local_addr().unwrap_or(*address);
-                opened.push(Opened { kind: wanted.kind, address, socket });
+                opened.push(Opened { wanted: Arc::clone(wanted), address, socket });
             }
             Err(error) => {
                 let no_ipv6 = address.is_ipv6()
@@ -128,8 +129,7 @@ pub(super) enum Accepted {
 
 /// A port that is served.
 pub(super) struct Listener {
-    pub(super) kind: ListenerKind,
-    address: SocketAddr,
+    pub(super) wanted: Arc<Wanted>,
     pub(super) socket: TcpListener,
     /// Somebody may wait.
     pub(super) ready: bool,
@@ -138,7 +138,7 @@ pub(super) struct Listener {
 impl Listener {
     pub(super) fn new(opened: Opened) -> Self {
         let socket = TcpListener::from_std(opened.socket);
-        Listener { kind: opened.kind, address: opened.address, socket, ready: true }
+        Listener { wanted: opened.wanted, socket, ready: true }
     }
 
     pub(super) fn accept(&mut self) -> Accepted {
@@ -157,11 +157,6 @@ impl Listener {
                 _ => Accepted::Lost,
             },
         }
-    }
-
-    /// Our side of an accepted connection.
-    pub(super) fn local(&self, stream: &TcpStream) -> SocketAddr {
-        if self.address.ip().is_unspecified() { stream.local_addr().unwrap_or(self.address) } else { self.address }
     }
 }
 
@@ -219,8 +214,9 @@ impl Reserve {
 
 /// The loopback address with a port of the kernel's choice, for tests.
 #[cfg(test)]
-pub(super) fn open_loopback(kind: ListenerKind) -> Opened {
+pub(super) fn open_loopback(kind: crate::config::ListenerKind) -> Opened {
+    let place = crate::config::Place::whole(std::path::Path::new(""));
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let socket = bind(address).unwrap();
-    Opened { kind, address: socket.local_addr().unwrap(), socket }
+    Opened { wanted: Arc::new(Wanted::new(kind, 0, place)), address: socket.local_addr().unwrap(), socket }
 }

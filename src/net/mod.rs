@@ -48,8 +48,6 @@ pub struct Bounds {
     pub closing: Duration,
     /// Time all connections together have for that when the process ends.
     pub stopping: Duration,
-    /// Password jobs that wait for the helper.
-    pub hash_jobs: usize,
 }
 
 impl Bounds {
@@ -72,7 +70,6 @@ impl From<&Limits> for Bounds {
             handshake: Duration::from_secs(limits.handshake_seconds),
             closing: Duration::from_secs(limits.closing_seconds),
             stopping: Bounds::STOPPING,
-            hash_jobs: limits.password_jobs_max,
         }
     }
 }

@@ -8,7 +8,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
 
 pub use super::certificate::{Certificate, Certificates, Fault};
-use super::engine::{TlsInfo, TlsProtocol};
+use super::engine::TlsInfo;
 
 /// XEP-0368 §3: the protocol name of client streams.
 const ALPN_CLIENT: &[u8] = b"xmpp-client";
@@ -149,23 +149,20 @@ impl Session {
     }
 
     fn info(&self) -> TlsInfo {
-        let protocol = match self.inner.protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => TlsProtocol::Tls12,
-            _ => TlsProtocol::Tls13,
-        };
+        let is_13 = self.inner.protocol_version() == Some(ProtocolVersion::TLSv1_3);
+        let protocol = if is_13 { "TLSv1.3" } else { "TLSv1.2" };
         let cipher = self.inner.negotiated_cipher_suite().map(|suite| format!("{:?}", suite.suite()));
         // RFC 9266 §4.2: with TLS 1.2 only where the extended master secret was agreed on, which rustls does not tell.
-        let exporter = match protocol {
-            TlsProtocol::Tls13 => self.inner.export_keying_material([0; 32], EXPORTER_LABEL, Some(b"")).ok(),
-            TlsProtocol::Tls12 => None,
-        };
+        let exported = || self.inner.export_keying_material([0; 32], EXPORTER_LABEL, Some(b"")).ok();
+        let exporter = if is_13 { exported() } else { None };
         let sni = match &self.inner {
             rustls::Connection::Server(server) => server.server_name().map(str::to_owned),
             rustls::Connection::Client(_) => None,
         };
         let end_point = self.certificates.choose(sni.as_deref()).end_point().map(<[u8]>::to_vec);
         let alpn = self.inner.alpn_protocol().map(<[u8]>::to_vec);
-        TlsInfo { protocol, cipher: cipher.unwrap_or_default(), exporter, end_point, sni, alpn }
+        let peer = self.inner.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect();
+        TlsInfo { protocol, cipher: cipher.unwrap_or_default(), exporter, end_point, sni, alpn, peer }
     }
 }
 

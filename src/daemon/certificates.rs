@@ -1,0 +1,485 @@
+//! Certificate files: found, made where there are none, watched, and taken over when they change.
+//!
+//! For each host the places that [`candidates`] lists are tried in their order. What jabber.xml names must be usable at the
+//! start; what we look for unasked is passed over if it is not. Later nothing is fatal: the old certificate stays.
+
+use std::fmt::Write as _;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rcgen::{CertificateParams, DnType, KeyPair, OtherNameValue, SanType};
+use time::{Duration, OffsetDateTime};
+
+use super::StartError;
+use crate::config::certificates::{SELF_MADE, candidates, self_made};
+use crate::config::hosts::host_address;
+use crate::config::{CertificateSource, Config};
+use crate::net::tls::{Certificate, Certificates, Settings};
+
+/// Nobody's chain is longer.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+const DAY: i64 = 86_400;
+/// Days before its end at which a certificate is spoken of, once each.
+const WARNINGS: [i64; 3] = [21, 7, 1];
+/// How long a self-made certificate lasts: nobody checks it by its date, so it should not be what breaks.
+const SELF_MADE_DAYS: i64 = 3650;
+/// RFC 6120 §13.7.1.4: `id-on-xmppAddr`.
+const XMPP_ADDR: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 8, 5];
+
+/// What tells that a file is another one than before.
+type Stamp = Option<(i64, i64, u64, u64)>;
+
+struct Loaded {
+    host: String,
+    certificate: Arc<Certificate>,
+    /// The next step of `WARNINGS` that is worth a line; after the last one, the end itself.
+    warned: usize,
+}
+
+/// The certificates of all hosts, and their files.
+pub struct Keeper {
+    plan: Plan,
+    loaded: Vec<Loaded>,
+    stamps: Vec<Stamp>,
+    /// What the last attempt to reload failed with, so that it is logged once.
+    complaint: String,
+}
+
+/// Where to look, by host.
+#[derive(Clone)]
+struct Plan {
+    hosts: Vec<(String, Vec<CertificateSource>)>,
+    /// Who shall own what we make.
+    owner: Option<(u32, u32)>,
+}
+
+impl Plan {
+    fn new(config: &Config, owner: Option<(u32, u32)>) -> Self {
+        let directory = self_made_directory(config);
+        let hosts = config.hosts.iter().map(|host| {
+            let mut sources = candidates(&config.certificates, &host.name);
+            sources.retain(|source| *source != self_made(&host.name));
+            sources.push(own_source(&host.name, &directory));
+            (host.name.clone(), sources)
+        });
+        Plan { hosts: hosts.collect(), owner }
+    }
+
+    fn files(&self) -> impl Iterator<Item = &Path> {
+        let sources = self.hosts.iter().flat_map(|(_, sources)| sources);
+        sources.flat_map(|source| [source.certificate.as_path(), source.key.as_path()])
+    }
+
+    fn stamps(&self) -> Vec<Stamp> {
+        let stamp =
+            |metadata: std::fs::Metadata| (metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.ino());
+        self.files().map(|path| std::fs::metadata(path).ok().map(stamp)).collect()
+    }
+}
+
+/// Where self-made certificates are: beside the system's configuration, or with the data of a server that runs from
+/// elsewhere (a checkout), so that it leaves nothing behind in `/etc`.
+fn self_made_directory(config: &Config) -> PathBuf {
+    let system = Path::new(SELF_MADE);
+    match system.parent() {
+        Some(etc) if config.file.starts_with(etc) => system.to_owned(),
+        _ => config.spool.join("ssl"),
+    }
+}
+
+fn own_source(host: &str, directory: &Path) -> CertificateSource {
+    let source = self_made(host);
+    let place = |path: &Path| path.file_name().map_or_else(|| directory.to_owned(), |name| directory.join(name));
+    CertificateSource { certificate: place(&source.certificate), key: place(&source.key), ..source }
+}
+
+impl Keeper {
+    /// Loads a certificate for each host, and makes one where there is none. `owner` shall be able to read what is made.
+    ///
+    /// # Errors
+    /// One that jabber.xml names cannot be used, or none can be made.
+    pub fn load(config: &Config, owner: Option<(u32, u32)>) -> Result<(Keeper, Arc<Settings>), StartError> {
+        let plan = Plan::new(config, owner);
+        let mut loaded = Vec::new();
+        for (host, sources) in &plan.hosts {
+            let certificate = Arc::new(first_usable(host, sources, plan.owner, true)?);
+            loaded.push(Loaded { host: host.clone(), certificate, warned: 0 });
+        }
+        let stamps = plan.stamps();
+        let mut keeper = Keeper { plan, loaded, stamps, complaint: String::new() };
+        let settings = keeper.settings()?;
+        keeper.warn_of_ends(unix_seconds());
+        Ok((keeper, settings))
+    }
+
+    /// To be called once we are not root any more: tells of files that could be read until now, and takes the state that
+    /// this user sees as the one to compare with.
+    pub fn look_again_as_user(&mut self) {
+        for (path, stamp) in self.plan.files().zip(&self.stamps) {
+            if stamp.is_some() && File::open(path).is_err() {
+                let path = path.display();
+                log::warn!(target: "-internal",
+                    "{path} was read as root, but the server's user cannot read it: a renewed certificate needs a restart; \
+                     let a deploy hook restart the server, or give the user's group the right to read it"
+                );
+            }
+        }
+        self.stamps = self.plan.stamps();
+    }
+
+    /// Looks at files and dates; new settings if a certificate changed.
+    pub fn check(&mut self) -> Option<Arc<Settings>> {
+        let now = unix_seconds();
+        let stamps = self.plan.stamps();
+        let changed = stamps != self.stamps;
+        let settings = if changed { self.reload() } else { None };
+        // A chain and its key are replaced one after the other: a pair that does not fit yet is tried again.
+        if self.complaint.is_empty() {
+            self.stamps = stamps;
+        }
+        self.warn_of_ends(now);
+        settings
+    }
+
+    /// Takes over the hosts and files of another configuration.
+    pub fn reconfigure(&mut self, config: &Config) -> Option<Arc<Settings>> {
+        self.plan = Plan::new(config, self.plan.owner);
+        let settings = self.reload();
+        self.stamps = self.plan.stamps();
+        settings
+    }
+
+    fn reload(&mut self) -> Option<Arc<Settings>> {
+        let mut loaded = Vec::new();
+        let mut complaint = String::new();
+        let mut changed = Vec::new();
+        for (host, sources) in &self.plan.hosts {
+            let old = self.loaded.iter().find(|loaded| loaded.host == *host);
+            match (first_usable(host, sources, self.plan.owner, old.is_none()), old) {
+                (Ok(new), Some(old)) if new.is_same(&old.certificate) => {
+                    let certificate = Arc::clone(&old.certificate);
+                    loaded.push(Loaded { host: host.clone(), certificate, warned: old.warned });
+                }
+                (Ok(new), _) => {
+                    changed.push(host.clone());
+                    loaded.push(Loaded { host: host.clone(), certificate: Arc::new(new), warned: 0 });
+                }
+                (Err(error), old) => {
+                    let _ = writeln!(complaint, "{error}");
+                    if let Some(old) = old {
+                        let certificate = Arc::clone(&old.certificate);
+                        loaded.push(Loaded { host: host.clone(), certificate, warned: old.warned });
+                    }
+                }
+            }
+        }
+        if complaint != self.complaint {
+            for line in complaint.lines() {
+                log::error!(target: "-internal", "{line}; the certificate loaded before stays in use");
+            }
+        }
+        self.complaint = complaint;
+        let hosts_changed = loaded.len() != self.loaded.len();
+        self.loaded = loaded;
+        if changed.is_empty() && !hosts_changed {
+            return None;
+        }
+        for host in changed {
+            log::info!(target: &host, "certificate loaded");
+        }
+        self.settings().map_err(|error| log::error!(target: "-internal", "{error}")).ok()
+    }
+
+    fn settings(&self) -> Result<Arc<Settings>, StartError> {
+        let mut all = self.loaded.iter();
+        let first = all.next().ok_or_else(|| StartError("there is no host".to_owned()))?;
+        let mut set = Certificates::new(Arc::clone(&first.certificate));
+        for loaded in &self.loaded {
+            set.add(&loaded.host, Arc::clone(&loaded.certificate));
+        }
+        let settings = Settings::new(set).map_err(|error| StartError(format!("TLS cannot be set up: {error}")))?;
+        Ok(Arc::new(settings))
+    }
+
+    fn warn_of_ends(&mut self, now: i64) {
+        for loaded in &mut self.loaded {
+            let left = loaded.certificate.expires_unix_seconds().saturating_sub(now);
+            let stage = WARNINGS.iter().filter(|days| left < **days * DAY).count() + usize::from(left <= 0);
+            if stage <= loaded.warned {
+                continue;
+            }
+            loaded.warned = stage;
+            if left <= 0 {
+                log::error!(target: &loaded.host, "the certificate has expired: clients refuse it; renew it now");
+            } else {
+                let days = left / DAY;
+                log::warn!(target: &loaded.host, "the certificate expires in {days} days; renew it");
+            }
+        }
+    }
+}
+
+/// The first certificate among the places that can be used. `make` allows to make one in the last place.
+fn first_usable(
+    host: &str,
+    sources: &[CertificateSource],
+    owner: Option<(u32, u32)>,
+    make: bool,
+) -> Result<Certificate, StartError> {
+    let (own, others) = sources.split_last().ok_or_else(|| StartError(format!("no certificate for {host}")))?;
+    for source in others {
+        match load(source) {
+            Ok(certificate) => {
+                if !certificate.covers(host.trim_matches(['[', ']'])) {
+                    log::warn!(target: host,
+                        "the certificate {} is not for {host} but for {}: clients will complain",
+                        source.certificate.display(),
+                        certificate.names().join(", ")
+                    );
+                }
+                return Ok(certificate);
+            }
+            Err(error) if source.place.is_some() => return Err(error.start_error()),
+            Err(LoadError { missing: true, .. }) => {}
+            // Let's Encrypt's directory, found and not readable.
+            Err(error) => log::warn!(target: host, "{}; looking elsewhere", error.start_error()),
+        }
+    }
+    match load(own) {
+        Ok(certificate) if certificate.expires_unix_seconds() > unix_seconds() || !make => Ok(certificate),
+        Err(error) if !error.missing || !make => Err(error.start_error()),
+        _ => {
+            make_self_signed(host, &own.certificate, owner)?;
+            load(own).map_err(|error| error.start_error())
+        }
+    }
+}
+
+struct LoadError {
+    missing: bool,
+    path: PathBuf,
+    why: String,
+    place: String,
+}
+
+impl LoadError {
+    fn start_error(&self) -> StartError {
+        StartError(format!("the certificate file {}{} {}", self.path.display(), self.place, self.why))
+    }
+}
+
+fn load(source: &CertificateSource) -> Result<Certificate, LoadError> {
+    let place = source.place.as_ref().map_or_else(String::new, |place| format!(" ({place})"));
+    let failed = |path: &Path, missing, why| LoadError { missing, path: path.to_owned(), why, place: place.clone() };
+    let read = |path: &Path| {
+        read_bounded(path).map_err(|error| {
+            let missing = error.kind() == io::ErrorKind::NotFound;
+            let remedy = match error.kind() {
+                io::ErrorKind::NotFound => "check the path",
+                io::ErrorKind::PermissionDenied => "let the server's user, or root before it starts, read it",
+                _ => "it must be a PEM file",
+            };
+            failed(path, missing, format!("cannot be read: {error}; {remedy}"))
+        })
+    };
+    let chain = read(&source.certificate)?;
+    let key = if source.key == source.certificate { chain.clone() } else { read(&source.key)? };
+    Certificate::from_pem(&chain, &key).map_err(|fault| {
+        let path = if fault.is_about_key() { &source.key } else { &source.certificate };
+        failed(path, false, fault.to_string())
+    })
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Makes a certificate for a host or address, with its key in the same file, mode 0640.
+fn make_self_signed(host: &str, path: &Path, owner: Option<(u32, u32)>) -> Result<(), StartError> {
+    let place = path.display();
+    let pem = self_signed_pem(host).map_err(|error| {
+        StartError(format!("no certificate can be made for {host} ({error}); name one in jabber.xml"))
+    })?;
+    write_secret(path, &pem, owner).map_err(|error| {
+        StartError(format!(
+            "cannot write a certificate for {host} to {place}: {error}; make its directory writable, or name a \
+             certificate in jabber.xml"
+        ))
+    })?;
+    log::warn!(target: host,
+        "made the certificate {place}, which no client trusts by itself; for a real one run `certbot certonly -d {host}` \
+         and restart, or name yours in jabber.xml (jabber.xml(5), <tls>)"
+    );
+    Ok(())
+}
+
+fn self_signed_pem(host: &str) -> Result<String, rcgen::Error> {
+    let mut parameters = CertificateParams::default();
+    let mut names = Vec::new();
+    match host_address(host) {
+        Some(address) => names.push(SanType::IpAddress(address)),
+        None => {
+            // A name beyond ASCII has no place in a DNS name; the next line carries it.
+            if let Ok(name) = host.try_into() {
+                names.push(SanType::DnsName(name));
+            }
+            names.push(SanType::OtherName((XMPP_ADDR.to_vec(), OtherNameValue::Utf8String(host.to_owned()))));
+        }
+    }
+    parameters.subject_alt_names = names;
+    parameters.distinguished_name.remove(DnType::CommonName);
+    parameters.distinguished_name.push(DnType::CommonName, host);
+    let now = OffsetDateTime::from_unix_timestamp(unix_seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    // Clocks differ.
+    parameters.not_before = now.saturating_sub(Duration::days(1));
+    parameters.not_after = now.saturating_add(Duration::days(SELF_MADE_DAYS));
+    let key = KeyPair::generate()?;
+    let certificate = parameters.self_signed(&key)?;
+    Ok(certificate.pem() + &key.serialize_pem())
+}
+
+/// Writes a whole file or none.
+fn write_secret(path: &Path, content: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    if !directory.exists() {
+        DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
+        give(directory, owner)?;
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    let new = PathBuf::from(new);
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&new)?;
+    file.write_all(content.as_bytes())?;
+    if let Some((_, group)) = owner {
+        std::os::unix::fs::fchown(&file, None, Some(group))?;
+    }
+    file.sync_all()?;
+    std::fs::rename(&new, path)
+}
+
+/// Lets a group into a directory that root made.
+fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+    match owner {
+        Some((_, group)) => std::os::unix::fs::chown(path, None, Some(group)),
+        None => Ok(()),
+    }
+}
+
+fn unix_seconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::config::Place;
+
+    fn config(host: &str, spool: &Path) -> Config {
+        Config { spool: spool.to_owned(), ..Config::for_host(host) }
+    }
+
+    fn named(certificate: &Path, key: &Path) -> CertificateSource {
+        CertificateSource {
+            domains: Vec::new(),
+            addresses: Vec::new(),
+            is_default: true,
+            certificate: certificate.to_owned(),
+            key: key.to_owned(),
+            place: Some(Place::whole(Path::new("jabber.xml"))),
+        }
+    }
+
+    /// Certificate and key of a pair made for a host.
+    fn pair(host: &str) -> (String, String) {
+        let pem = self_signed_pem(host).unwrap();
+        let (chain, key) = pem.split_at(pem.find("-----BEGIN PRIVATE").unwrap());
+        (chain.to_owned(), key.to_owned())
+    }
+
+    #[test]
+    fn one_is_made_where_there_is_none() {
+        let directory = crate::daemon::scratch("certificate-made");
+        for (host, name) in [("chat.test", "chat.test"), ("192.0.2.1", "192.0.2.1"), ("[2001:db8::1]", "2001:db8::1")] {
+            let config = config(host, &directory);
+            let (keeper, _) = Keeper::load(&config, None).unwrap();
+            let certificate = &keeper.loaded[0].certificate;
+            assert_eq!(certificate.names(), [name]);
+            assert!(certificate.covers(name));
+            assert!(certificate.expires_unix_seconds() > unix_seconds() + 3600 * DAY);
+            let path = directory.join("ssl").join(format!("{name}.pem"));
+            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+            // The second start finds it.
+            let before = std::fs::read(&path).unwrap();
+            Keeper::load(&config, None).unwrap();
+            assert_eq!(std::fs::read(&path).unwrap(), before);
+        }
+        assert!(self_signed_pem("bücher.test").is_ok());
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn bad_files_are_told_with_their_remedy() {
+        let directory = crate::daemon::scratch("certificate-bad");
+        let (chain, key) = pair("chat.test");
+        let other_key = pair("chat.test").1;
+        let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+        let broken = "-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n";
+        let (certificate, key_file) = (directory.join("chain.pem"), directory.join("key.pem"));
+        for (chain, key, expected) in [
+            (chain.as_str(), other_key.as_str(), "key.pem (jabber.xml) has a key that does not belong to its first"),
+            (chain.as_str(), locked, "key.pem (jabber.xml) has a key locked by a passphrase"),
+            (chain.as_str(), "", "key.pem (jabber.xml) has no PRIVATE KEY block"),
+            (key.as_str(), key.as_str(), "chain.pem (jabber.xml) has no CERTIFICATE block"),
+            (broken, key.as_str(), "chain.pem (jabber.xml) is broken"),
+        ] {
+            std::fs::write(&certificate, chain).unwrap();
+            std::fs::write(&key_file, key).unwrap();
+            let mut config = config("chat.test", &directory);
+            config.certificates.push(named(&certificate, &key_file));
+            let error = Keeper::load(&config, None).err().unwrap();
+            assert!(error.0.contains(expected), "{error}");
+        }
+        let mut config = config("chat.test", &directory);
+        config.certificates.push(named(&directory.join("missing.pem"), &key_file));
+        let error = Keeper::load(&config, None).err().unwrap();
+        assert!(error.0.contains("missing.pem (jabber.xml) cannot be read: No such file"), "{error}");
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_changed_file_is_taken_over_and_a_broken_one_is_not() {
+        let directory = crate::daemon::scratch("certificate-changed");
+        let both = directory.join("both.pem");
+        let (chain, key) = pair("chat.test");
+        // jabberd 1.4 had the key and the chain in one file, in any order.
+        std::fs::write(&both, format!("{key}{chain}")).unwrap();
+        let mut config = config("chat.test", &directory);
+        config.certificates.push(named(&both, &both));
+        let (mut keeper, _) = Keeper::load(&config, None).unwrap();
+        let first = Arc::clone(&keeper.loaded[0].certificate);
+        assert!(keeper.check().is_none(), "nothing changed");
+        std::fs::write(&both, &chain).unwrap();
+        assert!(keeper.check().is_none(), "no key");
+        assert!(keeper.complaint.contains("has no PRIVATE KEY block"));
+        assert!(Arc::ptr_eq(&first, &keeper.loaded[0].certificate));
+        let (chain, key) = pair("chat.test");
+        std::fs::write(&both, format!("{chain}{key}")).unwrap();
+        assert!(keeper.check().is_some());
+        assert!(!keeper.loaded[0].certificate.is_same(&first));
+        assert!(keeper.check().is_none());
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+}

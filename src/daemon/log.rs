@@ -1,0 +1,556 @@
+//! Where log lines go: files, standard error and syslog, in jabberd 1.4's form (dossier §5).
+//!
+//! The rest of the house writes with the `log` crate. The target is the host that a line is about, or `-internal`; a line
+//! of record.log has the target `record:` and the account. Levels are 1.4's types: error is `alert`, warn `warn`, info
+//! `notice`.
+
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use log::{Level, LevelFilter, Metadata, Record};
+use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+
+use super::StartError;
+use crate::config::logs::sinks_for;
+use crate::config::{LogSink, LogTarget};
+use crate::xmpp::datetime;
+
+/// Bytes of one line's text; what a peer sends may be in it. jabberd 1.4 cut at 512.
+const TEXT_BYTES: usize = 2048;
+/// Who logs nothing but to its own files must still be kept out of others' way.
+const FILE_MODE: u32 = 0o640;
+/// Our crates' names, library and program, to tell our lines from those of others.
+const CRATES: [&str; 2] = ["jabber", "jabberd"];
+/// Lines of the start that wait for the files to be known.
+const EARLY_LINES: usize = 200;
+
+/// One line, before it has a form.
+#[derive(Debug, Clone, Copy)]
+struct Line<'a> {
+    seconds: u64,
+    kind: &'static str,
+    /// What `%h` shows: a host, or an account in record.log.
+    about: &'a str,
+    text: &'a str,
+}
+
+impl Line<'_> {
+    /// The host that decides which section takes the line.
+    fn host(&self) -> &str {
+        self.about.rsplit_once('@').map_or(self.about, |(_, host)| host)
+    }
+}
+
+/// Fills in a `<format>`. As in jabberd 1.4, unknown directives vanish, and so does what follows the last one.
+fn render(format: &str, line: &Line<'_>) -> String {
+    let mut text = String::with_capacity(line.text.len().saturating_add(64));
+    let mut literal = String::new();
+    let mut rest = format.chars();
+    while let Some(c) = rest.next() {
+        if c != '%' {
+            literal.push(c);
+            continue;
+        }
+        text.push_str(&literal);
+        literal.clear();
+        match rest.next() {
+            Some('d') => text.push_str(&datetime::legacy_stamp(line.seconds.saturating_mul(1000))),
+            Some('t') => text.push_str(line.kind),
+            Some('h') => escape(&mut text, line.about),
+            Some('s') => escape(&mut text, line.text),
+            _ => {}
+        }
+    }
+    text
+}
+
+/// Writes text so that it stays one line and tells a terminal nothing: a peer may have chosen it.
+fn escape(out: &mut String, text: &str) {
+    let bound = out.len().saturating_add(TEXT_BYTES);
+    for c in text.chars() {
+        if out.len() >= bound {
+            out.push_str("...");
+            return;
+        }
+        match c {
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            // Controls, line and paragraph separators, and marks that turn the direction of what follows.
+            c if c.is_control()
+                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}') =>
+            {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+}
+
+/// A log file that survives rotation and full disks.
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    identity: (u64, u64),
+    /// When we last looked whether the path still leads to the file.
+    looked: u64,
+    /// Lines that could not be written, and why.
+    lost: Option<(u64, String)>,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
+        let metadata = file.metadata()?;
+        let identity = (metadata.dev(), metadata.ino());
+        Ok(LogFile { path: path.to_owned(), file, identity, looked: 0, lost: None })
+    }
+
+    /// Follows a rotation that came without a signal.
+    fn follow(&mut self, seconds: u64) {
+        if seconds == self.looked {
+            return;
+        }
+        self.looked = seconds;
+        let moved = match std::fs::metadata(&self.path) {
+            Ok(metadata) => (metadata.dev(), metadata.ino()) != self.identity,
+            Err(_) => true,
+        };
+        if moved {
+            self.reopen();
+        }
+    }
+
+    /// Opens the path anew. If that fails, the old file goes on.
+    fn reopen(&mut self) {
+        if let Ok(opened) = LogFile::open(&self.path) {
+            *self = LogFile { looked: self.looked, lost: self.lost.take(), ..opened };
+        }
+    }
+
+    fn write(&mut self, format: &str, line: &Line<'_>) {
+        self.follow(line.seconds);
+        let mut text = String::new();
+        if let Some((count, why)) = &self.lost {
+            let about = format!("{count} lines could not be written here: {why}");
+            let note = Line { kind: "warn", about: LogSink::INTERNAL, text: &about, ..*line };
+            text.push_str(&render(format, &note));
+            text.push('\n');
+        }
+        text.push_str(&render(format, line));
+        text.push('\n');
+        match self.file.write_all(text.as_bytes()) {
+            Ok(()) => self.lost = None,
+            Err(error) => {
+                let before = self.lost.take().map_or(0, |(count, _)| count);
+                self.lost = Some((before.saturating_add(1), error.to_string()));
+            }
+        }
+    }
+}
+
+/// The system's log, which may come and go.
+struct SystemLog {
+    facility: Facility,
+    logger: Option<Logger<LoggerBackend, Formatter3164>>,
+    /// When we last tried to connect.
+    tried: u64,
+}
+
+impl SystemLog {
+    fn new(facility: Facility) -> Self {
+        SystemLog { facility, logger: None, tried: 0 }
+    }
+
+    fn connect(&mut self, seconds: u64) {
+        if self.logger.is_some() || self.tried == seconds {
+            return;
+        }
+        self.tried = seconds;
+        let connected = UnixDatagram::unbound().and_then(|socket| {
+            socket.connect("/dev/log")?;
+            // A system log that hangs must not hang us.
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        });
+        let formatter = Formatter3164 {
+            facility: self.facility,
+            hostname: None,
+            process: "jabberd".to_owned(),
+            pid: std::process::id(),
+        };
+        self.logger = connected.ok().map(|socket| Logger::new(LoggerBackend::Unix(socket), formatter));
+    }
+
+    fn write(&mut self, format: &str, line: &Line<'_>) {
+        self.connect(line.seconds);
+        let Some(logger) = &mut self.logger else { return };
+        let text = render(format, line);
+        // Dossier §3.4: alert and warn keep their names, notice and record are notices, all else is info.
+        let sent = match line.kind {
+            "alert" => logger.alert(text),
+            "warn" => logger.warning(text),
+            "notice" | "record" => logger.notice(text),
+            "debug" => logger.debug(text),
+            _ => logger.info(text),
+        };
+        if sent.is_err() {
+            self.logger = None;
+        }
+    }
+}
+
+enum Target {
+    File(LogFile),
+    Stderr,
+    Syslog(SystemLog),
+}
+
+struct State {
+    sinks: Vec<LogSink>,
+    /// For each section its targets.
+    targets: Vec<Vec<Target>>,
+    /// Standard error is still somebody's terminal.
+    stderr: bool,
+    /// What was said before the files were known; `None` since they are.
+    early: Option<Vec<EarlyLine>>,
+}
+
+struct EarlyLine {
+    seconds: u64,
+    kind: &'static str,
+    about: String,
+    text: String,
+}
+
+/// The log of this process.
+pub struct Log {
+    state: Mutex<State>,
+}
+
+struct Handle(Arc<Log>);
+
+impl Log {
+    /// A log that goes to standard error, until jabber.xml says more.
+    pub fn new() -> Arc<Log> {
+        let sink = LogSink {
+            id: String::new(),
+            hosts: Vec::new(),
+            types: Vec::new(),
+            format: "%s".to_owned(),
+            targets: vec![LogTarget::Stderr],
+        };
+        let state =
+            State { sinks: vec![sink], targets: vec![vec![Target::Stderr]], stderr: true, early: Some(Vec::new()) };
+        Arc::new(Log { state: Mutex::new(state) })
+    }
+
+    /// Makes this the log of the process. Once.
+    pub fn install(log: &Arc<Log>, debug: bool) {
+        if log::set_boxed_logger(Box::new(Handle(Arc::clone(log)))).is_ok() {
+            Log::set_debug(debug);
+        }
+    }
+
+    /// Lets debug lines through, or not.
+    pub fn set_debug(debug: bool) {
+        log::set_max_level(if debug { LevelFilter::Debug } else { LevelFilter::Info });
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the sections of jabber.xml, whose files are opened as the user that we are now.
+    ///
+    /// # Errors
+    /// A file cannot be opened; then everything stays as it was.
+    pub fn configure(&self, sinks: &[LogSink]) -> Result<(), StartError> {
+        let mut targets = Vec::new();
+        for sink in sinks {
+            targets.push(open_targets(sink)?);
+        }
+        let early = {
+            let mut state = self.state();
+            state.sinks = sinks.to_vec();
+            state.targets = targets;
+            state.early.take()
+        };
+        for EarlyLine { seconds, kind, about, text } in early.into_iter().flatten() {
+            // Standard error has had them.
+            self.write_to(&Line { seconds, kind, about: &about, text: &text }, false);
+        }
+        Ok(())
+    }
+
+    /// Opens all files anew: the old ones were moved away.
+    pub fn reopen(&self) {
+        for target in self.state().targets.iter_mut().flatten() {
+            if let Target::File(file) = target {
+                file.reopen();
+            }
+        }
+    }
+
+    /// Nobody reads standard error any more.
+    pub fn leave_stderr(&self) {
+        self.state().stderr = false;
+    }
+
+    /// Does a line about the server itself reach standard error by itself?
+    pub fn shows_alerts_on_stderr(&self) -> bool {
+        let state = self.state();
+        state.stderr
+            && sinks_for(&state.sinks, "alert", LogSink::INTERNAL)
+                .iter()
+                .any(|sink| sink.targets.contains(&LogTarget::Stderr))
+    }
+
+    fn write(&self, line: &Line<'_>) {
+        self.write_to(line, true);
+    }
+
+    fn write_to(&self, line: &Line<'_>, to_stderr: bool) {
+        let mut state = self.state();
+        let State { sinks, targets, stderr, early } = &mut *state;
+        if let Some(early) = early.as_mut().filter(|early| early.len() < EARLY_LINES) {
+            let (about, text) = (line.about.to_owned(), line.text.to_owned());
+            early.push(EarlyLine { seconds: line.seconds, kind: line.kind, about, text });
+        }
+        for sink in sinks_for(sinks, line.kind, line.host()) {
+            let place = sinks.iter().position(|other| std::ptr::eq(other, sink));
+            let Some(targets) = place.and_then(|place| targets.get_mut(place)) else { continue };
+            for target in targets {
+                match target {
+                    Target::File(file) => file.write(&sink.format, line),
+                    Target::Syslog(log) => log.write(&sink.format, line),
+                    Target::Stderr if *stderr && to_stderr => {
+                        // A terminal that is gone is no reason to stop.
+                        let _ = writeln!(io::stderr(), "{}", render(&sink.format, line));
+                    }
+                    Target::Stderr => {}
+                }
+            }
+        }
+    }
+}
+
+fn open_targets(sink: &LogSink) -> Result<Vec<Target>, StartError> {
+    let mut targets = Vec::new();
+    for target in &sink.targets {
+        match target {
+            LogTarget::File { path, place } => targets.push(Target::File(LogFile::open(path).map_err(|error| {
+                let path = path.display();
+                StartError(format!(
+                    "cannot open the log file {path} ({place}): {error}; its directory must exist, and the user \
+                     jabberd runs as must be able to write there"
+                ))
+            })?)),
+            LogTarget::Stderr => targets.push(Target::Stderr),
+            LogTarget::Syslog(name) => targets.push(Target::Syslog(SystemLog::new(facility(name)))),
+            // A stanza, not a log line: the server sends those.
+            LogTarget::To(_) => {}
+        }
+    }
+    Ok(targets)
+}
+
+/// syslog's facilities by name; config has refused unknown ones.
+fn facility(name: &str) -> Facility {
+    match name.to_ascii_lowercase().as_str() {
+        "kern" => Facility::LOG_KERN,
+        "user" => Facility::LOG_USER,
+        "mail" => Facility::LOG_MAIL,
+        "auth" | "security" => Facility::LOG_AUTH,
+        "syslog" => Facility::LOG_SYSLOG,
+        "lpr" => Facility::LOG_LPR,
+        "news" => Facility::LOG_NEWS,
+        "uucp" => Facility::LOG_UUCP,
+        "cron" => Facility::LOG_CRON,
+        "authpriv" => Facility::LOG_AUTHPRIV,
+        "ftp" => Facility::LOG_FTP,
+        "local0" => Facility::LOG_LOCAL0,
+        "local1" => Facility::LOG_LOCAL1,
+        "local2" => Facility::LOG_LOCAL2,
+        "local3" => Facility::LOG_LOCAL3,
+        "local4" => Facility::LOG_LOCAL4,
+        "local5" => Facility::LOG_LOCAL5,
+        "local6" => Facility::LOG_LOCAL6,
+        "local7" => Facility::LOG_LOCAL7,
+        _ => Facility::LOG_DAEMON,
+    }
+}
+
+impl log::Log for Handle {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let own = |path: &str| CRATES.iter().any(|own| path.split("::").next() == Some(*own));
+        let ours = record.module_path().is_none_or(own);
+        if !ours && log::max_level() < LevelFilter::Debug {
+            return;
+        }
+        let (kind, about) = match record.target().strip_prefix("record:") {
+            Some(about) => ("record", about),
+            None => (kind(record.level()), record.target()),
+        };
+        // A line without a target of its own has the path of its module.
+        let about = if !ours || about.contains("::") && !about.starts_with('[') { LogSink::INTERNAL } else { about };
+        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        self.0.write(&Line { seconds, kind, about, text: &record.args().to_string() });
+    }
+
+    fn flush(&self) {}
+}
+
+fn kind(level: Level) -> &'static str {
+    match level {
+        Level::Error => "alert",
+        Level::Warn => "warn",
+        Level::Info => "notice",
+        Level::Debug | Level::Trace => "debug",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line<'a>(kind: &'static str, about: &'a str, text: &'a str) -> Line<'a> {
+        Line { seconds: 1_795_332_781, kind, about, text }
+    }
+
+    #[test]
+    fn formats_are_jabberd_14s() {
+        let notice = line("notice", "-internal", "initializing server");
+        let record = line("record", "juliet@xmpp.test", "login ok 127.0.0.1 balcony");
+        for (format, line, expected) in [
+            (LogSink::ERROR_FORMAT, notice, "20261122T07:33:01: [notice] (-internal): initializing server"),
+            (LogSink::RECORD_FORMAT, record, "20261122T07:33:01 juliet@xmpp.test login ok 127.0.0.1 balcony"),
+            ("[%t] (%h): %s", notice, "[notice] (-internal): initializing server"),
+            // Text after the last directive is dropped, and so are unknown directives.
+            ("%t: %s -- end", notice, "notice: initializing server"),
+            ("%x%q%t", notice, "notice"),
+            ("100%% %t", notice, "100 notice"),
+            ("no directive", notice, ""),
+            ("%s%", notice, "initializing server"),
+            ("", notice, ""),
+        ] {
+            assert_eq!(render(format, &line), expected, "{format}");
+        }
+    }
+
+    #[test]
+    fn no_line_can_be_forged() {
+        for (text, expected) in [
+            ("a\n20261122T07:33:01: [alert]", "a\\n20261122T07:33:01: [alert]"),
+            ("a\r\tb", "a\\r\\tb"),
+            ("\u{1b}[2J", "\\u{1b}[2J"),
+            ("\0\u{7f}\u{85}", "\\u{0}\\u{7f}\\u{85}"),
+            ("\u{2028}\u{202e}", "\\u{2028}\\u{202e}"),
+            ("Jörg ☃", "Jörg ☃"),
+        ] {
+            assert_eq!(render("%s", &line("warn", "h", text)), expected);
+            assert_eq!(render("%h", &line("warn", text, "")), expected);
+        }
+        let long = "é".repeat(TEXT_BYTES);
+        assert_eq!(render("%s", &line("warn", "h", &long)).len(), TEXT_BYTES + 3);
+    }
+
+    fn sink(types: &[&str], hosts: &[&str], format: &str, path: &Path) -> LogSink {
+        let owned = |list: &[&str]| list.iter().map(|item| (*item).to_owned()).collect();
+        let place = crate::config::Place::whole(Path::new("jabber.xml"));
+        LogSink {
+            id: "log".to_owned(),
+            hosts: owned(hosts),
+            types: owned(types),
+            format: format.to_owned(),
+            targets: vec![LogTarget::File { path: path.to_owned(), place }],
+        }
+    }
+
+    #[test]
+    fn lines_find_their_file_by_type_and_host() {
+        let directory = crate::daemon::scratch("log-routes");
+        let path = |name: &str| directory.join(name);
+        let log = Log::new();
+        log.configure(&[
+            sink(&[], &[], "%t %s", &path("error")),
+            sink(&["record"], &[], "%h %s", &path("record")),
+            sink(&["record"], &["two.test"], "%s", &path("two")),
+        ])
+        .unwrap();
+        for (kind, about, text) in [
+            ("notice", "-internal", "start"),
+            ("record", "romeo@one.test", "login"),
+            ("record", "nurse@two.test", "logout"),
+            ("warn", "two.test", "careful"),
+        ] {
+            log.write(&line(kind, about, text));
+        }
+        let read = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+        assert_eq!(read("error"), "notice start\nwarn careful\n");
+        assert_eq!(read("record"), "romeo@one.test login\nnurse@two.test logout\n");
+        assert_eq!(read("two"), "logout\n");
+        assert_eq!(std::fs::metadata(path("error")).unwrap().mode() & 0o7137, 0);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn files_are_followed_when_they_are_rotated() {
+        let directory = crate::daemon::scratch("log-rotates");
+        let path = directory.join("error.log");
+        let log = Log::new();
+        log.configure(&[sink(&[], &[], "%s", &path)]).unwrap();
+        let mut seconds = 0;
+        let mut write = |text: &str| {
+            seconds += 1;
+            log.write(&Line { seconds, ..line("notice", "-internal", text) });
+        };
+        write("one");
+        std::fs::rename(&path, directory.join("error.log.1")).unwrap();
+        write("two");
+        std::fs::remove_file(&path).unwrap();
+        log.reopen();
+        write("three");
+        assert_eq!(std::fs::read_to_string(directory.join("error.log.1")).unwrap(), "one\n");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_full_disk_loses_lines_and_says_so_later() {
+        let mut file = LogFile::open(Path::new("/dev/full")).unwrap();
+        file.write("%s", &line("notice", "-internal", "one"));
+        file.write("%s", &line("notice", "-internal", "two"));
+        let (count, why) = file.lost.clone().unwrap();
+        assert_eq!(count, 2);
+        let directory = crate::daemon::scratch("log-full");
+        let path = directory.join("log");
+        let roomy = LogFile::open(&path).unwrap();
+        let mut file = LogFile { lost: file.lost, looked: 1_795_332_781, ..roomy };
+        file.write("%s", &line("notice", "-internal", "three"));
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, format!("2 lines could not be written here: {why}\nthree\n"));
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_is_named() {
+        let path = Path::new("/nonexistent/error.log");
+        let error = Log::new().configure(&[sink(&[], &[], "%s", path)]).unwrap_err();
+        assert!(error.0.contains("/nonexistent/error.log (jabber.xml): No such file"), "{error}");
+    }
+}

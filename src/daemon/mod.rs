@@ -1,0 +1,36 @@
+//! The process: what an operating system wants of a server that runs for months, and nothing of XMPP.
+//!
+//! [`log`] is where the `log` crate's lines go; [`privileges`] becomes somebody else than root; [`pidfile`], [`signals`],
+//! [`background`] and [`notify`] are what init scripts and service managers look at; [`certificates`] finds, makes and
+//! renews what TLS shows.
+//!
+//! Serves `main.rs` alone. Invariants: no line of a log can be forged by a peer; a full disk never stops the server; no
+//! file is opened as root that the server's own user could have planted.
+
+pub mod background;
+pub mod certificates;
+pub mod log;
+pub mod notify;
+pub mod pidfile;
+pub mod privileges;
+pub mod signals;
+
+/// Why the server does not start: the cause and the remedy, in one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartError(pub String);
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A new directory for one test.
+#[cfg(test)]
+fn scratch(name: &str) -> std::path::PathBuf {
+    let directory = std::env::temp_dir().join(format!("jabberd-test-{}-{name}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}

@@ -1,0 +1,104 @@
+//! From root to nobody in particular, and the limit of open files.
+
+use std::ffi::CString;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setuid};
+
+use super::StartError;
+
+/// The user that the server becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    name: String,
+    uid: Uid,
+    gid: Gid,
+}
+
+impl Identity {
+    /// Looks a user up.
+    ///
+    /// # Errors
+    /// There is none of this name.
+    pub fn of(name: &str) -> Result<Self, StartError> {
+        match User::from_name(name) {
+            Ok(Some(user)) => Ok(Identity { name: user.name, uid: user.uid, gid: user.gid }),
+            Ok(None) => Err(StartError(format!(
+                "there is no user '{name}' (-U, <user>): make one with `adduser --system --group {name}`"
+            ))),
+            Err(error) => Err(StartError(format!("cannot look up the user '{name}' (-U, <user>): {error}"))),
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its user and group numbers, for files that it shall own.
+    pub fn ids(&self) -> (u32, u32) {
+        (self.uid.as_raw(), self.gid.as_raw())
+    }
+
+    /// Becomes this user, for ever.
+    ///
+    /// # Errors
+    /// We are somebody else, and not root; or the system refuses.
+    pub fn assume(&self) -> Result<(), StartError> {
+        let refused = |what: &str, error: nix::Error| {
+            StartError(format!("cannot become the user '{}': {what}: {error}", self.name))
+        };
+        if !is_root() {
+            if geteuid() == self.uid {
+                return Ok(());
+            }
+            return Err(StartError(format!(
+                "cannot become the user '{}' (-U, <user>): start as root, or as that user",
+                self.name
+            )));
+        }
+        let name = CString::new(self.name.as_str()).unwrap_or_default();
+        initgroups(&name, self.gid).map_err(|error| refused("initgroups", error))?;
+        setgid(self.gid).map_err(|error| refused("setgid", error))?;
+        setuid(self.uid).map_err(|error| refused("setuid", error))?;
+        if !self.uid.is_root() && setuid(Uid::from_raw(0)).is_ok() {
+            return Err(StartError(format!("cannot become the user '{}': the way back to root is open", self.name)));
+        }
+        Ok(())
+    }
+}
+
+/// Are we root?
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// Raises the number of files we may have open to what the system allows, and tells it.
+pub fn raise_open_files() -> u64 {
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return 1024 };
+    match setrlimit(Resource::RLIMIT_NOFILE, hard, hard) {
+        Ok(()) => hard,
+        Err(_) => soft,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_are_looked_up() {
+        let root = Identity::of("root").unwrap();
+        assert_eq!((root.name(), root.ids()), ("root", (0, 0)));
+        let error = Identity::of("no-such-user-here").unwrap_err();
+        assert!(error.0.contains("there is no user 'no-such-user-here'"), "{error}");
+    }
+
+    #[test]
+    fn who_is_not_root_stays_who_they_are() {
+        if is_root() {
+            return;
+        }
+        assert!(Identity::of("root").unwrap().assume().is_err());
+    }
+}

@@ -1,0 +1,31 @@
+//! Signals, for the loop: a flag each, and one socket that wakes it.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
+use signal_hook::{flag, low_level::pipe};
+
+use crate::net::Signals;
+
+/// Takes over the signals of the process (dossier §2.3). SIGPIPE is ignored by Rust's own start.
+///
+/// # Errors
+/// The system lacks descriptors.
+pub fn listen() -> io::Result<Signals> {
+    let (wake, woken) = UnixStream::pair()?;
+    woken.set_nonblocking(true)?;
+    let terminate = Arc::new(AtomicBool::new(false));
+    let reload = Arc::new(AtomicBool::new(false));
+    for (signal, flag) in [(SIGTERM, &terminate), (SIGINT, &terminate), (SIGHUP, &reload)] {
+        // In this order: who is woken finds the flag set.
+        flag::register(signal, Arc::clone(flag))?;
+        pipe::register(signal, wake.try_clone()?)?;
+    }
+    for ignored in [SIGUSR1, SIGUSR2] {
+        flag::register(ignored, Arc::default())?;
+    }
+    Ok(Signals { terminate, reload, wake: mio::net::UnixStream::from_std(woken) })
+}
