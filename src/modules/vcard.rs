@@ -37,9 +37,10 @@ impl Module for Vcard {
         }
         match vcard::of(context.store, &account)?.as_deref().and_then(xml::parse) {
             Some(card) => Ok(card.into()),
-            // XEP-0054 §3.1: who has none gets an empty one of their own; others learn that there is none.
+            // XEP-0054 §3.1: who has none gets an empty one of their own.
             None if is_own => Ok(Element::new("vCard", ns::VCARD).into()),
-            None => Err(Condition::ItemNotFound.into()),
+            // XEP-0054 §3.3: the same as for a name without an account, so that nobody can find out which names exist.
+            None => Err(Condition::ServiceUnavailable.into()),
         }
     }
 }
