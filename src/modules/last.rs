@@ -1,9 +1,9 @@
 //! XEP-0012: Last Activity: how long the server runs, how long a contact is away.
 
-use crate::router::{About, AccountEvent, Answers, Context, Module, Reply, Scope, SessionEvent, SessionId};
+use crate::router::{About, AccountEvent, Answers, Context, Flow, Module, Reply, Scope, SessionEvent, SessionId};
 use crate::store::{last, roster};
 use crate::xml::Element;
-use crate::xmpp::{BareJid, Condition, Iq, IqType, StanzaError, jid, ns};
+use crate::xmpp::{BareJid, Condition, Iq, IqType, Jid, Stanza, StanzaError, jid, ns};
 
 /// The longest status that is kept, in bytes.
 const STATUS_BYTES_MAX: usize = 1_024;
@@ -39,11 +39,13 @@ impl Module for Last {
         }
         let account = to.to_bare();
         let Some(from) = iq.from() else { return Err(Condition::Forbidden.into()) };
-        // XEP-0012 §4: who may not see the presence may not know this either.
-        if !jid::same_bare(from, &account) && !roster::may_see_presence(context.store, &account, from)? {
+        if !may_know(context, &account, from)? {
             return Err(Condition::Forbidden.into());
         }
-        if context.sessions.available(&account).next().is_some() {
+        // XEP-0012 §3: nobody is away while a resource is there. One that shows itself to nobody counts for its owner.
+        let is_own = jid::same_bare(from, &account);
+        let is_here = is_own || context.sessions.available(&account).next().is_some();
+        if is_here {
             return Ok(answer(0, String::new()));
         }
         match last::of(context.store, &account)? {
@@ -53,6 +55,15 @@ impl Module for Last {
             }
             None => Err(Condition::ItemNotFound.into()),
         }
+    }
+
+    /// XEP-0012 §4: a resource is not even asked for who may not see it; the answer would tell that it is there.
+    fn arriving(&mut self, context: &mut Context<'_>, account: &BareJid, stanza: &Stanza) -> Result<Flow, StanzaError> {
+        let Some(iq) = stanza.as_request().filter(|iq| iq.payload().is("query", ns::LAST)) else {
+            return Ok(Flow::Pass);
+        };
+        let Some(from) = iq.from() else { return Err(Condition::Forbidden.into()) };
+        if may_know(context, account, from)? { Ok(Flow::Pass) } else { Err(Condition::Forbidden.into()) }
     }
 
     /// The end of availability is kept, with the words the user left.
@@ -88,6 +99,11 @@ impl Module for Last {
         }
         Ok(())
     }
+}
+
+/// XEP-0012 §8: who may not see the presence may not know this either.
+fn may_know(context: &Context<'_>, account: &BareJid, from: &Jid) -> Result<bool, StanzaError> {
+    Ok(jid::same_bare(from, account) || roster::may_see_presence(context.store, account, from)?)
 }
 
 fn answer(seconds: u64, status: String) -> Reply {
