@@ -1,0 +1,260 @@
+//! The server as a plain value: no sockets, no threads, a clock that is moved by hand, dice that repeat.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use jabber::config::{Config, Listener, Source};
+use jabber::server::{ConnectionId, Input, Output, Server, TlsInfo};
+use jabber::store::{Store, account};
+use jabber::xmpp::{BareJid, Now, Random};
+
+use super::login;
+use super::talk::Setup;
+use super::wire::{Got, Link, Port, Stop, Wire, jabber_xml};
+
+/// 2026-01-02T03:04:05Z, the moment at which each talk begins.
+const BEGINNING_UNIX_MILLIS: u64 = 1_767_323_045_000;
+/// The address of clients for whom the talk names none.
+const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+/// The channel bindings of every connection.
+const EXPORTER: [u8; 32] = [0xE5; 32];
+const END_POINT: [u8; 32] = [0xEF; 32];
+
+/// Dice that fall the same way in every run (splitmix64).
+struct Dice(u64);
+
+impl Random for Dice {
+    fn fill(&mut self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(8) {
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut word = self.0;
+            word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// The client's end of a connection.
+#[derive(Default)]
+struct End {
+    received: Vec<u8>,
+    is_closed: bool,
+    wants_tls: bool,
+    has_exporter: bool,
+}
+
+/// A server in memory with its connections.
+pub struct Memory {
+    config: Arc<Config>,
+    server: Server,
+    now: Now,
+    ends: BTreeMap<Link, End>,
+    next: Link,
+    /// The tick under way will not be committed.
+    is_dying: bool,
+    restarts: u64,
+}
+
+impl Memory {
+    /// A server with the accounts of a talk.
+    pub fn new(setup: &Setup) -> Result<Memory, String> {
+        let text = jabber_xml(setup, [5222, 5223, 5224], "", "/nowhere");
+        let config = Config::from_xml(&text, &Source::new("jabber.xml")).map_err(|error| format!("{error}"))?;
+        if let Some(notice) = config.notices.iter().find(|notice| notice.severity != jabber::config::Severity::Notice) {
+            return Err(format!("the configuration: {notice}"));
+        }
+        let now = Now { unix_millis: BEGINNING_UNIX_MILLIS, monotonic_millis: 1_000_000 };
+        let mut store = Store::in_memory().unwrap();
+        for (name, password) in &setup.accounts {
+            let jid = BareJid::new(name).map_err(|error| format!("{name}: {error}"))?;
+            account::create(&mut store, &jid, &login::credentials(password), BEGINNING_UNIX_MILLIS).unwrap();
+        }
+        store.commit().unwrap();
+        let config = Arc::new(config);
+        let server = Server::new(config.clone(), store, Box::new(Dice(7)), now).unwrap();
+        let mut memory = Memory { config, server, now, ends: BTreeMap::new(), next: 0, is_dying: false, restarts: 0 };
+        memory.turn();
+        Ok(memory)
+    }
+
+    fn handle(&mut self, input: Input<'_>) {
+        self.server.handle(self.now, input);
+        self.turn();
+    }
+
+    /// The end of a turn of the loop: commit, then what is to happen outside happens.
+    fn turn(&mut self) {
+        if self.is_dying {
+            return;
+        }
+        loop {
+            self.server.commit().unwrap();
+            let outputs = self.server.take_outputs();
+            if outputs.is_empty() {
+                return;
+            }
+            for output in outputs {
+                self.output(output);
+            }
+        }
+    }
+
+    fn output(&mut self, output: Output) {
+        match output {
+            Output::Bytes { id, bytes } => {
+                if let Some(end) = self.ends.get_mut(&link(id)).filter(|end| !end.is_closed) {
+                    end.received.extend_from_slice(&bytes);
+                }
+            }
+            Output::StartTls { id, .. } => {
+                if let Some(end) = self.ends.get_mut(&link(id)) {
+                    end.wants_tls = true;
+                }
+            }
+            Output::Close { id } => {
+                if let Some(end) = self.ends.get_mut(&link(id)).filter(|end| !end.is_closed) {
+                    end.is_closed = true;
+                    self.server.handle(self.now, Input::Gone { id, reason: "closed" });
+                }
+            }
+            // In memory there is nobody else in the world.
+            Output::Find { ticket, .. } => {
+                let result = Err("there is no such domain".to_string());
+                self.server.handle(self.now, Input::Found { ticket, result });
+            }
+            Output::Connect { id, .. } => self.server.handle(self.now, Input::Gone { id, reason: "refused" }),
+            Output::Hash(job) => self.server.handle(self.now, Input::Hashed(job.run())),
+        }
+    }
+
+    fn listener(&self, port: Port) -> Arc<Listener> {
+        let number = match port {
+            Port::StartTls => 5222,
+            Port::Direct => 5223,
+            Port::Plain => 5224,
+        };
+        let found = self.config.listeners.iter().find(|listener| listener.port == number);
+        Arc::new(found.unwrap().clone())
+    }
+
+    /// A new server on the data of the old one; all connections are dead.
+    fn start_again(&mut self, mut store: Store) {
+        self.ends.values_mut().for_each(|end| end.is_closed = true);
+        self.restarts += 1;
+        self.is_dying = false;
+        store.crash();
+        // Another process has another monotonic clock and other dice.
+        self.now.monotonic_millis = 5_000_000 * (self.restarts + 1);
+        let dice = Box::new(Dice(7 + self.restarts));
+        self.server = Server::new(self.config.clone(), store, dice, self.now).unwrap();
+        self.turn();
+    }
+}
+
+fn link(id: ConnectionId) -> Link {
+    usize::try_from(id.0).unwrap()
+}
+
+fn id(link: Link) -> ConnectionId {
+    ConnectionId(link as u64)
+}
+
+impl Wire for Memory {
+    fn connect(&mut self, port: Port, peer: Option<IpAddr>) -> Result<Link, Stop> {
+        self.next += 1;
+        let link = self.next;
+        self.ends.insert(link, End::default());
+        let peer = SocketAddr::new(peer.unwrap_or(PEER), 40_000 + u16::try_from(link % 20_000).unwrap());
+        self.handle(Input::Accepted { id: id(link), listener: &self.listener(port), peer });
+        if port == Port::Direct {
+            self.ends.get_mut(&link).unwrap().wants_tls = true;
+            self.secure(link, true)?;
+        }
+        Ok(link)
+    }
+
+    fn send(&mut self, link: Link, bytes: &[u8]) {
+        if !self.ends[&link].is_closed {
+            self.handle(Input::Bytes { id: id(link), bytes });
+        }
+    }
+
+    fn hear(&mut self, link: Link, _: bool) -> Got {
+        let end = self.ends.get_mut(&link).unwrap();
+        match (end.received.is_empty(), end.is_closed) {
+            (false, _) => Got::Bytes(std::mem::take(&mut end.received)),
+            (true, true) => Got::Closed,
+            (true, false) => Got::Nothing,
+        }
+    }
+
+    fn secure(&mut self, link: Link, with_exporter: bool) -> Result<(), Stop> {
+        let end = self.ends.get_mut(&link).unwrap();
+        if !std::mem::take(&mut end.wants_tls) {
+            return Err(Stop::Fault("        but the server has not asked for TLS".to_string()));
+        }
+        end.has_exporter = with_exporter;
+        let tls = TlsInfo {
+            protocol: if with_exporter { "TLSv1.3" } else { "TLSv1.2" },
+            cipher: "TLS_AES_128_GCM_SHA256".to_string(),
+            exporter: with_exporter.then_some(EXPORTER),
+            end_point: Some(END_POINT.to_vec()),
+            sni: None,
+            alpn: None,
+            peer: Vec::new(),
+        };
+        self.handle(Input::Secured { id: id(link), tls });
+        Ok(())
+    }
+
+    fn hang_up(&mut self, link: Link) {
+        let end = self.ends.get_mut(&link).unwrap();
+        if !end.is_closed {
+            end.is_closed = true;
+            end.received.clear();
+            self.handle(Input::Gone { id: id(link), reason: "reset" });
+        }
+    }
+
+    fn wait(&mut self, seconds: u64) -> Result<(), Stop> {
+        let mut left = seconds * 1000;
+        loop {
+            let next = self.server.next_timeout(self.now).map(|time| u64::try_from(time.as_millis()).unwrap());
+            let step = next.unwrap_or(left).min(left);
+            self.now.unix_millis += step;
+            self.now.monotonic_millis += step;
+            left -= step;
+            self.handle(Input::Timeout);
+            if left == 0 && self.server.next_timeout(self.now).is_none_or(|time| !time.is_zero()) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn restart(&mut self) -> Result<(), Stop> {
+        self.handle(Input::Terminate);
+        let store = std::mem::replace(self.server.store_mut(), Store::in_memory().unwrap());
+        self.start_again(store);
+        Ok(())
+    }
+
+    fn lose_next_tick(&mut self) {
+        self.is_dying = true;
+    }
+
+    fn crash(&mut self) -> Result<(), Stop> {
+        let store = std::mem::replace(self.server.store_mut(), Store::in_memory().unwrap());
+        self.start_again(store);
+        Ok(())
+    }
+
+    fn binding(&mut self, link: Link, kind: &str) -> Option<Vec<u8>> {
+        match kind {
+            "tls-exporter" => self.ends[&link].has_exporter.then(|| EXPORTER.to_vec()),
+            "tls-server-end-point" => Some(END_POINT.to_vec()),
+            _ => None,
+        }
+    }
+}
