@@ -1,0 +1,204 @@
+//! Two or more servers in one memory, wires between them that can be cut, a name service that can be wrong.
+
+mod federation {
+    pub mod world;
+}
+
+use federation::world::{Setup, World};
+
+const ROMEO: &str = "romeo@montague.net/orchard";
+const JULIET: &str = "juliet@capulet.com/balcony";
+
+fn two(change: impl Fn(&mut Setup)) -> World {
+    let mut capulet = Setup::new("capulet.com");
+    let mut montague = Setup::new("montague.net");
+    change(&mut capulet);
+    change(&mut montague);
+    World::new(vec![capulet, montague])
+}
+
+const HELLO: &str = "<message to='romeo@montague.net' type='chat' id='1'><body>Art thou there?</body></message>";
+
+#[test]
+fn juliet_writes_to_romeo_by_dialback_over_tls() {
+    let mut world = two(|_| {});
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.heard(romeo);
+    world.say(juliet, HELLO);
+    let heard = world.heard(romeo);
+    assert!(heard.contains("Art thou there?") && heard.contains("from='juliet@capulet.com/balcony'"), "{heard}");
+    assert!(world.transcript().contains("<proceed"), "no TLS:\n{}", world.transcript());
+    assert!(world.transcript().contains("type='valid'"), "no dialback:\n{}", world.transcript());
+}
+
+#[test]
+fn certificates_prove_both_servers() {
+    let mut world = two(|setup| setup.certificates = true);
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.heard(romeo);
+    world.say(juliet, HELLO);
+    assert!(world.heard(romeo).contains("Art thou there?"), "{}", world.transcript());
+    assert!(world.transcript().contains("mechanism='EXTERNAL'"), "{}", world.transcript());
+    assert!(!world.transcript().contains("db:result"), "{}", world.transcript());
+    // Both directions are open on the one stream (XEP-0288).
+    world.say(romeo, "<message to='juliet@capulet.com/balcony' type='chat'><body>Ay</body></message>");
+    assert!(world.heard(juliet).contains("<body>Ay</body>"), "{}", world.transcript());
+    assert_eq!(world.dials(), 1);
+}
+
+#[test]
+fn a_server_of_old_speaks_without_version_and_tls() {
+    let mut world = two(|setup| setup.jabber_xml("<host xmpp='no' tls='no'/>"));
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.heard(romeo);
+    world.say(juliet, HELLO);
+    assert!(world.heard(romeo).contains("Art thou there?"), "{}", world.transcript());
+    assert!(!world.transcript().contains("' version='1.0'"), "{}", world.transcript());
+}
+
+#[test]
+fn tls_is_not_left_out_where_it_is_required() {
+    let mut capulet = Setup::new("capulet.com");
+    capulet.jabber_xml("<host tls='force'/>");
+    let mut montague = Setup::new("montague.net");
+    montague.jabber_xml("<host tls='no'/>");
+    let mut world = World::new(vec![capulet, montague]);
+    let juliet = world.login(JULIET);
+    world.login(ROMEO);
+    world.say(juliet, HELLO);
+    let heard = world.heard(juliet);
+    assert!(heard.contains("remote-server-not-found") && heard.contains("TLS"), "{heard}\n{}", world.transcript());
+}
+
+#[test]
+fn who_is_away_finds_the_message_with_its_stamp() {
+    let mut world = two(|_| {});
+    let juliet = world.login(JULIET);
+    world.account(ROMEO);
+    world.say(juliet, HELLO);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    let heard = world.heard(romeo);
+    assert!(heard.contains("Art thou there?") && heard.contains("urn:xmpp:delay"), "{heard}");
+}
+
+#[test]
+fn what_cannot_be_delivered_comes_back_in_order() {
+    let mut world = two(|_| {});
+    let juliet = world.login(JULIET);
+    for id in ["a", "b"] {
+        world.say(juliet, &format!("<message to='x@nowhere.example' id='{id}'><body>?</body></message>"));
+    }
+    let heard = world.heard(juliet);
+    let places = [heard.find("id='a'"), heard.find("id='b'")];
+    assert!(places[0].is_some() && places[0] < places[1], "{heard}");
+    assert!(heard.contains("remote-server-not-found"), "{heard}");
+}
+
+#[test]
+fn a_server_that_is_silent_costs_thirty_seconds() {
+    let mut world = two(|_| {});
+    let juliet = world.login(JULIET);
+    world.mute("montague.net");
+    world.say(juliet, HELLO);
+    assert_eq!(world.heard(juliet), "");
+    world.wait(31);
+    assert!(world.heard(juliet).contains("remote-server-timeout"), "{}", world.transcript());
+}
+
+#[test]
+fn a_stream_that_breaks_is_opened_again() {
+    let mut world = two(|_| {});
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.say(juliet, HELLO);
+    assert!(world.heard(romeo).contains("Art thou there?"));
+    world.cut_servers();
+    world.say(juliet, &HELLO.replace("there", "still there"));
+    assert!(world.heard(romeo).contains("still there"), "{}", world.transcript());
+}
+
+#[test]
+fn a_subscription_crosses_and_presence_follows() {
+    let mut world = two(|_| {});
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    for who in [juliet, romeo] {
+        world.say(who, "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq><presence/>");
+    }
+    world.say(juliet, "<presence to='romeo@montague.net' type='subscribe'/>");
+    let asked = world.heard(romeo);
+    assert!(asked.contains("type='subscribe'") && asked.contains("from='juliet@capulet.com'"), "{asked}");
+    world.heard(juliet);
+    world.say(romeo, "<presence to='juliet@capulet.com' type='subscribed'/>");
+    let told = world.heard(juliet);
+    assert!(told.contains("type='subscribed'"), "{told}");
+    assert!(told.contains("from='romeo@montague.net/orchard'"), "no presence: {told}");
+    world.hang_up(romeo);
+    assert!(world.heard(juliet).contains("type='unavailable'"), "{}", world.transcript());
+}
+
+#[test]
+fn a_stranger_cannot_send_in_anothers_name() {
+    let mut world = two(|_| {});
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.heard(romeo);
+    let header = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+                  xmlns:db='jabber:server:dialback' from='capulet.com' to='montague.net' version='1.0'>";
+    let forged = "<message from='juliet@capulet.com' to='romeo@montague.net'><body>forged</body></message>";
+    let stranger = world.connect_as_server("montague.net");
+    world.say(stranger, &format!("{header}{forged}"));
+    assert!(world.heard(stranger).contains("<invalid-from"), "{}", world.transcript());
+    assert_eq!(world.heard(romeo), "");
+    // A key that capulet.com did not make.
+    let stranger = world.connect_as_server("montague.net");
+    world.say(stranger, header);
+    world.start_tls(stranger);
+    world.say(stranger, header);
+    world.heard(stranger);
+    world.say(stranger, "<db:result from='capulet.com' to='montague.net'>0123456789abcdef</db:result>");
+    let answer = world.heard(stranger);
+    assert!(answer.contains("type='invalid'"), "{answer}\n{}", world.transcript());
+    assert!(answer.contains("</stream:stream>"), "{answer}");
+}
+
+#[test]
+fn a_result_nobody_asked_for_opens_nothing() {
+    let mut world = two(|_| {});
+    let stranger = world.connect_as_server("montague.net");
+    let header = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+                  xmlns:db='jabber:server:dialback' from='capulet.com' to='montague.net' version='1.0'>";
+    world.say(stranger, header);
+    world.start_tls(stranger);
+    world.say(stranger, header);
+    world.heard(stranger);
+    world.say(stranger, "<db:result from='capulet.com' to='montague.net' type='valid'/>");
+    let heard = world.heard(stranger);
+    assert!(heard.contains("<stream:error>"), "{heard}");
+}
+
+#[test]
+fn several_hosts_share_a_stream_by_dialback() {
+    let mut capulet = Setup::new("capulet.com");
+    capulet.hosts.push("paris.com".to_string());
+    let mut world = World::new(vec![capulet, Setup::new("montague.net")]);
+    let juliet = world.login(JULIET);
+    let count = world.login("count@paris.com/hall");
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.say(juliet, HELLO);
+    assert!(world.heard(romeo).contains("Art thou there?"), "{}", world.transcript());
+    let dials = world.dials();
+    world.say(count, &HELLO.replace("Art thou there?", "Beware"));
+    assert!(world.heard(romeo).contains("Beware"), "{}", world.transcript());
+    // The first stream is shared; the other server asks capulet's machine for paris.com's word on one of its own.
+    assert!(world.dials() <= dials + 1, "{}", world.transcript());
+}

@@ -1,0 +1,355 @@
+//! The world outside of the servers: wires, names, TLS that always succeeds, a clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jabber::config::{Config, Listener, ListenerKind, Place, PlainLogin, Source, StartTls};
+use jabber::server::{Candidate, ConnectionId, Input, Output, Server, TlsInfo};
+use jabber::store::{Store, account};
+use jabber::stream::certificate::Trust;
+use jabber::stream::sasl::{HashJob, Outcome, Password};
+use jabber::xmpp::{BareJid, Jid, Now, Random};
+
+/// Dice that repeat.
+struct Dice(u64);
+
+impl Random for Dice {
+    fn fill(&mut self, buffer: &mut [u8]) {
+        for byte in buffer {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            *byte = (self.0 >> 33) as u8;
+        }
+    }
+}
+
+/// A certificate here is its domain's name.
+struct NamesAreCertificates(bool);
+
+impl Trust for NamesAreCertificates {
+    fn check(&self, chain: &[Vec<u8>], domain: &str, _: Now) -> Result<(), String> {
+        match chain.first() {
+            Some(name) if self.0 && name == domain.as_bytes() => Ok(()),
+            _ => Err("certificate is not trusted".to_string()),
+        }
+    }
+}
+
+/// One server to be.
+pub struct Setup {
+    pub hosts: Vec<String>,
+    pub certificates: bool,
+    dialback: String,
+}
+
+impl Setup {
+    pub fn new(host: &str) -> Setup {
+        Setup { hosts: vec![host.to_string()], certificates: false, dialback: String::new() }
+    }
+
+    /// What stands in `<dialback>`.
+    pub fn jabber_xml(&mut self, text: &str) {
+        self.dialback = text.to_string();
+    }
+
+    fn config(&self) -> Config {
+        let hosts: String = self.hosts.iter().map(|host| format!("<host>{host}</host>")).collect();
+        let text = format!(
+            "<jabber><service id='sessions'>{hosts}<jsm xmlns='jabber:config:jsm'/></service>\
+             <service id='s2s'><load><dialback/></load>\
+             <dialback xmlns='jabber:config:dialback'>{}</dialback></service>\
+             <service id='dnsrv'><host/><load><dnsrv/></load><dnsrv xmlns='jabber:config:dnsrv'/></service></jabber>",
+            self.dialback
+        );
+        Config::from_xml(&text, &Source::new("test.xml")).unwrap_or_else(|error| panic!("{error}"))
+    }
+}
+
+/// One end of a wire: a server's connection, or the test itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum End {
+    Server(usize, u64),
+    Test(usize),
+}
+
+struct Wire {
+    ends: (End, End),
+    cut: bool,
+}
+
+/// Everything.
+pub struct World {
+    servers: Vec<Server>,
+    listeners: Vec<(Arc<Listener>, Arc<Listener>)>,
+    names: BTreeMap<String, usize>,
+    wires: Vec<Wire>,
+    heard: BTreeMap<usize, String>,
+    muted: BTreeSet<usize>,
+    next_id: u64,
+    next_test: usize,
+    now: Now,
+    dials: usize,
+    transcript: String,
+}
+
+fn address(server: usize) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(127, 0, 0, u8::try_from(server + 1).unwrap()))
+}
+
+impl World {
+    pub fn new(setups: Vec<Setup>) -> World {
+        let now = Now { unix_millis: 1_767_323_045_000, monotonic_millis: 1_000_000 };
+        let mut world = World {
+            servers: Vec::new(),
+            listeners: Vec::new(),
+            names: BTreeMap::new(),
+            wires: Vec::new(),
+            heard: BTreeMap::new(),
+            muted: BTreeSet::new(),
+            next_id: 1,
+            next_test: 0,
+            now,
+            dials: 0,
+            transcript: String::new(),
+        };
+        for (index, setup) in setups.into_iter().enumerate() {
+            let config = Arc::new(setup.config());
+            let store = Store::in_memory().unwrap();
+            let mut server = Server::new(config, store, Box::new(Dice(index as u64 + 1)), now).unwrap();
+            server.set_trust(Box::new(NamesAreCertificates(setup.certificates)));
+            world.servers.push(server);
+            for host in &setup.hosts {
+                world.names.insert(host.clone(), index);
+            }
+            let place = || Place::whole(PathBuf::from("test.xml"));
+            let mut clients = Listener::new(ListenerKind::C2s, 5222, place());
+            clients.plain_logins.push(PlainLogin { networks: Vec::new(), start_tls: StartTls::Hidden });
+            let servers = Listener::new(ListenerKind::S2s, 5269, place());
+            world.listeners.push((Arc::new(clients), Arc::new(servers)));
+        }
+        world
+    }
+
+    pub fn dials(&self) -> usize {
+        self.dials
+    }
+
+    pub fn transcript(&self) -> &str {
+        &self.transcript
+    }
+
+    fn server_of(&self, domain: &str) -> usize {
+        *self.names.get(domain).unwrap_or_else(|| panic!("no server for {domain}"))
+    }
+
+    /// Makes an account with the password `secret`.
+    pub fn account(&mut self, jid: &str) -> BareJid {
+        let account = Jid::new(jid).unwrap().to_bare();
+        let job = HashJob::derive(0, Password::new("secret").unwrap(), &mut Dice(7));
+        let Outcome::Derived(credentials) = job.run().outcome else { panic!("not derived") };
+        let server = self.server_of(account.domain().as_str());
+        account::create(self.servers[server].store_mut(), &account, &credentials, self.now.unix_millis).unwrap();
+        account
+    }
+
+    /// Logs a client in by jabber:iq:auth; the account is made if it is not there.
+    pub fn login(&mut self, jid: &str) -> usize {
+        let account = Jid::new(jid).unwrap().to_bare();
+        let server = self.server_of(account.domain().as_str());
+        if !account::exists(self.servers[server].store_mut(), &account).unwrap() {
+            self.account(jid);
+        }
+        let client = self.open(server, false);
+        let (host, name) = (account.domain().to_string(), account.node().unwrap().to_string());
+        let resource = Jid::new(jid).unwrap().resource().unwrap().to_string();
+        self.say(
+            client,
+            &format!(
+                "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='{host}'>\
+                 <iq type='set' id='auth'><query xmlns='jabber:iq:auth'><username>{name}</username>\
+                 <password>secret</password><resource>{resource}</resource></query></iq>"
+            ),
+        );
+        let heard = self.heard(client);
+        assert!(heard.contains("type='result'"), "{heard}");
+        client
+    }
+
+    /// A connection of the test's own to a server's port for servers.
+    pub fn connect_as_server(&mut self, domain: &str) -> usize {
+        self.open(self.server_of(domain), true)
+    }
+
+    fn open(&mut self, server: usize, as_server: bool) -> usize {
+        let test = self.next_test;
+        self.next_test += 1;
+        let id = self.next_id;
+        self.next_id += 1;
+        self.wires.push(Wire { ends: (End::Test(test), End::Server(server, id)), cut: false });
+        let (clients, servers) = self.listeners[server].clone();
+        let listener = if as_server { servers } else { clients };
+        let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 9, 9)), 40_000);
+        self.input(server, Input::Accepted { id: ConnectionId(id), listener: &listener, peer });
+        test
+    }
+
+    pub fn say(&mut self, client: usize, text: &str) {
+        let Some(End::Server(server, id)) = self.other_end(End::Test(client)) else { panic!("hung up") };
+        self.input(server, Input::Bytes { id: ConnectionId(id), bytes: text.as_bytes() });
+    }
+
+    /// The test begins TLS on its own connection.
+    pub fn start_tls(&mut self, client: usize) {
+        self.say(client, "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+        assert!(self.heard(client).contains("<proceed"), "{}", self.transcript);
+    }
+
+    /// What came since the last call.
+    pub fn heard(&mut self, client: usize) -> String {
+        self.heard.remove(&client).unwrap_or_default()
+    }
+
+    pub fn hang_up(&mut self, client: usize) {
+        let Some(End::Server(server, id)) = self.other_end(End::Test(client)) else { return };
+        self.cut(End::Test(client));
+        self.input(server, Input::Gone { id: ConnectionId(id), reason: "hung up" });
+    }
+
+    /// From now on this server gets connections but says nothing.
+    pub fn mute(&mut self, domain: &str) {
+        let server = self.server_of(domain);
+        self.muted.insert(server);
+    }
+
+    /// All wires between servers break.
+    pub fn cut_servers(&mut self) {
+        let ends: Vec<(End, End)> = self.wires.iter().filter(|wire| !wire.cut).map(|wire| wire.ends).collect();
+        for (one, other) in ends {
+            if let (End::Server(a, a_id), End::Server(b, b_id)) = (one, other) {
+                self.cut(one);
+                self.input(a, Input::Gone { id: ConnectionId(a_id), reason: "reset" });
+                self.input(b, Input::Gone { id: ConnectionId(b_id), reason: "reset" });
+            }
+        }
+    }
+
+    pub fn wait(&mut self, seconds: u64) {
+        for _ in 0..seconds {
+            self.now.unix_millis += 1000;
+            self.now.monotonic_millis += 1000;
+            for server in 0..self.servers.len() {
+                self.input(server, Input::Timeout);
+            }
+        }
+    }
+
+    fn other_end(&self, end: End) -> Option<End> {
+        self.wires.iter().filter(|wire| !wire.cut).find_map(|wire| match wire.ends {
+            (one, other) if one == end => Some(other),
+            (one, other) if other == end => Some(one),
+            _ => None,
+        })
+    }
+
+    fn cut(&mut self, end: End) {
+        for wire in &mut self.wires {
+            wire.cut |= wire.ends.0 == end || wire.ends.1 == end;
+        }
+    }
+
+    /// One input, its tick, and all that follows at the other servers.
+    fn input(&mut self, server: usize, input: Input<'_>) {
+        self.servers[server].handle(self.now, input);
+        self.servers[server].commit().unwrap();
+        for output in self.servers[server].take_outputs() {
+            self.output(server, output);
+        }
+    }
+
+    fn output(&mut self, server: usize, output: Output) {
+        match output {
+            Output::Bytes { id, bytes } => self.carry(server, id.0, &bytes),
+            Output::Close { id } => {
+                let end = End::Server(server, id.0);
+                let other = self.other_end(end);
+                self.cut(end);
+                self.input(server, Input::Gone { id, reason: "closed by us" });
+                if let Some(End::Server(other, other_id)) = other {
+                    self.input(other, Input::Gone { id: ConnectionId(other_id), reason: "closed by the peer" });
+                }
+            }
+            Output::Hash(job) => {
+                let result = job.run();
+                self.input(server, Input::Hashed(result));
+            }
+            Output::Find { ticket, domain, .. } => {
+                let result = match self.names.get(&domain) {
+                    Some(found) => Ok(vec![Candidate {
+                        direct_tls: false,
+                        target: domain,
+                        port: 5269,
+                        addresses: vec![address(*found)],
+                    }]),
+                    None => Err(format!("{domain} does not exist")),
+                };
+                self.input(server, Input::Found { ticket, result });
+            }
+            Output::Connect { id, addresses, .. } => self.connect(server, id, addresses[0]),
+            Output::StartTls { id, client } => {
+                self.tls(server, id.0, client.map(|client| (client.local, client.remote)))
+            }
+        }
+    }
+
+    fn carry(&mut self, server: usize, id: u64, bytes: &[u8]) {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        self.transcript.push_str(&format!("{server}#{id:x}: {text}\n"));
+        match self.other_end(End::Server(server, id)) {
+            Some(End::Test(test)) => self.heard.entry(test).or_default().push_str(&text),
+            Some(End::Server(other, other_id)) if !self.muted.contains(&other) => {
+                self.input(other, Input::Bytes { id: ConnectionId(other_id), bytes });
+            }
+            _ => {}
+        }
+    }
+
+    fn connect(&mut self, from: usize, id: ConnectionId, to: SocketAddr) {
+        self.dials += 1;
+        let Some(server) = (0..self.servers.len()).find(|server| address(*server) == to.ip()) else {
+            return self.input(from, Input::Gone { id, reason: "refused" });
+        };
+        let other_id = self.next_id;
+        self.next_id += 1;
+        self.wires.push(Wire { ends: (End::Server(from, id.0), End::Server(server, other_id)), cut: false });
+        let listener = self.listeners[server].1.clone();
+        let peer = SocketAddr::new(address(from), 50_000);
+        self.input(server, Input::Accepted { id: ConnectionId(other_id), listener: &listener, peer });
+        self.input(from, Input::Connected { id, peer: to });
+    }
+
+    /// TLS always succeeds; once both ends are at it, each sees the other's name as its certificate.
+    fn tls(&mut self, server: usize, id: u64, client: Option<(String, String)>) {
+        let end = End::Server(server, id);
+        let Some(other) = self.other_end(end) else { return };
+        let info = |name: &str| TlsInfo {
+            protocol: "TLSv1.3",
+            cipher: "TEST".to_string(),
+            exporter: None,
+            end_point: None,
+            sni: None,
+            alpn: None,
+            peer: if name.is_empty() { Vec::new() } else { vec![name.as_bytes().to_vec()] },
+        };
+        match (client, other) {
+            // The server's half comes first and waits for the client's.
+            (None, End::Server(..)) => {}
+            (None, End::Test(_)) => self.input(server, Input::Secured { id: ConnectionId(id), tls: info("") }),
+            (Some((local, remote)), End::Server(peer, peer_id)) => {
+                self.input(peer, Input::Secured { id: ConnectionId(peer_id), tls: info(&local) });
+                self.input(server, Input::Secured { id: ConnectionId(id), tls: info(&remote) });
+            }
+            (Some(_), End::Test(_)) => {}
+        }
+    }
+}
