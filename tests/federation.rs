@@ -1,5 +1,6 @@
 //! Two or more servers in one memory, wires between them that can be cut, a name service that can be wrong.
 
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what must be")]
 mod federation {
     pub mod world;
 }

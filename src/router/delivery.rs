@@ -17,7 +17,7 @@ use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceTy
 
 impl Router {
     /// A stanza for a local account: the modules see it, then the sessions are chosen.
-    pub(super) fn to_account(
+    pub(super) fn for_account(
         &mut self,
         env: &mut Env<'_>,
         host: &str,
@@ -27,7 +27,7 @@ impl Router {
         let account = to.to_bare();
         // Who has a session has an account; only for the others is the store asked.
         if self.sessions.count(&account) == 0 && !crate::store::account::exists(env.store, &account)? {
-            return self.to_nobody(&parcel);
+            return self.for_nobody(&parcel);
         }
         for index in 0..self.modules_len() {
             let flow = self.enter(env, parcel.depth, host, index, parcel.requester, |module, context| {
@@ -45,13 +45,13 @@ impl Router {
                 self.deliver(env, parcel.depth, session, parcel.stanza);
                 Ok(())
             }
-            None if to.is_full() => self.to_absent_resource(env, host, &account, parcel),
-            None => self.to_bare(env, host, &account, parcel),
+            None if to.is_full() => self.for_absent_resource(env, host, &account, parcel),
+            None => self.for_bare(env, host, &account, parcel),
         }
     }
 
     /// RFC 6121 §8.5.1: no such account.
-    fn to_nobody(&mut self, parcel: &Parcel) -> Result<(), StanzaError> {
+    fn for_nobody(&mut self, parcel: &Parcel) -> Result<(), StanzaError> {
         match parcel.stanza.kind() {
             Kind::Presence(_) => Ok(()),
             _ => Err(Condition::ServiceUnavailable.into()),
@@ -59,7 +59,7 @@ impl Router {
     }
 
     /// RFC 6121 §8.5.3.2: a full JID that nobody has now.
-    fn to_absent_resource(
+    fn for_absent_resource(
         &mut self,
         env: &mut Env<'_>,
         host: &str,
@@ -67,7 +67,7 @@ impl Router {
         parcel: Parcel,
     ) -> Result<(), StanzaError> {
         match parcel.stanza.kind() {
-            Kind::Message(MessageType::Chat | MessageType::Normal) => self.to_bare(env, host, account, parcel),
+            Kind::Message(MessageType::Chat | MessageType::Normal) => self.for_bare(env, host, account, parcel),
             Kind::Message(MessageType::Groupchat) | Kind::Iq(IqType::Get | IqType::Set) => {
                 Err(Condition::ServiceUnavailable.into())
             }
@@ -76,7 +76,13 @@ impl Router {
     }
 
     /// RFC 6121 §8.5.2: the bare JID.
-    fn to_bare(&mut self, env: &mut Env<'_>, host: &str, account: &BareJid, parcel: Parcel) -> Result<(), StanzaError> {
+    fn for_bare(
+        &mut self,
+        env: &mut Env<'_>,
+        host: &str,
+        account: &BareJid,
+        parcel: Parcel,
+    ) -> Result<(), StanzaError> {
         match parcel.stanza.kind() {
             Kind::Message(MessageType::Groupchat) => Err(Condition::ServiceUnavailable.into()),
             Kind::Message(MessageType::Error) | Kind::Iq(IqType::Result | IqType::Error) => Ok(()),

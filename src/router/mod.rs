@@ -327,16 +327,16 @@ impl Router {
     fn dispatch(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
         let Some(to) = parcel.stanza.to().cloned() else { return Ok(()) };
         let Some(host) = self.hosts.canonical(to.domain().as_str()) else {
-            return self.to_remote(env, parcel);
+            return self.for_remote(env, parcel);
         };
         match to.node() {
-            None => self.to_host(env, &host, parcel),
-            Some(_) => self.to_account(env, &host, &to, parcel),
+            None => self.for_host(env, &host, parcel),
+            Some(_) => self.for_account(env, &host, &to, parcel),
         }
     }
 
     /// RFC 6120 §10.5.1: for the host itself, or a resource of it.
-    fn to_host(&mut self, env: &mut Env<'_>, host: &str, mut parcel: Parcel) -> Result<(), StanzaError> {
+    fn for_host(&mut self, env: &mut Env<'_>, host: &str, mut parcel: Parcel) -> Result<(), StanzaError> {
         if let Kind::Iq(kind) = parcel.stanza.kind() {
             return match (kind, parcel.stanza.as_request()) {
                 (IqType::Result | IqType::Error, _) => Ok(()),

@@ -71,7 +71,7 @@ impl Router {
     }
 
     /// RFC 6120 §10.4: a domain that is not ours.
-    pub(super) fn to_remote(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
+    pub(super) fn for_remote(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
         let (Some(from), Some(to)) = (parcel.stanza.from(), parcel.stanza.to()) else { return Ok(()) };
         let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
         if self.hosts.config().federation.is_none() {

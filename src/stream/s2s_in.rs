@@ -264,7 +264,7 @@ impl S2sIn {
         if let (Some(to), true) = (&wanted, known) {
             self.host = to.clone();
         }
-        self.claimed = theirs.from.as_deref().and_then(|from| jid::of_host(from)).map(|from| from.to_string());
+        self.claimed = theirs.from.as_deref().and_then(jid::of_host).map(|from| from.to_string());
         self.send_header(env);
         if let Err(error) = version {
             return self.fail(env, &error);
