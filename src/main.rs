@@ -102,6 +102,7 @@ struct Privileged {
     pidfile: Option<PidFile>,
     keeper: Keeper,
     settings: Arc<Settings>,
+    files: u64,
 }
 
 fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, StartError> {
@@ -122,7 +123,7 @@ fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, S
     make_data_directory(&config.spool, identity)?;
     let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids);
     let (keeper, settings) = Keeper::load(config, owner)?;
-    Ok(Privileged { signals, ports, pidfile, keeper, settings })
+    Ok(Privileged { signals, ports, pidfile, keeper, settings, files })
 }
 
 fn make_data_directory(path: &Path, identity: Option<&Identity>) -> Result<(), StartError> {
@@ -185,7 +186,7 @@ fn assemble(
     let clock = Clock::new();
     let engine = Server::new(Arc::clone(config), store, Box::new(Dice::new()), clock.now())
         .map_err(|error| StartError(error.to_string()))?;
-    let Privileged { signals, ports, pidfile, keeper, settings } = privileged;
+    let Privileged { signals, ports, pidfile, keeper, settings, files } = privileged;
     let served: Vec<String> = ports.iter().map(|port| port.address.to_string()).collect();
     let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
     log::info!(target: INTERNAL, "serving {} on {}", hosts.join(", "), served.join(", "));
@@ -193,7 +194,9 @@ fn assemble(
     EventLoop::new(Parts {
         engine,
         clock,
-        bounds: Bounds::from(&config.limits),
+        bounds: Bounds::new(&config.limits, files),
+        config: Arc::clone(config),
+        files,
         surroundings: Box::new(surroundings),
         signals,
         settings: Some(settings),

@@ -76,6 +76,11 @@ impl Connections {
         self.now = now;
     }
 
+    /// Other bounds, from now on.
+    pub(super) fn rebound(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
+    }
+
     /// How many sockets are open.
     pub(super) fn len(&self) -> usize {
         self.slots.len()

@@ -14,6 +14,7 @@ use super::connection::Piece;
 use super::connections::Connections;
 use super::disk::{DiskHelper, Durable, Report};
 use super::engine::{Engine, Input, Output, Tick};
+use super::gate::Gate;
 use super::hashing::HashingHelper;
 use super::listener::{Accepted, Listener, Opened, Reserve};
 use super::tls::Settings;
@@ -64,6 +65,8 @@ pub struct EventLoop<E> {
     settings: Option<Arc<Settings>>,
     listeners: Vec<Listener>,
     reserve: Reserve,
+    gate: Gate,
+    files: u64,
     connections: Connections,
     disk: DiskHelper,
     hashing: HashingHelper,
@@ -87,6 +90,10 @@ pub struct Parts<E> {
     pub clock: Clock,
     /// What peers can make us keep or do.
     pub bounds: Bounds,
+    /// What the admin said of who may come in.
+    pub config: Arc<Config>,
+    /// How many files may be open.
+    pub files: u64,
     /// The daemon.
     pub surroundings: Box<dyn Surroundings>,
     /// The process's signals.
@@ -113,17 +120,20 @@ impl<E: Engine> EventLoop<E> {
         for (place, listener) in listeners.iter_mut().enumerate() {
             poll.registry().register(&mut listener.socket, Token(FIRST_LISTENER + place), Interest::READABLE)?;
         }
-        let connections = Connections::new(parts.bounds, FIRST_LISTENER + listeners.len());
+        let bounds = parts.bounds;
+        let connections = Connections::new(bounds, FIRST_LISTENER + listeners.len());
         Ok(EventLoop {
             poll,
             clock: parts.clock,
             engine: parts.engine,
-            bounds: parts.bounds,
+            bounds,
             surroundings: parts.surroundings,
             signals,
             settings: parts.settings,
             listeners,
             reserve: Reserve::new(),
+            gate: Gate::new(&parts.config),
+            files: parts.files,
             connections,
             disk: DiskHelper::start(parts.disk, Arc::clone(&waker))?,
             hashing: HashingHelper::start(waker)?,
@@ -251,6 +261,11 @@ impl<E: Engine> EventLoop<E> {
         if self.stop_at.is_some() || self.reserve.is_pausing(now.monotonic_millis) {
             return;
         }
+        let most = self.bounds.connections;
+        if self.connections.len() >= most && self.listeners.iter().any(|listener| listener.ready) {
+            let why = format_args!("{most} are open; raise connections-max, or the limit of open files (LimitNOFILE)");
+            return self.reserve.complain(now.monotonic_millis, why);
+        }
         for listener in &mut self.listeners {
             for _ in 0..self.bounds.accepts {
                 if !listener.ready || self.connections.len() >= self.bounds.connections {
@@ -265,8 +280,10 @@ impl<E: Engine> EventLoop<E> {
                         return;
                     }
                 };
-                self.reserve.recovered();
                 let wanted = &listener.wanted;
+                if !self.gate.admits(peer.ip(), wanted.port, wanted.rate, now) {
+                    continue;
+                }
                 match self.connections.add(self.poll.registry(), stream, wanted.kind, self.settings.as_deref()) {
                     Ok(id) => self.engine.handle(now, Input::Accepted { id, listener: wanted, peer }),
                     Err(error) => log::debug!(target: "-internal", "connection refused peer={peer}: {error}"),
@@ -283,6 +300,9 @@ impl<E: Engine> EventLoop<E> {
     fn obey_signals(&mut self, now: Now) {
         if self.signals.reload.swap(false, Ordering::AcqRel) {
             if let Some(config) = self.surroundings.reload() {
+                self.gate.reload(&config);
+                self.bounds = Bounds::new(&config.limits, self.files);
+                self.connections.rebound(self.bounds);
                 self.engine.handle(now, Input::Reload(config));
             }
             self.look_around_at = now.monotonic_millis;

@@ -19,6 +19,8 @@ use crate::config::Listener as Wanted;
 const BACKLOG: i32 = 1024;
 /// How long nobody is accepted after descriptors ran out.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Milliseconds between two lines of the log about this.
+const QUIET_MILLIS: u64 = 60_000;
 /// A silent peer is asked for a sign of life after this many seconds, this often, and given up after so many questions.
 const KEEPALIVE: (u32, u32, u32) = (300, 60, 5);
 /// Milliseconds after which sent bytes that nobody confirmed end the connection.
@@ -177,22 +179,20 @@ fn prepare(stream: &TcpStream) {
 pub(super) struct Reserve {
     spare: Option<File>,
     until_millis: Option<u64>,
+    quiet_until: u64,
 }
 
 impl Reserve {
     pub(super) fn new() -> Self {
-        Reserve { spare: File::open("/dev/null").ok(), until_millis: None }
+        Reserve { spare: File::open("/dev/null").ok(), until_millis: None, quiet_until: 0 }
     }
 
-    /// Closes one waiting connection, and begins a pause. The first of a row is logged.
+    /// Closes one waiting connection, and begins a pause.
     pub(super) fn shed(&mut self, now_millis: u64, listener: &TcpListener, error: &io::Error) {
         self.spare = None;
         drop(listener.accept());
         self.spare = File::open("/dev/null").ok();
-        if self.until_millis.is_none() {
-            log::error!(target: "-internal",
-                "no more connections can be accepted: {error}; raise the limit of open files (LimitNOFILE, ulimit -n)");
-        }
+        self.complain(now_millis, format_args!("{error}; raise the limit of open files (LimitNOFILE, ulimit -n)"));
         self.until_millis = Some(now_millis.saturating_add(u64::try_from(PAUSE.as_millis()).unwrap_or(u64::MAX)));
     }
 
@@ -206,9 +206,12 @@ impl Reserve {
         self.until_millis.filter(|until| now_millis < *until)
     }
 
-    /// Somebody was accepted: the next time is worth a line again.
-    pub(super) fn recovered(&mut self) {
-        self.until_millis = None;
+    /// Logs that somebody cannot come in, once a minute.
+    pub(super) fn complain(&mut self, now_millis: u64, why: std::fmt::Arguments<'_>) {
+        if now_millis >= self.quiet_until {
+            self.quiet_until = now_millis.saturating_add(QUIET_MILLIS);
+            log::error!(target: "-internal", "no more connections can be accepted: {why}");
+        }
     }
 }
 

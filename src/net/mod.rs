@@ -2,7 +2,7 @@
 //!
 //! [`event_loop`] is the loop; [`listener`] opens ports and accepts; [`connections`] holds every open socket and decides
 //! who is read and written next; [`connection`] is one of them, from its first byte to its clean end; [`tls`] makes bytes
-//! plain and back; [`disk`] and [`hashing`] are the two helper threads, which hand their results back through a waker.
+//! plain and back; [`gate`] says who may come in; [`disk`] and [`hashing`] are the two helper threads, which hand their results back through a waker.
 //!
 //! Serves the server (`server/`), which it hands inputs and asks for outputs. Invariants: nothing in the loop waits; no
 //! byte made in a tick that wrote leaves before that tick is durable; what a peer can make us keep or do is bounded by
@@ -15,6 +15,7 @@ mod connections;
 pub mod disk;
 pub mod engine;
 pub mod event_loop;
+mod gate;
 pub mod hashing;
 pub mod listener;
 pub mod tls;
@@ -57,10 +58,15 @@ impl Bounds {
     const STOPPING: Duration = Duration::from_millis(1500);
 }
 
-impl From<&Limits> for Bounds {
-    fn from(limits: &Limits) -> Self {
+impl Bounds {
+    /// Descriptors that connections leave for all else: database, logs, certificates, other servers.
+    const OTHER_FILES: usize = 64;
+
+    /// The bounds of a server that may have so many files open.
+    pub fn new(limits: &Limits, files: u64) -> Self {
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
         Bounds {
-            connections: limits.connections_max,
+            connections: limits.connections_max.min(files.saturating_sub(Bounds::OTHER_FILES.min(files / 4)).max(1)),
             accepts: limits.accepts_per_tick,
             read_bytes: limits.read_bytes_per_tick,
             write_bytes: limits.write_bytes_per_tick,
@@ -76,7 +82,7 @@ impl From<&Limits> for Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Bounds::from(&Limits::default())
+        Bounds::new(&Limits::default(), u64::MAX)
     }
 }
 

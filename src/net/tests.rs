@@ -227,7 +227,20 @@ impl Server {
             let settings = Some(Arc::new(Settings::new(Certificates::new(certificate)).unwrap()));
             let surroundings = Box::new(Nothing);
             let clock = Clock::new();
-            EventLoop::new(Parts { engine, clock, bounds, surroundings, signals, settings, ports, disk })?.run()
+            let config = Arc::new(Config::for_host("localhost"));
+            EventLoop::new(Parts {
+                engine,
+                clock,
+                bounds,
+                config,
+                files: 0,
+                surroundings,
+                signals,
+                settings,
+                ports,
+                disk,
+            })?
+            .run()
         });
         Server { plain, direct, heard, der, terminate, wake, thread }
     }
