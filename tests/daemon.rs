@@ -1,0 +1,276 @@
+//! The program from outside: how it starts, why it does not, what signals do to it. It tells when it is ready by the
+//! socket that systemd would give it, so nothing here waits for time to pass.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::Duration;
+
+/// Only a broken program makes a test wait this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory with a configuration, for one test.
+struct Site {
+    directory: PathBuf,
+    port: u16,
+}
+
+impl Site {
+    fn new(name: &str) -> Site {
+        let directory = std::env::temp_dir().join(format!("jabberd-site-{}-{name}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        // Free a moment ago: the kernel gives out another one next time.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let site = Site { directory, port };
+        site.write("jabber.xml", &site.xml(""));
+        site
+    }
+
+    fn xml(&self, extra: &str) -> String {
+        let (directory, port) = (self.directory.display(), self.port);
+        format!(
+            "<jabber>
+               <service id='sessions'><host>localhost</host><jsm xmlns='jabber:config:jsm'/></service>
+               <xdb id='xdb'><xdb_file xmlns='jabber:config:xdb_file'><spool>{directory}/spool</spool></xdb_file></xdb>
+               <service id='c2s'><pthcsock xmlns='jabber:config:pth-csock'><ip port='{port}'>127.0.0.1</ip></pthcsock></service>
+               <log id='elogger'><host/><logtype/><format>%d: [%t] (%h): %s</format><file>{directory}/error.log</file></log>
+               <pidfile>{directory}/jabber.pid</pidfile>{extra}
+             </jabber>"
+        )
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("error.log")).unwrap_or_default()
+    }
+
+    fn jabberd(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jabberd"));
+        command.arg("-c").arg(self.path("jabber.xml")).args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.jabberd(arguments).output().unwrap()
+    }
+
+    /// Starts it in the foreground and waits until it serves.
+    fn start(&self) -> Running {
+        let socket = self.path("notify");
+        let _ = fs::remove_file(&socket);
+        let news = UnixDatagram::bind(&socket).unwrap();
+        news.set_read_timeout(Some(PATIENCE)).unwrap();
+        let child = self.jabberd(&[]).env("NOTIFY_SOCKET", &socket).stderr(Stdio::piped()).spawn().unwrap();
+        let running = Running { child, news };
+        running.expect_news("READY=1");
+        running
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+struct Running {
+    child: Child,
+    news: UnixDatagram,
+}
+
+impl Running {
+    fn expect_news(&self, expected: &str) {
+        let mut buffer = [0; 64];
+        let count = self.news.recv(&mut buffer).expect(expected);
+        assert_eq!(std::str::from_utf8(&buffer[..count]).unwrap(), expected);
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    fn end(mut self) -> (ExitStatus, String) {
+        let mut errors = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        (self.child.wait().unwrap(), errors)
+    }
+}
+
+/// A test that fails leaves no process behind.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn it_tells_its_version_and_reads_its_configuration() {
+    let site = Site::new("report");
+    let version = site.run(&["-v"]);
+    assert!(version.status.success() && version.stdout.starts_with(b"jabberd 3."));
+    let report = site.run(&["--test"]);
+    assert!(report.status.success());
+    let report = String::from_utf8(report.stdout).unwrap();
+    assert!(report.contains("Host localhost") && report.contains(&format!("{} on 127.0.0.1", site.port)), "{report}");
+    assert!(!site.path("spool").exists(), "nothing is made by looking");
+}
+
+#[test]
+fn a_start_that_fails_says_why() {
+    let site = Site::new("failures");
+    let mut taken = TcpListener::bind(("127.0.0.1", site.port)).ok();
+    assert!(taken.is_some());
+    let directory = site.directory.display();
+    let spool = format!("{directory}/spool");
+    let good = site.xml("");
+    // A configuration, the arguments, and what standard error must say.
+    let rows: Vec<(String, &[&str], String)> = vec![
+        (
+            good.clone(),
+            &[],
+            format!("io_select unable to listen on {} [127.0.0.1]: jabberd already running", site.port),
+        ),
+        (good.clone(), &["-B"], "see who has it".to_owned()),
+        ("<jabber><a></jabber>".to_owned(), &[], "mismatched tag at line 1 and column".to_owned()),
+        ("<jabber><a></jabber>".to_owned(), &["--test"], "mismatched tag".to_owned()),
+        ("<jabber><a></jabber>".to_owned(), &["-B"], "mismatched tag".to_owned()),
+        (good.clone(), &["-U", "no-such-user-here"], "there is no user 'no-such-user-here'".to_owned()),
+        (good.clone(), &["-c"], "-c".to_owned()),
+        (good.clone(), &["--no-such-option"], "--no-such-option".to_owned()),
+        (
+            good.replace(&format!("{directory}/error.log"), "/nonexistent/error.log"),
+            &[],
+            "cannot open the log file /nonexistent/error.log".to_owned(),
+        ),
+        (good.replace(&spool, "/proc/nonexistent"), &[], "cannot make the data directory /proc/nonexistent".to_owned()),
+        (
+            good.replace(&format!("{directory}/jabber.pid"), "/nonexistent/jabber.pid"),
+            &[],
+            "cannot write the pid file /nonexistent/jabber.pid".to_owned(),
+        ),
+    ];
+    for (number, (xml, arguments, expected)) in rows.iter().enumerate() {
+        site.write("jabber.xml", xml);
+        // The first two fail because of the port.
+        if number == 2 {
+            taken = None;
+        }
+        let output = site.run(arguments);
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "row {number}: {errors}");
+        assert!(errors.contains(expected), "row {number}: {errors}");
+    }
+    assert!(site.log().contains("[alert] (-internal): io_select unable to listen on"), "{}", site.log());
+    assert!(!site.path("jabber.pid").exists());
+    assert!(taken.is_none());
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_told() {
+    let site = Site::new("database");
+    fs::create_dir_all(site.path("spool")).unwrap();
+    site.write("spool/jabber.db", "this is not a database, but long enough to be looked at by SQLite.");
+    let output = site.run(&[]);
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(errors.contains("jabber.db"), "{errors}");
+    assert!(site.log().contains("jabber.db"));
+}
+
+#[test]
+fn signals_stop_and_reload_it() {
+    let site = Site::new("signals");
+    let running = site.start();
+    assert_eq!(fs::read_to_string(site.path("jabber.pid")).unwrap(), format!("{}\n", running.child.id()));
+    let mut client = std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    client
+        .write_all(
+            b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='localhost'>",
+        )
+        .unwrap();
+    let mut header = [0; 4096];
+    let count = client.read(&mut header).unwrap();
+    assert!(String::from_utf8_lossy(&header[..count]).contains("<stream:stream"));
+
+    // A broken configuration changes nothing; the logs are opened anew.
+    fs::rename(site.path("error.log"), site.path("error.log.1")).unwrap();
+    site.write("jabber.xml", "<jabber><a></jabber>");
+    running.signal(nix::sys::signal::SIGHUP);
+    running.expect_news("RELOADING=1");
+    running.expect_news("READY=1");
+    let log = site.log();
+    assert!(log.contains("[notice] (-internal): reloading configuration"), "{log}");
+    assert!(log.contains("mismatched tag at line 1"), "{log}");
+    assert!(
+        log.contains("[alert] (-internal): Failed to reload config!  Resetting internal config -- please check your configuration!"),
+        "{log}"
+    );
+    site.write("jabber.xml", &site.xml("<debug><mask>1</mask></debug>"));
+    running.signal(nix::sys::signal::SIGHUP);
+    running.expect_news("RELOADING=1");
+    running.expect_news("READY=1");
+
+    // Signals that mean nothing here.
+    for signal in [nix::sys::signal::SIGUSR1, nix::sys::signal::SIGUSR2, nix::sys::signal::SIGPIPE] {
+        running.signal(signal);
+    }
+    running.signal(nix::sys::signal::SIGTERM);
+    running.expect_news("STOPPING=1");
+    let mut last = String::new();
+    client.read_to_string(&mut last).unwrap();
+    assert!(last.contains("<system-shutdown") && last.ends_with("</stream:stream>"), "{last}");
+    drop(client);
+    let (status, errors) = running.end();
+    assert_eq!(status.code(), Some(0), "{errors}");
+    assert!(site.log().contains("[notice] (-internal): shutting down server\n"), "{}", site.log());
+    assert!(!site.path("jabber.pid").exists());
+}
+
+#[test]
+fn in_the_background_it_is_ready_when_the_parent_ends() {
+    let site = Site::new("background");
+    // Standard error goes to a file: a pipe would stay open as long as the server.
+    let errors = fs::File::create(site.path("stderr")).unwrap();
+    let status = site.jabberd(&["-B"]).stderr(errors).status().unwrap();
+    assert!(status.success(), "{}", fs::read_to_string(site.path("stderr")).unwrap());
+    let number: i32 = fs::read_to_string(site.path("jabber.pid")).unwrap().trim().parse().unwrap();
+    assert_ne!(number, std::process::id().try_into().unwrap());
+    std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();
+    // A second one finds the first.
+    let second = site.run(&[]);
+    assert_eq!(second.status.code(), Some(1));
+    let errors = String::from_utf8(second.stderr).unwrap();
+    assert!(errors.contains("A pidfile already exists at the specified location"), "{errors}");
+    assert_eq!(fs::read_to_string(site.path("jabber.pid")).unwrap().trim(), number.to_string());
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), nix::sys::signal::SIGTERM).unwrap();
+    while Path::new(&format!("/proc/{number}/exe")).read_link().is_ok() {
+        std::thread::yield_now();
+    }
+    assert!(!site.path("jabber.pid").exists());
+}
+
+#[test]
+fn a_pid_file_left_by_a_killed_server_is_replaced() {
+    let site = Site::new("killed");
+    let running = site.start();
+    running.signal(nix::sys::signal::SIGKILL);
+    running.end();
+    assert!(site.path("jabber.pid").exists());
+    let running = site.start();
+    assert!(site.log().contains("replacing the pid file"));
+    running.signal(nix::sys::signal::SIGINT);
+    assert_eq!(running.end().0.code(), Some(0));
+}
