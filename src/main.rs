@@ -1,13 +1,12 @@
 //! jabberd: arguments, configuration, log, store, listen, drop root, run.
 
 use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use jabber::config::cmdline::{Action, HELP};
 use jabber::config::{CommandLine, Config, LogTarget, Severity};
+use jabber::daemon::accounts;
 use jabber::daemon::background::{self, Side, Waiting};
 use jabber::daemon::certificates::Keeper;
 use jabber::daemon::log::Log;
@@ -28,8 +27,6 @@ use jabber::store::disk::{Disk, WalBounds};
 const UMASK: u32 = 0o027;
 /// The lines about the server itself.
 const INTERNAL: &str = jabber::config::LogSink::INTERNAL;
-/// The database's name in the data directory.
-const DATABASE: &str = "jabber.db";
 
 fn main() -> ExitCode {
     let line = match CommandLine::parse(std::env::args_os().skip(1)) {
@@ -39,7 +36,7 @@ fn main() -> ExitCode {
     match line.action {
         Action::Version => return print(concat!("jabberd ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Help => return print(HELP),
-        Action::Run | Action::Test => {}
+        Action::Run | Action::Test | Action::AddAccount => {}
     }
     if let Some(home) = &line.home {
         if let Err(error) = std::env::set_current_dir(home) {
@@ -52,6 +49,12 @@ fn main() -> ExitCode {
     };
     if line.action == Action::Test {
         return print(&config.report());
+    }
+    if line.action == Action::AddAccount {
+        return match accounts::add(&config, line.add_account.as_deref().unwrap_or_default(), &mut std::io::stdin()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error.to_string()),
+        };
     }
     let mut waiting = None;
     if line.background && line.debug {
@@ -120,26 +123,10 @@ fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, S
         }
         ports.extend(listener::open(&Arc::new(wanted.clone())).map_err(|refused| StartError(refused.to_string()))?);
     }
-    make_data_directory(&config.spool, identity)?;
+    accounts::make_data_directory(&config.spool, identity)?;
     let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids);
     let (keeper, settings) = Keeper::load(config, owner)?;
     Ok(Privileged { signals, ports, pidfile, keeper, settings, files })
-}
-
-fn make_data_directory(path: &Path, identity: Option<&Identity>) -> Result<(), StartError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).and_then(|()| {
-        match identity.filter(|_| privileges::is_root()).map(Identity::ids) {
-            Some((user, group)) => std::os::unix::fs::chown(path, Some(user), Some(group)),
-            None => Ok(()),
-        }
-    });
-    made.map_err(|error| {
-        let path = path.display();
-        StartError(format!("cannot make the data directory {path} (<spool>): {error}; make it, or name another"))
-    })
 }
 
 fn start(line: CommandLine, config: Config, log: &Arc<Log>, waiting: Option<Waiting>) -> Result<(), StartError> {
@@ -179,7 +166,7 @@ fn assemble(
     log: &Arc<Log>,
     privileged: Privileged,
 ) -> Result<EventLoop<Server>, StartError> {
-    let path = config.spool.join(DATABASE);
+    let path = config.spool.join(accounts::DATABASE);
     let store = Store::open(&path).map_err(|error| StartError(error.to_string()))?;
     let disk = Disk::open(&store, WalBounds::default()).map_err(|error| StartError(error.to_string()))?;
     let disk: Arc<dyn Durable> = Arc::new(disk);

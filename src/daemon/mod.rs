@@ -7,6 +7,7 @@
 //! Serves `main.rs` alone. Invariants: no line of a log can be forged by a peer; a full disk never stops the server; no
 //! file is opened as root that the server's own user could have planted.
 
+pub mod accounts;
 pub mod background;
 pub mod certificates;
 pub mod log;

@@ -1,0 +1,99 @@
+//! Accounts made from the command line, for scripts and first starts: `jabberd --add-account`.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::StartError;
+use super::privileges::{self, Identity};
+use crate::config::Config;
+use crate::net::clock::Dice;
+use crate::store::{Store, account};
+use crate::stream::sasl::{HashJob, Outcome, Password};
+use crate::xmpp::Jid;
+
+/// The database's name in the data directory.
+pub const DATABASE: &str = "jabber.db";
+/// The longest line with a password that is read.
+const LINE_BYTES_MAX: u64 = 4_096;
+
+/// Makes an account; its password is the first line of `input`.
+///
+/// # Errors
+/// When the name or the password cannot be used, the account is there already, or the database cannot be written.
+pub fn add(config: &Config, name: &str, input: &mut dyn Read) -> Result<(), StartError> {
+    let jid = Jid::new(name).map_err(|error| StartError(format!("{name} is no address: {error}")))?;
+    if !jid.is_bare() || jid.node().is_none() {
+        return Err(StartError(format!("an account looks like name@host, not {name}")));
+    }
+    let account = jid.into_bare();
+    let Some(host) = config.host(account.domain().as_str()) else {
+        let served: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
+        return Err(StartError(format!("{} is not served here; <host> names {}", account.domain(), served.join(", "))));
+    };
+    let localpart = account.node().map(|node| node.as_str()).unwrap_or_default();
+    if let Some(refusal) = host.name_policy.refuses(localpart) {
+        return Err(StartError(format!("{account}: {refusal}")));
+    }
+    let mut line = String::new();
+    let read = BufReader::new(input.take(LINE_BYTES_MAX)).read_line(&mut line);
+    read.map_err(|error| StartError(format!("cannot read the password from standard input: {error}")))?;
+    let password = Password::new(line.trim_end_matches(['\r', '\n']))
+        .map_err(|_| StartError("the password (the first line of standard input) is empty or cannot be used".into()))?;
+    let identity = config.user.as_deref().map(Identity::of).transpose()?;
+    make_data_directory(&config.spool, identity.as_ref())?;
+    // The database belongs to the server's user.
+    identity.as_ref().map_or(Ok(()), Identity::assume)?;
+    create(&config.spool.join(DATABASE), &account, password)
+}
+
+fn create(path: &Path, account: &crate::xmpp::BareJid, password: Password) -> Result<(), StartError> {
+    let Outcome::Derived(credentials) = HashJob::derive(0, password, &mut Dice::new()).run().outcome else {
+        return Err(StartError("the password could not be hashed".into()));
+    };
+    let failed = |error: crate::store::Error| StartError(error.to_string());
+    let mut store = Store::open(path).map_err(failed)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let now = u64::try_from(now).unwrap_or(u64::MAX);
+    if !account::create(&mut store, account, &credentials, now).map_err(failed)? {
+        return Err(StartError(format!("{account} is there already")));
+    }
+    store.commit().map_err(failed)?;
+    Ok(())
+}
+
+/// Makes the data directory where none is, for the server's user.
+///
+/// # Errors
+/// When the system refuses.
+pub fn make_data_directory(path: &Path, identity: Option<&Identity>) -> Result<(), StartError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).and_then(|()| {
+        match identity.filter(|_| privileges::is_root()).map(Identity::ids) {
+            Some((user, group)) => std::os::unix::fs::chown(path, Some(user), Some(group)),
+            None => Ok(()),
+        }
+    });
+    made.map_err(|error| {
+        let path = path.display();
+        StartError(format!("cannot make the data directory {path} (<spool>): {error}; make it, or name another"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_an_account_is_refused() {
+        let config = Config::for_host("localhost");
+        for name in ["romeo", "localhost", "romeo@localhost/orchard", "romeo@elsewhere", "@localhost", "a b@localhost"]
+        {
+            assert!(add(&config, name, &mut "secret\n".as_bytes()).is_err(), "{name}");
+        }
+        assert!(add(&config, "romeo@localhost", &mut "\n".as_bytes()).is_err());
+    }
+}
