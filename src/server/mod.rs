@@ -37,6 +37,7 @@ pub mod timers;
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -263,6 +264,20 @@ impl Server {
     /// Takes one input and does all that follows from it.
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         self.now = now;
+        let concerned = match &input {
+            Input::Secured { id, .. } | Input::Bytes { id, .. } | Input::Connected { id, .. } => Some(*id),
+            _ => None,
+        };
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            self.take(now, input);
+            self.run_timers(now);
+        }));
+        if outcome.is_err() {
+            self.survive(concerned);
+        }
+    }
+
+    fn take(&mut self, now: Now, input: Input<'_>) {
         match input {
             Input::Accepted { id, listener, peer } => self.accepted(now, id, listener, peer),
             Input::Secured { id, tls } => self.secured(now, id, tls),
@@ -275,7 +290,16 @@ impl Server {
             Input::Terminate => self.terminate(now),
             Input::Reload(config) => self.reload(now, config),
         }
-        self.run_timers(now);
+    }
+
+    /// A bug ended the handling of an input. The store has undone what was half-done; the connection whose input it was
+    /// ends, since nobody knows what state its stream is in (rule 4 of the design: never the server).
+    fn survive(&mut self, concerned: Option<ConnectionId>) {
+        log::error!(target: "-internal", "a connection was dropped because of a bug in the server; please report the panic above");
+        self.router.abandon();
+        if let Some(id) = concerned {
+            self.end_connection(id);
+        }
     }
 
     /// Ends the tick. `None` if it wrote nothing; then its outputs may leave at once.
