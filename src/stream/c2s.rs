@@ -92,6 +92,7 @@ pub struct C2s {
     lang: Option<String>,
     offer: Option<Offer>,
     failures: usize,
+    sasl_has_failed: bool,
     unauthenticated_bytes: usize,
 }
 
@@ -111,6 +112,7 @@ impl C2s {
             lang: None,
             offer: None,
             failures: 0,
+            sasl_has_failed: false,
             unauthenticated_bytes: 0,
         }
     }

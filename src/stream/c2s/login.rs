@@ -266,15 +266,25 @@ impl C2s {
         self.state = State::ExpectHeader(Stage::LoggedIn(account));
     }
 
-    /// RFC 6120 §6.4.5: failure, said after a wait; after too many the stream ends.
+    /// RFC 6120 §6.4.5: failure, said after a wait if it was a guess; after too many the stream ends.
     fn sasl_failed(&mut self, env: &mut Env<'_>, account: Option<&BareJid>, failure: &Failure) {
         let condition = Element::new(failure.condition.name(), ns::SASL);
         let mut reply = Element::new("failure", ns::SASL).with_child(condition);
         if let Some(text) = failure.text {
             reply = reply.with_child(Element::new("text", ns::SASL).with_attribute("xml:lang", "en").with_text(text));
         }
+        self.sasl_has_failed = true;
         let who = account.map_or_else(|| self.host.clone(), BareJid::to_string);
-        self.login_failed(env, &who, "(null)", failure.why, reply);
+        if failure.is_guess() {
+            return self.login_failed(env, &who, "(null)", failure.why, reply);
+        }
+        log::debug!(target: &self.host, "login of {who} from {} failed: {}", self.peer, failure.why);
+        self.failures = self.failures.saturating_add(1);
+        self.write(&reply);
+        self.state = State::ExpectLogin;
+        if self.failures >= env.config.limits.failed_logins_max {
+            self.fail(env, too_many_failures());
+        }
     }
 
     /// XEP-0078 §3.1: the same for clients from before SASL.
@@ -324,6 +334,11 @@ impl C2s {
             return self.answer(legacy_auth::refusal(&stanza, &error));
         }
         if legacy_auth::is_auth(&stanza) {
+            if self.sasl_has_failed {
+                // XEP-0078 §3.1, §6: no weaker way in after SASL said no.
+                let text = "a login with SASL failed before";
+                return self.fail(env, StreamError::new(StreamCondition::PolicyViolation, text));
+            }
             self.legacy_login(env, stanza);
         } else {
             // Who is not logged in has no address; answers go to the stream.
@@ -365,6 +380,10 @@ impl C2s {
     }
 }
 
+fn too_many_failures() -> StreamError {
+    StreamError::new(StreamCondition::PolicyViolation, "too many failed logins")
+}
+
 fn sasl_out_of_order() -> Failure {
     Failure::told(sasl::Condition::MalformedRequest, "out of order")
 }
@@ -384,6 +403,6 @@ pub(super) fn woke(stream: &mut C2s, env: &mut Env<'_>, now: Now) {
     stream.state = State::ExpectLogin;
     if penalty.is_last {
         // RFC 6120 §6.4.5: after some retries the stream ends.
-        stream.fail(env, StreamError::new(StreamCondition::PolicyViolation, "too many failed logins"));
+        stream.fail(env, too_many_failures());
     }
 }

@@ -83,6 +83,11 @@ impl Failure {
         Failure { condition, why, text: None }
     }
 
+    /// Was it a guess at a password? Anything else gives a guesser nothing, and needs no penalty.
+    pub fn is_guess(&self) -> bool {
+        matches!(self.condition, Condition::NotAuthorized | Condition::AccountDisabled)
+    }
+
     /// `<abort/>` was received (RFC 6120 §6.4.4).
     pub const ABORTED: Failure = Failure::silent(Condition::Aborted, "aborted by the client");
     /// The password is not the account's.
