@@ -216,6 +216,8 @@ impl C2s {
     /// A stream header (RFC 6120 §4.7): answered by ours, then by features.
     fn opened(&mut self, env: &mut Env<'_>, stage: Stage, theirs: &StreamHeader) {
         self.lang = theirs.lang.clone().filter(|lang| lang.len() <= 35);
+        // RFC 6120 §4.7.2: who says who it is is addressed so.
+        let announced = theirs.from.as_deref().and_then(|from| BareJid::new(from).ok()).map(|jid| jid.to_string());
         let version = header::check(theirs, ns::CLIENT);
         self.version = *version.as_ref().unwrap_or(&header::Version::Xmpp);
         let host = self.host_of(env.config, &stage, theirs.to.as_deref());
@@ -224,7 +226,7 @@ impl C2s {
             (None, Some(first)) => first.name.clone(),
             (None, None) => String::new(),
         };
-        self.send_header(env);
+        self.send_header(env, announced.as_deref());
         if let Err(error) = version {
             return self.fail(env, error);
         }
@@ -263,12 +265,12 @@ impl C2s {
         config.host_for(Some(name.as_deref().unwrap_or(to)))
     }
 
-    fn send_header(&mut self, env: &mut Env<'_>) {
+    fn send_header(&mut self, env: &mut Env<'_>, to: Option<&str>) {
         let id = env.random.token();
         let ours = header::Ours {
             content_ns: ns::CLIENT,
             from: &self.host,
-            to: None,
+            to,
             id: Some(&id),
             version: self.version,
             lang: (self.version == header::Version::Xmpp).then_some("en"),
@@ -445,7 +447,7 @@ impl C2s {
             if self.host.is_empty() {
                 self.host = env.config.hosts.first().map(|host| host.name.clone()).unwrap_or_default();
             }
-            self.send_header(env);
+            self.send_header(env, None);
         }
         log::debug!(target: &self.host, "stream of {} ends: {error}", self.peer);
         self.write(&error.to_element());
