@@ -319,7 +319,7 @@ impl Speaking<'_> {
                 Some(Event::Element(element)) => {
                     // RFC 6120 §5.4.3.3 and §6.4.6: what follows is a new stream.
                     if element.is("proceed", TLS) || element.is("success", SASL) {
-                        client.reader = Reader::new(pattern::no_limits());
+                        client.reader.restart();
                     }
                     Heard::Element(element)
                 }
