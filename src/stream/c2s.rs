@@ -29,7 +29,7 @@ use crate::xml::Element;
 use crate::xml::reader::{Event, StreamHeader};
 use crate::xmpp::stanza::NotAStanza;
 use crate::xmpp::stream_error::StreamCondition;
-use crate::xmpp::{BareJid, Condition, FullJid, Iq, Now, Stanza, StanzaError, StreamError, ns};
+use crate::xmpp::{BareJid, Condition, FullJid, Iq, Jid, Now, Stanza, StanzaError, StreamError, ns};
 
 /// What a stream asks for, in order.
 #[derive(Debug)]
@@ -410,7 +410,12 @@ impl C2s {
         if kind == Some("error") || (element.name() == "iq" && kind == Some("result")) {
             return;
         }
+        // The client looks for an answer from whom it asked.
+        let asked = element.attribute_text("to").filter(|to| Jid::new(to).is_ok()).cloned();
         let mut reply = element.clone().without_attribute("from").without_attribute("to");
+        if let Some(asked) = asked {
+            reply = reply.with_attribute("from", asked);
+        }
         reply = reply.with_attribute("type", "error").with_child(error.to_element());
         self.write(&reply);
     }
