@@ -11,7 +11,7 @@ use super::listen::{Listener, ListenerKind};
 use super::reading::{Reading, Refusal};
 use super::sections::{self, Section, SectionKind};
 use super::tree::{CORE_NS, Tree};
-use super::{Config, Source, io, jsm, logging, options, pthcsock, replace, servers, services, storage};
+use super::{Config, Source, blocks, io, jsm, logging, options, pthcsock, replace, servers, services, storage};
 
 const CORE: &[&str] = &["service", "xdb", "log", "io", "pidfile", "debug", "global", "base", "user"];
 
@@ -191,8 +191,20 @@ fn doors(reading: &mut Reading, all: &[Section<'_>], io: &io::Io, config: &mut C
             let mut federation = config.federation.take();
             servers::dnsrv(reading, block, federation.get_or_insert_with(Federation::default), &ids);
             config.federation = federation;
-        } else if !section.loads_function("dialback") && !section.loads_function("dnsrv") {
-            config.components.extend(services::read(reading, section));
+        } else if section.loads_function("dialback") {
+            config.federation.get_or_insert_with(Federation::default);
+            config.listeners.push(servers::default_port(&section.tree.place, &config.limits));
+        } else if section.loads_function("dnsrv") {
+            config.federation.get_or_insert_with(Federation::default).resolves = true;
+        } else {
+            let component = services::read(reading, section);
+            for block in component.iter().flat_map(blocks::of_component) {
+                // <block> says more, and counts.
+                if config.blocks.exactly(&block.domain).is_none() {
+                    config.blocks.insert(block);
+                }
+            }
+            config.components.extend(component);
         }
     }
     if !has_clients {
@@ -266,6 +278,14 @@ fn between(reading: &mut Reading, config: &mut Config, root: &Tree) {
         for host in component.hosts.iter().filter(|host| config.host(host).is_some()) {
             let text = format!("{host} is a host with users and a component at once: the users win");
             reading.warn(&component.place, text);
+        }
+    }
+    for host in config.hosts.iter().filter(|host| config.blocks.exactly(&host.name).is_some()) {
+        // A component of this name was told of above.
+        if !config.components.iter().any(|component| component.hosts.contains(&host.name)) {
+            let text =
+                format!("<block> names {}, which is served here: its users chat with each other still", host.name);
+            reading.warn(&root.place, text);
         }
     }
     let servers = config.federation.as_ref().is_some_and(|federation| !federation.resolves);

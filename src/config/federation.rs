@@ -56,7 +56,7 @@ impl Federation {
     }
 }
 
-/// `<host name= xmpp= tls= auth=/>`.
+/// `<host name= xmpp= tls= auth= ip= port=/>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemotePolicy {
     /// The domain and all below it; `None` is everybody else.

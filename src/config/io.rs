@@ -33,10 +33,7 @@ pub(super) fn read(reading: &mut Reading, tree: &Tree, io: &mut Io) {
             "rate" => io.rate = pthcsock::rate(reading, child),
             "ssl" => ssl(reading, child, io),
             "tls" => tls(reading, child, io),
-            "bind" => {
-                reading.not_yet(child);
-                io.bind.extend(reading.address(&child.place, &child.text()));
-            }
+            "bind" => io.bind.extend(reading.address(&child.place, &child.text())),
             "bounce" => {
                 reading.not_yet(child);
                 io.bounce = Some(child.text()).filter(|url| !url.is_empty());

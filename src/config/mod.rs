@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 pub mod access;
 mod assemble;
+pub mod blocks;
 pub mod certificates;
 mod check;
 pub mod cmdline;
@@ -41,6 +42,7 @@ mod storage;
 mod tree;
 
 pub use access::{Access, Grants, Karma, Network, Rate};
+pub use blocks::{Block, BlockAction, Blocks};
 pub use certificates::CertificateSource;
 pub use cmdline::CommandLine;
 pub use components::Component;
@@ -99,6 +101,8 @@ pub struct Config {
     pub components: Vec<Component>,
     /// Other servers; `None` without a `<dialback>` section: then the server is an island.
     pub federation: Option<Federation>,
+    /// Domains with which nothing is exchanged.
+    pub blocks: Blocks,
     /// Debug lines are logged (`<debug>`, `-D`).
     pub debug: bool,
     /// What the admin should know, in the order of reading.
@@ -191,6 +195,7 @@ impl Config {
             bounce: None,
             components: Vec::new(),
             federation: None,
+            blocks: Blocks::default(),
             debug: false,
             notices: Vec::new(),
         }

@@ -6,20 +6,29 @@ use super::limits::Limits;
 use super::pthcsock::networks;
 use super::reading::{Reading, Refusal};
 use super::tree::Tree;
-use super::{Config, RegistrationRate};
+use super::{Config, RegistrationRate, blocks};
 
 /// Their names.
-pub(super) const NAMES: &[&str] = &["certificate", "limits", "registration-rate", "user"];
+pub(super) const NAMES: &[&str] = &["block", "certificate", "limits", "registration-rate", "user"];
 
 /// Reads one of them into the configuration.
 pub(super) fn read(reading: &mut Reading, tree: &Tree, config: &mut Config) {
     match tree.name.as_str() {
+        "block" => block(reading, tree, config),
         "certificate" => config.certificates.extend(certificate(reading, tree)),
         "limits" => limits(reading, tree, &mut config.limits),
         "registration-rate" => config.registration_rate = registration_rate(reading, tree),
         "user" => config.user = Some(tree.text()).filter(|name| !name.is_empty()),
         _ => reading.unknown(tree, "the root element", NAMES),
     }
+}
+
+fn block(reading: &mut Reading, tree: &Tree, config: &mut Config) {
+    let Some(block) = blocks::read(reading, tree) else { return };
+    if config.blocks.exactly(&block.domain).is_some() {
+        reading.warn(&tree.place, format!("<block> names {} twice: the last one counts", block.domain));
+    }
+    config.blocks.insert(block);
 }
 
 /// `<limits>`: a bound each.

@@ -6,7 +6,7 @@ use super::components::Link;
 use super::error::Severity;
 use super::listen::{Listener, ListenerKind, StartTls};
 use super::logs::{LogSink, LogTarget};
-use super::{Config, Host, certificates};
+use super::{Block, Config, Host, certificates};
 
 impl Config {
     /// The configuration for a person: hosts, ports, certificates, logs, data, and everything noticed.
@@ -28,6 +28,12 @@ impl Config {
         }
         for component in &self.components {
             writeln!(out, "Address {}: {}", component.hosts.join(", "), link_line(&component.link))?;
+        }
+        let mut blocks: Vec<&Block> = self.blocks.all().collect();
+        blocks.sort_by(|one, other| one.domain.cmp(&other.domain));
+        for Block { domain, subdomains, action } in blocks {
+            let below = if *subdomains { " and all domains below it" } else { "" };
+            writeln!(out, "Blocked:  {domain}{below} ({})", action.name())?;
         }
         writeln!(out, "Data:     {}", self.spool.display())?;
         writeln!(out, "User:     {}", self.user.as_deref().unwrap_or("the one who starts it"))?;

@@ -184,6 +184,9 @@ const REFUSED: &[(&str, &str)] = &[
     ("<io><ssl><key ip='127.0.0.1'/></ssl></io>", "<key> names no file"),
     ("<io><tls><credentials><pem/></credentials></tls></io>", "<pem> names no file"),
     ("<certificate xmlns='urn:jabber:config:3'/>", "<certificate> names no file"),
+    ("<block xmlns='urn:jabber:config:3'>*.spam.example</block>", "<block> names no domain"),
+    ("<block xmlns='urn:jabber:config:3'/>", "<block> names no domain"),
+    ("<block>spam.example</block>", "write <block xmlns=\"urn:jabber:config:3\">"),
     ("<log id='l'><file> </file></log>", "'file' tag must contain a filename"),
 ];
 
@@ -232,6 +235,9 @@ const NOTICED: &[(&str, &str)] = &[
     ("<service id='x'><host>x.test</host></service>", "has nothing that handles stanzas"),
     ("<service id='x'><host>a.test</host><null/></service>", "a host with users and a component at once"),
     ("<service id='x'><dir><out>/x</out></dir></service>", "<dir> is understood, but"),
+    ("<block xmlns='urn:jabber:config:3' action='reject'>x.test</block>", "is neither drop nor bounce"),
+    ("<block xmlns='urn:jabber:config:3' subdomains='all'>x.test</block>", "is neither yes nor no"),
+    ("<block xmlns='urn:jabber:config:3'>a.test</block>", "a.test, which is served here"),
     ("<log id='l'><host/></log>", "goes nowhere"),
     ("<log id='l'><syslog>local9</syslog></log>", "syslog has no facility \"local9\""),
     ("<xdb id='x'><xdb_file xmlns='jabber:config:xdb_file'/></xdb>", "<xdb_file> has no <spool>"),
@@ -358,6 +364,104 @@ fn other_servers() {
     assert!(federation.resolves);
     assert!(notices(&config).iter().any(|text| text.contains("the service \"s3s\", which does not exist")));
     assert!(!format!("{federation:?}").contains(" s "), "a secret in a log");
+}
+
+#[test]
+fn a_section_that_is_only_loaded_has_the_defaults() {
+    let config = with("<service id='s2s'><load><dialback/></load></service>").unwrap();
+    let ports: Vec<_> = config.listeners.iter().map(|l| (l.kind, l.port, l.auth_seconds)).collect();
+    assert!(ports.contains(&(ListenerKind::S2s, 5269, 120)), "{ports:?}");
+    assert!(!config.federation.unwrap().resolves);
+    let both =
+        "<service id='s2s'><load><dialback/></load></service><service id='dnsrv'><load><dnsrv/></load></service>";
+    let config = with(both).unwrap();
+    assert!(config.federation.as_ref().unwrap().resolves);
+    assert_eq!(notices(&config), [""; 0]);
+    assert_eq!(config.federation.unwrap().policy("x.example").tls, RemoteTls::Required);
+}
+
+/// `<host>` elements of `<dialback>`, a domain, and where its server is or what is warned of.
+const PINNED: &[(&str, &str, Result<&str, &str>)] = &[
+    ("<host name='a.test2' ip='192.0.2.1'/>", "a.test2", Ok("192.0.2.1 None")),
+    ("<host name='a.test2' ip='192.0.2.1' port='5270'/>", "a.test2", Ok("192.0.2.1 Some(5270)")),
+    ("<host name='a.test2' ip=' 2001:db8::1 ' port=' 1 '/>", "a.test2", Ok("2001:db8::1 Some(1)")),
+    ("<host name='a.test2' ip='[2001:db8::1]'/>", "a.test2", Ok("2001:db8::1 None")),
+    ("<host name='A.Test2' ip='::1'/>", "rooms.a.test2", Ok("::1 None")),
+    ("<host name='a.test2' ip='::1'/><host name='rooms.a.test2' tls='no'/>", "rooms.a.test2", Ok("::1 None")),
+    ("<host name='rooms.a.test2' tls='no'/><host name='a.test2' ip='::1'/>", "rooms.a.test2", Ok("::1 None")),
+    ("<host name='a.test2' ip='192.0.2.1:5270'/>", "a.test2", Err("a port goes into port=")),
+    ("<host name='a.test2' ip='a.test2'/>", "a.test2", Err("ip=\"a.test2\" is not an address like")),
+    ("<host name='a.test2' ip='::1' port='0'/>", "a.test2", Err("port=\"0\" is not a number from 1 to 65535")),
+    ("<host name='a.test2' port='5270'/>", "a.test2", Err("port= has an effect only together with ip=")),
+    ("<host ip='::1'/>", "a.test2", Err("ip= and port= without name= are ignored")),
+    ("<host name='a.test2' xmpp='maybe'/>", "a.test2", Err("xmpp=\"maybe\" is not yes or no")),
+    ("<host name='a@test2' ip='::1'/>", "a.test2", Err("name=\"a@test2\" is not a domain")),
+];
+
+#[test]
+fn servers_have_a_place_of_their_own() {
+    for (hosts, domain, expected) in PINNED {
+        let text = format!(
+            "<service id='s2s'><dialback xmlns='jabber:config:dialback'>{hosts}</dialback></service>\
+             <service id='d'><load><dnsrv/></load></service>"
+        );
+        let config = with(&text).unwrap();
+        let policy = config.federation.as_ref().unwrap().policy(domain);
+        match expected {
+            Ok(place) => {
+                assert_eq!(format!("{} {:?}", policy.address.unwrap(), policy.port), *place, "{hosts}");
+                assert_eq!(notices(&config), [""; 0], "{hosts}");
+            }
+            Err(warning) => {
+                let notices = notices(&config);
+                assert!(notices.len() == 1 && notices[0].contains(warning), "{hosts}: {notices:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_remote_host_does_not_say_is_as_for_the_others() {
+    let config = with(
+        "<service id='s2s'><dialback xmlns='jabber:config:dialback'><host name='b.a.example' auth='db'/>\
+         <host name='a.example' tls='no'/><host tls='yes' auth='sasl'/></dialback></service>",
+    )
+    .unwrap();
+    let federation = config.federation.unwrap();
+    let policy = |domain: &str| {
+        let policy = federation.policy(domain);
+        (policy.tls, policy.auth)
+    };
+    assert_eq!(policy("x.example"), (RemoteTls::Allowed, RemoteAuth::Certificate));
+    assert_eq!(policy("a.example"), (RemoteTls::Never, RemoteAuth::Certificate));
+    assert_eq!(policy("c.a.example"), (RemoteTls::Never, RemoteAuth::Certificate));
+    assert_eq!(policy("b.a.example"), (RemoteTls::Never, RemoteAuth::Dialback));
+}
+
+#[test]
+fn blocked_domains() {
+    let config = with(
+        "<block xmlns='urn:jabber:config:3'> Spam.Example </block>\
+         <block xmlns='urn:jabber:config:3' subdomains='yes' action='bounce'>all.example</block>\
+         <service id='s'><host>old.example</host><null/></service>\
+         <service id='gone.example'><unsubscribe>moved away</unsubscribe></service>\
+         <service id='spam.example'><unsubscribe>x</unsubscribe></service>",
+    )
+    .unwrap();
+    for (domain, expected) in [
+        ("spam.example", Some(BlockAction::Drop)),
+        ("x.spam.example", None),
+        ("all.example", Some(BlockAction::Bounce)),
+        ("x.all.example", Some(BlockAction::Bounce)),
+        ("old.example", Some(BlockAction::Drop)),
+        ("x.old.example", None),
+        ("gone.example", Some(BlockAction::Unsubscribe("moved away".to_owned()))),
+        ("other.example", None),
+    ] {
+        assert_eq!(config.blocks.of(domain).map(|block| block.action.clone()), expected, "{domain}");
+    }
+    assert!(config.report().contains("Blocked:  all.example and all domains below it (bounce)"));
+    assert_eq!(config.federation, None);
 }
 
 #[test]
