@@ -195,6 +195,13 @@ impl Connection {
         }
     }
 
+    /// Whatever is queued from now on waits for this tick.
+    pub(super) fn wait_for(&mut self, tick: Tick) {
+        if self.held.back().is_none_or(|(last, _)| *last < tick) {
+            self.held.push_back((tick, Piece::Bytes(Vec::new())));
+        }
+    }
+
     /// Lets go what waited for a tick up to this one. Returns whether anything is still held.
     pub(super) fn release(&mut self, durable: Tick) -> bool {
         while let Some((tick, piece)) = self.held.pop_front() {
@@ -202,7 +209,10 @@ impl Connection {
                 self.held.push_front((tick, piece));
                 return true;
             }
-            self.ready.push_back(piece);
+            // Nothing to write: it only stood for its tick.
+            if !matches!(&piece, Piece::Bytes(bytes) if bytes.is_empty()) {
+                self.ready.push_back(piece);
+            }
         }
         self.held = VecDeque::new();
         false

@@ -40,6 +40,8 @@ pub(super) struct Connections {
     buffers: Buffers,
     unread: Vec<ConnectionId>,
     unwritten: Vec<ConnectionId>,
+    /// Who sent something in this tick.
+    spoke: Vec<ConnectionId>,
     /// Who has output that waits for the disk.
     holding: Vec<ConnectionId>,
     /// The ends that the server must hear of in the next tick.
@@ -63,6 +65,7 @@ impl Connections {
             buffers: Buffers::new(bounds.read_bytes),
             unread: Vec::new(),
             unwritten: Vec::new(),
+            spoke: Vec::new(),
             holding: Vec::new(),
             gone: Vec::new(),
             parting: Vec::new(),
@@ -182,11 +185,18 @@ impl Connections {
                 continue;
             }
             let mut over = None;
+            let mut heard = false;
             connection.read(&mut self.buffers, handshake_bytes, &mut |event| match event {
                 Event::Secured(tls) => handle(Input::Secured { id, tls }),
-                Event::Bytes(bytes) => handle(Input::Bytes { id, bytes }),
+                Event::Bytes(bytes) => {
+                    heard = true;
+                    handle(Input::Bytes { id, bytes });
+                }
                 Event::Gone(reason) => over = Some(reason),
             });
+            if heard {
+                self.spoke.push(id);
+            }
             match over {
                 None if connection.is_finished() => self.remove(id),
                 None => self.list(id),
@@ -232,6 +242,25 @@ impl Connections {
         if !connection.listed_held {
             connection.listed_held = true;
             self.holding.push(id);
+        }
+    }
+
+    /// The tick is over; `wrote` is its number, if it wrote. What a peer sent in it may be among what was written, even
+    /// if nothing was said to that peer: no later word to it, such as an ack or a pong, may leave before.
+    pub(super) fn end_tick(&mut self, wrote: Option<Tick>) {
+        let spoke = std::mem::take(&mut self.spoke);
+        let Some(tick) = wrote else { return };
+        for id in spoke {
+            let Some(connection) = self.slot(id) else { continue };
+            connection.wait_for(tick);
+            self.hold(id);
+        }
+    }
+
+    /// The tick was lost: what peers sent in it may be, too.
+    pub(super) fn lose_tick(&mut self) {
+        for id in std::mem::take(&mut self.spoke) {
+            self.fail_one(id);
         }
     }
 

@@ -223,6 +223,7 @@ impl<E: Engine> EventLoop<E> {
                 Output::Connect { id, .. } => self.connections.refuse(id),
             }
         }
+        self.connections.end_tick(tick);
     }
 
     /// A tick could not be committed: nobody is told what it said.
@@ -238,6 +239,7 @@ impl<E: Engine> EventLoop<E> {
                 Output::Hash(_) | Output::Find { .. } | Output::Connect { .. } => {}
             }
         }
+        self.connections.lose_tick();
     }
 
     fn hear_of_disk(&mut self) {

@@ -52,7 +52,7 @@ impl PartialEq for Secured {
     }
 }
 
-/// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `fail` makes the commit fail, `starttls`,
+/// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `keep X` writes without a word, `fail` makes the commit fail, `starttls`,
 /// `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection); anything else is echoed.
 struct Puppet {
     heard: Sender<(ConnectionId, Heard)>,
@@ -77,6 +77,7 @@ impl Puppet {
                 self.wrote = true;
                 self.say(id, rest);
             }
+            "keep" => self.wrote = true,
             "fail" => {
                 self.fails = true;
                 self.say(id, "never");
@@ -467,6 +468,25 @@ fn output_is_held_until_its_tick_is_durable() {
     assert_eq!(writer.line(), "second");
     drop(gate);
     assert_eq!(writer.ask("write third"), "third");
+    server.stop().unwrap();
+}
+
+#[test]
+fn a_word_after_a_silent_write_waits_for_it() {
+    let (disk, gate) = gated_disk();
+    let server = Server::start(Bounds::default(), Some(disk));
+    let (mut writer, mut other) = (server.connect(), server.connect());
+    // As a message for somebody who is away, and then a ping: the pong tells that the message is kept.
+    writer.send("keep message");
+    while server.hear() != Heard::Line("keep message".to_owned()) {}
+    assert_eq!(other.ask("say fence"), "fence");
+    writer.send("say pong");
+    while server.hear() != Heard::Line("say pong".to_owned()) {}
+    assert_eq!(other.ask("say fence"), "fence");
+    assert!(writer.has_nothing_to_read());
+    gate.send(Ok(())).unwrap();
+    assert_eq!(writer.line(), "pong");
+    drop(gate);
     server.stop().unwrap();
 }
 
