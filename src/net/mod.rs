@@ -2,7 +2,8 @@
 //!
 //! [`event_loop`] is the loop; [`listener`] opens ports and accepts; [`connections`] holds every open socket and decides
 //! who is read and written next; [`connection`] is one of them, from its first byte to its clean end; [`tls`] makes bytes
-//! plain and back; [`gate`] says who may come in; [`disk`] and [`hashing`] are the two helper threads, which hand their results back through a waker.
+//! plain and back; [`gate`] says who may come in; [`dns`] finds other servers; [`disk`] and [`hashing`] are the two helper
+//! threads, which hand their results back through a waker.
 //!
 //! Serves the server (`server/`), which it hands inputs and asks for outputs. Invariants: nothing in the loop waits; no
 //! byte made in a tick that wrote leaves before that tick is durable; what a peer can make us keep or do is bounded by
@@ -13,6 +14,7 @@ pub mod clock;
 mod connection;
 mod connections;
 pub mod disk;
+pub mod dns;
 pub mod engine;
 pub mod event_loop;
 mod gate;
