@@ -205,6 +205,7 @@ impl Stanza {
             .without_attribute("from")
             .without_attribute("to")
             .with_attribute("type", "error")
+            .keeping_children(|child| !holds_password(child))
             .with_child(error.to_element());
         Some(Stanza { kind, from: self.to.clone(), to: self.from.clone(), element })
     }
@@ -244,6 +245,11 @@ impl Stanza {
         let element = crate::xml::reader::element(text).ok()?;
         Stanza::parse(element).ok()
     }
+}
+
+/// XEP-0077 §3.3 and XEP-0078 §3.1: what was asked is not repeated in an error where a password may be in it.
+fn holds_password(payload: &Element) -> bool {
+    matches!(payload.ns(), ns::REGISTER | ns::IQ_AUTH)
 }
 
 fn is_content_ns(ns: &str) -> bool {
