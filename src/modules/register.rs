@@ -109,7 +109,8 @@ impl Module for Registration {
 /// Registration is open while jabber.xml says so.
 fn open<'a>(context: &Context<'a>) -> Result<&'a Register, StanzaError> {
     context.host.register.as_ref().ok_or_else(|| {
-        StanzaError::new(Condition::NotAllowed, "Accounts cannot be made here; ask the administrator for one.")
+        // XEP-0077 §3.1: a host without registration has no such service.
+        StanzaError::new(Condition::ServiceUnavailable, "Accounts cannot be made here; ask the administrator for one.")
     })
 }
 
@@ -119,7 +120,7 @@ impl Registration {
         let register = open(context)?;
         if iq.payload().child("remove", ns::REGISTER).is_some() {
             // XEP-0077 §3.2: who is not logged in has nothing to remove.
-            return Err(Condition::RegistrationRequired.into());
+            return Err(Condition::UnexpectedRequest.into());
         }
         let submitted = Submitted::parse(iq.payload(), register, &context.config.limits)?;
         let account = new_account(context, &submitted.username)?;
