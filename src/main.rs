@@ -117,10 +117,6 @@ fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, S
     let signals = signals::listen().map_err(|error| StartError(format!("cannot take signals: {error}")))?;
     let mut ports = Vec::new();
     for wanted in &config.listeners {
-        if !wanted.kind.is_client() {
-            log::info!(target: INTERNAL, "port {} for other servers is not served yet ({})", wanted.port, wanted.place);
-            continue;
-        }
         ports.extend(listener::open(&Arc::new(wanted.clone())).map_err(|refused| StartError(refused.to_string()))?);
     }
     accounts::make_data_directory(&config.spool, identity)?;
@@ -177,7 +173,8 @@ fn assemble(
     let served: Vec<String> = ports.iter().map(|port| port.address.to_string()).collect();
     let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
     log::info!(target: INTERNAL, "serving {} on {}", hosts.join(", "), served.join(", "));
-    let surroundings = Daemon { line, log: Arc::clone(log), keeper, renewed: None, _pidfile: pidfile };
+    let surroundings =
+        Daemon { line, log: Arc::clone(log), config: Arc::clone(config), keeper, renewed: None, _pidfile: pidfile };
     EventLoop::new(Parts {
         engine,
         clock,
@@ -210,10 +207,28 @@ fn tell_notices(config: &Config, line: &CommandLine) {
     }
 }
 
+/// What a new configuration changes only at the next start: we are not root any more, and the data stay where they are.
+fn tell_what_waits(old: &Config, new: &Config) {
+    let ports = |config: &Config| -> Vec<_> {
+        config.listeners.iter().map(|listener| (listener.kind, listener.address, listener.port)).collect()
+    };
+    for (changed, what) in [
+        (ports(old) != ports(new), "the ports"),
+        (old.spool != new.spool, "the data directory"),
+        (old.user != new.user, "the user"),
+        (old.pidfile != new.pidfile, "the pid file"),
+    ] {
+        if changed {
+            log::warn!(target: INTERNAL, "{what} cannot change while the server runs: restart it");
+        }
+    }
+}
+
 /// What the loop needs of the process around it.
 struct Daemon {
     line: CommandLine,
     log: Arc<Log>,
+    config: Arc<Config>,
     keeper: Keeper,
     /// Settings that came with the last reload.
     renewed: Option<Arc<Settings>>,
@@ -244,7 +259,9 @@ impl Surroundings for Daemon {
             }
             Log::set_debug(config.debug || self.line.debug);
             tell_notices(config, &self.line);
+            tell_what_waits(&self.config, config);
             self.renewed = self.keeper.reconfigure(config);
+            self.config = Arc::clone(config);
         }
         notify::tell(notify::READY);
         config

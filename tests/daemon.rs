@@ -1,6 +1,8 @@
 //! The program from outside: how it starts, why it does not, what signals do to it. It tells when it is ready by the
 //! socket that systemd would give it, so nothing here waits for time to pass.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test says what must be")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -218,11 +220,12 @@ fn signals_stop_and_reload_it() {
         log.contains("[alert] (-internal): Failed to reload config!  Resetting internal config -- please check your configuration!"),
         "{log}"
     );
-    site.write("jabber.xml", &site.xml("<debug><mask>1</mask></debug>"));
+    site.write("jabber.xml", &site.xml("<debug><mask>1</mask></debug>").replace("jabber.pid", "other.pid"));
     running.signal(nix::sys::signal::SIGHUP);
     running.expect_news("RELOADING=1");
     running.expect_news("READY=1");
 
+    assert!(site.log().contains("[warn] (-internal): the pid file cannot change while the server runs"));
     // Signals that mean nothing here.
     for signal in [nix::sys::signal::SIGUSR1, nix::sys::signal::SIGUSR2, nix::sys::signal::SIGPIPE] {
         running.signal(signal);

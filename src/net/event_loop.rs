@@ -303,6 +303,7 @@ impl<E: Engine> EventLoop<E> {
         if self.signals.reload.swap(false, Ordering::AcqRel) {
             if let Some(config) = self.surroundings.reload() {
                 self.gate.reload(&config);
+                self.listeners.iter_mut().for_each(|listener| listener.renew(&config.listeners));
                 self.bounds = Bounds::new(&config.limits, self.files);
                 self.connections.rebound(self.bounds);
                 self.engine.handle(now, Input::Reload(config));

@@ -143,6 +143,14 @@ impl Listener {
         Listener { wanted: opened.wanted, socket, ready: true }
     }
 
+    /// Takes over what a new configuration says of this port.
+    pub(super) fn renew(&mut self, all: &[Wanted]) {
+        let place = |wanted: &Wanted| (wanted.kind, wanted.address, wanted.port);
+        if let Some(wanted) = all.iter().find(|wanted| place(wanted) == place(&self.wanted)) {
+            self.wanted = Arc::new(wanted.clone());
+        }
+    }
+
     pub(super) fn accept(&mut self) -> Accepted {
         match self.socket.accept() {
             Ok((stream, peer)) => {
