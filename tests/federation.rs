@@ -203,3 +203,19 @@ fn several_hosts_share_a_stream_by_dialback() {
     // The first stream is shared; the other server asks capulet's machine for paris.com's word on one of its own.
     assert!(world.dials() <= dials + 1, "{}", world.transcript());
 }
+
+#[test]
+fn an_idle_stream_ends_and_the_next_stanza_opens_another() {
+    let mut world = two(|setup| setup.jabber_xml("<idletimeout>60</idletimeout>"));
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.say(juliet, HELLO);
+    assert!(world.heard(romeo).contains("Art thou there?"));
+    let dials = world.dials();
+    world.wait(200);
+    assert!(world.transcript().matches("</stream:stream>").count() >= 2, "{}", world.transcript());
+    world.say(juliet, &HELLO.replace("there", "still there"));
+    assert!(world.heard(romeo).contains("still there"), "{}", world.transcript());
+    assert!(world.dials() > dials);
+}

@@ -72,6 +72,8 @@ pub(super) struct Connection {
     counted_as_logged_in: bool,
     /// Is the peer's address counted among those that connected to us?
     is_counted: bool,
+    /// Is there a timer that ends it when it is idle?
+    pub(super) is_watched: bool,
     /// Stanzas in either direction, for record.log.
     pub(super) stanzas: u64,
     pub(super) last_input_millis: u64,
@@ -89,6 +91,7 @@ impl Connection {
             heartbeat_millis: None,
             counted_as_logged_in: false,
             is_counted: false,
+            is_watched: false,
             stanzas: 0,
             last_input_millis: now_millis,
             last_output_millis: now_millis,

@@ -241,6 +241,7 @@ impl Server {
                 let peer = self.connections.get(&id).map(|connection| connection.peer.ip());
                 let (address, secure) = (peer.map(|ip| ip.to_string()).unwrap_or_default(), self.tls_words(id));
                 log::info!(target: &pair.from, "stream to {} at {address} is open: proved by {how}, {secure}", pair.to);
+                self.watch(now, id);
                 self.router.link_ready(&pair, id);
                 self.flush_router(now);
             }
@@ -326,6 +327,33 @@ impl Server {
         self.flush_router(now);
     }
 
+    /// A stream is proved: from now on it is looked at now and then.
+    fn watch(&mut self, now: Now, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !std::mem::replace(&mut connection.is_watched, true) {
+            self.timers.set(now.monotonic_millis.saturating_add(self.idle_millis()), Timer::Idle(id));
+        }
+    }
+
+    fn idle_millis(&self) -> u64 {
+        self.config.federation.as_ref().map_or(900, |federation| federation.idle_seconds).saturating_mul(1000).max(1000)
+    }
+
+    /// A stream on which nothing was said for `<idletimeout>` ends; the next stanza opens a new one.
+    pub(super) fn idle(&mut self, now: Now, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let quiet_since = connection.last_output_millis.max(connection.last_input_millis);
+        let until = quiet_since.saturating_add(self.idle_millis());
+        if until > now.monotonic_millis {
+            return self.timers.set(until, Timer::Idle(id));
+        }
+        match &connection.talk {
+            Talk::Incoming(_) => self.with_incoming(now, id, |stream, _| stream.end("idle")),
+            Talk::Outgoing(_) => self.with_outgoing(now, id, |stream, _| stream.end("idle")),
+            Talk::Client(_) | Talk::Dialing(_) => {}
+        }
+    }
+
     /// A connection that we opened took too long.
     pub(super) fn dial_timed_out(&mut self, now: Now, id: ConnectionId) {
         let is_used = match self.connections.get(&id).map(|connection| &connection.talk) {
@@ -395,6 +423,7 @@ impl Server {
                 self.reach(now, &towards, false, Some(Question { stream_id, key }));
             }
             Action::Proved { pair, how } => {
+                self.watch(now, id);
                 let secure = self.tls_words(id);
                 if let Some(connection) = self.connections.get(&id) {
                     let ip = connection.peer.ip();

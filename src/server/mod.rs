@@ -398,6 +398,7 @@ impl Server {
                 }
                 Timer::Penalty(id) => self.with_client(now, id, |stream, env| stream.woke(env, now)),
                 Timer::Heartbeat(id) => self.heartbeat(now, id),
+                Timer::Idle(id) => self.idle(now, id),
                 Timer::Module(timer) => {
                     let mut env = router_env!(self, now);
                     self.router.woke(&mut env, &timer);

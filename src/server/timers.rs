@@ -15,6 +15,8 @@ pub enum Timer {
     Penalty(ConnectionId),
     /// A logged-in connection may have been idle for a while.
     Heartbeat(ConnectionId),
+    /// A stream between servers may have been idle for too long.
+    Idle(ConnectionId),
     /// Stanzas that wait for this link may have waited long enough.
     Queue(Pair),
     /// A module asked for it.
