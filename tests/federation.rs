@@ -219,3 +219,29 @@ fn an_idle_stream_ends_and_the_next_stanza_opens_another() {
     assert!(world.heard(romeo).contains("still there"), "{}", world.transcript());
     assert!(world.dials() > dials);
 }
+
+#[test]
+fn what_was_not_acknowledged_is_sent_again() {
+    let mut world = two(|setup| setup.certificates = true);
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.say(juliet, HELLO);
+    assert!(world.heard(romeo).contains("Art thou there?"), "{}", world.transcript());
+    assert!(world.transcript().contains("<a xmlns='urn:xmpp:sm:3' h='1'/>"), "{}", world.transcript());
+    // The other server's machine hangs: what is sent now never arrives.
+    world.mute("montague.net");
+    for id in ["a", "b"] {
+        world.say(
+            juliet,
+            &format!("<message to='romeo@montague.net' id='{id}' type='chat'><body>{id}</body></message>"),
+        );
+    }
+    assert_eq!(world.heard(romeo), "");
+    world.unmute("montague.net");
+    world.cut_servers();
+    let heard = world.heard(romeo);
+    let places = [heard.find("<body>a</body>"), heard.find("<body>b</body>")];
+    assert!(places[0].is_some() && places[0] < places[1], "{heard}\n{}", world.transcript());
+    assert_eq!(heard.matches("<message").count(), 2, "{heard}");
+}

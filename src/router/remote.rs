@@ -9,7 +9,7 @@
 //!
 //! What waits keeps its order. What cannot leave comes back to its sender with the reason (RFC 6120 §10.4).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::{ConnectionId, Effect, Env, Out, Parcel, Router};
@@ -158,6 +158,38 @@ impl Router {
             self.come_back(&waiting.stanza, &error);
         }
         self.work(env);
+    }
+
+    /// Stanzas that a lost connection may have lost: they go again, before all others, by new links.
+    pub fn send_again(&mut self, env: &mut Env<'_>, stanzas: VecDeque<Stanza>) {
+        let wait = self.hosts.config().federation.as_ref().map_or(30, |federation| federation.queue_seconds);
+        let until_millis = env.now.after(Duration::from_secs(wait));
+        let mut queues: BTreeMap<Pair, VecDeque<Waiting>> = BTreeMap::new();
+        for stanza in stanzas {
+            let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { continue };
+            let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
+            let bytes = stanza.to_text().len();
+            queues.entry(pair).or_default().push_back(Waiting { stanza, bytes, until_millis });
+        }
+        for (pair, mut queue) in queues {
+            let more: usize = queue.iter().map(|waiting| waiting.bytes).sum();
+            match self.remotes.links.get_mut(&pair) {
+                Some(Link::Awaited { queue: later, bytes, .. }) => {
+                    *bytes = bytes.saturating_add(more);
+                    queue.append(later);
+                    *later = queue;
+                }
+                Some(Link::Open(connection)) => {
+                    let connection = *connection;
+                    self.out.extend(queue.into_iter().map(|waiting| Out::Stanza(connection, waiting.stanza)));
+                }
+                Some(Link::Failed { .. }) | None => {
+                    self.out.push(Out::QueueTimer { at_millis: until_millis, pair: pair.clone() });
+                    self.out.push(Out::Dial(pair.clone()));
+                    self.remotes.links.insert(pair, Link::Awaited { queue, bytes: more, failures: 0 });
+                }
+            }
+        }
     }
 
     /// A connection is gone: the links on it are asked for again when somebody has something to send.

@@ -162,7 +162,7 @@ impl Server {
             self.addresses.disconnected(connection.peer.ip(), connection.counted_as_logged_in);
         }
         if !matches!(connection.talk, Talk::Client(_)) {
-            return self.server_gone(now, id, &connection, reason);
+            return self.server_gone(now, id, connection, reason);
         }
         if let Some(session) = connection.session {
             self.end_session(now, session, connection.peer, reason);

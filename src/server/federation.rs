@@ -12,7 +12,7 @@ use crate::stream::dialback::{Pair, Verdict};
 use crate::stream::s2s_in::{self, S2sIn};
 use crate::stream::s2s_out::{self, S2sOut};
 use crate::stream::{Env, TlsInfo};
-use crate::xmpp::{Condition, Now};
+use crate::xmpp::{Condition, Now, Stanza};
 
 /// The numbers of connections that we open start here; those of accepted ones stay below.
 pub const FIRST_OUTGOING: u64 = 1 << 63;
@@ -260,7 +260,11 @@ impl Server {
             }
             Action::Close(why) => {
                 self.end_connection(id);
-                self.outgoing_over(now, id, &why);
+                let lost = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
+                    Some(Talk::Outgoing(stream)) => stream.take_unacknowledged(),
+                    _ => VecDeque::new(),
+                };
+                self.outgoing_over(now, id, &why, lost);
             }
         }
     }
@@ -279,13 +283,19 @@ impl Server {
     }
 
     /// One of our streams is over: its pair is tried elsewhere, or what used it waits for the next.
-    fn outgoing_over(&mut self, now: Now, id: ConnectionId, why: &str) {
+    fn outgoing_over(&mut self, now: Now, id: ConnectionId, why: &str, lost: VecDeque<Stanza>) {
         self.router.links_gone(id);
         let Some(pair) = self.pair_of(id) else { return };
         self.federation.outgoing.remove(&pair);
         if self.federation.dials.contains_key(&pair) {
             self.candidate_failed(now, &pair, why);
         }
+        if lost.is_empty() {
+            return;
+        }
+        let mut env = router_env!(self, now);
+        self.router.send_again(&mut env, lost);
+        self.flush_router(now);
     }
 
     fn candidate_failed(&mut self, now: Now, pair: &Pair, why: &str) {
@@ -365,14 +375,14 @@ impl Server {
             self.with_outgoing(now, id, |stream, _| stream.end("it took too long (time limit 30 s)"));
             if matches!(self.connections.get(&id).map(|c| &c.talk), Some(Talk::Dialing(_))) {
                 self.end_connection(id);
-                self.outgoing_over(now, id, "no answer in time");
+                self.outgoing_over(now, id, "no answer in time", VecDeque::new());
             }
         }
     }
 
     /// A server's connection is gone.
-    pub(super) fn server_gone(&mut self, now: Now, id: ConnectionId, connection: &Connection, reason: &str) {
-        match &connection.talk {
+    pub(super) fn server_gone(&mut self, now: Now, id: ConnectionId, mut connection: Connection, reason: &str) {
+        match &mut connection.talk {
             Talk::Incoming(stream) => {
                 self.federation.asked.retain(|_, asker| *asker != id);
                 self.router.links_gone(id);
@@ -381,14 +391,15 @@ impl Server {
                     log::info!(target: &format!("record:{}", pair.to), "in dialback {stanzas} {ip} {}", pair.from);
                 }
             }
-            Talk::Outgoing(_) => {
+            Talk::Outgoing(stream) => {
+                let lost = stream.take_unacknowledged();
                 if let Some(pair) = self.pair_of(id) {
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
                     log::info!(target: &format!("record:{}", pair.to), "out dialback {stanzas} {ip} {}", pair.from);
                 }
-                self.outgoing_over(now, id, reason);
+                self.outgoing_over(now, id, reason, lost);
             }
-            Talk::Dialing(_) => self.outgoing_over(now, id, reason),
+            Talk::Dialing(_) => self.outgoing_over(now, id, reason, VecDeque::new()),
             Talk::Client(_) => {}
         }
     }

@@ -17,6 +17,7 @@ pub mod legacy_auth;
 pub mod s2s_in;
 pub mod s2s_out;
 pub mod sasl;
+pub mod sm;
 mod wire;
 
 use crate::config::Config;

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 
 use super::dialback::{self, Pair, Verdict};
 use super::header::{self, Version};
+use super::sm::{self, Handled};
 use super::wire::{self, Wire};
 use super::{Env, TlsInfo, sasl};
 use crate::config::federation::{RemoteAuth, RemoteTls};
@@ -78,6 +79,8 @@ pub struct S2sIn {
     /// The domain that SASL proved.
     authenticated: Option<String>,
     bidi: bool,
+    /// XEP-0198, once the peer enabled it.
+    handled: Option<Handled>,
     proved: BTreeSet<Pair>,
     awaited: BTreeSet<Pair>,
     unauthenticated_bytes: usize,
@@ -98,6 +101,7 @@ impl S2sIn {
             stream_id: String::new(),
             authenticated: None,
             bidi: false,
+            handled: None,
             proved: BTreeSet::new(),
             awaited: BTreeSet::new(),
             unauthenticated_bytes: 0,
@@ -298,6 +302,8 @@ impl S2sIn {
                 features = features.with_child(Element::new("mechanisms", ns::SASL).with_child(external));
             }
             features = features.with_child(Element::new("bidi", ns::BIDI_FEATURE));
+        } else {
+            features = features.with_child(sm::element("sm"));
         }
         features.with_children(self.dialback_feature(policy.auth))
     }
@@ -337,8 +343,31 @@ impl S2sIn {
                 let name = condition.map_or("an error", Element::name).to_string();
                 self.end(&format!("the other server ended the stream: {name}"));
             }
+            (_, ns::SM) => self.managed(env, &element),
             (_, ns::CLIENT) => self.stanza(env, element),
             _ => self.fail(env, &wire::unsupported(&element)),
+        }
+    }
+
+    /// XEP-0198 §3, §4: counting what we handled. There is no resuming between servers: what was not acknowledged is
+    /// sent again on a new stream.
+    fn managed(&mut self, env: &mut Env<'_>, element: &Element) {
+        match (element.name(), &self.handled) {
+            ("enable", None) if self.is_proved() => {
+                self.handled = Some(Handled::default());
+                self.wire.write(&sm::element("enabled"));
+            }
+            ("enable", _) => {
+                let condition = Element::new("unexpected-request", ns::STANZA_ERRORS);
+                self.wire.write(&sm::element("failed").with_child(condition));
+            }
+            ("r", Some(handled)) => {
+                let answer = handled.answer();
+                self.wire.write(&answer);
+            }
+            // We ask for none.
+            ("a", _) => {}
+            _ => self.fail(env, &wire::unsupported(element)),
         }
     }
 
@@ -461,7 +490,8 @@ impl S2sIn {
         let stanza = match Stanza::parse(element.clone()) {
             Ok(stanza) => stanza,
             Err(NotAStanza::UnknownName) => return self.fail(env, &wire::unsupported(&element)),
-            Err(NotAStanza::BadRequest) => return,
+            // Not for anybody, but it was a stanza, so it counts.
+            Err(NotAStanza::BadRequest) => return self.handled.iter_mut().for_each(Handled::count),
             Err(_) => return self.fail(env, &StreamCondition::ImproperAddressing.into()),
         };
         let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else {
@@ -473,6 +503,9 @@ impl S2sIn {
         if !self.has_proved(from, to) {
             let text = format!("{} is not proved on this stream", from.domain());
             return self.fail(env, &StreamError::new(StreamCondition::InvalidFrom, text));
+        }
+        if let Some(handled) = &mut self.handled {
+            handled.count();
         }
         self.actions.push_back(Action::Stanza(stanza));
     }

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::dialback::{self, Pair, Verdict};
 use super::header::{self, Version};
+use super::sm::{self, Handled, Sent};
 use super::wire::{self, Wire};
 use super::{Env, TlsInfo, sasl};
 use crate::config::federation::{RemoteAuth, RemotePolicy, RemoteTls};
@@ -88,6 +89,10 @@ pub struct S2sOut {
     authenticated: bool,
     tried_external: bool,
     bidi: bool,
+    /// XEP-0198, where the peer offers it.
+    sent: Option<Sent>,
+    handled: Handled,
+    unacknowledged_max: usize,
     /// Shall the first pair be proved? Not on a stream that only asks about keys.
     proves: bool,
     knows_dialback: bool,
@@ -120,6 +125,9 @@ impl S2sOut {
             authenticated: false,
             tried_external: false,
             bidi: false,
+            sent: None,
+            handled: Handled::default(),
+            unacknowledged_max: env.config.limits.remote_queue_stanzas_max,
             proves,
             knows_dialback: false,
             pairs: BTreeMap::new(),
@@ -187,6 +195,18 @@ impl S2sOut {
     /// A stanza for the remote domain, of a pair that is ready.
     pub fn send(&mut self, stanza: &Stanza) {
         self.wire.send(stanza);
+        let Some(sent) = &mut self.sent else { return };
+        if sent.push(stanza.clone()) {
+            self.wire.write(&sm::element("r"));
+        }
+        if sent.len() > self.unacknowledged_max {
+            self.end("it acknowledges nothing");
+        }
+    }
+
+    /// What was sent and not acknowledged, when the connection is lost: in order.
+    pub fn take_unacknowledged(&mut self) -> VecDeque<Stanza> {
+        self.sent.as_mut().map(Sent::take).unwrap_or_default()
     }
 
     /// What was written since the last call.
@@ -322,6 +342,11 @@ impl S2sOut {
         }
         self.knows_dialback = features.child("dialback", ns::DIALBACK_FEATURE).is_some();
         if self.authenticated {
+            // XEP-0198 §3: only what is sent after this counts.
+            if features.child("sm", ns::SM).is_some() {
+                self.wire.write(&sm::element("enable"));
+                self.sent = Some(Sent::default());
+            }
             return self.ready_by_sasl(env);
         }
         if let Err(why) = self.check_certificate(env) {
@@ -433,6 +458,9 @@ impl S2sOut {
 
     /// What comes on an open stream: verdicts; stanzas only where we opened both directions.
     fn element(&mut self, env: &mut Env<'_>, element: Element) {
+        if element.ns() == ns::SM {
+            return self.managed(&element);
+        }
         let addresses = (element.attribute("from"), element.attribute("to"));
         let (from, to) = match addresses {
             (Some(from), Some(to)) => (from.to_string(), to.to_string()),
@@ -453,6 +481,21 @@ impl S2sOut {
                 Err(_) => self.fail(&wire::unsupported(&element)),
             },
             _ => self.fail(&wire::unsupported(&element)),
+        }
+    }
+
+    /// XEP-0198 §4: acknowledgements, in both directions.
+    fn managed(&mut self, element: &Element) {
+        match (element.name(), &mut self.sent) {
+            ("a", Some(sent)) => match sent.acknowledge(element) {
+                Ok(true) => self.wire.write(&sm::element("r")),
+                Ok(false) => {}
+                Err(error) => self.fail(&error),
+            },
+            ("r", _) => self.wire.write(&self.handled.answer()),
+            ("failed", _) => self.sent = None,
+            ("enabled", Some(_)) => {}
+            _ => self.fail(&wire::unsupported(element)),
         }
     }
 
@@ -482,6 +525,7 @@ impl S2sOut {
         let from_remote = stanza.from().is_some_and(|from| from.domain().as_str() == self.remote);
         let to_ours = stanza.to().is_some_and(|to| self.is_ready(to.domain().as_str()));
         if from_remote && to_ours {
+            self.handled.count();
             self.actions.push_back(Action::Stanza(stanza));
         } else {
             self.fail(&StreamCondition::InvalidFrom.into());

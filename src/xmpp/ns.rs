@@ -26,6 +26,8 @@ pub const SESSION: &str = "urn:ietf:params:xml:ns:xmpp-session";
 pub const DIALBACK: &str = "jabber:server:dialback";
 /// XEP-0220 §2.4.2: dialback as a stream feature.
 pub const DIALBACK_FEATURE: &str = "urn:xmpp:features:dialback";
+/// XEP-0198 §3: stream management.
+pub const SM: &str = "urn:xmpp:sm:3";
 /// XEP-0288 §2: both directions on one stream between servers.
 pub const BIDI: &str = "urn:xmpp:bidi";
 /// XEP-0288 §2: its stream feature.

@@ -222,6 +222,12 @@ impl World {
         self.muted.insert(server);
     }
 
+    /// It speaks again.
+    pub fn unmute(&mut self, domain: &str) {
+        let server = self.server_of(domain);
+        self.muted.remove(&server);
+    }
+
     /// All wires between servers break.
     pub fn cut_servers(&mut self) {
         let ends: Vec<(End, End)> = self.wires.iter().filter(|wire| !wire.cut).map(|wire| wire.ends).collect();
