@@ -65,7 +65,6 @@ AT_THE_START = [
     Row("utf-16 without a mark", f"{XML}{HEADER}".encode("utf-16-be"), {"unsupported-encoding"} | WELL_FORMED),
     Row("utf-32", f"{XML}{HEADER}".encode("utf-32"), {"unsupported-encoding"} | WELL_FORMED),
     Row("xml 2.0", f"<?xml version='2.0'?>{HEADER}", WELL_FORMED | {"unsupported-version"}),
-    Row("blank before the declaration", f" {XML}{HEADER}", WELL_FORMED),
     Row("two declarations", f"{XML}{XML}{HEADER}", WELL_FORMED | RESTRICTED),
     Row("wrong stream namespace", header(**{"xmlns:stream": "urn:streams"}), NAMESPACE | WELL_FORMED),
     Row(
@@ -80,7 +79,6 @@ AT_THE_START = [
     Row("no content namespace", header(xmlns=None), NAMESPACE),
     Row("unknown host", header(to="nowhere.example"), {"host-unknown"}),
     Row("a host that is no name", header(to="@/ /@"), {"host-unknown", "improper-addressing"}),
-    Row("no host", header(to=None), {"host-unknown", "improper-addressing"}),
     Row(
         "stanza instead of a stream", f"<message xmlns='{wire.CLIENT}'><body/></message>", NAMESPACE | WELL_FORMED
     ),
@@ -140,7 +138,7 @@ BEFORE_LOGIN = [
     Row("broken utf-8", b"<iq>\xe2\x82</iq>", WELL_FORMED | {"unsupported-encoding"}),
     Row("text between stanzas", "hello", WELL_FORMED),
     Row("cdata between stanzas", "<![CDATA[x]]>", WELL_FORMED),
-    Row("header in the stream", HEADER, {"not-authorized", "unsupported-stanza-type"} | WELL_FORMED),
+    Row("header in the stream", HEADER + "</stream:stream>", {"not-authorized", "unsupported-stanza-type"} | WELL_FORMED),
     Row("deep nesting", "<a>" * 5000, POLICY),
     Row("element without end", "<iq>" + "x" * MEBIBYTE, POLICY),
     Row("elements without end", "<iq>" + "<a/>" * 100_000, POLICY),
@@ -169,14 +167,14 @@ IN_A_SESSION = [
         "tls again", f"<starttls xmlns='{wire.TLS}'/>", {"unsupported-stanza-type", "policy-violation", "failure"}
     ),
     Row("features from a client", "<stream:features/>", {"unsupported-stanza-type"} | NAMESPACE),
-    Row("header in the stream", HEADER, {"unsupported-stanza-type"} | NAMESPACE | WELL_FORMED),
+    Row("header in the stream", HEADER + "</stream:stream>", {"unsupported-stanza-type"} | NAMESPACE | WELL_FORMED),
     Row("text between stanzas", "hello", WELL_FORMED),
     Row("deep nesting", "<message>" + "<a>" * 5000, POLICY),
     Row("stanza without end", "<message><body>" + "x" * MEBIBYTE, POLICY),
     Row("many elements", "<message>" + "<a/>" * 60_000, POLICY),
     Row("many attributes", "<message" + "".join(f" a{n}=''" for n in range(20_000)), POLICY),
     Row("name without end", "<message><" + "x" * MEBIBYTE, POLICY),
-    Row("half a stanza, then the end", "<message><body></stream:stream>", WELL_FORMED),
+    Row("the end in a stanza", "<message><body></stream:stream></message>", WELL_FORMED),
 ]
 
 # Bounds of ours that the reference, at its defaults, does not have; and what it lets pass without a word.
@@ -222,9 +220,6 @@ def provoke(one, row):
         pytest.skip("the reference does not mind")
     try:
         one.send(data)
-        if "without end" not in row.name and len(data) < 1000:
-            # What is not complete by now never will be.
-            one.send("\n>'\">  ")
     except (ConnectionError, ssl.SSLError):
         # The server need not read to the end what it has refused.
         pass

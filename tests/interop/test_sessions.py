@@ -117,6 +117,17 @@ def test_stream_header(server):
     assert len(ids) == 3 and all(len(one) >= 8 for one in ids)
 
 
+def test_stream_to_nobody_in_particular(server):
+    """RFC 6120 §4.7.2 lets the server choose a host for a stream without `to`, or refuse it."""
+    with wire.Wire(server, direct_tls=True) as one:
+        one.send(f"<stream:stream version='1.0' xmlns='{wire.CLIENT}' xmlns:stream='{wire.STREAMS}'>")
+        first = one.read()
+        if first.tag == f"{{{wire.STREAMS}}}error":
+            assert wire.condition(first) in ("host-unknown", "improper-addressing")
+        else:
+            assert first.tag == f"{{{wire.STREAMS}}}features" and one.header.get("from") == "localhost"
+
+
 def test_white_space_keeps_alive(server, account):
     """RFC 6120 §4.6.1: blanks between stanzas mean nothing; no answer, no error."""
     user = account()

@@ -334,13 +334,11 @@ class Wire:
 class ExportingTls:
     """A socket with TLS of pyOpenSSL, since Python's own cannot export keying material (RFC 9266)."""
 
-    def __init__(self, plain, highest=None):
+    def __init__(self, plain):
         from OpenSSL import SSL
 
         self._ssl = SSL
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        if highest:
-            context.set_max_proto_version(highest)
         plain.settimeout(None)
         plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", TIMEOUT_SECONDS, 0))
         self._connection = SSL.Connection(context, plain)
