@@ -111,6 +111,10 @@ impl Certificate {
         self.end_point.as_deref()
     }
 
+    pub(super) fn key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key)
+    }
+
     /// Is it the same chain?
     pub fn is_same(&self, other: &Certificate) -> bool {
         self.key.cert == other.key.cert

@@ -17,8 +17,9 @@ use std::net::Shutdown;
 
 use mio::net::TcpStream;
 
-use super::engine::{ConnectionId, Gone, Tick, TlsInfo};
+use super::engine::{ClientTls, ConnectionId, Gone, Tick, TlsInfo};
 use super::tls::{Opened, Session, Settings, Start};
+use crate::config::ListenerKind;
 
 /// Pieces handed to the kernel in one call.
 const PIECES: usize = 32;
@@ -40,7 +41,8 @@ pub(super) enum Event<'a> {
 /// A thing to send, or to do when all before it is sent.
 pub(super) enum Piece {
     Bytes(Vec<u8>),
-    StartTls,
+    /// As the client with these names; without, as the server.
+    StartTls(Option<Box<ClientTls>>),
     Close,
 }
 
@@ -84,6 +86,8 @@ impl Buffers {
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
     pub(super) stream: TcpStream,
+    /// The kind of the port it came to. One of our own counts as a server's.
+    kind: ListenerKind,
     tls: Option<Box<Session>>,
     held: VecDeque<(Tick, Piece)>,
     ready: VecDeque<Piece>,
@@ -109,11 +113,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnectionId, stream: TcpStream, tls: Option<Session>) -> Self {
+    pub(super) fn new(id: ConnectionId, stream: TcpStream, kind: ListenerKind, tls: Option<Session>) -> Self {
         let phase = if tls.is_some() { Phase::Handshaking { received: 0 } } else { Phase::Open };
         Connection {
             id,
             stream,
+            kind,
             tls: tls.map(Box::new),
             held: VecDeque::new(),
             ready: VecDeque::new(),
@@ -174,8 +179,8 @@ impl Connection {
                 self.queued_bytes = self.queued_bytes.saturating_add(bytes.len());
             }
             // Asked for twice it would throw away a secured stream.
-            Piece::StartTls if self.phase != Phase::Open || self.tls.is_some() => return false,
-            Piece::StartTls => self.phase = Phase::ExpectSwitch,
+            Piece::StartTls(_) if self.phase != Phase::Open || self.tls.is_some() => return false,
+            Piece::StartTls(_) => self.phase = Phase::ExpectSwitch,
             Piece::Close => self.phase = Phase::Closing,
         }
         match tick {
@@ -228,8 +233,8 @@ impl Connection {
     }
 
     /// Throws away what a plain peer sent after it asked for TLS: taken as part of the secured stream it would be a way
-    /// to slip commands into it (RFC 6120 §5.3.1 allows nothing there). Nothing honest can be there yet: `<proceed/>`
-    /// has not left.
+    /// to slip commands into it (RFC 6120 §5.3.1 allows nothing there). Nothing honest can be there yet: where we are the
+    /// server `<proceed/>` has not left, and where we are the client our hello has not.
     pub(super) fn discard_before_switch(&mut self, buffers: &mut Buffers) {
         while matches!((&self.stream).read(&mut buffers.wire), Ok(count) if count == buffers.wire.len()) {}
     }
@@ -321,7 +326,7 @@ impl Connection {
                 _ => match self.ready.front() {
                     None => return Flushed::Rests,
                     Some(Piece::Bytes(_)) => self.write_bytes(budget),
-                    Some(Piece::StartTls) => match self.switch(settings) {
+                    Some(Piece::StartTls(_)) => match self.switch(settings) {
                         Ok(()) => continue,
                         Err(why) => return Flushed::Broken(Gone::Tls(why)),
                     },
@@ -398,10 +403,13 @@ impl Connection {
 
     /// All before the mark is written: from here on the peer speaks TLS.
     fn switch(&mut self, settings: Option<&Settings>) -> Result<(), String> {
-        self.ready.pop_front();
+        let Some(Piece::StartTls(names)) = self.ready.pop_front() else { return Ok(()) };
         let settings = settings.ok_or("no certificate is loaded")?;
-        let session = Session::server(settings, Start::StartTls).map_err(|error| error.to_string())?;
-        self.tls = Some(Box::new(session));
+        let session = match names {
+            Some(names) => Session::client(settings, &names, Start::StartTls),
+            None => Session::server(settings, self.kind, Start::StartTls),
+        };
+        self.tls = Some(Box::new(session.map_err(|error| error.to_string())?));
         // The server may have closed the connection meanwhile.
         if self.phase == Phase::ExpectSwitch {
             self.phase = Phase::Handshaking { received: 0 };

@@ -3,7 +3,7 @@
 //! mio is edge-triggered: an event is told once. So who could be read or written and was not, because its budget was used
 //! up, stands on a list (`unread`, `unwritten`), and the loop does not sleep while anybody stands there.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 
 use mio::event::Event as Ready;
@@ -13,9 +13,10 @@ use slab::Slab;
 
 use super::Bounds;
 use super::connection::{Buffers, Connection, Event, Flushed, Piece};
-use super::engine::{ConnectionId, Gone, Input, Tick};
+use super::engine::{ClientTls, ConnectionId, Gone, Input, Tick};
 use super::tls::{Session, Settings, Start};
 use crate::config::ListenerKind;
+use crate::server::federation::FIRST_OUTGOING;
 use crate::xml::writer;
 use crate::xmpp::stream_error::{StreamCondition, StreamError};
 use crate::xmpp::{Now, ns};
@@ -23,6 +24,9 @@ use crate::xmpp::{Now, ns};
 /// Low bits of an id: the place in the slab. High bits: a serial number, so that no id comes twice.
 const PLACE_BITS: u32 = 24;
 const PLACE_MASK: u64 = (1 << PLACE_BITS) - 1;
+
+/// Once, for both directions: see [`Connection::wants_write`].
+const INTEREST: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// A moment by which a connection must have left a state.
 struct Deadline {
@@ -35,6 +39,8 @@ pub(super) struct Connections {
     bounds: Bounds,
     now: Now,
     slots: Slab<Connection>,
+    /// The places of connections that we opened: their numbers come from the server.
+    outgoing: HashMap<ConnectionId, usize>,
     serial: u64,
     first_token: usize,
     buffers: Buffers,
@@ -60,6 +66,7 @@ impl Connections {
             bounds,
             now: Now { unix_millis: 0, monotonic_millis: 0 },
             slots: Slab::new(),
+            outgoing: HashMap::new(),
             serial: 0,
             first_token,
             buffers: Buffers::new(bounds.read_bytes),
@@ -105,8 +112,15 @@ impl Connections {
         first(&self.handshakes).into_iter().chain(first(&self.closings)).min()
     }
 
+    fn place(&self, id: ConnectionId) -> Option<usize> {
+        if id.0 >= FIRST_OUTGOING {
+            return self.outgoing.get(&id).copied();
+        }
+        usize::try_from(id.0 & PLACE_MASK).ok()
+    }
+
     fn slot(&mut self, id: ConnectionId) -> Option<&mut Connection> {
-        let place = usize::try_from(id.0 & PLACE_MASK).ok()?;
+        let place = self.place(id)?;
         self.slots.get_mut(place).filter(|connection| connection.id == id)
     }
 
@@ -120,28 +134,53 @@ impl Connections {
     ) -> io::Result<ConnectionId> {
         let tls = match settings {
             Some(settings) if kind.is_direct_tls() => {
-                Some(Session::server(settings, Start::Direct).map_err(io::Error::other)?)
+                Some(Session::server(settings, kind, Start::Direct).map_err(io::Error::other)?)
             }
             None if kind.is_direct_tls() => return Err(io::Error::other("no certificate is loaded")),
             _ => None,
         };
-        let entry = self.slots.vacant_entry();
-        let place = entry.key();
+        let place = self.slots.vacant_key();
         self.serial += 1;
         let id = ConnectionId(self.serial << PLACE_BITS | (place as u64 & PLACE_MASK));
-        let mut connection = Connection::new(id, stream, tls);
-        // Once, for both directions: see Connection::wants_write.
-        registry.register(
-            &mut connection.stream,
-            Token(self.first_token + place),
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
+        let mut connection = Connection::new(id, stream, kind, tls);
+        registry.register(&mut connection.stream, Token(self.first_token + place), INTEREST)?;
+        self.insert(connection);
+        Ok(id)
+    }
+
+    /// Takes a connection in that we opened, by the number that the server gave it. With names it speaks TLS from its
+    /// first byte.
+    pub(super) fn adopt(
+        &mut self,
+        registry: &Registry,
+        id: ConnectionId,
+        stream: TcpStream,
+        tls: Option<&ClientTls>,
+        settings: Option<&Settings>,
+    ) -> io::Result<()> {
+        let session = match tls {
+            Some(names) => {
+                let settings = settings.ok_or_else(|| io::Error::other("no certificate is loaded"))?;
+                Some(Session::client(settings, names, Start::Direct).map_err(io::Error::other)?)
+            }
+            None => None,
+        };
+        let place = self.slots.vacant_key();
+        let mut connection = Connection::new(id, stream, ListenerKind::S2s, session);
+        // It was registered while it was on its way.
+        registry.reregister(&mut connection.stream, Token(self.first_token + place), INTEREST)?;
+        self.outgoing.insert(id, place);
+        self.insert(connection);
+        Ok(())
+    }
+
+    fn insert(&mut self, connection: Connection) {
+        let id = connection.id;
         if connection.is_handshaking() {
             self.handshakes.push_back(Deadline { at_millis: self.now.after(self.bounds.handshake), id });
         }
-        entry.insert(connection);
+        self.slots.insert(connection);
         self.list(id);
-        Ok(id)
     }
 
     /// Takes note of what the kernel told about a socket.
@@ -178,8 +217,8 @@ impl Connections {
         }
         for id in std::mem::take(&mut self.unread) {
             let (pause, handshake_bytes) = (self.bounds.output_bytes_before_pause, self.bounds.handshake_bytes);
-            let place = (id.0 & PLACE_MASK) as usize;
-            let Some(connection) = self.slots.get_mut(place).filter(|connection| connection.id == id) else { continue };
+            let place = self.place(id).and_then(|place| self.slots.get_mut(place));
+            let Some(connection) = place.filter(|connection| connection.id == id) else { continue };
             connection.listed_unread = false;
             if !connection.wants_read(pause) {
                 continue;
@@ -269,7 +308,7 @@ impl Connections {
         let bound = self.bounds.output_bytes;
         let Some(connection) = self.slot(id).filter(|connection| !connection.is_closing()) else { return };
         let closes = matches!(piece, Piece::Close);
-        let switches = matches!(piece, Piece::StartTls);
+        let switches = matches!(piece, Piece::StartTls(_));
         let held = connection.queue(tick, piece);
         if connection.queued_bytes() > bound {
             return self.cut(id, Gone::Overflow);
@@ -288,8 +327,7 @@ impl Connections {
     }
 
     fn expect_switch(&mut self, id: ConnectionId) {
-        let place = (id.0 & PLACE_MASK) as usize;
-        if let Some(connection) = self.slots.get_mut(place) {
+        if let Some(connection) = self.place(id).and_then(|place| self.slots.get_mut(place)) {
             connection.discard_before_switch(&mut self.buffers);
         }
         self.handshakes.push_back(Deadline { at_millis: self.now.after(self.bounds.handshake), id });
@@ -304,9 +342,9 @@ impl Connections {
         self.remove(id);
     }
 
-    /// Tells the server that a connection it asked for is not to be had.
-    pub(super) fn refuse(&mut self, id: ConnectionId) {
-        self.gone.push((id, Gone::Closed));
+    /// Tells the server in the next tick that a connection it asked for is not to be had.
+    pub(super) fn refuse(&mut self, id: ConnectionId, reason: Gone) {
+        self.gone.push((id, reason));
     }
 
     /// Lets go what waited for ticks up to this one.
@@ -380,12 +418,14 @@ impl Connections {
 
     /// Forgets a socket. The server hears of it in the next tick, if it has not yet.
     fn remove(&mut self, id: ConnectionId) {
+        let Some(place) = self.place(id) else { return };
         if let Some(connection) = self.slot(id) {
             if !connection.told {
                 self.gone.push((id, Gone::Closed));
             }
             // Closing the descriptor takes it out of the poll, too.
-            self.slots.remove((id.0 & PLACE_MASK) as usize);
+            self.slots.remove(place);
+            self.outgoing.remove(&id);
         }
     }
 }

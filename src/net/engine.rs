@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::server::Server;
-pub use crate::server::{ConnectionId, Input, Output, TlsInfo};
+pub use crate::server::{ClientTls, ConnectionId, Input, Output, TlsInfo};
 pub use crate::store::Tick;
 pub use crate::stream::sasl::{HashJob, HashResult};
 use crate::xmpp::Now;

@@ -12,8 +12,9 @@ use super::Bounds;
 use super::clock::Clock;
 use super::connection::Piece;
 use super::connections::Connections;
+use super::dialing::{self, Dialed, Dialer};
 use super::disk::{DiskHelper, Durable, Report};
-use super::engine::{Engine, Input, Output, Tick};
+use super::engine::{Engine, Gone, Input, Output, Tick};
 use super::gate::Gate;
 use super::hashing::HashingHelper;
 use super::listener::{Accepted, Listener, Opened, Reserve};
@@ -68,6 +69,7 @@ pub struct EventLoop<E> {
     gate: Gate,
     files: u64,
     connections: Connections,
+    dialer: Dialer,
     disk: DiskHelper,
     hashing: HashingHelper,
     look_around_at: u64,
@@ -135,6 +137,7 @@ impl<E: Engine> EventLoop<E> {
             gate: Gate::new(&parts.config),
             files: parts.files,
             connections,
+            dialer: Dialer::new(&parts.config.bind),
             disk: DiskHelper::start(parts.disk, Arc::clone(&waker))?,
             hashing: HashingHelper::start(waker)?,
             look_around_at: LOOK_AROUND_MILLIS,
@@ -166,6 +169,7 @@ impl<E: Engine> EventLoop<E> {
                 match event.token() {
                     WAKER => {}
                     SIGNALS => self.drain_signals(),
+                    Token(number) if number >= dialing::FIRST_TOKEN => self.dialer.note(event),
                     Token(number) => match self.listeners.get_mut(number - FIRST_LISTENER) {
                         Some(listener) => listener.ready = true,
                         None => self.connections.note(event),
@@ -185,6 +189,7 @@ impl<E: Engine> EventLoop<E> {
         self.accept(now);
         let EventLoop { connections, engine, .. } = self;
         connections.read(|input| engine.handle(now, input));
+        self.dial(now);
         for ticket in std::mem::take(&mut self.unanswered) {
             let result = Err("this server does not look up other servers yet".to_owned());
             self.engine.handle(now, Input::Found { ticket, result });
@@ -198,7 +203,7 @@ impl<E: Engine> EventLoop<E> {
         let committed = self.engine.commit(); // no waiting; nothing has left the process so far
         let outputs = self.engine.take_outputs();
         match committed {
-            Ok(tick) => self.hold(tick, outputs),
+            Ok(tick) => self.hold(now, tick, outputs),
             Err(why) => self.lose(&why, outputs),
         }
         self.connections.part();
@@ -208,7 +213,7 @@ impl<E: Engine> EventLoop<E> {
     }
 
     /// Queues the outputs of a tick. If it wrote, they wait until it is durable.
-    fn hold(&mut self, tick: Option<Tick>, outputs: Vec<Output>) {
+    fn hold(&mut self, now: Now, tick: Option<Tick>, outputs: Vec<Output>) {
         if let Some(tick) = tick {
             self.refused = false;
             self.disk.request(tick);
@@ -216,11 +221,15 @@ impl<E: Engine> EventLoop<E> {
         for output in outputs {
             match output {
                 Output::Bytes { id, bytes } => self.connections.take(tick, id, Piece::Bytes(bytes)),
-                Output::StartTls { id, .. } => self.connections.take(tick, id, Piece::StartTls),
+                Output::StartTls { id, client } => {
+                    self.connections.take(tick, id, Piece::StartTls(client.map(Box::new)));
+                }
+                Output::Close { id } if self.dialer.abandon(id) => self.connections.refuse(id, Gone::Closed),
                 Output::Close { id } => self.connections.take(tick, id, Piece::Close),
                 Output::Hash(job) => self.hashing.request(job),
                 Output::Find { ticket, .. } => self.unanswered.push(ticket),
-                Output::Connect { id, .. } => self.connections.refuse(id),
+                // Nothing of what the tick wrote is told by a connection alone.
+                Output::Connect { id, addresses, tls } => self.dialer.start(now, id, &addresses, tls),
             }
         }
         self.connections.end_tick(tick);
@@ -233,10 +242,15 @@ impl<E: Engine> EventLoop<E> {
         }
         for output in outputs {
             match output {
+                Output::Close { id } if self.dialer.abandon(id) => {
+                    self.connections.refuse(id, Gone::NotDurable);
+                }
                 Output::Bytes { id, .. } | Output::StartTls { id, .. } | Output::Close { id } => {
                     self.connections.fail_one(id);
                 }
-                Output::Hash(_) | Output::Find { .. } | Output::Connect { .. } => {}
+                Output::Connect { id, .. } => self.connections.refuse(id, Gone::NotDurable),
+                Output::Find { ticket, .. } => self.unanswered.push(ticket),
+                Output::Hash(_) => {}
             }
         }
         self.connections.lose_tick();
@@ -294,6 +308,22 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
+    /// Goes on with connections of our own that are not open yet.
+    fn dial(&mut self, now: Now) {
+        for dialed in self.dialer.advance(self.poll.registry(), now) {
+            match dialed {
+                Dialed::Open { id, stream, peer, tls } => {
+                    let settings = self.settings.as_deref();
+                    match self.connections.adopt(self.poll.registry(), id, stream, tls.as_ref(), settings) {
+                        Ok(()) => self.engine.handle(now, Input::Connected { id, peer }),
+                        Err(error) => self.engine.handle(now, Input::Gone { id, reason: &error.to_string() }),
+                    }
+                }
+                Dialed::Failed { id, why } => self.engine.handle(now, Input::Gone { id, reason: &why }),
+            }
+        }
+    }
+
     fn drain_signals(&mut self) {
         let mut bytes = [0; 64];
         while matches!(self.signals.wake.read(&mut bytes), Ok(count) if count > 0) {}
@@ -306,6 +336,7 @@ impl<E: Engine> EventLoop<E> {
                 self.listeners.iter_mut().for_each(|listener| listener.renew(&config.listeners));
                 self.bounds = Bounds::new(&config.limits, self.files);
                 self.connections.rebound(self.bounds);
+                self.dialer.rebind(&config.bind);
                 self.engine.handle(now, Input::Reload(config));
             }
             self.look_around_at = now.monotonic_millis;
@@ -345,6 +376,7 @@ impl<E: Engine> EventLoop<E> {
             Some(self.look_around_at),
             self.stop_at,
             self.connections.next_deadline(),
+            self.dialer.next_deadline(),
             self.reserve.pause_end(now.monotonic_millis),
         ];
         let own = own.into_iter().flatten().min();

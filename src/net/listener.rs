@@ -171,7 +171,7 @@ impl Listener {
 }
 
 /// Sets what every connection needs. A kernel that refuses one of them still carries the connection.
-fn prepare(stream: &TcpStream) {
+pub(super) fn prepare(stream: &TcpStream) {
     let (idle, interval, count) = KEEPALIVE;
     // Stanzas are small and wait for nobody.
     let _ = stream.set_nodelay(true);

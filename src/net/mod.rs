@@ -1,18 +1,20 @@
 //! The roof: sockets, TLS, the clock and dice, and the one loop that turns them into inputs of the server.
 //!
 //! [`event_loop`] is the loop; [`listener`] opens ports and accepts; [`connections`] holds every open socket and decides
-//! who is read and written next; [`connection`] is one of them, from its first byte to its clean end; [`tls`] makes bytes
-//! plain and back; [`gate`] says who may come in; [`dns`] finds other servers; [`disk`] and [`hashing`] are the two helper
-//! threads, which hand their results back through a waker.
+//! who is read and written next; [`connection`] is one of them, from its first byte to its clean end; [`dialing`] opens
+//! our own; [`tls`] makes bytes plain and back; [`gate`] says who may come in; [`dns`] finds other servers; [`disk`] and
+//! [`hashing`] are the two helper threads, which hand their results back through a waker.
 //!
 //! Serves the server (`server/`), which it hands inputs and asks for outputs. Invariants: nothing in the loop waits; no
 //! byte made in a tick that wrote leaves before that tick is durable; what a peer can make us keep or do is bounded by
 //! [`Bounds`].
 
+mod any_peer;
 mod certificate;
 pub mod clock;
 mod connection;
 mod connections;
+mod dialing;
 pub mod disk;
 pub mod dns;
 pub mod engine;

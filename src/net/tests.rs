@@ -3,6 +3,8 @@
 //! Nothing here waits for time to pass. Where a test must know that the loop has seen a thing, it asks for an echo on
 //! another connection: its answer comes from a tick that began after the thing was in the kernel.
 
+mod outgoing;
+
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -17,12 +19,13 @@ use rustls::pki_types::ServerName;
 
 use super::clock::{Clock, Dice};
 use super::disk::Durable;
-use super::engine::{ConnectionId, Engine, Gone, HashJob, Input, Output, Tick, TlsInfo};
+use super::engine::{ClientTls, ConnectionId, Engine, Gone, HashJob, Input, Output, Tick, TlsInfo};
 use super::event_loop::Parts;
 use super::listener::open_loopback;
 use super::tls::{Certificate, Certificates, Settings};
 use super::{Bounds, EventLoop, Signals, Surroundings};
 use crate::config::{Config, ListenerKind};
+use crate::server::federation::FIRST_OUTGOING;
 use crate::stream::sasl::Password;
 use crate::xmpp::Now;
 
@@ -33,6 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, PartialEq)]
 enum Heard {
     Accepted(ConnectionId),
+    Connected(SocketAddr),
     Secured(Secured),
     Line(String),
     Gone(String),
@@ -52,11 +56,14 @@ impl PartialEq for Secured {
     }
 }
 
-/// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `keep X` writes without a word, `fail` makes the commit fail, `starttls`,
-/// `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection); anything else is echoed.
+/// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `keep X` writes without a word, `fail` makes the
+/// commit fail, `starttls`, `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection),
+/// `connect ADDRESS...`, `connect-tls ADDRESS...`, `tell LINE` and `hang-up` (on the last connection of its own);
+/// anything else is echoed. On a connection of its own it obeys `proceed` only.
 struct Puppet {
     heard: Sender<(ConnectionId, Heard)>,
     lines: HashMap<ConnectionId, Vec<u8>>,
+    dialed: u64,
     outputs: Vec<Output>,
     wrote: bool,
     fails: bool,
@@ -64,6 +71,10 @@ struct Puppet {
 }
 
 impl Puppet {
+    fn new(heard: Sender<(ConnectionId, Heard)>) -> Puppet {
+        Puppet { heard, lines: HashMap::new(), dialed: 0, outputs: Vec::new(), wrote: false, fails: false, tick: 0 }
+    }
+
     fn say(&mut self, id: ConnectionId, text: &str) {
         self.outputs.push(Output::Bytes { id, bytes: format!("{text}\n").into_bytes() });
     }
@@ -71,7 +82,25 @@ impl Puppet {
     fn obey(&mut self, id: ConnectionId, line: &str) {
         let _ = self.heard.send((id, Heard::Line(line.to_owned())));
         let (command, rest) = line.split_once(' ').unwrap_or((line, ""));
+        let own = ConnectionId(FIRST_OUTGOING + self.dialed);
+        let names = ClientTls { remote: "localhost".to_owned(), local: "localhost".to_owned() };
+        if id.0 >= FIRST_OUTGOING {
+            if line == "proceed" {
+                self.outputs.push(Output::StartTls { id, client: Some(names) });
+            }
+            return;
+        }
         match command {
+            "connect" | "connect-tls" => {
+                self.dialed += 1;
+                let id = ConnectionId(FIRST_OUTGOING + self.dialed);
+                self.lines.insert(id, Vec::new());
+                let addresses = rest.split_whitespace().map(|address| address.parse().unwrap()).collect();
+                let tls = (command == "connect-tls").then_some(names);
+                self.outputs.push(Output::Connect { id, addresses, tls });
+            }
+            "tell" => self.say(own, rest),
+            "hang-up" => self.outputs.push(Output::Close { id: own }),
             "say" => self.say(id, rest),
             "write" => {
                 self.wrote = true;
@@ -137,7 +166,10 @@ impl Engine for Puppet {
                 self.outputs.extend(self.lines.keys().map(|id| Output::Close { id: *id }));
                 self.lines.clear();
             }
-            Input::Timeout | Input::Reload(_) | Input::Connected { .. } | Input::Found { .. } => {}
+            Input::Connected { id, peer } => {
+                let _ = self.heard.send((id, Heard::Connected(peer)));
+            }
+            Input::Timeout | Input::Reload(_) | Input::Found { .. } => {}
         }
     }
 
@@ -201,6 +233,8 @@ fn certificate() -> (Arc<Certificate>, Vec<u8>) {
 struct Server {
     plain: SocketAddr,
     direct: SocketAddr,
+    servers: SocketAddr,
+    servers_direct: SocketAddr,
     heard: Receiver<(ConnectionId, Heard)>,
     der: Vec<u8>,
     terminate: Arc<AtomicBool>,
@@ -212,8 +246,9 @@ impl Server {
     fn start(bounds: Bounds, disk: Option<Arc<dyn Durable>>) -> Server {
         let (tell, heard) = channel();
         let (certificate, der) = certificate();
-        let ports = vec![open_loopback(ListenerKind::C2s), open_loopback(ListenerKind::C2sTls)];
-        let (plain, direct) = (ports[0].address, ports[1].address);
+        let kinds = [ListenerKind::C2s, ListenerKind::C2sTls, ListenerKind::S2s, ListenerKind::S2sTls];
+        let ports: Vec<_> = kinds.into_iter().map(open_loopback).collect();
+        let [plain, direct, servers, servers_direct] = [0, 1, 2, 3].map(|place: usize| ports[place].address);
         let (wake, woken) = UnixStream::pair().unwrap();
         woken.set_nonblocking(true).unwrap();
         let terminate = Arc::new(AtomicBool::new(false));
@@ -223,8 +258,7 @@ impl Server {
             wake: mio::net::UnixStream::from_std(woken),
         };
         let thread = std::thread::spawn(move || {
-            let engine =
-                Puppet { heard: tell, lines: HashMap::new(), outputs: Vec::new(), wrote: false, fails: false, tick: 0 };
+            let engine = Puppet::new(tell);
             let settings = Some(Arc::new(Settings::new(Certificates::new(certificate)).unwrap()));
             let surroundings = Box::new(Nothing);
             let clock = Clock::new();
@@ -243,7 +277,7 @@ impl Server {
             })?
             .run()
         });
-        Server { plain, direct, heard, der, terminate, wake, thread }
+        Server { plain, direct, servers, servers_direct, heard, der, terminate, wake, thread }
     }
 
     fn connect(&self) -> Client<TcpStream> {

@@ -1,50 +1,120 @@
 //! TLS: bytes of the wire to plain text and back, without sockets (rustls is sans-IO).
 
 use std::io::{self, IoSlice, Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
+use rustls::client::Resumption;
 use rustls::crypto::ring::{Ticketer, default_provider};
+use rustls::pki_types::ServerName;
 use rustls::server::NoServerSessionStorage;
-use rustls::{ProtocolVersion, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion, ServerConfig, ServerConnection};
 
+use super::any_peer::{AnyPeer, Shown};
 pub use super::certificate::{Certificate, Certificates, Fault};
-use super::engine::TlsInfo;
+use super::engine::{ClientTls, TlsInfo};
+use crate::config::ListenerKind;
 
 /// XEP-0368 §3: the protocol name of client streams.
 const ALPN_CLIENT: &[u8] = b"xmpp-client";
+/// XEP-0368 §3: the protocol name of streams between servers.
+const ALPN_SERVER: &[u8] = b"xmpp-server";
 /// RFC 9266 §2: the label of the `tls-exporter` channel binding.
 const EXPORTER_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
 /// What rustls may hold of plain text or records for one connection. We hand it one record at a time, so it needs little.
 const BUFFER_BYTES: usize = 32 << 10;
+const VERSIONS: [&rustls::SupportedProtocolVersion; 2] = [&rustls::version::TLS13, &rustls::version::TLS12];
 
 /// Everything a new TLS connection needs; replaced as a whole when a certificate changes.
 #[derive(Debug)]
 pub struct Settings {
-    starttls: Arc<ServerConfig>,
-    direct: Arc<ServerConfig>,
+    clients: Pair<ServerConfig>,
+    servers: Pair<ServerConfig>,
+    /// For connections of our own, without our certificate: that depends on the host.
+    outgoing: Pair<ClientConfig>,
     certificates: Arc<Certificates>,
+}
+
+/// The same for both ways to begin.
+#[derive(Debug)]
+struct Pair<C> {
+    starttls: Arc<C>,
+    direct: Arc<C>,
+}
+
+impl<C> Pair<C> {
+    fn choose(&self, start: Start) -> &Arc<C> {
+        match start {
+            Start::StartTls => &self.starttls,
+            Start::Direct => &self.direct,
+        }
+    }
 }
 
 impl Settings {
     /// Settings for these certificates. Tickets of earlier settings are void: a session that is taken up again would
     /// otherwise be bound to a certificate that the client never saw (RFC 5929 §4).
+    ///
+    /// # Errors
+    /// The system has no random numbers.
     pub fn new(certificates: Certificates) -> Result<Self, rustls::Error> {
         let certificates = Arc::new(certificates);
-        let resolver = Arc::clone(&certificates);
-        let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
-            .with_no_client_auth()
-            .with_cert_resolver(resolver);
-        // The client keeps the session, sealed in a ticket: nothing grows here.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = Ticketer::new()?;
-        config.send_tls13_tickets = 1;
-        let mut direct = config.clone();
-        // Who names protocols on the direct port must name ours (RFC 7301 §3.2): a browser led here by an attacker does
-        // not. After STARTTLS the protocol is known already, and what a client names is not looked at.
-        direct.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
-        Ok(Settings { starttls: Arc::new(config), direct: Arc::new(direct), certificates })
+        Ok(Settings {
+            clients: for_clients(&certificates)?,
+            servers: for_servers(&certificates)?,
+            outgoing: outgoing()?,
+            certificates,
+        })
     }
+}
+
+/// What clients that connect to us meet: they are asked for no certificate.
+fn for_clients(certificates: &Arc<Certificates>) -> Result<Pair<ServerConfig>, rustls::Error> {
+    let resolver = Arc::clone(certificates);
+    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+        .with_protocol_versions(&VERSIONS)?
+        .with_no_client_auth()
+        .with_cert_resolver(resolver);
+    // The client keeps the session, sealed in a ticket: nothing grows here.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = Ticketer::new()?;
+    config.send_tls13_tickets = 1;
+    let mut direct = config.clone();
+    // Who names protocols on the direct port must name ours (RFC 7301 §3.2): a browser led here by an attacker does
+    // not. After STARTTLS the protocol is known already, and what a client names is not looked at.
+    direct.alpn_protocols = vec![ALPN_CLIENT.to_vec()];
+    Ok(Pair { starttls: Arc::new(config), direct: Arc::new(direct) })
+}
+
+/// What servers that connect to us meet: they are asked for a certificate, and may have none.
+fn for_servers(certificates: &Arc<Certificates>) -> Result<Pair<ServerConfig>, rustls::Error> {
+    let provider = Arc::new(default_provider());
+    let resolver = Arc::clone(certificates);
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&VERSIONS)?
+        .with_client_cert_verifier(Arc::new(AnyPeer(provider)))
+        .with_cert_resolver(resolver);
+    // Sessions are not taken up again: a ticket would hold the peer's chain, and servers seldom come back soon.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    let mut direct = config.clone();
+    direct.alpn_protocols = vec![ALPN_SERVER.to_vec()];
+    Ok(Pair { starttls: Arc::new(config), direct: Arc::new(direct) })
+}
+
+/// How we connect to other servers.
+fn outgoing() -> Result<Pair<ClientConfig>, rustls::Error> {
+    let provider = Arc::new(default_provider());
+    let mut config = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&VERSIONS)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyPeer(provider)))
+        .with_no_client_auth();
+    // A session of one of our hosts must not be taken up for another.
+    config.resumption = Resumption::disabled();
+    let mut direct = config.clone();
+    direct.alpn_protocols = vec![ALPN_SERVER.to_vec()];
+    Ok(Pair { starttls: Arc::new(config), direct: Arc::new(direct) })
 }
 
 /// How a TLS connection begins.
@@ -69,23 +139,31 @@ pub(super) enum Opened<'a> {
 /// One connection's TLS.
 #[derive(Debug)]
 pub(super) struct Session {
-    // Either side of TLS: outgoing server streams will be the other variant.
     inner: rustls::Connection,
     certificates: Arc<Certificates>,
     secured: bool,
 }
 
 impl Session {
-    /// A session that awaits a ClientHello.
-    pub(super) fn server(settings: &Settings, start: Start) -> Result<Self, rustls::Error> {
-        let config = match start {
-            Start::StartTls => &settings.starttls,
-            Start::Direct => &settings.direct,
-        };
-        let mut inner = ServerConnection::new(Arc::clone(config))?;
+    /// A session that awaits a ClientHello on a port of this kind.
+    pub(super) fn server(settings: &Settings, kind: ListenerKind, start: Start) -> Result<Self, rustls::Error> {
+        let configs = if kind.is_client() { &settings.clients } else { &settings.servers };
+        let inner = ServerConnection::new(Arc::clone(configs.choose(start)))?;
+        Ok(Session::new(inner.into(), settings))
+    }
+
+    /// A session that sends a ClientHello to a domain, and shows the certificate of one of our hosts if it is asked to.
+    pub(super) fn client(settings: &Settings, names: &ClientTls, start: Start) -> Result<Self, rustls::Error> {
+        let mut config = ClientConfig::clone(settings.outgoing.choose(start));
+        let own = settings.certificates.choose(Some(&names.local));
+        config.client_auth_cert_resolver = Arc::new(Shown(own.key()));
+        let inner = ClientConnection::new(Arc::new(config), sni(&names.remote))?;
+        Ok(Session::new(inner.into(), settings))
+    }
+
+    fn new(mut inner: rustls::Connection, settings: &Settings) -> Self {
         inner.set_buffer_limit(Some(BUFFER_BYTES));
-        let certificates = Arc::clone(&settings.certificates);
-        Ok(Session { inner: inner.into(), certificates, secured: false })
+        Session { inner, certificates: Arc::clone(&settings.certificates), secured: false }
     }
 
     /// Is the handshake still going on?
@@ -155,15 +233,24 @@ impl Session {
         // RFC 9266 §4.2: with TLS 1.2 only where the extended master secret was agreed on, which rustls does not tell.
         let exported = || self.inner.export_keying_material([0; 32], EXPORTER_LABEL, Some(b"")).ok();
         let exporter = if is_13 { exported() } else { None };
-        let sni = match &self.inner {
-            rustls::Connection::Server(server) => server.server_name().map(str::to_owned),
-            rustls::Connection::Client(_) => None,
+        let (sni, end_point) = match &self.inner {
+            rustls::Connection::Server(server) => {
+                let certificate = self.certificates.choose(server.server_name());
+                (server.server_name().map(str::to_owned), certificate.end_point().map(<[u8]>::to_vec))
+            }
+            rustls::Connection::Client(_) => (None, None),
         };
-        let end_point = self.certificates.choose(sni.as_deref()).end_point().map(<[u8]>::to_vec);
         let alpn = self.inner.alpn_protocol().map(<[u8]>::to_vec);
         let peer = self.inner.peer_certificates().unwrap_or_default().iter().map(|der| der.to_vec()).collect();
         TlsInfo { protocol, cipher: cipher.unwrap_or_default(), exporter, end_point, sni, alpn, peer }
     }
+}
+
+/// The name for SNI: A-labels, in lower case (RFC 6066 §3). For an address, or a domain that DNS cannot have, none is sent.
+fn sni(domain: &str) -> ServerName<'static> {
+    let ascii = idna::domain_to_ascii(domain).unwrap_or_default();
+    let address = || domain.trim_matches(['[', ']']).parse::<IpAddr>().unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+    ServerName::try_from(ascii).unwrap_or_else(|_| ServerName::IpAddress(address().into()))
 }
 
 /// What an admin makes of rustls's errors.
@@ -177,3 +264,6 @@ fn explain(error: &rustls::Error) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;
