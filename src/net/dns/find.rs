@@ -10,10 +10,10 @@
 //! | | none | end: an error that says why |
 
 use std::collections::{HashMap, VecDeque};
-use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use super::Bounds;
+use super::found::{Candidate, FindError};
 use super::lookups::{Action, Failure, Lookups, Verdict};
 use super::message::{Kind, Outcome, Question, Service};
 use super::name::Name;
@@ -31,58 +31,6 @@ const CANDIDATES_MAX: usize = 16;
 const ADDRESSES_MAX: usize = 8;
 /// Services of one domain.
 const SERVICES_MAX: usize = 8;
-
-/// A place where a server may be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// TLS begins with the first byte (XEP-0368).
-    pub direct_tls: bool,
-    /// The SRV record's target, or the domain itself.
-    pub target: String,
-    /// The port.
-    pub port: u16,
-    /// Its addresses, at least one, in the order to try (RFC 8305 §4: the families take turns, IPv6 first).
-    pub addresses: Vec<IpAddr>,
-}
-
-/// Why a domain's server cannot be found, in words for the admin.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum FindError {
-    /// The domain cannot be a name in DNS.
-    BadName(String),
-    /// The domain does not exist.
-    NoDomain(String),
-    /// The domain exists, but has nothing that leads to a server.
-    NoAddress(String),
-    /// RFC 2782: its SRV records say that it has no such service.
-    NotOffered(String),
-    /// Its SRV records name hosts without addresses.
-    NoTarget(String, Vec<String>),
-    /// DNS does not work, here or there; later it may.
-    Failed(String, Failure),
-}
-
-impl FindError {
-    /// May it be otherwise in a while? Then the senders hear of a time-out, else that there is no such server.
-    pub fn is_temporary(&self) -> bool {
-        matches!(self, FindError::Failed(..))
-    }
-}
-
-impl fmt::Display for FindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            FindError::BadName(domain) => write!(f, "{domain:?} is not a name that DNS can have"),
-            FindError::NoDomain(domain) => write!(f, "{domain} does not exist"),
-            FindError::NoAddress(domain) => write!(f, "no SRV and no address for {domain}"),
-            FindError::NotOffered(domain) => write!(f, "{domain} says that it has no XMPP server"),
-            FindError::NoTarget(domain, targets) => {
-                write!(f, "the SRV records of {domain} name {}: no address for that", targets.join(", "))
-            }
-            FindError::Failed(domain, failure) => write!(f, "{domain} was not found: {failure}"),
-        }
-    }
-}
 
 /// The resolver: domains in, candidates out. Handed bytes, time and dice; its sockets are outside.
 #[derive(Debug)]
@@ -191,7 +139,7 @@ fn interleave(six: Vec<IpAddr>, four: Vec<IpAddr>) -> Vec<IpAddr> {
     all
 }
 
-/// The address that a domain is, if it is one (RFC 6120 §3.2.2).
+/// The address that a domain is, if it is one (RFC 7622 §3.2.1: IPv6 stands in brackets).
 fn literal(domain: &str) -> Option<IpAddr> {
     let bare = domain.strip_prefix('[').and_then(|domain| domain.strip_suffix(']'));
     bare.unwrap_or(domain).parse().ok()
@@ -229,7 +177,7 @@ impl Resolver {
             return self.found.push((ticket, Err(FindError::BadName(start))));
         };
         if self.finds.len() >= self.bounds.finds {
-            let error = FindError::Failed(name.to_string(), Failure::default());
+            let error = FindError::Failed(name.to_string(), Failure::default().to_string());
             return self.found.push((ticket, Err(error)));
         }
         let mut find = Find::new(name, services);
@@ -327,7 +275,7 @@ impl Resolver {
         }
         let domain = find.name.to_string();
         let error = match find.failure.take() {
-            Some(failure) => FindError::Failed(domain, failure),
+            Some(failure) => FindError::Failed(domain, failure.to_string()),
             None => FindError::NoAddress(domain),
         };
         self.found.push((ticket, Err(error)));
@@ -385,7 +333,7 @@ impl Resolver {
                 // XEP-0368 §5: where one service is said not to be there, the domain's own addresses are none either.
                 let domain = find.name.to_string();
                 let error = match failure {
-                    Some(failure) => FindError::Failed(domain, failure),
+                    Some(failure) => FindError::Failed(domain, failure.to_string()),
                     None => FindError::NotOffered(domain),
                 };
                 return self.found.push((ticket, Err(error)));
@@ -441,7 +389,7 @@ fn candidates(find: &Find, places: &[Place], from_srv: FromSrv) -> Result<Vec<Ca
     }
     let domain = find.name.to_string();
     if let Some(failure) = find.failure.clone().or_else(|| find.first_failure()) {
-        return Err(FindError::Failed(domain, failure));
+        return Err(FindError::Failed(domain, failure.to_string()));
     }
     Err(match from_srv {
         FromSrv::Yes => {
@@ -454,11 +402,4 @@ fn candidates(find: &Find, places: &[Place], from_srv: FromSrv) -> Result<Vec<Ca
         }
         FromSrv::No => FindError::NoAddress(domain),
     })
-}
-
-impl Candidate {
-    /// Its socket addresses, in the order to try.
-    pub fn socket_addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.addresses.iter().map(|address| SocketAddr::new(*address, self.port))
-    }
 }

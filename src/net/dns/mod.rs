@@ -1,6 +1,6 @@
 //! Finding other servers: a stub resolver of our own, since the system's would make the loop wait.
 //!
-//! [`find`] turns a domain into places where its XMPP server may be reached (RFC 6120 §3.2, XEP-0368); [`lookups`] keeps
+//! [`find`] turns a domain into places where its XMPP server may be reached (RFC 6120 §3.2, XEP-0368), [`found`] is what comes of it; [`lookups`] keeps
 //! the questions on their way and decides who is asked next; [`message`] writes questions and reads answers; [`settings`]
 //! is what `/etc/resolv.conf` and `/etc/hosts` say, [`files`] reads them; [`sockets`] is all of it with sockets, as the
 //! loop uses it. All but the last two are handed bytes, time and dice.
@@ -12,6 +12,7 @@
 mod cache;
 pub mod files;
 pub mod find;
+pub mod found;
 pub mod lookups;
 pub mod message;
 pub mod name;
@@ -19,7 +20,7 @@ mod order;
 pub mod settings;
 pub mod sockets;
 
-pub use find::{Candidate, FindError};
+pub use found::{Candidate, FindError};
 pub use sockets::Dns;
 
 use self::message::Outcome;

@@ -14,7 +14,7 @@ const NAME_MAX: usize = 253;
 pub struct Name(String);
 
 impl Name {
-    /// The name of a domain; what is not ASCII is turned into A-labels (RFC 5891 §4.4).
+    /// The name of a domain; what is not ASCII is turned into A-labels (RFC 5891 §5.5).
     pub fn new(text: &str) -> Option<Name> {
         let text = text.strip_suffix('.').unwrap_or(text);
         if text.is_ascii() {

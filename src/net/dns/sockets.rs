@@ -12,7 +12,8 @@ use slab::Slab;
 
 use super::Bounds;
 use super::files::Files;
-use super::find::{Candidate, FindError, Resolver};
+use super::find::Resolver;
+use super::found::{Candidate, FindError};
 use super::lookups::{Action, Transport};
 use crate::xmpp::{Now, Random};
 

@@ -1,7 +1,10 @@
 //! Packets built by hand, a scripted DNS, and dice that repeat.
 
+mod find;
 mod lookups;
 mod message;
+mod mutations;
+mod sockets;
 
 use super::message::{Kind, Question};
 use super::name::Name;
