@@ -204,6 +204,8 @@ impl C2s {
             (State::ExpectHeader(stage), Event::Opened(header)) => self.opened(env, stage, &header),
             (state, Event::Whitespace) => self.state = state,
             (_, Event::Closed) => self.end(),
+            // RFC 6120 §4.9.1.1: a stream error is the end, and is not answered by one.
+            (_, Event::Element(element)) if element.is("error", ns::STREAMS) => self.end(),
             (State::ExpectLogin, Event::Element(element)) => self.login_element(env, element),
             (State::ExpectResponse(exchange), Event::Element(element)) => self.sasl_element(env, *exchange, &element),
             (State::ExpectBind(account), Event::Element(element)) => self.bind_element(env, account, element),
