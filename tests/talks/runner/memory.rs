@@ -79,6 +79,12 @@ impl Memory {
         Ok(memory)
     }
 
+    /// Connections that the server has.
+    #[allow(dead_code, reason = "not every test looks")]
+    pub fn open_connections(&self) -> usize {
+        self.server.connection_count()
+    }
+
     fn handle(&mut self, input: Input<'_>) {
         self.server.handle(self.now, input);
         self.turn();
