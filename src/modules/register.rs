@@ -75,7 +75,11 @@ impl Module for Registration {
     fn woke(&mut self, context: &mut Context<'_>, wake: Wake) -> Result<(), StanzaError> {
         let Wake::Hashed(result) = wake else { return Ok(()) };
         let Some(waiting) = self.waiting.remove(&result.token) else { return Ok(()) };
-        let Outcome::Derived(credentials) = result.outcome else { return Ok(()) };
+        let Outcome::Derived(credentials) = result.outcome else {
+            let busy = StanzaError::new(Condition::ResourceConstraint, "The server is busy; try again in a minute.");
+            context.answer_later(&waiting.pending, Err(busy));
+            return Ok(());
+        };
         let done = match waiting.purpose {
             Purpose::Create(submitted) => {
                 create(context, &waiting.account, &credentials, &submitted, waiting.pending.requester())

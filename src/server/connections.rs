@@ -226,7 +226,7 @@ impl Server {
                 self.take_stream_output(id);
                 self.outputs.push(Output::StartTls { id, client: None });
             }
-            Action::Hash(job) => self.hash(Asker::Stream(id), job),
+            Action::Hash(job) => self.hash(now, Asker::Stream(id), job),
             Action::WakeAt(at_millis) => self.timers.set(at_millis, Timer::Penalty(id)),
             Action::LoginFailed => {
                 if let Some(connection) = self.connections.get(&id) {
@@ -331,7 +331,7 @@ impl Server {
                     }
                     Out::Hash(ticket, job) => {
                         let token = job.token();
-                        self.hash(Asker::Module(ticket, token), job);
+                        self.hash(now, Asker::Module(ticket, token), job);
                     }
                     Out::Dial(pair) => self.dial(now, &pair),
                     Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(pair)),

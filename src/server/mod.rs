@@ -52,7 +52,7 @@ use crate::store::{self, Store, Tick, meta};
 pub use crate::stream::TlsInfo;
 use crate::stream::certificate::{Trust, TrustNobody};
 use crate::stream::dialback::DialbackSecret;
-use crate::stream::sasl::{DecoySecret, HashJob, HashResult};
+use crate::stream::sasl::{DecoySecret, HashJob, HashResult, Outcome};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Now, Random, StreamError};
 
@@ -421,9 +421,15 @@ impl Server {
         }
     }
 
-    fn hash(&mut self, asker: Asker, job: HashJob) {
+    /// Hands a job to the helper thread, unless too many wait there: whoever asks then is told to come back.
+    fn hash(&mut self, now: Now, asker: Asker, job: HashJob) {
         self.next_token += 1;
-        self.askers.insert(self.next_token, asker);
-        self.outputs.push(Output::Hash(job.with_token(self.next_token)));
+        let token = self.next_token;
+        let is_full = self.askers.len() >= self.config.limits.password_jobs_max;
+        self.askers.insert(token, asker);
+        if is_full {
+            return self.hashed(now, HashResult { token, outcome: Outcome::Busy });
+        }
+        self.outputs.push(Output::Hash(job.with_token(token)));
     }
 }

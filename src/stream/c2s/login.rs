@@ -199,16 +199,18 @@ impl C2s {
             return;
         };
         self.state = State::ExpectLogin;
+        let is_busy = matches!(result.outcome, Outcome::Busy);
         let is_right = match result.outcome {
             Outcome::Verified(is_right) => is_right,
             Outcome::Upgraded(Some(keys)) => {
                 self.keep_upgraded(env, verdict.account.as_ref(), &keys);
                 true
             }
-            Outcome::Upgraded(None) | Outcome::Derived(_) => false,
+            Outcome::Upgraded(None) | Outcome::Derived(_) | Outcome::Busy => false,
         };
         let Verdict { account, asker } = *verdict;
         let allowed = match &account {
+            _ if is_busy => Err(Failure::silent(sasl::Condition::TemporaryAuthFailure, "too many logins at once")),
             Some(account) if is_right => self.may_log_in(env, account),
             Some(_) => Err(Failure::WRONG_PASSWORD),
             None => Err(Failure::NO_ACCOUNT),
@@ -296,7 +298,12 @@ impl C2s {
         resource: &str,
         failure: &Failure,
     ) {
-        let Some(refusal) = legacy_auth::refusal(request, &Condition::NotAuthorized.into()) else { return };
+        let is_ours = failure.condition == sasl::Condition::TemporaryAuthFailure;
+        let condition = if is_ours { Condition::ResourceConstraint } else { Condition::NotAuthorized };
+        let Some(refusal) = legacy_auth::refusal(request, &condition.into()) else { return };
+        if is_ours {
+            return self.answer(Some(refusal));
+        }
         let who = account.map_or_else(|| self.host.clone(), BareJid::to_string);
         self.login_failed(env, &who, resource, failure.why, refusal.element().clone());
     }

@@ -99,6 +99,8 @@ pub enum Outcome {
     Verified(bool),
     /// The keys to keep from now on; `None`: it is not the password.
     Upgraded(Option<Credentials>),
+    /// Too much such work waits already; the job was not done.
+    Busy,
 }
 
 /// A hash as jabberd 1.4's `mod_auth_crypt` kept it (`jabber:iq:auth:crypt`): enough to check a password once.
