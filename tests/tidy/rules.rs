@@ -54,9 +54,10 @@ pub fn siblings(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for (path, text) in sources(tree) {
         let Some(own) = module_of(path) else { continue };
-        let code = split(text).code;
-        let mut targets = paths_after(&code, "crate::modules::");
-        for (line, supers, name) in super_paths(&code) {
+        let parts = split(text);
+        let code = &parts.code;
+        let mut targets = paths_after(code, "crate::modules::");
+        for (line, supers, name) in super_paths(code) {
             let depth = module_depth(path) + usize::from(line > tests_start(text));
             if depth.checked_sub(supers) == Some(1) {
                 targets.push((line, name));
@@ -154,7 +155,7 @@ pub fn citations(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for (path, text) in tree {
         let comments = if path.ends_with(".rs") && !path.starts_with("tests/tidy") {
-            split(text).comments
+            split(text).comments.clone()
         } else if path.ends_with(".talk") {
             numbered(text).filter(|(_, line)| line.starts_with('#')).map(|(n, line)| (n, line.to_string())).collect()
         } else {
@@ -234,7 +235,7 @@ pub fn words(tree: &Tree) -> Vec<String> {
 
 /// Each file is reached by a `mod` of its parent.
 pub fn orphans(tree: &Tree) -> Vec<String> {
-    let codes: BTreeMap<_, _> = sources(tree).map(|(path, text)| (path, split(text).code)).collect();
+    let codes: BTreeMap<_, _> = sources(tree).map(|(path, text)| (path, split(text).code.clone())).collect();
     let mut findings = Vec::new();
     for (path, _) in sources(tree) {
         let inner = path.trim_start_matches("src/");
@@ -272,7 +273,7 @@ pub fn talks(tree: &Tree) -> Vec<String> {
 /// README, sample and man page name every row of the modules' table, and README's protocols are those the modules claim.
 pub fn tables(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
-    let table = tree.get("src/modules/mod.rs").map(|text| split(text).strings).unwrap_or_default();
+    let table = tree.get("src/modules/mod.rs").map(|text| split(text).strings.clone()).unwrap_or_default();
     let rows: BTreeSet<_> = table.iter().map(|(_, name)| name).filter(|name| name.starts_with("mod_")).collect();
     for page in ["README.md", "etc/jabber.xml", "man/jabber.xml.5"] {
         let Some(text) = tree.get(page) else { continue };

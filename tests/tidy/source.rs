@@ -1,8 +1,10 @@
 //! Reading the checkout: files by path, Rust taken apart into code, comments and strings, and what imports name.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs;
 use std::path::Path;
+use std::rc::Rc;
 
 /// Repository path to text.
 pub type Tree = BTreeMap<String, String>;
@@ -14,12 +16,34 @@ pub struct Parts {
     pub strings: Vec<(usize, String)>,
 }
 
+thread_local! {
+    /// What was split already: each rule asks for each file anew.
+    static SPLIT: RefCell<HashMap<String, Rc<Parts>>> = RefCell::default();
+}
+
 /// Splits Rust into code, comments and string literals: enough of a lexer not to be fooled by words in strings.
-pub fn split(source: &str) -> Parts {
+pub fn split(source: &str) -> Rc<Parts> {
+    if let Some(parts) = SPLIT.with_borrow(|split| split.get(source).cloned()) {
+        return parts;
+    }
+    let parts = Rc::new(split_anew(source));
+    SPLIT.with_borrow_mut(|split| split.insert(source.to_string(), Rc::clone(&parts)));
+    parts
+}
+
+fn split_anew(source: &str) -> Parts {
     let mut parts = Parts { code: String::with_capacity(source.len()), comments: Vec::new(), strings: Vec::new() };
     let mut rest = source;
     let mut line = 1;
     while let Some(first) = rest.chars().next() {
+        // Nothing else starts a token that is looked at.
+        let plain = rest.find(['/', '"', '\'', '#', 'b', 'c', 'r']).unwrap_or(rest.len());
+        if plain > 0 {
+            parts.code.push_str(&rest[..plain]);
+            line += rest[..plain].matches('\n').count();
+            rest = &rest[plain..];
+            continue;
+        }
         let after_ident = parts.code.ends_with(is_ident);
         let (length, kind) = token(rest, first, after_ident);
         let text = &rest[..length];
