@@ -186,15 +186,14 @@ impl Sent {
             let own: Vec<&Record> = records.iter().filter(|record| record.owner == name).collect();
             let wanted = || own.iter().filter(|record| record.data.kind() == Some(self.question.kind));
             ttl = wanted().map(|record| record.ttl).min().unwrap_or(u32::MAX).min(ttl);
-            let outcome = match self.question.kind {
-                Kind::Srv => Outcome::Services(
-                    wanted().filter_map(|record| record.data.service()).take(KEPT_MAX).cloned().collect(),
-                ),
-                Kind::A | Kind::Aaaa => {
-                    Outcome::Addresses(wanted().filter_map(|record| record.data.address()).take(KEPT_MAX).collect())
-                }
-            };
             if wanted().next().is_some() {
+                let outcome = match self.question.kind {
+                    Kind::Srv => Outcome::Services(foremost(wanted().filter_map(|record| record.data.service()))),
+                    Kind::A | Kind::Aaaa => {
+                        let addresses = wanted().filter_map(|record| record.data.address());
+                        Outcome::Addresses(addresses.take(KEPT_MAX).collect())
+                    }
+                };
                 return Some((outcome, Some(ttl)));
             }
             let alias = own.iter().find_map(|record| match &record.data {
@@ -252,6 +251,14 @@ impl Data {
             _ => None,
         }
     }
+}
+
+/// The services that are tried first, when there are too many.
+fn foremost<'a>(services: impl Iterator<Item = &'a Service>) -> Vec<Service> {
+    let mut services: Vec<Service> = services.cloned().collect();
+    services.sort_by_key(|service| service.priority);
+    services.truncate(KEPT_MAX);
+    services
 }
 
 /// The answer section, as far as it is of use. `None`: it cannot be read.

@@ -171,7 +171,19 @@ fn services() {
         panic!()
     };
     let read: Vec<_> = services.iter().map(|s| (s.priority, s.weight, s.port, s.target.clone())).collect();
-    assert_eq!(read, [(1, 2, 5269, Some(name("xmpp.montague.net"))), (0, 0, 0, None)]);
+    assert_eq!(read, [(0, 0, 0, None), (1, 2, 5269, Some(name("xmpp.montague.net")))]);
+}
+
+#[test]
+fn of_many_services_the_foremost_are_kept() {
+    let own = "_xmpp-server._tcp.montague.net";
+    let sent = sent(own, Kind::Srv);
+    let records: Vec<Rr> = (0..100).rev().map(|priority| Rr::srv(own, 60, priority, 0, 5269, "a.example")).collect();
+    let Reading::Answer(Outcome::Services(kept), 60) = sent.read(&Answer::to(&sent.bytes).with(&records).bytes())
+    else {
+        panic!()
+    };
+    assert!(kept.iter().map(|service| service.priority).eq(0..32));
 }
 
 #[test]
