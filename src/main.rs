@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jabber::config::cmdline::{Action, HELP};
 use jabber::config::{CommandLine, Config, LogTarget, Severity};
 use jabber::daemon::accounts;
+use jabber::daemon::authorities;
 use jabber::daemon::background::{self, Side, Waiting};
 use jabber::daemon::certificates::Keeper;
 use jabber::daemon::log::Log;
@@ -15,6 +16,7 @@ use jabber::daemon::privileges::{self, Identity};
 use jabber::daemon::{StartError, notify, signals};
 use jabber::net::clock::{Clock, Dice};
 use jabber::net::disk::Durable;
+use jabber::net::dns::files::Files;
 use jabber::net::event_loop::Parts;
 use jabber::net::listener::{self, Opened};
 use jabber::net::tls::Settings;
@@ -22,6 +24,7 @@ use jabber::net::{Bounds, EventLoop, Signals, Surroundings};
 use jabber::server::Server;
 use jabber::store::Store;
 use jabber::store::disk::{Disk, WalBounds};
+use jabber::stream::certificate::{Authorities, Trust};
 
 /// Files that we make are nobody else's to read.
 const UMASK: u32 = 0o027;
@@ -105,6 +108,7 @@ struct Privileged {
     pidfile: Option<PidFile>,
     keeper: Keeper,
     settings: Arc<Settings>,
+    trust: Authorities,
     files: u64,
 }
 
@@ -122,7 +126,8 @@ fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, S
     accounts::make_data_directory(&config.spool, identity)?;
     let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids);
     let (keeper, settings) = Keeper::load(config, owner)?;
-    Ok(Privileged { signals, ports, pidfile, keeper, settings, files })
+    let trust = authorities::load(config)?;
+    Ok(Privileged { signals, ports, pidfile, keeper, settings, trust, files })
 }
 
 fn start(line: CommandLine, config: Config, log: &Arc<Log>, waiting: Option<Waiting>) -> Result<(), StartError> {
@@ -167,14 +172,22 @@ fn assemble(
     let disk = Disk::open(&store, WalBounds::default()).map_err(|error| StartError(error.to_string()))?;
     let disk: Arc<dyn Durable> = Arc::new(disk);
     let clock = Clock::new();
-    let engine = Server::new(Arc::clone(config), store, Box::new(Dice::new()), clock.now())
+    let mut engine = Server::new(Arc::clone(config), store, Box::new(Dice::new()), clock.now())
         .map_err(|error| StartError(error.to_string()))?;
-    let Privileged { signals, ports, pidfile, keeper, settings, files } = privileged;
+    let Privileged { signals, ports, pidfile, keeper, settings, trust, files } = privileged;
+    engine.set_trust(Box::new(trust));
     let served: Vec<String> = ports.iter().map(|port| port.address.to_string()).collect();
     let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
     log::info!(target: INTERNAL, "serving {} on {}", hosts.join(", "), served.join(", "));
-    let surroundings =
-        Daemon { line, log: Arc::clone(log), config: Arc::clone(config), keeper, renewed: None, _pidfile: pidfile };
+    let surroundings = Daemon {
+        line,
+        log: Arc::clone(log),
+        config: Arc::clone(config),
+        keeper,
+        renewed: None,
+        trust: None,
+        _pidfile: pidfile,
+    };
     EventLoop::new(Parts {
         engine,
         clock,
@@ -185,6 +198,7 @@ fn assemble(
         signals,
         settings: Some(settings),
         ports,
+        resolver: Files::default(),
         disk: Some(disk),
     })
     .map_err(|error| StartError(format!("cannot start the loop: {error}")))
@@ -232,6 +246,8 @@ struct Daemon {
     keeper: Keeper,
     /// Settings that came with the last reload.
     renewed: Option<Arc<Settings>>,
+    /// Authorities that came with the last reload.
+    trust: Option<Authorities>,
     /// Removed when the loop is dropped.
     _pidfile: Option<PidFile>,
 }
@@ -261,6 +277,10 @@ impl Surroundings for Daemon {
             tell_notices(config, &self.line);
             tell_what_waits(&self.config, config);
             self.renewed = self.keeper.reconfigure(config);
+            match authorities::load(config) {
+                Ok(trust) => self.trust = Some(trust),
+                Err(error) => log::error!(target: INTERNAL, "{error}; those loaded before stay trusted"),
+            }
             self.config = Arc::clone(config);
         }
         notify::tell(notify::READY);
@@ -271,6 +291,10 @@ impl Surroundings for Daemon {
         // What the check finds is newer.
         let renewed = self.renewed.take();
         self.keeper.check().or(renewed)
+    }
+
+    fn renewed_trust(&mut self) -> Option<Box<dyn Trust>> {
+        self.trust.take().map(|trust| Box::new(trust) as Box<dyn Trust>)
     }
 
     fn stopping(&mut self) {

@@ -2,12 +2,13 @@
 //!
 //! [`log`] is where the `log` crate's lines go; [`privileges`] becomes somebody else than root; [`pidfile`], [`signals`],
 //! [`background`] and [`notify`] are what init scripts and service managers look at; [`certificates`] finds, makes and
-//! renews what TLS shows.
+//! renews what TLS shows; [`authorities`] loads what the certificates of others are checked against.
 //!
 //! Serves `main.rs` alone. Invariants: no line of a log can be forged by a peer; a full disk never stops the server; no
 //! file is opened as root that the server's own user could have planted.
 
 pub mod accounts;
+pub mod authorities;
 pub mod background;
 pub mod certificates;
 pub mod log;

@@ -4,8 +4,9 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::server::Server;
-pub use crate::server::{ClientTls, ConnectionId, Input, Output, TlsInfo};
+pub use crate::server::{Candidate, ClientTls, ConnectionId, Input, Output, TlsInfo};
 pub use crate::store::Tick;
+pub use crate::stream::certificate::Trust;
 pub use crate::stream::sasl::{HashJob, HashResult};
 use crate::xmpp::Now;
 
@@ -26,6 +27,9 @@ pub trait Engine {
 
     /// How long the loop may sleep; `None`: until something happens.
     fn next_timeout(&self, now: Now) -> Option<Duration>;
+
+    /// Whom to trust from now on.
+    fn set_trust(&mut self, trust: Box<dyn Trust>);
 }
 
 impl Engine for Server {
@@ -43,6 +47,10 @@ impl Engine for Server {
 
     fn next_timeout(&self, now: Now) -> Option<Duration> {
         Server::next_timeout(self, now)
+    }
+
+    fn set_trust(&mut self, trust: Box<dyn Trust>) {
+        Server::set_trust(self, trust);
     }
 }
 

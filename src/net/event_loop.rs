@@ -9,12 +9,14 @@ use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::Bounds;
-use super::clock::Clock;
+use super::clock::{Clock, Dice};
 use super::connection::Piece;
 use super::connections::Connections;
 use super::dialing::{self, Dialed, Dialer};
 use super::disk::{DiskHelper, Durable, Report};
-use super::engine::{Engine, Gone, Input, Output, Tick};
+use super::dns::Dns;
+use super::dns::files::Files;
+use super::engine::{Candidate, Engine, Gone, Input, Output, Tick, Trust};
 use super::gate::Gate;
 use super::hashing::HashingHelper;
 use super::listener::{Accepted, Listener, Opened, Reserve};
@@ -25,6 +27,8 @@ use crate::xmpp::Now;
 const WAKER: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const FIRST_LISTENER: usize = 2;
+/// The resolver's sockets are far above those of connections, and of attempts to have one.
+const FIRST_LOOKUP: usize = dialing::FIRST_TOKEN << 1;
 /// How many events one poll brings at most; the others come with the next.
 const EVENTS: usize = 1024;
 /// How often the world around is looked at (certificates).
@@ -51,6 +55,8 @@ pub trait Surroundings {
     fn reload(&mut self) -> Option<Arc<Config>>;
     /// After a reload, and every minute: new TLS settings if a certificate changed.
     fn renewed_tls(&mut self) -> Option<Arc<Settings>>;
+    /// After a reload: other authorities to trust, if they could be read.
+    fn renewed_trust(&mut self) -> Option<Box<dyn Trust>>;
     /// The server stops.
     fn stopping(&mut self);
 }
@@ -80,8 +86,10 @@ pub struct EventLoop<E> {
     /// The last commit failed, and that was logged.
     refused: bool,
     failure: Option<String>,
-    /// Look-ups that nobody does yet.
-    unanswered: Vec<u64>,
+    dns: Dns,
+    dice: Dice,
+    /// What was found out about domains, for the next tick.
+    found: Vec<(u64, Result<Vec<Candidate>, String>)>,
 }
 
 /// All that a loop is made from.
@@ -104,8 +112,15 @@ pub struct Parts<E> {
     pub settings: Option<Arc<Settings>>,
     /// The open ports.
     pub ports: Vec<Opened>,
+    /// The files that say whom to ask for other servers.
+    pub resolver: Files,
     /// The disk, if ticks are to wait for one.
     pub disk: Option<Arc<dyn Durable>>,
+}
+
+/// How long answers of DNS are kept at most.
+fn cache_seconds(config: &Config) -> u64 {
+    config.federation.as_ref().map_or(0, |federation| federation.cache_seconds)
 }
 
 impl<E: Engine> EventLoop<E> {
@@ -145,7 +160,9 @@ impl<E: Engine> EventLoop<E> {
             all_said: false,
             refused: false,
             failure: None,
-            unanswered: Vec::new(),
+            dns: Dns::new(FIRST_LOOKUP, cache_seconds(&parts.config), parts.resolver),
+            dice: Dice::new(),
+            found: Vec::new(),
         })
     }
 
@@ -169,6 +186,9 @@ impl<E: Engine> EventLoop<E> {
                 match event.token() {
                     WAKER => {}
                     SIGNALS => self.drain_signals(),
+                    token if self.dns.owns(token) => {
+                        self.dns.handle_event(self.poll.registry(), now, &mut self.dice, event);
+                    }
                     Token(number) if number >= dialing::FIRST_TOKEN => self.dialer.note(event),
                     Token(number) => match self.listeners.get_mut(number - FIRST_LISTENER) {
                         Some(listener) => listener.ready = true,
@@ -190,10 +210,7 @@ impl<E: Engine> EventLoop<E> {
         let EventLoop { connections, engine, .. } = self;
         connections.read(|input| engine.handle(now, input));
         self.dial(now);
-        for ticket in std::mem::take(&mut self.unanswered) {
-            let result = Err("this server does not look up other servers yet".to_owned());
-            self.engine.handle(now, Input::Found { ticket, result });
-        }
+        self.answer_finds(now);
         while let Some(result) = self.hashing.result() {
             self.engine.handle(now, Input::Hashed(result));
         }
@@ -206,6 +223,7 @@ impl<E: Engine> EventLoop<E> {
             Ok(tick) => self.hold(now, tick, outputs),
             Err(why) => self.lose(&why, outputs),
         }
+        self.collect_finds();
         self.connections.part();
         self.hear_of_disk();
         self.connections.expire();
@@ -227,7 +245,9 @@ impl<E: Engine> EventLoop<E> {
                 Output::Close { id } if self.dialer.abandon(id) => self.connections.refuse(id, Gone::Closed),
                 Output::Close { id } => self.connections.take(tick, id, Piece::Close),
                 Output::Hash(job) => self.hashing.request(job),
-                Output::Find { ticket, .. } => self.unanswered.push(ticket),
+                Output::Find { ticket, domain, services } => {
+                    self.dns.find(self.poll.registry(), now, &mut self.dice, ticket, &domain, &services);
+                }
                 // Nothing of what the tick wrote is told by a connection alone.
                 Output::Connect { id, addresses, tls } => self.dialer.start(now, id, &addresses, tls),
             }
@@ -249,7 +269,7 @@ impl<E: Engine> EventLoop<E> {
                     self.connections.fail_one(id);
                 }
                 Output::Connect { id, .. } => self.connections.refuse(id, Gone::NotDurable),
-                Output::Find { ticket, .. } => self.unanswered.push(ticket),
+                Output::Find { ticket, .. } => self.found.push((ticket, Err(Gone::NotDurable.to_string()))),
                 Output::Hash(_) => {}
             }
         }
@@ -324,6 +344,22 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
+    /// What was found out about domains: some things are known at once, some come from the network.
+    fn collect_finds(&mut self) {
+        let found = self.dns.take_found().into_iter();
+        self.found.extend(found.map(|(ticket, result)| (ticket, result.map_err(|error| error.to_string()))));
+    }
+
+    fn answer_finds(&mut self, now: Now) {
+        if self.dns.next_deadline().is_some_and(|due| due <= now.monotonic_millis) {
+            self.dns.poll_timeouts(self.poll.registry(), now, &mut self.dice);
+        }
+        self.collect_finds();
+        for (ticket, result) in std::mem::take(&mut self.found) {
+            self.engine.handle(now, Input::Found { ticket, result });
+        }
+    }
+
     fn drain_signals(&mut self) {
         let mut bytes = [0; 64];
         while matches!(self.signals.wake.read(&mut bytes), Ok(count) if count > 0) {}
@@ -337,6 +373,10 @@ impl<E: Engine> EventLoop<E> {
                 self.bounds = Bounds::new(&config.limits, self.files);
                 self.connections.rebound(self.bounds);
                 self.dialer.rebind(&config.bind);
+                self.dns.reload(cache_seconds(&config));
+                if let Some(trust) = self.surroundings.renewed_trust() {
+                    self.engine.set_trust(trust);
+                }
                 self.engine.handle(now, Input::Reload(config));
             }
             self.look_around_at = now.monotonic_millis;
@@ -366,7 +406,7 @@ impl<E: Engine> EventLoop<E> {
         let pausing = self.reserve.is_pausing(now.monotonic_millis);
         let told = self.signals.terminate.load(Ordering::Acquire) || self.signals.reload.load(Ordering::Acquire);
         if told
-            || !self.unanswered.is_empty()
+            || !self.found.is_empty()
             || self.connections.has_work()
             || (room && !pausing && self.listeners.iter().any(|listener| listener.ready))
         {
@@ -377,6 +417,7 @@ impl<E: Engine> EventLoop<E> {
             self.stop_at,
             self.connections.next_deadline(),
             self.dialer.next_deadline(),
+            self.dns.next_deadline(),
             self.reserve.pause_end(now.monotonic_millis),
         ];
         let own = own.into_iter().flatten().min();

@@ -19,7 +19,8 @@ use rustls::pki_types::ServerName;
 
 use super::clock::{Clock, Dice};
 use super::disk::Durable;
-use super::engine::{ClientTls, ConnectionId, Engine, Gone, HashJob, Input, Output, Tick, TlsInfo};
+use super::dns::files::Files;
+use super::engine::{Candidate, ClientTls, ConnectionId, Engine, Gone, HashJob, Input, Output, Tick, TlsInfo, Trust};
 use super::event_loop::Parts;
 use super::listener::open_loopback;
 use super::tls::{Certificate, Certificates, Settings};
@@ -36,6 +37,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, PartialEq)]
 enum Heard {
     Accepted(ConnectionId),
+    Found(Result<Vec<Candidate>, String>),
     Connected(SocketAddr),
     Secured(Secured),
     Line(String),
@@ -58,7 +60,7 @@ impl PartialEq for Secured {
 
 /// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `keep X` writes without a word, `fail` makes the
 /// commit fail, `starttls`, `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection),
-/// `connect ADDRESS...`, `connect-tls ADDRESS...`, `tell LINE` and `hang-up` (on the last connection of its own);
+/// `find DOMAIN`, `connect ADDRESS...`, `connect-tls ADDRESS...`, `tell LINE` and `hang-up` (on the last connection of its own);
 /// anything else is echoed. On a connection of its own it obeys `proceed` only.
 struct Puppet {
     heard: Sender<(ConnectionId, Heard)>,
@@ -98,6 +100,10 @@ impl Puppet {
                 let addresses = rest.split_whitespace().map(|address| address.parse().unwrap()).collect();
                 let tls = (command == "connect-tls").then_some(names);
                 self.outputs.push(Output::Connect { id, addresses, tls });
+            }
+            "find" => {
+                let find = Output::Find { ticket: id.0, domain: rest.to_owned(), services: vec![String::new()] };
+                self.outputs.push(find);
             }
             "tell" => self.say(own, rest),
             "hang-up" => self.outputs.push(Output::Close { id: own }),
@@ -169,7 +175,10 @@ impl Engine for Puppet {
             Input::Connected { id, peer } => {
                 let _ = self.heard.send((id, Heard::Connected(peer)));
             }
-            Input::Timeout | Input::Reload(_) | Input::Found { .. } => {}
+            Input::Found { ticket, result } => {
+                let _ = self.heard.send((ConnectionId(ticket), Heard::Found(result)));
+            }
+            Input::Timeout | Input::Reload(_) => {}
         }
     }
 
@@ -191,6 +200,8 @@ impl Engine for Puppet {
     fn next_timeout(&self, _: Now) -> Option<Duration> {
         None
     }
+
+    fn set_trust(&mut self, _: Box<dyn Trust>) {}
 }
 
 struct Nothing;
@@ -200,6 +211,9 @@ impl Surroundings for Nothing {
         None
     }
     fn renewed_tls(&mut self) -> Option<Arc<Settings>> {
+        None
+    }
+    fn renewed_trust(&mut self) -> Option<Box<dyn Trust>> {
         None
     }
     fn stopping(&mut self) {}
@@ -273,6 +287,7 @@ impl Server {
                 signals,
                 settings,
                 ports,
+                resolver: Files::new("/nonexistent", "/nonexistent"),
                 disk,
             })?
             .run()

@@ -170,11 +170,11 @@ pub struct ClientTls {
 pub struct Candidate {
     /// TLS from the first byte (XEP-0368).
     pub direct_tls: bool,
-    /// The name that has these addresses, for the log.
+    /// The SRV record's target, or the domain itself, for the log.
     pub target: String,
     /// The port.
     pub port: u16,
-    /// The addresses, best first.
+    /// The addresses, at least one, best first.
     pub addresses: Vec<std::net::IpAddr>,
 }
 

@@ -1,27 +1,8 @@
 //! What a search for a domain's server ends with.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
 
-/// A place where a server may be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// TLS begins with the first byte (XEP-0368).
-    pub direct_tls: bool,
-    /// The SRV record's target, or the domain itself.
-    pub target: String,
-    /// The port.
-    pub port: u16,
-    /// Its addresses, at least one, in the order to try (RFC 8305 §4: the families take turns, IPv6 first).
-    pub addresses: Vec<IpAddr>,
-}
-
-impl Candidate {
-    /// Its socket addresses, in the order to try.
-    pub fn socket_addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.addresses.iter().map(|address| SocketAddr::new(*address, self.port))
-    }
-}
+pub use crate::server::Candidate;
 
 /// Why a domain's server cannot be found, in words for the admin.
 #[derive(Clone, Debug, PartialEq, Eq)]

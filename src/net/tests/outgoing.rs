@@ -7,7 +7,7 @@ impl Server {
     fn hear_of_other(&self) -> Heard {
         loop {
             match self.hear() {
-                Heard::Line(line) if line.starts_with("connect") || line.starts_with("tell") => {}
+                Heard::Line(line) if ["connect", "tell", "find"].iter().any(|word| line.starts_with(word)) => {}
                 heard => return heard,
             }
         }
@@ -89,4 +89,15 @@ fn what_cannot_be_reached_is_told() {
     assert_eq!(here.hear_of_other(), gone(Gone::Tls("the peer does not speak TLS here".to_owned())));
     here.stop().unwrap();
     there.stop().unwrap();
+}
+
+#[test]
+fn domains_are_found_without_waiting() {
+    let (here, mut command) = commanded();
+    command.send("find localhost");
+    let Heard::Found(Ok(found)) = here.hear_of_other() else { panic!("not found") };
+    assert!(found.iter().all(|place| place.port == 5269 && place.addresses.iter().all(|ip| ip.is_loopback())));
+    command.send("find no..domain");
+    assert!(matches!(here.hear_of_other(), Heard::Found(Err(why)) if why.contains("not a name")));
+    here.stop().unwrap();
 }
