@@ -11,6 +11,7 @@
 //! Serves every room below. Invariant: nobody else sees SQL, a connection or a row number that means anything outside.
 
 pub mod account;
+pub mod blocks;
 pub mod disk;
 mod error;
 pub mod last;

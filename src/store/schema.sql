@@ -6,6 +6,13 @@ CREATE TABLE meta (                          -- what the server itself remembers
     value           BLOB NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE blocked_domain (                -- blocked while the server ran, not by jabber.xml
+    domain          TEXT PRIMARY KEY,
+    subdomains      INTEGER NOT NULL,
+    bounce          INTEGER NOT NULL,
+    since           INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE account (
     id              INTEGER PRIMARY KEY,
     host            TEXT NOT NULL,

@@ -108,11 +108,18 @@ pub struct StanzaError {
     kind: ErrorType,
     text: Option<String>,
     specific: Option<Element>,
+    code: u16,
 }
 
 impl From<Condition> for StanzaError {
     fn from(condition: Condition) -> StanzaError {
-        StanzaError { condition, kind: condition.usual_type(), text: None, specific: None }
+        StanzaError {
+            condition,
+            kind: condition.usual_type(),
+            text: None,
+            specific: None,
+            code: condition.legacy_code(),
+        }
     }
 }
 
@@ -134,6 +141,12 @@ impl StanzaError {
         StanzaError { specific: Some(specific), ..self }
     }
 
+    /// The same error with another code for old clients than the usual one.
+    #[must_use]
+    pub fn coded(self, code: u16) -> StanzaError {
+        StanzaError { code, ..self }
+    }
+
     /// The condition.
     pub fn condition(&self) -> Condition {
         self.condition
@@ -144,7 +157,7 @@ impl StanzaError {
     /// Compat: clients of jabberd 1.4's time read `code` only; RFC 6120 ignores it.
     pub fn to_element(&self) -> Element {
         let error = Element::new("error", ns::CLIENT)
-            .with_attribute("code", self.condition.legacy_code().to_string())
+            .with_attribute("code", self.code.to_string())
             .with_attribute("type", self.kind.name())
             .with_child(Element::new(self.condition.name(), ns::STANZA_ERRORS));
         let error = match &self.text {
