@@ -10,7 +10,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("connect", "components are not connected to yet; stanzas to them come back as errors"),
     ("dir", "stanza files are not read yet"),
     ("karma", "the flow of input is bounded by <limits> only"),
-    ("rate", "connections are bounded by <limits> only"),
     ("to", "log lines are not sent as messages yet"),
     ("vcard2jud", "user directories are not told of vCards yet"),
 ];

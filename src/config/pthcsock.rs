@@ -173,7 +173,6 @@ pub(super) fn rate(reading: &mut Reading, tree: &Tree) -> Option<Rate> {
         reading.warn(&tree.place, "<rate> needs points= and time=: ignored");
         return None;
     };
-    reading.not_yet(tree);
     Some(Rate { points, seconds })
 }
 
