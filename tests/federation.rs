@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what must be")]
 mod federation {
+    mod blocking;
+    mod vanishing;
     pub mod world;
 }
 

@@ -6,17 +6,20 @@
 //! Serves `server/`. Invariants: a stanza is handled in a savepoint of its own, so a handler that fails leaves no
 //! half-done writes and no effects; no module is entered while another one runs.
 
+pub mod blocks;
 pub mod context;
 pub mod delivery;
 pub mod hosts;
 pub mod module;
 pub mod remote;
 pub mod sessions;
+pub mod vanished;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use blocks::Origin;
 pub use context::{Context, Effect, Pending, Requester};
 pub use hosts::Hosts;
 pub use module::{About, AccountEvent, Answers, Flow, Module, Reply, Scope, SessionEvent, Wake};
@@ -44,6 +47,8 @@ pub enum Out {
     Dial(Pair),
     /// When to call [`Router::expire_queue`].
     QueueTimer { at_millis: u64, pair: Pair },
+    /// When to call [`Router::walk_on`].
+    WalkTimer { at_millis: u64 },
     /// A timer; [`Router::woke`] wants it back when it is due.
     Timer { at_millis: u64, timer: ModuleTimer },
 }
@@ -89,6 +94,8 @@ pub struct Router {
     pub(crate) sessions: Sessions,
     modules: Vec<(&'static str, Box<dyn Module>)>,
     remotes: Remotes,
+    blocks: blocks::Table,
+    vanished: vanished::Vanished,
     queue: VecDeque<(u32, Effect)>,
     out: Vec<Out>,
     started_millis: u64,
@@ -99,10 +106,12 @@ impl Router {
     pub fn new(config: Arc<Config>, modules: Vec<(&'static str, Box<dyn Module>)>, now: Now) -> Router {
         let abouts = modules.iter().map(|(name, module)| (*name, module.about())).collect();
         Router {
+            blocks: blocks::Table::new(&config.blocks),
             hosts: Hosts::new(config, abouts),
             sessions: Sessions::default(),
             modules,
             remotes: Remotes::default(),
+            vanished: vanished::Vanished::default(),
             queue: VecDeque::new(),
             out: Vec::new(),
             started_millis: now.monotonic_millis,
@@ -110,8 +119,9 @@ impl Router {
     }
 
     /// Takes over a changed configuration.
-    pub fn reload(&mut self, config: Arc<Config>) {
+    pub fn reload(&mut self, env: &mut Env<'_>, config: Arc<Config>) {
         self.hosts.reload(config);
+        self.blocks_changed(env);
     }
 
     /// The sessions.

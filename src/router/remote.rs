@@ -70,16 +70,26 @@ impl Router {
         &self.remotes
     }
 
+    /// May stanzas of this pair leave at once?
+    pub fn link_is_open(&self, pair: &Pair) -> bool {
+        matches!(self.remotes.links.get(pair), Some(Link::Open(_)))
+    }
+
+    /// Was a link for this pair tried of late, and not had?
+    pub fn link_has_failed(&self, pair: &Pair) -> bool {
+        matches!(self.remotes.links.get(pair), Some(Link::Failed { .. }))
+    }
+
     /// RFC 6120 §10.4: a domain that is not ours.
     pub(super) fn for_remote(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
         let (Some(from), Some(to)) = (parcel.stanza.from(), parcel.stanza.to()) else { return Ok(()) };
+        if self.blocked(to.domain().as_str()).is_some() {
+            return self.stop_outgoing(env, &parcel);
+        }
         let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
         if self.hosts.config().federation.is_none() {
             let text = "This server does not exchange messages with other servers.";
             return unless_broadcast(&parcel.stanza, StanzaError::new(Condition::RemoteServerNotFound, text));
-        }
-        if self.is_blocked(&pair.to) {
-            return self.blocked(&pair, &parcel.stanza);
         }
         let now = env.now.monotonic_millis;
         let limits = &self.hosts.config().limits;
@@ -131,7 +141,8 @@ impl Router {
     }
 
     /// A pair may be used: what waited leaves, in order.
-    pub fn link_ready(&mut self, pair: &Pair, connection: ConnectionId) {
+    pub fn link_ready(&mut self, env: &Env<'_>, pair: &Pair, connection: ConnectionId) {
+        self.server_reached(env, pair);
         let old = self.remotes.links.insert(pair.clone(), Link::Open(connection));
         if let Some(Link::Awaited { queue, .. }) = old {
             self.out.extend(queue.into_iter().map(|waiting| Out::Stanza(connection, waiting.stanza)));
@@ -231,18 +242,10 @@ impl Router {
 
     /// A stanza from another server, whose sender was proved.
     pub fn from_remote(&mut self, env: &mut Env<'_>, stanza: Stanza) {
-        let domain = stanza.from().map(|from| from.domain().to_string()).unwrap_or_default();
-        if self.is_blocked(&domain) {
-            let pair = Pair { from: domain, to: stanza.to().map(|to| to.domain().to_string()).unwrap_or_default() };
-            if let Err(error) = self.blocked(&pair, &stanza) {
-                if let Some(reply) = stanza.error(&error) {
-                    // The answer goes to a blocked domain: by the link, not by the rules.
-                    if let Some(Link::Open(connection)) =
-                        self.remotes.links.get(&Pair { from: pair.to.clone(), to: pair.from.clone() })
-                    {
-                        self.out.push(Out::Stanza(*connection, reply));
-                    }
-                }
+        if stanza.from().is_some_and(|from| self.blocked(from.domain().as_str()).is_some()) {
+            let error = self.stop_incoming(env.now, &stanza);
+            if let Some(reply) = error.and_then(|error| stanza.error(&error)) {
+                self.answer_blocked(reply);
             }
             return;
         }
@@ -250,16 +253,31 @@ impl Router {
         self.work(env);
     }
 
-    /// A blocked domain, in either direction: dropped, or bounced where the block says so; record.log tells.
-    fn blocked(&self, pair: &Pair, stanza: &Stanza) -> Result<(), StanzaError> {
-        let kind = stanza.kind().element_name();
-        log::info!(target: &format!("record:{}", pair.from), "blocked {kind} to {}", pair.to);
-        Ok(())
+    /// An answer to a blocked domain goes by the link that is there; none is made for it.
+    fn answer_blocked(&mut self, reply: Stanza) {
+        let (Some(from), Some(to)) = (reply.from(), reply.to()) else { return };
+        let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
+        if let Some(Link::Open(connection)) = self.remotes.links.get(&pair) {
+            self.out.push(Out::Stanza(*connection, reply));
+        }
     }
 
-    /// Is this remote domain blocked?
-    fn is_blocked(&self, _domain: &str) -> bool {
-        false
+    /// Takes out the stanzas that wait for links to blocked domains, and forgets those links.
+    pub(super) fn stop_waiting(&mut self) -> Vec<Stanza> {
+        let blocked: Vec<Pair> = self
+            .remotes
+            .links
+            .iter()
+            .filter(|(pair, link)| !matches!(link, Link::Open(_)) && self.blocked(&pair.to).is_some())
+            .map(|(pair, _)| pair.clone())
+            .collect();
+        let mut stanzas = Vec::new();
+        for pair in blocked {
+            if let Some(Link::Awaited { queue, .. }) = self.remotes.links.remove(&pair) {
+                stanzas.extend(queue.into_iter().map(|waiting| waiting.stanza));
+            }
+        }
+        stanzas
     }
 }
 
@@ -273,6 +291,7 @@ fn is_broadcast(stanza: &Stanza) -> bool {
     }
 }
 
-fn unless_broadcast(stanza: &Stanza, error: StanzaError) -> Result<(), StanzaError> {
+/// An error for the sender of a stanza, if it is told of errors.
+pub(super) fn unless_broadcast(stanza: &Stanza, error: StanzaError) -> Result<(), StanzaError> {
     if is_broadcast(stanza) { Ok(()) } else { Err(error) }
 }

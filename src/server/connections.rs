@@ -335,6 +335,7 @@ impl Server {
                     }
                     Out::Dial(pair) => self.dial(now, &pair),
                     Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(pair)),
+                    Out::WalkTimer { at_millis } => self.timers.set(at_millis, Timer::Walk),
                     Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(timer)),
                 }
             }

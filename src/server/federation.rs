@@ -23,6 +23,8 @@ const DIAL_SECONDS: u64 = 30;
 const CANDIDATES_MAX: usize = 8;
 /// Questions about keys that wait for one dial.
 const QUESTIONS_MAX: usize = 100;
+/// The shortest wait before a server whose stream broke is looked for; the longest is twice that.
+const DOUBT_MILLIS: u64 = 10_000;
 
 /// A question to the authoritative server about a key (XEP-0220 §2.1.2).
 struct Question {
@@ -151,6 +153,9 @@ impl Server {
 
     /// Tries the next place, or gives up.
     fn next_candidate(&mut self, now: Now, pair: &Pair) {
+        if self.router.blocked(&pair.to).is_some() {
+            return self.dial_failed(now, pair, "it is blocked here");
+        }
         let never_tls = self.policy_of(pair).tls == crate::config::federation::RemoteTls::Never;
         let Some(dial) = self.federation.dials.get_mut(pair) else { return };
         if never_tls {
@@ -242,7 +247,8 @@ impl Server {
                 let (address, secure) = (peer.map(|ip| ip.to_string()).unwrap_or_default(), self.tls_words(id));
                 log::info!(target: &pair.from, "stream to {} at {address} is open: proved by {how}, {secure}", pair.to);
                 self.watch(now, id);
-                self.router.link_ready(&pair, id);
+                let env = router_env!(self, now);
+                self.router.link_ready(&env, &pair, id);
                 self.flush_router(now);
             }
             Action::Refused { pair, why } => {
@@ -334,7 +340,39 @@ impl Server {
         }
         let mut env = router_env!(self, now);
         self.router.link_failed(&mut env, pair, condition, why);
+        if self.router.server_was_reached(pair) && !self.hears(pair) {
+            let env = router_env!(self, now);
+            self.router.server_vanished(&env, pair);
+        }
         self.flush_router(now);
+    }
+
+    /// Does the domain `pair.to` speak to our host `pair.from` on a stream of its own?
+    fn hears(&self, pair: &Pair) -> bool {
+        self.connections.values().any(|connection| match &connection.talk {
+            Talk::Incoming(stream) => !connection.is_closing && stream.speaks_for(&pair.to, &pair.from),
+            _ => false,
+        })
+    }
+
+    /// A stream broke that this pair was in use on: the other server may be gone, and is looked for after a while. Not
+    /// at once: it may be about to start again, and when a line is broken, many servers are looked for.
+    fn doubt(&mut self, now: Now, pair: Pair) {
+        if self.is_stopping || !self.router.server_was_reached(&pair) {
+            return;
+        }
+        let mut dice = [0; 2];
+        self.random.fill(&mut dice);
+        let spread = u64::from(u16::from_le_bytes(dice)) % DOUBT_MILLIS;
+        self.timers.set(now.monotonic_millis.saturating_add(DOUBT_MILLIS).saturating_add(spread), Timer::Doubt(pair));
+    }
+
+    /// Is that server there still?
+    pub(super) fn look_for(&mut self, now: Now, pair: &Pair) {
+        let is_wanted = self.router.server_was_reached(pair) && !self.router.link_is_open(pair) && !self.is_stopping;
+        if is_wanted && self.config.federation.is_some() && self.config.host(&pair.from).is_some() {
+            self.dial(now, pair);
+        }
     }
 
     /// A stream is proved: from now on it is looked at now and then.
@@ -390,10 +428,21 @@ impl Server {
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
                     log::info!(target: &format!("record:{}", pair.to), "in dialback {stanzas} {ip} {}", pair.from);
                 }
+                let is_clean = stream.is_closed();
+                for pair in stream.proved() {
+                    let back = Pair { from: pair.to.clone(), to: pair.from.clone() };
+                    if !is_clean || self.router.link_has_failed(&back) {
+                        self.doubt(now, back);
+                    }
+                }
             }
             Talk::Outgoing(stream) => {
                 let lost = stream.take_unacknowledged();
+                let is_clean = stream.is_closed();
                 if let Some(pair) = self.pair_of(id) {
+                    if !is_clean {
+                        self.doubt(now, pair.clone());
+                    }
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
                     log::info!(target: &format!("record:{}", pair.to), "out dialback {stanzas} {ip} {}", pair.from);
                 }
@@ -440,11 +489,15 @@ impl Server {
                     let ip = connection.peer.ip();
                     log::info!(target: &pair.to, "stream from {} at {ip}: proved by {how}, {secure}", pair.from);
                 }
+                let env = router_env!(self, now);
+                self.router.server_heard(&env, &Pair { from: pair.to, to: pair.from });
+                self.flush_router(now);
             }
             Action::Bidirectional(pair) => {
                 let back = Pair { from: pair.to, to: pair.from };
                 self.federation.dials.remove(&back);
-                self.router.link_ready(&back, id);
+                let env = router_env!(self, now);
+                self.router.link_ready(&env, &back, id);
                 self.flush_router(now);
             }
             Action::Stanza(stanza) => {
@@ -455,6 +508,7 @@ impl Server {
                 self.router.from_remote(&mut env, stanza);
                 self.flush_router(now);
             }
+            Action::Blocked(stanza) => self.router.stop_unproved(now, &stanza),
             Action::Close(why) => {
                 log::debug!(target: "s2s", "incoming stream ends: {why}");
                 self.end_connection(id);

@@ -24,6 +24,7 @@ macro_rules! stream_env {
             config: &$server.config,
             address_is_suspect: $suspect,
             decoy: &$server.decoy,
+            blocks: $server.router.blocks_in_force(),
             dialback: &$server.dialback,
             trust: $server.trust.as_ref(),
         }
@@ -45,7 +46,7 @@ use self::addresses::Addresses;
 use self::connections::Connection;
 use self::federation::Federation;
 use self::timers::{Timer, Timers};
-use crate::config::{Config, Listener};
+use crate::config::{Block, Config, Listener};
 pub use crate::router::ConnectionId;
 use crate::router::{HashTicket, Router};
 use crate::store::{self, Store, Tick, meta};
@@ -240,8 +241,10 @@ impl Server {
             Some(words) => DialbackSecret::new(words.as_bytes()),
             None => DialbackSecret::new(&kept_secret(&mut store, random.as_mut(), DIALBACK_KEY)?),
         };
+        let mut router = Router::new(config.clone(), crate::modules::table(), now);
+        router.load_blocks(&store)?;
         Ok(Server {
-            router: Router::new(config.clone(), crate::modules::table(), now),
+            router,
             config,
             store,
             random,
@@ -339,6 +342,28 @@ impl Server {
         self.trust = trust;
     }
 
+    /// Blocks a domain, at once and after the next start, too.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing has changed.
+    pub fn block(&mut self, now: Now, block: Block) -> Result<(), store::Error> {
+        let mut env = router_env!(self, now);
+        let done = self.router.block(&mut env, block);
+        self.flush_router(now);
+        done
+    }
+
+    /// Takes back a block that [`Server::block`] made; false if there was none of exactly this domain.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing has changed.
+    pub fn unblock(&mut self, now: Now, domain: &str) -> Result<bool, store::Error> {
+        let mut env = router_env!(self, now);
+        let done = self.router.unblock(&mut env, domain);
+        self.flush_router(now);
+        done
+    }
+
     /// The store, for tools that work while nobody is connected.
     pub fn store_mut(&mut self) -> &mut Store {
         &mut self.store
@@ -375,7 +400,9 @@ impl Server {
     /// Takes over a configuration. Sessions of hosts that are gone end (RFC 6120 §4.9.3.5).
     fn reload(&mut self, now: Now, config: Arc<Config>) {
         self.config = config.clone();
-        self.router.reload(config);
+        let mut env = router_env!(self, now);
+        self.router.reload(&mut env, config);
+        self.flush_router(now);
         let orphans: Vec<ConnectionId> = self
             .connections
             .iter()
@@ -394,6 +421,12 @@ impl Server {
                 Timer::Queue(pair) => {
                     let mut env = router_env!(self, now);
                     self.router.expire_queue(&mut env, &pair);
+                    self.flush_router(now);
+                }
+                Timer::Doubt(pair) => self.look_for(now, &pair),
+                Timer::Walk => {
+                    let mut env = router_env!(self, now);
+                    self.router.walk_on(&mut env);
                     self.flush_router(now);
                 }
                 Timer::Penalty(id) => self.with_client(now, id, |stream, env| stream.woke(env, now)),

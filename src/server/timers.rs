@@ -19,6 +19,10 @@ pub enum Timer {
     Idle(ConnectionId),
     /// Stanzas that wait for this link may have waited long enough.
     Queue(Pair),
+    /// A link broke: is its other end there still?
+    Doubt(Pair),
+    /// The next step of a walk through rosters.
+    Walk,
     /// A module asked for it.
     Module(ModuleTimer),
 }

@@ -20,8 +20,8 @@ pub mod sasl;
 pub mod sm;
 mod wire;
 
-use crate::config::Config;
 use crate::config::federation::RemotePolicy;
+use crate::config::{BlockAction, Blocks, Config};
 use crate::store::Store;
 use crate::xmpp::{Now, Random};
 
@@ -39,6 +39,8 @@ pub struct Env<'a> {
     pub address_is_suspect: bool,
     /// Makes the answers for names without an account look like the others.
     pub decoy: &'a sasl::DecoySecret,
+    /// Domains with which nothing is exchanged.
+    pub blocks: &'a Blocks,
     /// Makes dialback keys.
     pub dialback: &'a dialback::DialbackSecret,
     /// Judges certificates of other servers.
@@ -49,6 +51,11 @@ impl Env<'_> {
     /// What is asked of a remote domain.
     pub fn policy(&self, domain: &str) -> RemotePolicy {
         self.config.federation.as_ref().map(|federation| federation.policy(domain)).unwrap_or_default()
+    }
+
+    /// Is this domain blocked in a way that it is told of?
+    pub fn refuses(&self, domain: &str) -> bool {
+        self.blocks.of(domain).is_some_and(|block| block.action == BlockAction::Bounce)
     }
 
     /// Is this domain one of ours, or a component's?

@@ -49,6 +49,8 @@ pub enum Action {
     Bidirectional(Pair),
     /// A stanza of a proved pair.
     Stanza(Stanza),
+    /// A stanza from a blocked domain, whose sender was not proved: it goes nowhere, and record.log tells of it.
+    Blocked(Stanza),
     /// Nothing more will be said; why, for the log.
     Close(String),
 }
@@ -83,6 +85,8 @@ pub struct S2sIn {
     handled: Option<Handled>,
     proved: BTreeSet<Pair>,
     awaited: BTreeSet<Pair>,
+    /// Blocked domains that were let in to be dropped, and not proved.
+    let_in: BTreeSet<Pair>,
     unauthenticated_bytes: usize,
 }
 
@@ -104,6 +108,7 @@ impl S2sIn {
             handled: None,
             proved: BTreeSet::new(),
             awaited: BTreeSet::new(),
+            let_in: BTreeSet::new(),
             unauthenticated_bytes: 0,
         }
     }
@@ -160,6 +165,7 @@ impl S2sIn {
             // What was said before TLS does not count any more.
             self.proved.clear();
             self.awaited.clear();
+            self.let_in.clear();
         }
     }
 
@@ -204,6 +210,13 @@ impl S2sIn {
     /// The pairs that were proved.
     pub fn proved(&self) -> impl Iterator<Item = &Pair> {
         self.proved.iter()
+    }
+
+    /// Was this domain proved to this host of ours?
+    pub fn speaks_for(&self, domain: &str, host: &str) -> bool {
+        // A certificate proves it to all our hosts.
+        self.authenticated.as_deref() == Some(domain)
+            || self.proved.iter().any(|pair| pair.from == domain && pair.to == host)
     }
 
     /// The id that our header gave to this stream.
@@ -386,7 +399,8 @@ impl S2sIn {
             let condition = if is_external { "invalid-authzid" } else { "invalid-mechanism" };
             return self.wire.write(&failure(condition));
         };
-        let allowed = env.policy(&domain).auth != RemoteAuth::Dialback && !env.is_own(&domain);
+        let is_refused = env.refuses(&domain);
+        let allowed = env.policy(&domain).auth != RemoteAuth::Dialback && !env.is_own(&domain) && !is_refused;
         match self.certificate_is_for(env, &domain) {
             Ok(()) if allowed => {
                 self.wire.write(&Element::new("success", ns::SASL));
@@ -398,7 +412,10 @@ impl S2sIn {
                 self.prove(env, pair, "EXTERNAL");
             }
             outcome => {
-                let why = outcome.err().unwrap_or_else(|| "the policy asks for dialback".to_string());
+                let why = outcome.err().unwrap_or_else(|| match is_refused {
+                    true => "it is blocked here".to_string(),
+                    false => "the policy asks for dialback".to_string(),
+                });
                 log::info!(target: "s2s", "{domain} from {} was not authenticated by its certificate: {why}", self.peer);
                 self.wire.write(&failure("not-authorized"));
             }
@@ -434,7 +451,9 @@ impl S2sIn {
             Some((Condition::NotAcceptable, "this domain is ours"))
         } else if self.tls.is_none() && policy.tls == RemoteTls::Required {
             Some((Condition::PolicyViolation, "TLS is required"))
-        } else if self.awaited.len() >= AWAITED_MAX || key.is_empty() || key.len() > 1024 {
+        } else if env.refuses(&pair.from) {
+            Some((Condition::PolicyViolation, "this domain is blocked here"))
+        } else if self.awaited.len() + self.let_in.len() >= AWAITED_MAX || key.is_empty() || key.len() > 1024 {
             Some((Condition::ResourceConstraint, "too many or unusable requests"))
         } else {
             None
@@ -443,6 +462,12 @@ impl S2sIn {
             log::info!(target: &pair.to, "{} from {} was refused: {text}", pair.from, self.peer);
             let verdict = Verdict::Failed(condition, text.to_string());
             return self.wire.write(&dialback::result(&pair.to, &pair.from, &verdict));
+        }
+        if env.blocks.of(&pair.from).is_some() {
+            // Whoever it is: all that it sends is dropped, and a blocked domain is not called back for that.
+            self.wire.write(&dialback::result(&pair.to, &pair.from, &Verdict::Valid));
+            self.let_in.insert(pair);
+            return;
         }
         // A certificate that fits is a better proof than a call back.
         let by_certificate = self.certificate_is_for(env, &pair.from);
@@ -500,7 +525,10 @@ impl S2sIn {
         if env.config.host(to.domain().as_str()).is_none() {
             return self.fail(env, &StreamCondition::HostUnknown.into());
         }
-        if !self.has_proved(from, to) {
+        if !self.speaks_for(from.domain().as_str(), to.domain().as_str()) {
+            if self.is_let_in(from, to) && env.blocks.of(from.domain().as_str()).is_some() {
+                return self.actions.push_back(Action::Blocked(stanza));
+            }
             let text = format!("{} is not proved on this stream", from.domain());
             return self.fail(env, &StreamError::new(StreamCondition::InvalidFrom, text));
         }
@@ -510,13 +538,8 @@ impl S2sIn {
         self.actions.push_back(Action::Stanza(stanza));
     }
 
-    /// Was this sender's domain proved, to this receiver's host? A certificate proves it to all our hosts.
-    fn has_proved(&self, from: &Jid, to: &Jid) -> bool {
-        let from = from.domain().as_str();
-        if self.authenticated.as_deref() == Some(from) {
-            return true;
-        }
-        let to = to.domain().as_str();
-        self.proved.iter().any(|pair| pair.from == from && pair.to == to)
+    fn is_let_in(&self, from: &Jid, to: &Jid) -> bool {
+        let (from, to) = (from.domain().as_str(), to.domain().as_str());
+        self.let_in.iter().any(|pair| pair.from == from && pair.to == to)
     }
 }

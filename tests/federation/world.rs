@@ -40,12 +40,14 @@ impl Trust for NamesAreCertificates {
 pub struct Setup {
     pub hosts: Vec<String>,
     pub certificates: bool,
+    /// Further children of the root of jabber.xml.
+    pub root: String,
     dialback: String,
 }
 
 impl Setup {
     pub fn new(host: &str) -> Setup {
-        Setup { hosts: vec![host.to_string()], certificates: false, dialback: String::new() }
+        Setup { hosts: vec![host.to_string()], certificates: false, root: String::new(), dialback: String::new() }
     }
 
     /// What stands in `<dialback>`.
@@ -59,8 +61,8 @@ impl Setup {
             "<jabber><service id='sessions'>{hosts}<jsm xmlns='jabber:config:jsm'/></service>\
              <service id='s2s'><load><dialback/></load>\
              <dialback xmlns='jabber:config:dialback'>{}</dialback></service>\
-             <service id='dnsrv'><host/><load><dnsrv/></load><dnsrv xmlns='jabber:config:dnsrv'/></service></jabber>",
-            self.dialback
+             <service id='dnsrv'><host/><load><dnsrv/></load><dnsrv xmlns='jabber:config:dnsrv'/></service>{}</jabber>",
+            self.dialback, self.root
         );
         Config::from_xml(&text, &Source::new("test.xml")).unwrap_or_else(|error| panic!("{error}"))
     }
@@ -86,6 +88,7 @@ pub struct World {
     wires: Vec<Wire>,
     heard: BTreeMap<usize, String>,
     muted: BTreeSet<usize>,
+    down: BTreeSet<usize>,
     next_id: u64,
     next_test: usize,
     now: Now,
@@ -107,6 +110,7 @@ impl World {
             wires: Vec::new(),
             heard: BTreeMap::new(),
             muted: BTreeSet::new(),
+            down: BTreeSet::new(),
             next_id: 1,
             next_test: 0,
             now,
@@ -228,6 +232,31 @@ impl World {
         self.muted.remove(&server);
     }
 
+    /// Nobody connects to this server from now on, nor does it to others.
+    pub fn take_down(&mut self, domain: &str) {
+        let server = self.server_of(domain);
+        self.down.insert(server);
+    }
+
+    pub fn bring_up(&mut self, domain: &str) {
+        let server = self.server_of(domain);
+        self.down.remove(&server);
+    }
+
+    /// The admin of a server does something.
+    pub fn admin<T>(&mut self, domain: &str, act: impl FnOnce(&mut Server, Now) -> T) -> T {
+        let server = self.server_of(domain);
+        let outcome = act(&mut self.servers[server], self.now);
+        self.input(server, Input::Timeout);
+        outcome
+    }
+
+    /// Another jabber.xml.
+    pub fn reload(&mut self, domain: &str, setup: &Setup) {
+        let server = self.server_of(domain);
+        self.input(server, Input::Reload(Arc::new(setup.config())));
+    }
+
     /// All wires between servers break.
     pub fn cut_servers(&mut self) {
         let ends: Vec<(End, End)> = self.wires.iter().filter(|wire| !wire.cut).map(|wire| wire.ends).collect();
@@ -322,7 +351,9 @@ impl World {
 
     fn connect(&mut self, from: usize, id: ConnectionId, to: SocketAddr) {
         self.dials += 1;
-        let Some(server) = (0..self.servers.len()).find(|server| address(*server) == to.ip()) else {
+        let is_up =
+            |server: &usize| address(*server) == to.ip() && !self.down.contains(server) && !self.down.contains(&from);
+        let Some(server) = (0..self.servers.len()).find(is_up) else {
             return self.input(from, Input::Gone { id, reason: "refused" });
         };
         let other_id = self.next_id;

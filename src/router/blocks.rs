@@ -1,0 +1,207 @@
+//! Blocked domains: nothing goes to them, nothing comes from them.
+//!
+//! The blocks of jabber.xml and those that were made while the server ran are one table; of two for the same domain the
+//! latter counts. What is stopped is told to record.log, in lines that begin with the local address:
+//!
+//! ```text
+//! juliet@capulet.com blocked out message montague.net
+//! juliet@capulet.com blocked in presence montague.net
+//! ```
+
+use std::collections::HashMap;
+
+use super::remote::unless_broadcast;
+use super::{Effect, Env, Parcel, Router};
+use crate::config::{Block, BlockAction, Blocks};
+use crate::store::{self, Store};
+use crate::xmpp::{Condition, Jid, Kind, Now, PresenceType, Stanza, StanzaError};
+
+/// Lines in record.log for one block in a minute: what others can send at will must not fill the disk.
+const LINES_PER_MINUTE: u32 = 600;
+
+/// Where a block comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// jabber.xml: only there it can be taken back.
+    File,
+    /// It was made while the server ran.
+    Command,
+}
+
+/// The blocks in force.
+#[derive(Default)]
+pub(super) struct Table {
+    made: Blocks,
+    in_force: Blocks,
+    lines: HashMap<String, Lines>,
+}
+
+/// Lines about one block since the beginning of a minute.
+#[derive(Clone, Copy, Default)]
+struct Lines {
+    since_millis: u64,
+    count: u32,
+}
+
+impl Table {
+    pub(super) fn new(from_file: &Blocks) -> Table {
+        Table { in_force: from_file.clone(), ..Table::default() }
+    }
+
+    /// Overlays what jabber.xml says with what was made since.
+    pub(super) fn merge(&mut self, from_file: &Blocks) {
+        self.in_force = from_file.all().chain(self.made.all()).cloned().collect();
+        self.lines.retain(|domain, _| self.in_force.exactly(domain).is_some());
+    }
+
+    /// Is another line about this block worth writing?
+    fn has_line(&mut self, domain: &str, now: Now) -> bool {
+        let lines = self.lines.entry(domain.to_owned()).or_default();
+        if lines.count == 0 || lines.since_millis.saturating_add(60_000) <= now.monotonic_millis {
+            *lines = Lines { since_millis: now.monotonic_millis, count: 0 };
+        }
+        lines.count = lines.count.saturating_add(1);
+        if lines.count == LINES_PER_MINUTE.saturating_add(1) {
+            log::warn!(target: "s2s", "more than {LINES_PER_MINUTE} stanzas a minute are stopped by the block of {domain}: \
+                       record.log does not have all of them");
+        }
+        lines.count <= LINES_PER_MINUTE
+    }
+}
+
+impl Router {
+    /// The blocks in force.
+    pub fn blocks_in_force(&self) -> &Blocks {
+        &self.blocks.in_force
+    }
+
+    /// The block that a domain falls under.
+    pub fn blocked(&self, domain: &str) -> Option<&Block> {
+        self.blocks.in_force.of(domain)
+    }
+
+    /// All blocks with their origin, in the order of their domains.
+    pub fn blocks(&self) -> Vec<(&Block, Origin)> {
+        let of = |block: &Block| match self.blocks.made.exactly(&block.domain) {
+            Some(_) => Origin::Command,
+            None => Origin::File,
+        };
+        let mut all: Vec<(&Block, Origin)> = self.blocks.in_force.all().map(|block| (block, of(block))).collect();
+        all.sort_by(|(one, _), (other, _)| one.domain.cmp(&other.domain));
+        all
+    }
+
+    /// Reads what was blocked before the server started.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn load_blocks(&mut self, store: &Store) -> Result<(), store::Error> {
+        self.blocks.made = store::blocks::all(store)?.into_iter().collect();
+        self.blocks.merge(&self.hosts.config().blocks);
+        Ok(())
+    }
+
+    /// Blocks a domain, at once and after the next start, too. What waits for it is stopped.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing has changed.
+    pub fn block(&mut self, env: &mut Env<'_>, block: Block) -> Result<(), store::Error> {
+        store::blocks::set(env.store, &block, env.now.unix_millis)?;
+        let below = if block.subdomains { " and all domains below it" } else { "" };
+        log::info!(target: "s2s", "{}{below} is blocked from now on ({})", block.domain, block.action.name());
+        self.blocks.made.insert(block);
+        self.blocks_changed(env);
+        Ok(())
+    }
+
+    /// Takes back a block that was made while the server ran; false if there was none of exactly this domain. One of
+    /// jabber.xml, or one of a domain above, may still hold: [`Router::blocked`] tells.
+    ///
+    /// # Errors
+    /// When the store fails; then nothing has changed.
+    pub fn unblock(&mut self, env: &mut Env<'_>, domain: &str) -> Result<bool, store::Error> {
+        let was_there = store::blocks::remove(env.store, domain)?;
+        if self.blocks.made.remove(domain).is_some() {
+            log::info!(target: "s2s", "{domain} is not blocked by command any more");
+        }
+        self.blocks_changed(env);
+        Ok(was_there)
+    }
+
+    /// The blocks or jabber.xml changed: what waits for a blocked domain is stopped.
+    pub(super) fn blocks_changed(&mut self, env: &mut Env<'_>) {
+        let before = self.blocks.in_force.clone();
+        self.blocks.merge(&self.hosts.config().blocks);
+        self.servers_blocked(env, &before);
+        for stanza in self.stop_waiting() {
+            let parcel = Parcel { stanza: stanza.clone(), requester: super::Requester::Elsewhere, depth: 0 };
+            if let Err(error) = self.stop_outgoing(env, &parcel) {
+                self.queue.extend(stanza.error(&error).map(|reply| (0, Effect::Route(reply))));
+            }
+        }
+        self.work(env);
+    }
+
+    /// A stanza to a blocked domain. The error, if it is told to anybody, is for its sender.
+    pub(super) fn stop_outgoing(&mut self, env: &Env<'_>, parcel: &Parcel) -> Result<(), StanzaError> {
+        let stanza = &parcel.stanza;
+        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return Ok(()) };
+        let Some(Block { domain, action, .. }) = self.blocked(to.domain().as_str()).cloned() else { return Ok(()) };
+        self.record(env.now, &domain, from, "out", stanza, to);
+        match action {
+            BlockAction::Drop => Ok(()),
+            BlockAction::Bounce => {
+                let text = format!("This server exchanges nothing with {}.", to.domain());
+                unless_broadcast(stanza, StanzaError::new(Condition::NotAllowed, text))
+            }
+            BlockAction::Unsubscribe(text) => match stanza.kind() {
+                Kind::Presence(kind) => {
+                    self.dissolve(parcel, kind);
+                    Ok(())
+                }
+                // Compat: 502 is what jabberd 1.4 says here.
+                _ => Err(StanzaError::new(Condition::ServiceUnavailable, text).coded(502)),
+            },
+        }
+    }
+
+    /// Presence to a contact that is gone for good: it ends the subscription, in both directions.
+    fn dissolve(&mut self, parcel: &Parcel, kind: PresenceType) {
+        use PresenceType::{Available, Probe, Subscribe, Subscribed, Unsubscribe, Unsubscribed};
+        // The others say the same already: answers to them would breed answers.
+        if !matches!(kind, Available | Probe | Subscribe | Subscribed) {
+            return;
+        }
+        let (Some(from), Some(to)) = (parcel.stanza.from(), parcel.stanza.to()) else { return };
+        for kind in [Unsubscribe, Unsubscribed] {
+            let answer = Stanza::presence(kind).with_from(crate::xmpp::jid::contact(to)).with_to(from.to_bare());
+            self.queue.push_back((parcel.depth.saturating_add(1), Effect::Route(answer)));
+        }
+    }
+
+    /// A stanza from a blocked domain, proved or not: it ends here. Returns the error that its sender is to get.
+    pub(super) fn stop_incoming(&mut self, now: Now, stanza: &Stanza) -> Option<StanzaError> {
+        let (from, to) = (stanza.from()?, stanza.to()?);
+        let Block { domain, action, .. } = self.blocked(from.domain().as_str()).cloned()?;
+        self.record(now, &domain, to, "in", stanza, from);
+        match action {
+            BlockAction::Bounce => {
+                let text = format!("{} takes nothing from {}.", to.domain(), from.domain());
+                unless_broadcast(stanza, StanzaError::new(Condition::NotAllowed, text)).err()
+            }
+            BlockAction::Drop | BlockAction::Unsubscribe(_) => None,
+        }
+    }
+
+    /// A stanza whose sender was not proved, because its domain is blocked.
+    pub fn stop_unproved(&mut self, now: Now, stanza: &Stanza) {
+        self.stop_incoming(now, stanza);
+    }
+
+    fn record(&mut self, now: Now, block: &str, local: &Jid, way: &str, stanza: &Stanza, remote: &Jid) {
+        if self.blocks.has_line(block, now) {
+            let (local, kind) = (local.to_bare(), stanza.kind().element_name());
+            log::info!(target: &format!("record:{local}"), "blocked {way} {kind} {}", remote.domain());
+        }
+    }
+}

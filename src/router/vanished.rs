@@ -1,0 +1,173 @@
+//! Contacts on servers that cannot be reached any more: their presence ends here, once, and is asked for again when
+//! their server is back.
+//!
+//! | a pair of our host and a remote domain | then | what local users get |
+//! |---|---|---|
+//! | was reached, fails, and nothing comes from there | gone | unavailable presence from the bare JIDs of its contacts |
+//! | gone, and a stream of it is proved | back | nothing; their contacts are asked for presence by probes |
+//!
+//! Who is concerned is looked up in the rosters of the accounts that are here, a few at a time, and in one walk for all
+//! pairs that changed since the last one began: a broken line that takes a thousand servers costs no more than one.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::{Effect, Env, Out, Router};
+use crate::config::Blocks;
+use crate::store::roster;
+use crate::stream::dialback::Pair;
+use crate::xmpp::{BareJid, PresenceType, Stanza, jid};
+
+/// Accounts whose rosters are read in one step of a walk.
+const ACCOUNTS_PER_STEP: usize = 50;
+/// Stanzas that one step may send; the account at hand is finished.
+const STANZAS_PER_STEP: usize = 1000;
+/// Milliseconds between two steps: others have their turn.
+const STEP_MILLIS: u64 = 10;
+
+/// What is to be said about the contacts of a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    Gone,
+    Back,
+}
+
+/// What is known of the pairs.
+#[derive(Default)]
+pub(super) struct Vanished {
+    /// Stanzas could be sent since the last failure.
+    reached: HashSet<Pair>,
+    /// Users were told that the contacts are gone.
+    gone: HashSet<Pair>,
+    /// For the next walk.
+    news: BTreeMap<Pair, News>,
+    walk: Option<Walk>,
+}
+
+/// A walk through the rosters of those who are here.
+struct Walk {
+    news: BTreeMap<Pair, News>,
+    accounts: Vec<BareJid>,
+}
+
+impl Router {
+    /// A pair of domains can be used: its contacts may be seen.
+    pub(super) fn server_reached(&mut self, env: &Env<'_>, pair: &Pair) {
+        self.server_heard(env, pair);
+        let is_new = !self.vanished.reached.contains(pair) && self.blocked(&pair.to).is_none();
+        if is_new && self.vanished.reached.len() < self.hosts.config().limits.remote_links_max {
+            self.vanished.reached.insert(pair.clone());
+        }
+    }
+
+    /// A sign of life: the domain `pair.to` speaks to our host `pair.from`. Where its contacts were gone, they are asked
+    /// for their presence.
+    pub fn server_heard(&mut self, env: &Env<'_>, pair: &Pair) {
+        if self.blocked(&pair.to).is_none() && self.vanished.gone.remove(pair) {
+            self.tell(env, pair, News::Back);
+        }
+    }
+
+    /// Was this pair in use before it failed, and were no users told of it yet?
+    pub fn server_was_reached(&self, pair: &Pair) -> bool {
+        self.vanished.reached.contains(pair)
+    }
+
+    /// A pair cannot be used any more and nothing comes from there. Told once, until it is reached again.
+    pub fn server_vanished(&mut self, env: &Env<'_>, pair: &Pair) {
+        if !self.vanished.reached.remove(pair) {
+            return;
+        }
+        if self.vanished.gone.len() < self.hosts.config().limits.remote_links_max {
+            self.vanished.gone.insert(pair.clone());
+        }
+        self.tell(env, pair, News::Gone);
+    }
+
+    /// Other domains are blocked than before: to local users their contacts are gone, or back.
+    pub(super) fn servers_blocked(&mut self, env: &Env<'_>, before: &Blocks) {
+        let is_new = |pair: &&Pair| self.blocked(&pair.to).is_some();
+        let blocked: Vec<Pair> = self.vanished.reached.iter().filter(is_new).cloned().collect();
+        let is_free = |pair: &&Pair| before.of(&pair.to).is_some() && self.blocked(&pair.to).is_none();
+        let freed: Vec<Pair> = self.vanished.gone.iter().filter(is_free).cloned().collect();
+        for pair in blocked {
+            self.server_vanished(env, &pair);
+        }
+        for pair in freed {
+            self.server_heard(env, &pair);
+        }
+    }
+
+    fn tell(&mut self, env: &Env<'_>, pair: &Pair, news: News) {
+        // What a walk has not told yet is out of date.
+        if let Some(walk) = &mut self.vanished.walk {
+            walk.news.remove(pair);
+        }
+        self.vanished.news.insert(pair.clone(), news);
+        if self.vanished.walk.is_none() {
+            self.begin_walk(env);
+        }
+    }
+
+    fn begin_walk(&mut self, env: &Env<'_>) {
+        let news = std::mem::take(&mut self.vanished.news);
+        if news.is_empty() {
+            return;
+        }
+        let hosts: BTreeSet<&str> = news.keys().map(|pair| pair.from.as_str()).collect();
+        let here = self.sessions.all().filter(|(_, session)| session.is_available());
+        let accounts: BTreeSet<&BareJid> = here
+            .map(|(_, session)| session.account())
+            .filter(|account| hosts.contains(account.domain().as_str()))
+            .collect();
+        let accounts = accounts.into_iter().cloned().collect();
+        self.vanished.walk = Some(Walk { news, accounts });
+        self.out.push(Out::WalkTimer { at_millis: env.now.monotonic_millis.saturating_add(STEP_MILLIS) });
+    }
+
+    /// The next few accounts of the walk that is under way.
+    pub fn walk_on(&mut self, env: &mut Env<'_>) {
+        let Some(mut walk) = self.vanished.walk.take() else { return };
+        let mut stanzas = 0;
+        for _ in 0..ACCOUNTS_PER_STEP {
+            let Some(account) = walk.accounts.pop() else { break };
+            if self.sessions.available(&account).next().is_none() {
+                continue;
+            }
+            match roster::subscriptions(env.store, &account) {
+                Ok(contacts) => {
+                    for contact in contacts {
+                        let domain = jid::domain(&contact);
+                        let pair = Pair { from: account.domain().to_string(), to: domain.to_owned() };
+                        let Some(news) = walk.news.get(&pair) else { continue };
+                        stanzas += 1;
+                        let stanza = match news {
+                            News::Gone => {
+                                let presence = Stanza::presence(PresenceType::Unavailable);
+                                presence.with_from(contact).with_to(account.clone())
+                            }
+                            News::Back => {
+                                let probe = Stanza::presence(PresenceType::Probe);
+                                probe.with_from(account.clone()).with_to(contact)
+                            }
+                        };
+                        self.queue.push_back((0, Effect::Route(stanza)));
+                    }
+                }
+                Err(error) => {
+                    log::error!(target: account.domain().as_str(), "the roster of {account} is not read: {error}")
+                }
+            }
+            if stanzas >= STANZAS_PER_STEP {
+                break;
+            }
+        }
+        let is_over = walk.accounts.is_empty() || walk.news.is_empty();
+        if is_over {
+            self.begin_walk(env);
+        } else {
+            self.vanished.walk = Some(walk);
+            self.out.push(Out::WalkTimer { at_millis: env.now.monotonic_millis.saturating_add(STEP_MILLIS) });
+        }
+        self.work(env);
+    }
+}
