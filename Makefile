@@ -9,8 +9,9 @@ DEB = target/deb
 T ?=
 F ?= reader
 PORT ?= 5222
+N ?= 2000
 
-.PHONY: build release run test check fmt clippy tidy doc talk live interop bench fuzz specs deb package-test \
+.PHONY: build release run test check fmt clippy tidy doc talk live interop bench bench-sockets fuzz specs deb package-test \
 	install dist copyright clean help
 
 build: ## build the server (target/debug/jabberd)
@@ -50,6 +51,9 @@ interop: build ## real clients; installs what it needs under target/interop
 
 bench: ## figures
 	$(CARGO) bench --locked
+
+bench-sockets: release ## memory of idle sessions of the real server: N=2000
+	tests/bench/sockets target/release/jabberd $(N)
 
 fuzz: ## feed a part of the server with noise: F=reader
 	FUZZ=$(F) $(CARGO) test --locked --release --test fuzz -- --ignored --nocapture

@@ -2,14 +2,40 @@
 //!
 //! Figures are medians of many short runs, and what is compared is run in turns, for the machine may be busy. Quote the
 //! ratio within one run, not figures of two.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a benchmark may fail loudly"
+)]
 
+mod login;
+mod memory;
 mod parse;
+mod presence;
+mod route;
+#[path = "../talks/runner/login.rs"]
+#[allow(dead_code, reason = "talks need more of it")]
+mod scram;
 mod store;
+mod world;
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// A section: its name, and what prints its lines.
-const SECTIONS: &[(&str, fn())] = &[("parse", parse::run), ("store", store::run)];
+const SECTIONS: &[(&str, fn())] = &[
+    ("parse", parse::run),
+    ("store", store::run),
+    ("route", route::run),
+    ("presence", presence::run),
+    ("login", login::run),
+    ("memory", memory::run),
+];
+
+#[global_allocator]
+static ALLOCATOR: memory::Counting = memory::Counting;
 
 fn main() {
     // Cargo itself adds --bench.
@@ -23,23 +49,32 @@ fn main() {
 }
 
 /// Nanoseconds per call of each of these, medians of 31 runs that take turns; `calls` is what one run's call stands for.
-fn compare(calls: u32, contestants: &mut [(&str, &mut dyn FnMut())]) -> Vec<f64> {
+fn compare<'a>(calls: u32, contestants: &mut [(&'a str, &'a mut dyn FnMut())]) -> Vec<f64> {
+    let each = contestants.iter_mut().map(|(name, call)| {
+        let call: &mut dyn FnMut() = call;
+        (*name, calls, call)
+    });
+    compare_each(&mut each.collect::<Vec<_>>())
+}
+
+/// The same, where one call of each stands for a number of its own.
+fn compare_each(contestants: &mut [(&str, u32, &mut dyn FnMut())]) -> Vec<f64> {
     const RUNS: usize = 31;
     const RUN: Duration = Duration::from_millis(8);
     let mut runs = vec![Vec::with_capacity(RUNS); contestants.len()];
     for _ in 0..RUNS {
-        for ((_, contestant), figures) in contestants.iter_mut().zip(&mut runs) {
+        for ((_, calls, contestant), figures) in contestants.iter_mut().zip(&mut runs) {
             let begin = Instant::now();
             let mut rounds = 0_u32;
             while begin.elapsed() < RUN {
                 contestant();
                 rounds += 1;
             }
-            figures.push(begin.elapsed().as_nanos() as f64 / f64::from(rounds) / f64::from(calls));
+            figures.push(begin.elapsed().as_nanos() as f64 / f64::from(rounds) / f64::from(*calls));
         }
     }
     let medians: Vec<f64> = runs.iter_mut().map(|figures| median(figures)).collect();
-    for ((name, _), figure) in contestants.iter().zip(&medians) {
+    for ((name, ..), figure) in contestants.iter().zip(&medians) {
         println!("  {name:<44} {figure:>9.0} ns  {:>6.2}", figure / medians.first().unwrap_or(figure));
     }
     medians
@@ -48,4 +83,15 @@ fn compare(calls: u32, contestants: &mut [(&str, &mut dyn FnMut())]) -> Vec<f64>
 fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
+/// Work with a directory that is gone afterwards.
+fn scratch(work: impl FnOnce(&Path)) {
+    let directory = std::env::temp_dir().join(format!("jabber-bench-{}", std::process::id()));
+    if let Err(error) = std::fs::create_dir(&directory) {
+        return println!("  {}: {error}", directory.display());
+    }
+    work(&directory);
+    // If it stays, so be it.
+    let _ = std::fs::remove_dir_all(&directory);
 }

@@ -20,15 +20,11 @@ const MESSAGE: &str = "<message to='juliet@capulet.com/balcony' type='chat' id='
                        xmlns='http://jabber.org/protocol/chatstates'/><request xmlns='urn:xmpp:receipts'/></message>";
 
 pub(crate) fn run() {
-    let directory = std::env::temp_dir().join(format!("jabber-bench-{}", std::process::id()));
-    let measured = std::fs::create_dir(&directory)
-        .map_err(|error| error.to_string())
-        .and_then(|()| measure(&directory.join("jabber.db")).map_err(|error| error.to_string()));
-    if let Err(error) = measured {
-        println!("  {error}");
-    }
-    // Scratch: if it stays, so be it.
-    let _ = std::fs::remove_dir_all(&directory);
+    super::scratch(|directory| {
+        if let Err(error) = measure(&directory.join("jabber.db")) {
+            println!("  {error}");
+        }
+    });
 }
 
 fn measure(path: &Path) -> Result<(), Error> {
