@@ -44,7 +44,7 @@ talk: ## one talk, printed as it is spoken: T=ping
 	TALK=$(T) $(CARGO) test --locked --test talks -- --nocapture
 
 live: build ## the talks against the real server over TCP and TLS; SERVER=host:port for another one
-	SERVER=$(SERVER) $(CARGO) test --locked --test live -- --ignored --nocapture
+	TALK=$(T) SERVER=$(SERVER) $(CARGO) test --locked --test live -- --ignored --nocapture
 
 interop: build ## real clients; installs what it needs under target/interop
 	tests/interop/run

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
-use jabber::xml::Element;
 use jabber::xml::reader::{Event, Reader};
 
 use super::Outcome;
@@ -275,15 +274,18 @@ impl Speaking<'_> {
     /// All that follows from what this client said has happened when a ping behind it is answered.
     fn settle(&mut self, who: &str) -> Result<(), Stop> {
         self.say(who, "<iq type='get' id='settled?'><ping xmlns='urn:xmpp:ping'/></iq>");
-        let answer = Element::new("iq", "jabber:client").with_attribute("id", "settled?");
-        for _ in 0..10_000 {
+        let mut others = VecDeque::new();
+        let answered = loop {
             match self.next(who, true)? {
-                Some(Heard::Element(element)) if element.attribute("id") == answer.attribute("id") => return Ok(()),
-                Some(heard) => self.client(who)?.heard.push_back(heard),
-                None => break,
+                Some(Heard::Element(element)) if element.attribute("id") == Some("settled?") => break true,
+                Some(heard) => others.push_back(heard),
+                None => break false,
             }
-        }
-        Err(Stop::Fault(format!("{who}'s ping is not answered")))
+        };
+        let client = self.client(who)?;
+        others.append(&mut client.heard);
+        client.heard = others;
+        if answered { Ok(()) } else { Err(Stop::Fault(format!("        {who}'s ping is not answered"))) }
     }
 
     fn forget_all(&mut self) {

@@ -31,6 +31,9 @@ pub struct Setup {
     pub c2s: Vec<String>,
     /// What the root element holds besides.
     pub jabber: Vec<String>,
+    /// Why it is spoken in memory only: a stamp that the clock of the talks makes true.
+    #[allow(dead_code, reason = "in memory everything is spoken")]
+    pub in_memory: Option<String>,
     /// Accounts with their passwords.
     pub accounts: Vec<(String, String)>,
 }
@@ -167,6 +170,7 @@ fn setup(setup: &mut Setup, line: &str) -> bool {
         "limits:" => setup.limits.push(rest),
         "c2s:" => setup.c2s.push(rest),
         "jabber:" => setup.jabber.push(rest),
+        "memory:" => setup.in_memory = Some(rest),
         "account" => {
             let (name, password) = rest.split_once(' ').unwrap_or((&rest, PASSWORD));
             setup.accounts.push((bare(name), password.trim().to_string()));
