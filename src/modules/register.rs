@@ -7,6 +7,7 @@ mod form;
 mod rate;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use self::form::Submitted;
 use self::rate::Rate;
@@ -65,7 +66,13 @@ impl Module for Registration {
     fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
         match context.requester {
             Requester::Connection(..) if iq.kind() == IqType::Get => Ok(form::blank(open(context)?).into()),
-            Requester::Connection(..) => self.register(context, iq),
+            Requester::Connection(_, address) => {
+                let reply = self.register(context, iq);
+                if let Err(error) = &reply {
+                    record_refusal(context, iq, address, error);
+                }
+                reply
+            }
             Requester::Session(session) => self.of_session(context, session, iq),
             // XEP-0077 §3.1: only our own users.
             Requester::Elsewhere => Err(Condition::Forbidden.into()),
@@ -108,6 +115,16 @@ impl Module for Registration {
         context.route(message);
         Ok(())
     }
+}
+
+/// A refused registration is a failed login in record.log, as it was in jabberd 1.4: fail2ban sees who tries names.
+fn record_refusal(context: &Context<'_>, iq: &Iq<'_>, address: IpAddr, error: &StanzaError) {
+    let host = &context.host.name;
+    let name = iq.payload().child("username", ns::REGISTER).map(|name| name.text().into_owned());
+    let account = jid::DomainPart::new(host).ok().zip(name).and_then(|(domain, name)| domain.with_node_str(&name).ok());
+    let who = account.map_or_else(|| host.clone(), |account| account.to_string());
+    let code = error.condition().legacy_code();
+    log::info!(target: &format!("record:{who}"), "login fail {address} {code} (null)");
 }
 
 /// Registration is open while jabber.xml says so.

@@ -92,6 +92,8 @@ pub struct C2s {
     lang: Option<String>,
     offer: Option<Offer>,
     failures: usize,
+    /// Whom the present SASL exchange is about, for record.log.
+    claimed: Option<BareJid>,
     sasl_has_failed: bool,
     unauthenticated_bytes: usize,
 }
@@ -112,6 +114,7 @@ impl C2s {
             lang: None,
             offer: None,
             failures: 0,
+            claimed: None,
             sasl_has_failed: false,
             unauthenticated_bytes: 0,
         }

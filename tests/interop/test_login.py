@@ -374,7 +374,6 @@ def test_logins_are_in_the_record(server, account):
     wire.soon(lambda: any(f"{user.jid} session end " in line and line.endswith(" Home") for line in lines()))
 
 
-@pytest.mark.xfail(reason="the name is not known any more when a SCRAM exchange fails", strict=True)
 @pytest.mark.ours("record.log")
 def test_failed_scram_logins_are_in_the_record_by_name(server, account):
     """Whose password is being guessed, and from where."""

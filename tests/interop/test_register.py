@@ -351,7 +351,6 @@ def test_registration_is_logged(server, account):
     wire.soon(lambda: any(user.name in line and "nregister" in line for line in server.error_log()))
 
 
-@pytest.mark.xfail(reason="refused registrations are not in the record yet", strict=True)
 @pytest.mark.ours("record.log of jabberd 1.4")
 def test_refused_registrations_are_in_the_record(server, account):
     """As a failed login, with the number of the error: rules that ban an address match this line."""

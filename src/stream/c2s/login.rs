@@ -136,6 +136,7 @@ impl C2s {
 
     fn keys_for(&mut self, env: &mut Env<'_>, need: NeedKeys) -> Step {
         let account = self.account_named(need.username());
+        self.claimed.clone_from(&account);
         let name = account.as_ref().map_or_else(|| need.username().to_string(), BareJid::to_string);
         let found = account.map_or(Ok(None), |account| account::credentials(env.store, &account));
         match found {
@@ -276,7 +277,8 @@ impl C2s {
             reply = reply.with_child(Element::new("text", ns::SASL).with_attribute("xml:lang", "en").with_text(text));
         }
         self.sasl_has_failed = true;
-        let who = account.map_or_else(|| self.host.clone(), BareJid::to_string);
+        let claimed = self.claimed.take();
+        let who = account.or(claimed.as_ref()).map_or_else(|| self.host.clone(), BareJid::to_string);
         if failure.is_guess() {
             return self.login_failed(env, &who, "(null)", failure.why, reply);
         }
