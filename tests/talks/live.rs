@@ -91,12 +91,6 @@ impl Live {
         *self.socket(link) = Socket::Tls(Box::new(StreamOwned::new(connection, tcp)));
         Ok(())
     }
-
-    /// SIGTERM, as init sends it.
-    fn stop(&mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
-    }
 }
 
 impl Drop for Live {
@@ -225,8 +219,18 @@ impl Wire for Live {
         if seconds > SHORT_SECONDS { Err(Stop::Cannot("a clock that is moved by hand")) } else { Ok(()) }
     }
 
+    /// SIGTERM, as init sends it.
+    fn stop(&mut self) -> Result<(), Stop> {
+        if self.child.try_wait().is_ok_and(|status| status.is_none()) {
+            let told = Command::new("kill").arg(self.child.id().to_string()).status();
+            told.map_err(|error| format!("        kill does not run: {error}"))?;
+        }
+        Ok(())
+    }
+
     fn restart(&mut self) -> Result<(), Stop> {
-        self.stop();
+        self.stop()?;
+        self.child.wait().map_err(|error| error.to_string())?;
         self.sockets.iter_mut().for_each(|socket| *socket = Socket::Gone);
         self.child = spawn(&self.directory, &self.news)?;
         Ok(())

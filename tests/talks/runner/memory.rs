@@ -239,8 +239,13 @@ impl Wire for Memory {
         }
     }
 
-    fn restart(&mut self) -> Result<(), Stop> {
+    fn stop(&mut self) -> Result<(), Stop> {
         self.handle(Input::Terminate);
+        if self.server.is_stopped() { Ok(()) } else { Err("        but the server has not stopped".to_string().into()) }
+    }
+
+    fn restart(&mut self) -> Result<(), Stop> {
+        self.stop()?;
         let store = std::mem::replace(self.server.store_mut(), Store::in_memory().unwrap());
         self.start_again(store);
         Ok(())

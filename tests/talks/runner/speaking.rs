@@ -155,6 +155,10 @@ impl Speaking<'_> {
                 self.note(&step.text);
                 self.wire.wait(*seconds)?;
             }
+            Action::Stop => {
+                self.note(&step.text);
+                self.wire.stop()?;
+            }
             Action::Restart => {
                 self.note(&step.text);
                 self.wire.restart()?;

@@ -74,7 +74,9 @@ pub enum Action {
     Friends(String, String),
     /// Seconds go by.
     Wait(u64),
-    /// The server is stopped and started.
+    /// The server is told to stop.
+    Stop,
+    /// The server is stopped, if it is not yet, and started.
     Restart,
     /// The server dies before it commits the line before.
     Crash,
@@ -196,6 +198,7 @@ pub fn resource(name: &str) -> &str {
 
 fn action(line: &str) -> Result<Action, String> {
     match line {
+        "stop" => return Ok(Action::Stop),
         "restart" => return Ok(Action::Restart),
         "crash" => return Ok(Action::Crash),
         _ => {}

@@ -58,7 +58,9 @@ pub trait Wire {
     fn hang_up(&mut self, link: Link);
     /// Moves the clock.
     fn wait(&mut self, seconds: u64) -> Result<(), Stop>;
-    /// Stops the server as the system would and starts it again on the same data.
+    /// Stops the server as the system would.
+    fn stop(&mut self) -> Result<(), Stop>;
+    /// Starts it again on the same data, stopping it before if need be.
     fn restart(&mut self) -> Result<(), Stop>;
     /// What the next bytes do is not committed, for the server dies before.
     fn lose_next_tick(&mut self);
