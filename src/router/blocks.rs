@@ -134,12 +134,17 @@ impl Router {
         self.blocks.merge(&self.hosts.config().blocks);
         self.servers_blocked(env, &before);
         for stanza in self.stop_waiting() {
-            let parcel = Parcel { stanza: stanza.clone(), requester: super::Requester::Elsewhere, depth: 0 };
-            if let Err(error) = self.stop_outgoing(env, &parcel) {
-                self.queue.extend(stanza.error(&error).map(|reply| (0, Effect::Route(reply))));
-            }
+            self.stop_late(env, stanza);
         }
         self.work(env);
+    }
+
+    /// A stanza that was on its way already when its domain was blocked.
+    pub(super) fn stop_late(&mut self, env: &Env<'_>, stanza: Stanza) {
+        let parcel = Parcel { stanza, requester: super::Requester::Elsewhere, depth: 0 };
+        if let Err(error) = self.stop_outgoing(env, &parcel) {
+            self.queue.extend(parcel.stanza.error(&error).map(|reply| (0, Effect::Route(reply))));
+        }
     }
 
     /// A stanza to a blocked domain. The error, if it is told to anybody, is for its sender.
@@ -203,5 +208,63 @@ impl Router {
             let (local, kind) = (local.to_bare(), stanza.kind().element_name());
             log::info!(target: &format!("record:{local}"), "blocked {way} {kind} {}", remote.domain());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::xmpp::Random;
+
+    struct NoDice;
+
+    impl Random for NoDice {
+        fn fill(&mut self, buffer: &mut [u8]) {
+            buffer.fill(7);
+        }
+    }
+
+    const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
+
+    #[test]
+    fn blocks_are_one_table_and_outlive_the_server() {
+        let drop = |domain: &str| Block { domain: domain.to_owned(), subdomains: true, action: BlockAction::Drop };
+        let bounce = |domain: &str| Block { action: BlockAction::Bounce, ..drop(domain) };
+        let mut config = Config::for_host("h.test");
+        config.blocks = [bounce("file.test"), bounce("both.test")].into_iter().collect();
+        let config = Arc::new(config);
+        let mut store = Store::in_memory().unwrap();
+        let mut router = Router::new(config.clone(), Vec::new(), NOW);
+        for domain in ["made.test", "both.test"] {
+            router.block(&mut Env { now: NOW, random: &mut NoDice, store: &mut store }, drop(domain)).unwrap();
+        }
+        let list = |router: &Router| -> Vec<(String, BlockAction, Origin)> {
+            let blocks = router.blocks().into_iter();
+            blocks.map(|(block, origin)| (block.domain.clone(), block.action.clone(), origin)).collect()
+        };
+        let expected = [
+            ("both.test".to_owned(), BlockAction::Drop, Origin::Command),
+            ("file.test".to_owned(), BlockAction::Bounce, Origin::File),
+            ("made.test".to_owned(), BlockAction::Drop, Origin::Command),
+        ];
+        assert_eq!(list(&router), expected);
+        let mut next = Router::new(config, Vec::new(), NOW);
+        next.load_blocks(&store).unwrap();
+        assert_eq!(list(&next), expected);
+        assert!(next.blocked("a.both.test").is_some());
+        for (domain, was_there, action) in [
+            ("both.test", true, Some(BlockAction::Bounce)),
+            ("file.test", false, Some(BlockAction::Bounce)),
+            ("made.test", true, None),
+            ("made.test", false, None),
+        ] {
+            let mut env = Env { now: NOW, random: &mut NoDice, store: &mut store };
+            assert_eq!(next.unblock(&mut env, domain).unwrap(), was_there, "{domain}");
+            assert_eq!(next.blocked(domain).map(|block| block.action.clone()), action, "{domain}");
+        }
+        assert_eq!(store::blocks::all(&store).unwrap(), []);
     }
 }

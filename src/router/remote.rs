@@ -178,6 +178,10 @@ impl Router {
         let mut queues: BTreeMap<Pair, VecDeque<Waiting>> = BTreeMap::new();
         for stanza in stanzas {
             let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { continue };
+            if self.blocked(to.domain().as_str()).is_some() {
+                self.stop_late(env, stanza);
+                continue;
+            }
             let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
             let bytes = stanza.to_text().len();
             queues.entry(pair).or_default().push_back(Waiting { stanza, bytes, until_millis });
@@ -201,6 +205,7 @@ impl Router {
                 }
             }
         }
+        self.work(env);
     }
 
     /// A connection is gone: the links on it are asked for again when somebody has something to send.

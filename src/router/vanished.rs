@@ -34,7 +34,7 @@ enum News {
 /// What is known of the pairs.
 #[derive(Default)]
 pub(super) struct Vanished {
-    /// Stanzas could be sent since the last failure.
+    /// Presence may have come since the last failure: stanzas could be sent, or the domain spoke again.
     reached: HashSet<Pair>,
     /// Users were told that the contacts are gone.
     gone: HashSet<Pair>,
@@ -53,8 +53,14 @@ impl Router {
     /// A pair of domains can be used: its contacts may be seen.
     pub(super) fn server_reached(&mut self, env: &Env<'_>, pair: &Pair) {
         self.server_heard(env, pair);
-        let is_new = !self.vanished.reached.contains(pair) && self.blocked(&pair.to).is_none();
-        if is_new && self.vanished.reached.len() < self.hosts.config().limits.remote_links_max {
+        if self.blocked(&pair.to).is_none() {
+            self.remember_reached(pair);
+        }
+    }
+
+    fn remember_reached(&mut self, pair: &Pair) {
+        let has_room = self.vanished.reached.len() < self.hosts.config().limits.remote_links_max;
+        if has_room && !self.vanished.reached.contains(pair) {
             self.vanished.reached.insert(pair.clone());
         }
     }
@@ -63,6 +69,7 @@ impl Router {
     /// for their presence.
     pub fn server_heard(&mut self, env: &Env<'_>, pair: &Pair) {
         if self.blocked(&pair.to).is_none() && self.vanished.gone.remove(pair) {
+            self.remember_reached(pair);
             self.tell(env, pair, News::Back);
         }
     }
@@ -169,5 +176,110 @@ impl Router {
             self.out.push(Out::WalkTimer { at_millis: env.now.monotonic_millis.saturating_add(STEP_MILLIS) });
         }
         self.work(env);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Config, Federation};
+    use crate::router::ConnectionId;
+    use crate::store::Store;
+    use crate::store::account::{self, Credentials};
+    use crate::store::roster::{RosterItem, Subscription};
+    use crate::xmpp::{FullJid, Jid, Now, Random};
+
+    struct NoDice;
+
+    impl Random for NoDice {
+        fn fill(&mut self, buffer: &mut [u8]) {
+            buffer.fill(7);
+        }
+    }
+
+    const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
+
+    struct Bench {
+        router: Router,
+        store: Store,
+    }
+
+    impl Bench {
+        fn new() -> Bench {
+            let mut config = Config::for_host("h.test");
+            config.federation = Some(Federation::default());
+            Bench { router: Router::new(Arc::new(config), Vec::new(), NOW), store: Store::in_memory().unwrap() }
+        }
+
+        fn with<T>(&mut self, act: impl FnOnce(&mut Router, &mut Env<'_>) -> T) -> T {
+            act(&mut self.router, &mut Env { now: NOW, random: &mut NoDice, store: &mut self.store })
+        }
+
+        /// An account with a session and a contact.
+        fn add(&mut self, number: u64, contact: &str, is_available: bool) {
+            let jid = FullJid::new(&format!("u{number}@h.test/r")).unwrap();
+            let account = jid.to_bare();
+            account::create(&mut self.store, &account, &Credentials::default(), 0).unwrap();
+            let item = RosterItem { subscription: Subscription::To, ..RosterItem::new(Jid::new(contact).unwrap()) };
+            roster::upsert(&mut self.store, &account, &item).unwrap();
+            let id = self.with(|router, env| router.bind(env, jid, ConnectionId(number)));
+            if is_available {
+                let session = self.router.sessions.by_id_mut(id).unwrap();
+                session.presence = Some(Stanza::presence(PresenceType::Available));
+            }
+        }
+
+        /// One step; how many stanzas it sent, and whether another is to come.
+        fn step(&mut self) -> (usize, bool) {
+            self.with(Router::walk_on);
+            let out = self.router.take_out();
+            let stanzas = out.iter().filter(|out| matches!(out, Out::Stanza(..))).count();
+            (stanzas, out.iter().any(|out| matches!(out, Out::WalkTimer { .. })))
+        }
+    }
+
+    #[test]
+    fn a_walk_is_made_of_small_steps_and_tells_once() {
+        let mut bench = Bench::new();
+        for number in 0..120 {
+            bench.add(number, "romeo@m.test", true);
+        }
+        bench.add(120, "romeo@other.test", true);
+        bench.add(121, "romeo@m.test", false);
+        let pair = Pair { from: "h.test".to_owned(), to: "m.test".to_owned() };
+        let vanishes = |bench: &mut Bench| bench.with(|router, env| router.server_vanished(env, &pair));
+        vanishes(&mut bench);
+        assert!(bench.router.take_out().is_empty(), "it was never there");
+        bench.with(|router, env| router.link_ready(env, &pair, ConnectionId(1000)));
+        vanishes(&mut bench);
+        vanishes(&mut bench);
+        assert_eq!(bench.router.take_out().len(), 1);
+        let steps: Vec<(usize, bool)> = (0..3).map(|_| bench.step()).collect();
+        assert_eq!(steps.iter().map(|(stanzas, _)| stanzas).sum::<usize>(), 120);
+        assert_eq!(steps.iter().map(|(_, more)| *more).collect::<Vec<_>>(), [true, true, false]);
+        assert!(steps.iter().all(|(stanzas, _)| *stanzas <= ACCOUNTS_PER_STEP));
+        assert_eq!(bench.step(), (0, false));
+        // A sign of life: all are asked for, by the link that is open still; and then it can vanish again.
+        bench.with(|router, env| router.server_heard(env, &pair));
+        assert!(bench.router.take_out().len() == 1 && bench.router.server_was_reached(&pair));
+        assert_eq!((0..3).map(|_| bench.step().0).sum::<usize>(), 120);
+    }
+
+    #[test]
+    fn what_is_out_of_date_is_not_told() {
+        let mut bench = Bench::new();
+        for number in 0..60 {
+            bench.add(number, "romeo@m.test", true);
+        }
+        let pair = Pair { from: "h.test".to_owned(), to: "m.test".to_owned() };
+        bench.with(|router, env| router.link_ready(env, &pair, ConnectionId(1000)));
+        bench.with(|router, env| router.server_vanished(env, &pair));
+        assert_eq!(bench.step(), (50, true));
+        bench.with(|router, env| router.server_heard(env, &pair));
+        // The rest does not hear that it was gone, and all are asked for.
+        let sent: usize = (0..4).map(|_| bench.step().0).sum();
+        assert_eq!(sent, 60);
     }
 }

@@ -7,7 +7,8 @@
 //! | `Open` | `<starttls/>`, `<auth/>`, dialback, stanzas of proved pairs | the end |
 //! | `Closed` | nothing | |
 //!
-//! A stanza is taken only if its `from` is of a domain that was proved on this stream to the host it is for.
+//! A stanza is taken only if its `from` is of a domain that was proved on this stream to the host it is for. A blocked
+//! domain that shall not notice is believed without a proof, since all that comes from it goes nowhere.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;

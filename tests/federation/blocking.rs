@@ -209,6 +209,24 @@ fn what_waits_for_a_domain_is_stopped_when_it_is_blocked() {
     assert_eq!(blocked_lines(), ["juliet@capulet.com blocked out message montague.net"]);
 }
 
+/// XEP-0198: it was sent before the block, and would be sent again.
+#[test]
+fn what_was_not_acknowledged_is_not_sent_again_to_a_blocked_domain() {
+    let (mut world, juliet, romeo) = with_certificates("", "", true);
+    world.say(juliet, HELLO);
+    world.heard(romeo);
+    world.mute("montague.net");
+    world.say(juliet, HELLO);
+    world.reload("capulet.com", &setup("capulet.com", MONTAGUE, true));
+    let dials = world.dials();
+    world.cut_servers();
+    world.unmute("montague.net");
+    world.wait(90);
+    assert_eq!((world.heard(juliet).as_str(), world.heard(romeo).as_str()), ("", ""));
+    assert_eq!(blocked_lines(), ["juliet@capulet.com blocked out message montague.net"]);
+    assert_eq!(world.dials(), dials + 1, "only Montague looks for Capulet");
+}
+
 #[test]
 fn a_flood_does_not_fill_the_disk() {
     let (mut world, juliet, _) = world(MONTAGUE, "");
