@@ -21,14 +21,17 @@ pub const FIRST_OUTGOING: u64 = 1 << 63;
 const DIAL_SECONDS: u64 = 30;
 /// Candidates that are tried for one pair.
 const CANDIDATES_MAX: usize = 8;
-/// Questions about keys that wait for one dial.
-const QUESTIONS_MAX: usize = 100;
+/// Pairs that are being connected at a time: a client that writes to the whole world must not take all sockets.
+const DIALS_MAX: usize = 1_000;
+/// Keys that wait for a word at a time.
+const ASKED_MAX: usize = 10_000;
 /// The shortest wait before a server whose stream broke is looked for; the longest is twice that.
 const DOUBT_MILLIS: u64 = 10_000;
 
-/// A question to the authoritative server about a key (XEP-0220 §2.1.2).
-struct Question {
-    stream_id: String,
+/// Somebody who waits for an authoritative server's word on a key (XEP-0220 §2.1.2).
+struct Asked {
+    /// The stream to us on which the key came.
+    asker: ConnectionId,
     key: String,
 }
 
@@ -41,7 +44,6 @@ struct Dial {
     reasons: Vec<String>,
     /// Are there stanzas to send, or only questions about keys?
     proves: bool,
-    questions: Vec<Question>,
 }
 
 /// All that is known of other servers.
@@ -53,8 +55,8 @@ pub struct Federation {
     next_id: u64,
     /// Our streams by the pair they were opened for.
     outgoing: HashMap<Pair, ConnectionId>,
-    /// Streams to us that wait for an authoritative server's word: by remote domain, our host and stream id.
-    asked: HashMap<(Pair, String), ConnectionId>,
+    /// Keys that wait for an authoritative server's word: by the pair that was claimed, and the id of the stream to us.
+    asked: HashMap<(Pair, String), Asked>,
     /// What was last said in the log about a pair that failed.
     told: HashMap<Pair, String>,
 }
@@ -62,47 +64,65 @@ pub struct Federation {
 impl Server {
     /// A pair is wanted.
     pub(super) fn dial(&mut self, now: Now, pair: &Pair) {
-        self.reach(now, pair, true, None);
+        self.reach(now, pair, None);
     }
 
-    /// Gets a stream to `pair.to`, to send or to ask about a key: one that is open, or a new one.
-    fn reach(&mut self, now: Now, pair: &Pair, proves: bool, question: Option<Question>) {
+    /// Gets a stream to `pair.to`: to send, or to ask about the key of the stream to us with this id. One that is open
+    /// will do, if its other end can do that; else a new one is opened.
+    fn reach(&mut self, now: Now, pair: &Pair, question: Option<&str>) {
         if let Some(dial) = self.federation.dials.get_mut(pair) {
-            let is_new_wish = proves && !dial.proves;
-            dial.proves |= proves;
-            if dial.questions.len() < QUESTIONS_MAX {
-                dial.questions.extend(question);
-            }
-            if is_new_wish {
-                if let Some(id) = self.federation.outgoing.get(pair).copied() {
-                    self.with_outgoing(now, id, |stream, env| stream.want_pair(env, &pair.from));
-                }
-            }
-            return;
+            dial.proves |= question.is_none();
+            // A stream that is on its way takes the wish along; before there is one, `open_stream` does.
+            let on_its_way = self.federation.outgoing.get(pair).copied();
+            return on_its_way.into_iter().for_each(|id| self.wish(now, id, pair, question));
         }
-        let usable = |talk: &Talk| match talk {
-            Talk::Outgoing(stream) if stream.remote() == pair.to => match question {
-                Some(_) => stream.takes_verifications(),
-                None => stream.takes_pairs(),
-            },
+        let usable = |id: &&ConnectionId| match self.connections.get(id).map(|connection| &connection.talk) {
+            Some(Talk::Outgoing(stream)) if question.is_some() => stream.takes_verifications(),
+            Some(Talk::Outgoing(stream)) => stream.takes_pairs(),
             _ => false,
         };
-        let open = self.connections.iter().find(|(_, connection)| !connection.is_closing && usable(&connection.talk));
-        if let Some(id) = open.map(|(id, _)| *id) {
-            return self.with_outgoing(now, id, |stream, env| match &question {
-                Some(question) => stream.want_verify(env, &pair.from, &question.stream_id, &question.key),
-                None => stream.want_pair(env, &pair.from),
-            });
+        let towards = self.federation.outgoing.iter().filter(|(other, _)| other.to == pair.to).map(|(_, id)| id);
+        if let Some(id) = towards.filter(|id| usable(id)).next().copied() {
+            return self.wish(now, id, pair, question);
         }
-        let dial = Dial {
-            candidates: VecDeque::new(),
-            current: None,
-            reasons: Vec::new(),
-            proves,
-            questions: question.into_iter().collect(),
-        };
+        if self.federation.dials.len() >= DIALS_MAX {
+            let why = "too many other servers are being connected to";
+            self.nobody_to_ask(now, pair);
+            return self.link_failed(now, pair, Condition::ResourceConstraint, why);
+        }
+        let proves = question.is_none();
+        let dial = Dial { candidates: VecDeque::new(), current: None, reasons: Vec::new(), proves };
         self.federation.dials.insert(pair.clone(), dial);
         self.find(now, pair);
+    }
+
+    /// Tells a stream of ours what it is wanted for.
+    fn wish(&mut self, now: Now, id: ConnectionId, pair: &Pair, question: Option<&str>) {
+        let Some(stream_id) = question else {
+            return self.with_outgoing(now, id, |stream, env| stream.want_pair(env, &pair.from));
+        };
+        let claimed = Pair { from: pair.to.clone(), to: pair.from.clone() };
+        let Some(asked) = self.federation.asked.get(&(claimed, stream_id.to_string())) else { return };
+        let key = asked.key.clone();
+        self.with_outgoing(now, id, |stream, env| stream.want_verify(env, &pair.from, stream_id, &key));
+    }
+
+    /// The ids and keys that `pair.to` is to be asked about on behalf of `pair.from`.
+    fn questions(&self, pair: &Pair) -> Vec<(String, String)> {
+        let asked = self.federation.asked.iter();
+        asked
+            .filter(|((claimed, _), _)| claimed.from == pair.to && claimed.to == pair.from)
+            .map(|((_, stream_id), asked)| (stream_id.clone(), asked.key.clone()))
+            .collect()
+    }
+
+    /// The authoritative server cannot be asked: whoever waits for its word is told so.
+    fn nobody_to_ask(&mut self, now: Now, pair: &Pair) {
+        for (stream_id, _) in self.questions(pair) {
+            let verdict = Verdict::Failed(Condition::RemoteServerNotFound, "your server was not reached".to_string());
+            let claimed = Pair { from: pair.to.clone(), to: pair.from.clone() };
+            self.answered(now, claimed, stream_id, &verdict);
+        }
     }
 
     /// Where is the other server? jabber.xml may say; else DNS does.
@@ -201,14 +221,12 @@ impl Server {
         let Talk::Dialing(pair) = &connection.talk else { return };
         let pair = pair.clone();
         let policy = self.policy_of(&pair);
-        let (proves, questions) = match self.federation.dials.get_mut(&pair) {
-            Some(dial) => (dial.proves, std::mem::take(&mut dial.questions)),
-            None => (false, Vec::new()),
-        };
+        let proves = self.federation.dials.get(&pair).is_some_and(|dial| dial.proves);
+        let questions = self.questions(&pair);
         let mut env = stream_env!(self, now, false);
         let mut stream = S2sOut::new(&mut env, &pair, policy, tls, proves);
-        for question in &questions {
-            stream.want_verify(&mut env, &pair.from, &question.stream_id, &question.key);
+        for (stream_id, key) in &questions {
+            stream.want_verify(&mut env, &pair.from, stream_id, key);
         }
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.talk = Talk::Outgoing(Box::new(stream));
@@ -255,7 +273,15 @@ impl Server {
                 self.federation.dials.remove(&pair);
                 self.link_failed(now, &pair, Condition::RemoteServerNotFound, &why);
             }
-            Action::Verified { pair, stream_id, verdict } => self.answered(now, pair, stream_id, &verdict),
+            Action::Verified { pair, stream_id, verdict } => {
+                let towards = Pair { from: pair.to.clone(), to: pair.from.clone() };
+                if self.federation.dials.get(&towards).is_some_and(|dial| !dial.proves) {
+                    // It was opened to ask, and that is done; it stays for the next question, until it is idle.
+                    self.federation.dials.remove(&towards);
+                }
+                self.watch(now, id);
+                self.answered(now, pair, stream_id, &verdict);
+            }
             Action::Stanza(stanza) => {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.stanzas = connection.stanzas.saturating_add(1);
@@ -295,6 +321,8 @@ impl Server {
         self.federation.outgoing.remove(&pair);
         if self.federation.dials.contains_key(&pair) {
             self.candidate_failed(now, &pair, why);
+        } else {
+            self.nobody_to_ask(now, &pair);
         }
         if lost.is_empty() {
             return;
@@ -320,11 +348,7 @@ impl Server {
             reasons.push(if why.is_empty() { "no server was found".to_string() } else { why.to_string() });
         }
         let why = reasons.join("; ");
-        for question in dial.questions {
-            let verdict = Verdict::Failed(Condition::RemoteServerNotFound, "your server was not reached".to_string());
-            let asked = Pair { from: pair.to.clone(), to: pair.from.clone() };
-            self.answered(now, asked, question.stream_id, &verdict);
-        }
+        self.nobody_to_ask(now, pair);
         let is_timeout = reasons.iter().any(|reason| reason.contains("time"));
         let condition = if is_timeout { Condition::RemoteServerTimeout } else { Condition::RemoteServerNotFound };
         self.link_failed(now, pair, condition, &why);
@@ -422,7 +446,7 @@ impl Server {
     pub(super) fn server_gone(&mut self, now: Now, id: ConnectionId, mut connection: Connection, reason: &str) {
         match &mut connection.talk {
             Talk::Incoming(stream) => {
-                self.federation.asked.retain(|_, asker| *asker != id);
+                self.federation.asked.retain(|_, asked| asked.asker != id);
                 self.router.links_gone(id);
                 for pair in stream.proved() {
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
@@ -477,10 +501,15 @@ impl Server {
                 self.outputs.push(Output::StartTls { id, client: None });
             }
             Action::Verify { pair, stream_id, key } => {
-                self.federation.asked.insert((pair.clone(), stream_id.clone()), id);
+                if self.federation.asked.len() >= ASKED_MAX {
+                    let verdict = Verdict::Failed(Condition::ResourceConstraint, "try again later".to_string());
+                    return self
+                        .with_incoming(now, id, |stream, env| stream.verified(env, &pair, &stream_id, &verdict));
+                }
                 // The question goes from our host to the domain that is to be proved.
-                let towards = Pair { from: pair.to, to: pair.from };
-                self.reach(now, &towards, false, Some(Question { stream_id, key }));
+                let towards = Pair { from: pair.to.clone(), to: pair.from.clone() };
+                self.federation.asked.insert((pair, stream_id.clone()), Asked { asker: id, key });
+                self.reach(now, &towards, Some(&stream_id));
             }
             Action::Proved { pair, how } => {
                 self.watch(now, id);
@@ -519,7 +548,7 @@ impl Server {
 
     /// The authoritative server's word: `pair` is the domain that was to be proved, and our host.
     fn answered(&mut self, now: Now, pair: Pair, stream_id: String, verdict: &Verdict) {
-        let Some(id) = self.federation.asked.remove(&(pair.clone(), stream_id.clone())) else { return };
-        self.with_incoming(now, id, |stream, env| stream.verified(env, &pair, &stream_id, verdict));
+        let Some(asked) = self.federation.asked.remove(&(pair.clone(), stream_id.clone())) else { return };
+        self.with_incoming(now, asked.asker, |stream, env| stream.verified(env, &pair, &stream_id, verdict));
     }
 }
