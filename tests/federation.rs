@@ -76,7 +76,7 @@ fn tls_is_not_left_out_where_it_is_required() {
     world.login(ROMEO);
     world.say(juliet, HELLO);
     let heard = world.heard(juliet);
-    assert!(heard.contains("remote-server-not-found") && heard.contains("TLS"), "{heard}\n{}", world.transcript());
+    assert!(heard.contains("remote-server-timeout") && heard.contains("TLS"), "{heard}\n{}", world.transcript());
 }
 
 #[test]

@@ -22,6 +22,7 @@ use super::hashing::HashingHelper;
 use super::listener::{Accepted, Listener, Opened, Reserve};
 use super::tls::Settings;
 use crate::config::Config;
+use crate::server::Unfound;
 use crate::xmpp::Now;
 
 const WAKER: Token = Token(0);
@@ -89,7 +90,7 @@ pub struct EventLoop<E> {
     dns: Dns,
     dice: Dice,
     /// What was found out about domains, for the next tick.
-    found: Vec<(u64, Result<Vec<Candidate>, String>)>,
+    found: Vec<(u64, Result<Vec<Candidate>, Unfound>)>,
 }
 
 /// All that a loop is made from.
@@ -269,7 +270,10 @@ impl<E: Engine> EventLoop<E> {
                     self.connections.fail_one(id);
                 }
                 Output::Connect { id, .. } => self.connections.refuse(id, Gone::NotDurable),
-                Output::Find { ticket, .. } => self.found.push((ticket, Err(Gone::NotDurable.to_string()))),
+                Output::Find { ticket, .. } => {
+                    let why = Gone::NotDurable.to_string();
+                    self.found.push((ticket, Err(Unfound { why, is_temporary: true })));
+                }
                 Output::Hash(_) => {}
             }
         }
@@ -347,7 +351,9 @@ impl<E: Engine> EventLoop<E> {
     /// What was found out about domains: some things are known at once, some come from the network.
     fn collect_finds(&mut self) {
         let found = self.dns.take_found().into_iter();
-        self.found.extend(found.map(|(ticket, result)| (ticket, result.map_err(|error| error.to_string()))));
+        self.found.extend(found.map(|(ticket, result)| {
+            (ticket, result.map_err(|error| Unfound { why: error.to_string(), is_temporary: error.is_temporary() }))
+        }));
     }
 
     fn answer_finds(&mut self, now: Now) {

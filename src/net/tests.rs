@@ -26,6 +26,7 @@ use super::listener::open_loopback;
 use super::tls::{Certificate, Certificates, Settings};
 use super::{Bounds, EventLoop, Signals, Surroundings};
 use crate::config::{Config, ListenerKind};
+use crate::server::Unfound;
 use crate::server::federation::FIRST_OUTGOING;
 use crate::stream::sasl::Password;
 use crate::xmpp::Now;
@@ -37,7 +38,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, PartialEq)]
 enum Heard {
     Accepted(ConnectionId),
-    Found(Result<Vec<Candidate>, String>),
+    Found(Result<Vec<Candidate>, Unfound>),
     Connected(SocketAddr),
     Secured(Secured),
     Line(String),

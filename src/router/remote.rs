@@ -109,7 +109,7 @@ impl Router {
                 Ok(())
             }
             Some(Link::Failed { until_millis, condition, why, .. }) if *until_millis > now => {
-                let error = StanzaError::new(*condition, format!("{}: {why}", pair.to));
+                let error = StanzaError::new(*condition, why.clone());
                 unless_broadcast(&parcel.stanza, error)
             }
             Some(Link::Awaited { queue, bytes, .. }) => {
@@ -164,7 +164,7 @@ impl Router {
         let until_millis = env.now.monotonic_millis.saturating_add(wait);
         let failed = Link::Failed { until_millis, failures, condition, why: why.to_string() };
         self.remotes.links.insert(pair.clone(), failed);
-        let error = StanzaError::new(condition, format!("{}: {why}", pair.to));
+        let error = StanzaError::new(condition, why);
         for waiting in queue {
             self.come_back(&waiting.stanza, &error);
         }

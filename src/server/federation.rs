@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::connections::{Connection, Talk};
-use super::{Candidate, ClientTls, ConnectionId, Output, Server, Timer};
+use super::{Candidate, ClientTls, ConnectionId, Output, Server, Timer, Unfound};
 use crate::stream::dialback::{Pair, Verdict};
 use crate::stream::s2s_in::{self, S2sIn};
 use crate::stream::s2s_out::{self, S2sOut};
@@ -128,7 +128,7 @@ impl Server {
     /// Where is the other server? jabber.xml may say; else DNS does.
     fn find(&mut self, now: Now, pair: &Pair) {
         let Some(federation) = &self.config.federation else {
-            return self.dial_failed(now, pair, "federation is switched off");
+            return self.dial_failed(now, pair, Condition::RemoteServerNotFound, "federation is switched off");
         };
         let policy = federation.policy(&pair.to);
         if let Some(address) = policy.address {
@@ -146,7 +146,12 @@ impl Server {
             return self.found_candidates(now, pair, vec![candidate]);
         }
         if !federation.resolves {
-            return self.dial_failed(now, pair, "jabber.xml has no <dnsrv>, so other servers are not looked up");
+            return self.dial_failed(
+                now,
+                pair,
+                Condition::RemoteServerNotFound,
+                "jabber.xml has no <dnsrv>, so other servers are not looked up",
+            );
         }
         let services = federation.services.clone();
         self.federation.next_ticket += 1;
@@ -156,11 +161,17 @@ impl Server {
     }
 
     /// DNS has answered.
-    pub(super) fn found(&mut self, now: Now, ticket: u64, result: Result<Vec<Candidate>, String>) {
+    pub(super) fn found(&mut self, now: Now, ticket: u64, result: Result<Vec<Candidate>, Unfound>) {
         let Some(pair) = self.federation.tickets.remove(&ticket) else { return };
         match result {
             Ok(candidates) => self.found_candidates(now, &pair, candidates),
-            Err(why) => self.dial_failed(now, &pair, &why),
+            Err(unfound) => {
+                let condition = match unfound.is_temporary {
+                    true => Condition::RemoteServerTimeout,
+                    false => Condition::RemoteServerNotFound,
+                };
+                self.dial_failed(now, &pair, condition, &unfound.why);
+            }
         }
     }
 
@@ -174,7 +185,7 @@ impl Server {
     /// Tries the next place, or gives up.
     fn next_candidate(&mut self, now: Now, pair: &Pair) {
         if self.router.blocked(&pair.to).is_some() {
-            return self.dial_failed(now, pair, "it is blocked here");
+            return self.dial_failed(now, pair, Condition::RemoteServerNotFound, "it is blocked here");
         }
         let never_tls = self.policy_of(pair).tls == crate::config::federation::RemoteTls::Never;
         let Some(dial) = self.federation.dials.get_mut(pair) else { return };
@@ -182,7 +193,8 @@ impl Server {
             dial.candidates.retain(|candidate| !candidate.direct_tls);
         }
         let Some(candidate) = dial.candidates.pop_front() else {
-            return self.dial_failed(now, pair, "");
+            // RFC 6120 §10.4.2: it was found, but no stream to it can be had.
+            return self.dial_failed(now, pair, Condition::RemoteServerTimeout, "");
         };
         dial.current = Some(candidate.clone());
         let id = ConnectionId(FIRST_OUTGOING + self.federation.next_id);
@@ -271,7 +283,7 @@ impl Server {
             }
             Action::Refused { pair, why } => {
                 self.federation.dials.remove(&pair);
-                self.link_failed(now, &pair, Condition::RemoteServerNotFound, &why);
+                self.link_failed(now, &pair, Condition::RemoteServerTimeout, &why);
             }
             Action::Verified { pair, stream_id, verdict } => {
                 let towards = Pair { from: pair.to.clone(), to: pair.from.clone() };
@@ -341,7 +353,7 @@ impl Server {
     }
 
     /// No place is left. One line in the log for each new reason; what waited comes back.
-    fn dial_failed(&mut self, now: Now, pair: &Pair, why: &str) {
+    fn dial_failed(&mut self, now: Now, pair: &Pair, condition: Condition, why: &str) {
         let Some(dial) = self.federation.dials.remove(pair) else { return };
         let mut reasons = dial.reasons;
         if !why.is_empty() || reasons.is_empty() {
@@ -349,8 +361,6 @@ impl Server {
         }
         let why = reasons.join("; ");
         self.nobody_to_ask(now, pair);
-        let is_timeout = reasons.iter().any(|reason| reason.contains("time"));
-        let condition = if is_timeout { Condition::RemoteServerTimeout } else { Condition::RemoteServerNotFound };
         self.link_failed(now, pair, condition, &why);
     }
 

@@ -101,7 +101,7 @@ pub enum Input<'a> {
         /// The number of the question.
         ticket: u64,
         /// Where its server may be, in the order to try; or why nothing was found.
-        result: Result<Vec<Candidate>, String>,
+        result: Result<Vec<Candidate>, Unfound>,
     },
     /// Password work is done.
     Hashed(HashResult),
@@ -177,6 +177,15 @@ pub struct Candidate {
     pub port: u16,
     /// The addresses, at least one, best first.
     pub addresses: Vec<std::net::IpAddr>,
+}
+
+/// Why a domain's server was not found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfound {
+    /// In words for the admin; they name the domain.
+    pub why: String,
+    /// May it be otherwise in a while?
+    pub is_temporary: bool,
 }
 
 /// Who waits for a piece of password work.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jabber::config::{Config, Listener, ListenerKind, Place, PlainLogin, Source, StartTls};
-use jabber::server::{Candidate, ConnectionId, Input, Output, Server, TlsInfo};
+use jabber::server::{Candidate, ConnectionId, Input, Output, Server, TlsInfo, Unfound};
 use jabber::store::{Store, account};
 use jabber::stream::certificate::Trust;
 use jabber::stream::sasl::{HashJob, Outcome, Password};
@@ -326,7 +326,7 @@ impl World {
                         port: 5269,
                         addresses: vec![address(*found)],
                     }]),
-                    None => Err(format!("{domain} does not exist")),
+                    None => Err(Unfound { why: format!("{domain} does not exist"), is_temporary: false }),
                 };
                 self.input(server, Input::Found { ticket, result });
             }

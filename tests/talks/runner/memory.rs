@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use jabber::config::{Config, Listener, Source};
-use jabber::server::{ConnectionId, Input, Output, Server, TlsInfo};
+use jabber::server::{ConnectionId, Input, Output, Server, TlsInfo, Unfound};
 use jabber::store::{Store, account};
 use jabber::xmpp::{BareJid, Now, Random};
 
@@ -127,7 +127,7 @@ impl Memory {
             }
             // In memory there is nobody else in the world.
             Output::Find { ticket, .. } => {
-                let result = Err("there is no such domain".to_string());
+                let result = Err(Unfound { why: "there is no such domain".to_string(), is_temporary: false });
                 self.server.handle(self.now, Input::Found { ticket, result });
             }
             Output::Connect { id, .. } => self.server.handle(self.now, Input::Gone { id, reason: "refused" }),
