@@ -329,15 +329,13 @@ impl Server {
     /// One of our streams is over: its pair is tried elsewhere, or what used it waits for the next.
     fn outgoing_over(&mut self, now: Now, id: ConnectionId, why: &str, lost: VecDeque<Stanza>) {
         self.router.links_gone(id);
-        let Some(pair) = self.pair_of(id) else { return };
-        self.federation.outgoing.remove(&pair);
-        if self.federation.dials.contains_key(&pair) {
-            self.candidate_failed(now, &pair, why);
-        } else {
-            self.nobody_to_ask(now, &pair);
-        }
-        if lost.is_empty() {
-            return;
+        if let Some(pair) = self.pair_of(id) {
+            self.federation.outgoing.remove(&pair);
+            if self.federation.dials.contains_key(&pair) {
+                self.candidate_failed(now, &pair, why);
+            } else {
+                self.nobody_to_ask(now, &pair);
+            }
         }
         let mut env = router_env!(self, now);
         self.router.send_again(&mut env, lost);
