@@ -38,7 +38,7 @@ tidy: ## the walls of the house
 	$(CARGO) test --locked --test tidy -- --nocapture
 
 doc: ## the guide for developers (target/doc/jabber)
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --lib
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(CARGO) doc --locked --no-deps --lib --document-private-items
 
 talk: ## one talk, printed as it is spoken: T=ping
 	TALK=$(T) $(CARGO) test --locked --test talks -- --nocapture
