@@ -86,10 +86,16 @@ pub struct Context<'a> {
     /// What the modules that are on at this host declare.
     pub(super) abouts: &'a [(&'static str, &'static About)],
     pub(super) module: usize,
+    pub(super) idle: bool,
     pub(super) effects: &'a mut Vec<Effect>,
 }
 
 impl Context<'_> {
+    /// Said by the default methods of [`super::Module`]: there is no need to call this one again.
+    pub(super) fn nothing_to_do(&mut self) {
+        self.idle = true;
+    }
+
     /// Sends a stanza on its way, as if it had just arrived. Its `from` must be set.
     pub fn route(&mut self, stanza: Stanza) {
         self.effects.push(Effect::Route(stanza));

@@ -10,9 +10,10 @@
 //! | bare | iq get, set | none: the server answers for the account | |
 //! | full | any | that session | message chat, normal: as to the bare JID; iq: `<service-unavailable/>` |
 
-use super::module::{Flow, Scope};
+use super::hosts::HostPlace;
+use super::module::{Flow, Point, Scope};
 use super::sessions::SessionId;
-use super::{Env, Out, Parcel, Requester, Router};
+use super::{Call, Env, Out, Parcel, Requester, Router};
 use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError};
 
 impl Router {
@@ -20,7 +21,7 @@ impl Router {
     pub(super) fn for_account(
         &mut self,
         env: &mut Env<'_>,
-        host: &str,
+        host: HostPlace,
         to: &Jid,
         mut parcel: Parcel,
     ) -> Result<(), StanzaError> {
@@ -29,10 +30,10 @@ impl Router {
         if self.sessions.count(&account) == 0 && !crate::store::account::exists(env.store, &account)? {
             return self.for_nobody(&parcel);
         }
+        let call = Call { point: Point::Arriving, host, depth: parcel.depth, requester: parcel.requester };
         for index in 0..self.modules_len() {
-            let flow = self.enter(env, parcel.depth, host, index, parcel.requester, |module, context| {
-                module.arriving(context, &account, &parcel.stanza)
-            });
+            let flow =
+                self.enter(env, call, index, |module, context| module.arriving(context, &account, &parcel.stanza));
             match flow.transpose()? {
                 None | Some(Flow::Pass) => {}
                 Some(Flow::Changed(changed)) => parcel.stanza = *changed,
@@ -62,7 +63,7 @@ impl Router {
     fn for_absent_resource(
         &mut self,
         env: &mut Env<'_>,
-        host: &str,
+        host: HostPlace,
         account: &BareJid,
         parcel: Parcel,
     ) -> Result<(), StanzaError> {
@@ -79,7 +80,7 @@ impl Router {
     fn for_bare(
         &mut self,
         env: &mut Env<'_>,
-        host: &str,
+        host: HostPlace,
         account: &BareJid,
         parcel: Parcel,
     ) -> Result<(), StanzaError> {
@@ -120,14 +121,14 @@ impl Router {
     fn undelivered(
         &mut self,
         env: &mut Env<'_>,
-        host: &str,
+        host: HostPlace,
         account: &BareJid,
         parcel: Parcel,
     ) -> Result<(), StanzaError> {
+        let call = Call { point: Point::Undelivered, host, depth: parcel.depth, requester: parcel.requester };
         for index in 0..self.modules_len() {
-            let flow = self.enter(env, parcel.depth, host, index, parcel.requester, |module, context| {
-                module.undelivered(context, account, &parcel.stanza)
-            });
+            let flow =
+                self.enter(env, call, index, |module, context| module.undelivered(context, account, &parcel.stanza));
             if let Some(Flow::Handled) = flow.transpose()? {
                 return Ok(());
             }
@@ -149,14 +150,11 @@ impl Router {
 
     /// Gives a copy to one session, after the modules saw it.
     pub(super) fn deliver(&mut self, env: &mut Env<'_>, depth: u32, session: SessionId, mut stanza: Stanza) {
-        let Some(host) = self.sessions.by_id(session).map(|session| session.account().domain().as_str().to_string())
-        else {
-            return;
-        };
+        let Some(receiver) = self.sessions.by_id(session) else { return };
+        let host = self.hosts.place(receiver.account().domain().as_str()).unwrap_or(HostPlace::NOWHERE);
+        let call = Call { point: Point::Delivering, host, depth, requester: Requester::Elsewhere };
         for index in 0..self.modules_len() {
-            let flow = self.enter(env, depth, &host, index, Requester::Elsewhere, |module, context| {
-                module.delivering(context, session, &stanza)
-            });
+            let flow = self.enter(env, call, index, |module, context| module.delivering(context, session, &stanza));
             match flow {
                 None | Some(Ok(Flow::Pass)) => {}
                 Some(Ok(Flow::Changed(changed))) => stanza = *changed,

@@ -9,12 +9,19 @@ use crate::xmpp::IqType;
 
 /// What is fixed for one host until the configuration changes.
 struct Entry {
-    /// Place in the configuration's list of hosts.
-    place: usize,
     /// Which rows of the table of modules are on.
     on: Vec<bool>,
     /// What those rows declare.
     abouts: Vec<(&'static str, &'static About)>,
+}
+
+/// Which of our hosts: cheap to hand around, good until the configuration changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HostPlace(usize);
+
+impl HostPlace {
+    /// That of a host that is served no longer: no module is on there.
+    pub(super) const NOWHERE: HostPlace = HostPlace(usize::MAX);
 }
 
 /// A host as a module's call needs it.
@@ -27,31 +34,30 @@ pub(super) struct HostView<'a> {
 pub struct Hosts {
     config: Arc<Config>,
     table: Vec<(&'static str, &'static About)>,
-    by_name: HashMap<String, Entry>,
+    /// In the order of the configuration.
+    entries: Vec<Entry>,
+    by_name: HashMap<String, HostPlace>,
 }
 
 impl Hosts {
     /// The hosts of a configuration.
     pub(super) fn new(config: Arc<Config>, table: Vec<(&'static str, &'static About)>) -> Hosts {
-        let by_name = HashMap::new();
-        let mut hosts = Hosts { config: config.clone(), table, by_name };
+        let mut hosts = Hosts { config: config.clone(), table, entries: Vec::new(), by_name: HashMap::new() };
         hosts.reload(config);
         hosts
     }
 
     /// Takes over a changed configuration.
     pub(super) fn reload(&mut self, config: Arc<Config>) {
-        self.by_name = config
-            .hosts
-            .iter()
-            .enumerate()
-            .map(|(place, host)| {
-                let on: Vec<bool> = self.table.iter().map(|(name, _)| host.modules.is_on(name)).collect();
-                let rows = self.table.iter().zip(&on);
-                let abouts = rows.filter(|(_, on)| **on).map(|(row, _)| *row).collect();
-                (host.name.clone(), Entry { place, on, abouts })
-            })
-            .collect();
+        let entry = |host: &Host| {
+            let on: Vec<bool> = self.table.iter().map(|(name, _)| host.modules.is_on(name)).collect();
+            let rows = self.table.iter().zip(&on);
+            let abouts = rows.filter(|(_, on)| **on).map(|(row, _)| *row).collect();
+            Entry { on, abouts }
+        };
+        self.entries = config.hosts.iter().map(entry).collect();
+        let names = config.hosts.iter().enumerate();
+        self.by_name = names.map(|(place, host)| (host.name.clone(), HostPlace(place))).collect();
         self.config = config;
     }
 
@@ -62,39 +68,39 @@ impl Hosts {
 
     /// One host's configuration.
     pub fn by_name(&self, name: &str) -> Option<&Host> {
-        self.config.hosts.get(self.by_name.get(name)?.place)
+        self.config.hosts.get(self.by_name.get(name)?.0)
     }
 
-    /// The name under which a domain is served here, if it is.
-    pub(super) fn canonical(&self, domain: &str) -> Option<String> {
-        self.by_name.contains_key(domain).then(|| domain.to_string())
+    /// The host that serves a domain, if it is one of ours.
+    pub(super) fn place(&self, domain: &str) -> Option<HostPlace> {
+        self.by_name.get(domain).copied()
     }
 
     /// A host for a call of a module, if that module is on there.
-    pub(super) fn with_module(&self, host: &str, index: usize) -> Option<HostView<'_>> {
-        let entry = self.by_name.get(host)?;
+    pub(super) fn with_module(&self, host: HostPlace, index: usize) -> Option<HostView<'_>> {
+        let entry = self.entries.get(host.0)?;
         if !entry.on.get(index).copied().unwrap_or(false) {
             return None;
         }
-        Some(HostView { config: self.config.hosts.get(entry.place)?, abouts: &entry.abouts })
+        Some(HostView { config: self.config.hosts.get(host.0)?, abouts: &entry.abouts })
     }
 
     /// The row that answers such a request at a host.
-    pub(super) fn answering(&self, host: &str, scope: Scope, kind: IqType, ns: &str, name: &str) -> Option<usize> {
+    pub(super) fn answering(&self, host: HostPlace, scope: Scope, kind: IqType, ns: &str, name: &str) -> Option<usize> {
         self.matching(host, |about| {
             about.answers.iter().any(|a| a.kind == kind && a.ns == ns && a.name == name && a.scope.contains(&scope))
         })
     }
 
     /// Is such a request known at a host, if only of the other type?
-    pub(super) fn knows(&self, host: &str, scope: Scope, ns: &str, name: &str) -> bool {
+    pub(super) fn knows(&self, host: HostPlace, scope: Scope, ns: &str, name: &str) -> bool {
         let known =
             |about: &About| about.answers.iter().any(|a| a.ns == ns && a.name == name && a.scope.contains(&scope));
         self.matching(host, known).is_some()
     }
 
-    fn matching(&self, host: &str, wanted: impl Fn(&About) -> bool) -> Option<usize> {
-        let entry = self.by_name.get(host)?;
+    fn matching(&self, host: HostPlace, wanted: impl Fn(&About) -> bool) -> Option<usize> {
+        let entry = self.entries.get(host.0)?;
         self.table.iter().zip(&entry.on).position(|((_, about), on)| *on && wanted(about))
     }
 }

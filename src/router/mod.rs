@@ -21,7 +21,9 @@ use std::sync::Arc;
 
 pub use blocks::Origin;
 pub use context::{Context, Effect, Pending, Requester};
+use hosts::HostPlace;
 pub use hosts::Hosts;
+use module::Point;
 pub use module::{About, AccountEvent, Answers, Flow, Module, Reply, Scope, SessionEvent, Wake};
 pub use remote::{LinkState, Remotes};
 pub use sessions::{ConnectionId, Session, SessionId, Sessions};
@@ -88,11 +90,27 @@ pub(crate) struct Parcel {
     depth: u32,
 }
 
+/// A call that modules get one after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Call {
+    point: Point,
+    host: HostPlace,
+    depth: u32,
+    requester: Requester,
+}
+
+/// A module, and what the router has learnt about it.
+struct Row {
+    module: Box<dyn Module>,
+    /// A bit for each [`Point`] at which the module was found to do nothing.
+    idle: u16,
+}
+
 /// The router.
 pub struct Router {
     pub(crate) hosts: Hosts,
     pub(crate) sessions: Sessions,
-    modules: Vec<(&'static str, Box<dyn Module>)>,
+    modules: Vec<Row>,
     remotes: Remotes,
     blocks: blocks::Table,
     vanished: vanished::Vanished,
@@ -109,7 +127,7 @@ impl Router {
             blocks: blocks::Table::new(&config.blocks),
             hosts: Hosts::new(config, abouts),
             sessions: Sessions::default(),
-            modules,
+            modules: modules.into_iter().map(|(_, module)| Row { module, idle: 0 }).collect(),
             remotes: Remotes::default(),
             vanished: vanished::Vanished::default(),
             queue: VecDeque::new(),
@@ -176,7 +194,10 @@ impl Router {
         let requester = Requester::Connection(from, peer);
         let answer = match stanza.as_request() {
             None => Err(Condition::NotAuthorized.into()),
-            Some(iq) => self.call_answer(env, host, requester, Scope::BeforeLogin, &iq),
+            Some(iq) => match self.hosts.place(host) {
+                Some(host) => self.call_answer(env, host, requester, Scope::BeforeLogin, &iq),
+                None => Err(Condition::ServiceUnavailable.into()),
+            },
         };
         if let Some(reply) = answer_stanza(&stanza, answer) {
             self.out.push(Out::Stanza(from, reply));
@@ -203,8 +224,9 @@ impl Router {
     }
 
     fn wake(&mut self, env: &mut Env<'_>, module: usize, host: &str, wake: Wake) {
-        let result =
-            self.enter(env, 0, host, module, Requester::Elsewhere, |module, context| module.woke(context, wake));
+        let Some(host) = self.hosts.place(host) else { return };
+        let call = Call { point: Point::Woke, host, depth: 0, requester: Requester::Elsewhere };
+        let result = self.enter(env, call, module, |module, context| module.woke(context, wake));
         if let Some(Err(error)) = result {
             log::warn!(target: "-internal", "a wake-up failed: {}", error.condition().name());
         }
@@ -312,10 +334,10 @@ impl Router {
         let Some(sender) = self.sessions.by_id(session) else { return Ok(()) };
         let account = sender.account().clone();
         let requester = Requester::Session(session);
-        let host = account.domain().as_str();
+        let host = self.hosts.place(account.domain().as_str()).unwrap_or(HostPlace::NOWHERE);
+        let call = Call { point: Point::Sent, host, depth: 0, requester };
         for index in 0..self.modules.len() {
-            let flow =
-                self.enter(env, 0, host, index, requester, |module, context| module.sent(context, session, &stanza));
+            let flow = self.enter(env, call, index, |module, context| module.sent(context, session, &stanza));
             match flow.transpose()? {
                 None | Some(Flow::Pass) => {}
                 Some(Flow::Changed(changed)) => stanza = *changed,
@@ -336,17 +358,17 @@ impl Router {
     /// By domain: ours, or the rest of the world (RFC 6120 §10.4, §10.5).
     fn dispatch(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
         let Some(to) = parcel.stanza.to().cloned() else { return Ok(()) };
-        let Some(host) = self.hosts.canonical(to.domain().as_str()) else {
+        let Some(host) = self.hosts.place(to.domain().as_str()) else {
             return self.for_remote(env, parcel);
         };
         match to.node() {
-            None => self.for_host(env, &host, parcel),
-            Some(_) => self.for_account(env, &host, &to, parcel),
+            None => self.for_host(env, host, parcel),
+            Some(_) => self.for_account(env, host, &to, parcel),
         }
     }
 
     /// RFC 6120 §10.5.1: for the host itself, or a resource of it.
-    fn for_host(&mut self, env: &mut Env<'_>, host: &str, mut parcel: Parcel) -> Result<(), StanzaError> {
+    fn for_host(&mut self, env: &mut Env<'_>, host: HostPlace, mut parcel: Parcel) -> Result<(), StanzaError> {
         if let Kind::Iq(kind) = parcel.stanza.kind() {
             return match (kind, parcel.stanza.as_request()) {
                 (IqType::Result | IqType::Error, _) => Ok(()),
@@ -362,10 +384,9 @@ impl Router {
                 }
             };
         }
+        let call = Call { point: Point::Visited, host, depth: parcel.depth, requester: parcel.requester };
         for index in 0..self.modules.len() {
-            let flow = self.enter(env, parcel.depth, host, index, parcel.requester, |module, context| {
-                module.visited(context, &parcel.stanza)
-            });
+            let flow = self.enter(env, call, index, |module, context| module.visited(context, &parcel.stanza));
             match flow.transpose()? {
                 None | Some(Flow::Pass) => {}
                 Some(Flow::Changed(changed)) => parcel.stanza = *changed,
@@ -398,15 +419,17 @@ impl Router {
     fn call_answer(
         &mut self,
         env: &mut Env<'_>,
-        host: &str,
+        host: HostPlace,
         requester: Requester,
         scope: Scope,
         iq: &Iq<'_>,
     ) -> Result<Reply, StanzaError> {
         match self.hosts.answering(host, scope, iq.kind(), iq.payload().ns(), iq.payload().name()) {
-            Some(index) => self
-                .enter(env, 0, host, index, requester, |module, context| module.answer(context, iq))
-                .unwrap_or_else(|| Err(Condition::ServiceUnavailable.into())),
+            Some(index) => {
+                let call = Call { point: Point::Answer, host, depth: 0, requester };
+                self.enter(env, call, index, |module, context| module.answer(context, iq))
+                    .unwrap_or_else(|| Err(Condition::ServiceUnavailable.into()))
+            }
             // Asked in the wrong way is another thing than not known at all (RFC 6120 §8.3.3.10, §8.3.3.19).
             None if self.hosts.knows(host, scope, iq.payload().ns(), iq.payload().name()) => {
                 Err(Condition::NotAllowed.into())
@@ -415,18 +438,17 @@ impl Router {
         }
     }
 
-    /// Calls one module if it is on at this host, and collects its effects.
+    /// Calls one module if it is on at this host, and collects its effects. A module that was found to do nothing at this
+    /// point is left out from then on: of many modules few have something to say to one stanza.
     fn enter<T>(
         &mut self,
         env: &mut Env<'_>,
-        depth: u32,
-        host: &str,
+        call: Call,
         index: usize,
-        requester: Requester,
-        call: impl FnOnce(&mut dyn Module, &mut Context<'_>) -> Result<T, StanzaError>,
+        run: impl FnOnce(&mut dyn Module, &mut Context<'_>) -> Result<T, StanzaError>,
     ) -> Option<Result<T, StanzaError>> {
-        let host = self.hosts.with_module(host, index)?;
-        let (_, module) = self.modules.get_mut(index)?;
+        let row = self.modules.get_mut(index).filter(|row| row.idle & call.point.bit() == 0)?;
+        let host = self.hosts.with_module(call.host, index)?;
         let mut effects = Vec::new();
         let mut context = Context {
             store: env.store,
@@ -435,15 +457,19 @@ impl Router {
             host: host.config,
             now: env.now,
             random: env.random,
-            requester,
+            requester: call.requester,
             started_millis: self.started_millis,
             abouts: host.abouts,
             module: index,
+            idle: false,
             effects: &mut effects,
         };
-        let result = call(module.as_mut(), &mut context);
-        if result.is_ok() {
-            self.queue.extend(effects.into_iter().map(|effect| (depth + 1, effect)));
+        let result = run(row.module.as_mut(), &mut context);
+        if context.idle {
+            row.idle |= call.point.bit();
+        }
+        if result.is_ok() && !effects.is_empty() {
+            self.queue.extend(effects.into_iter().map(|effect| (call.depth + 1, effect)));
         }
         Some(result)
     }
@@ -459,24 +485,24 @@ impl Router {
 
     fn tell_session(&mut self, env: &mut Env<'_>, depth: u32, session: SessionId, event: &SessionEvent) {
         let Some(account) = self.sessions.by_id(session).map(|session| session.account().clone()) else { return };
+        let Some(host) = self.hosts.place(account.domain().as_str()) else { return };
+        let call = Call { point: Point::Session, host, depth, requester: Requester::Session(session) };
         for index in 0..self.modules.len() {
-            let host = account.domain().as_str();
-            let requester = Requester::Session(session);
-            let result = self
-                .enter(env, depth, host, index, requester, |module, context| module.session(context, session, event));
+            let result = self.enter(env, call, index, |module, context| module.session(context, session, event));
             if let Some(Err(error)) = result {
+                let host = account.domain().as_str();
                 log::warn!(target: host, "{account}: {event:?} was not handled: {}", error.condition().name());
             }
         }
     }
 
     fn tell_account(&mut self, env: &mut Env<'_>, depth: u32, account: &BareJid, event: AccountEvent) {
+        let Some(host) = self.hosts.place(account.domain().as_str()) else { return };
+        let call = Call { point: Point::Account, host, depth, requester: Requester::Elsewhere };
         for index in 0..self.modules.len() {
-            let host = account.domain().as_str();
-            let requester = Requester::Elsewhere;
-            let result = self
-                .enter(env, depth, host, index, requester, |module, context| module.account(context, account, event));
+            let result = self.enter(env, call, index, |module, context| module.account(context, account, event));
             if let Some(Err(error)) = result {
+                let host = account.domain().as_str();
                 log::warn!(target: host, "{account}: {event:?} was not handled: {}", error.condition().name());
             }
         }

@@ -119,7 +119,28 @@ pub enum Wake {
     Hashed(HashResult),
 }
 
-/// A feature. All methods but [`Module::about`] default to doing nothing.
+/// The methods of a module, as numbers of bits.
+#[derive(Clone, Copy)]
+pub(super) enum Point {
+    Answer,
+    Sent,
+    Arriving,
+    Delivering,
+    Undelivered,
+    Session,
+    Account,
+    Visited,
+    Woke,
+}
+
+impl Point {
+    pub(super) fn bit(self) -> u16 {
+        1 << self as u16
+    }
+}
+
+/// A feature. All methods but [`Module::about`] default to doing nothing, and let the router know that they do: then it
+/// leaves the module out at that point.
 ///
 /// The order of the rows in `modules/mod.rs` is the order of the calls. A method never blocks, never calls another
 /// module, and asks for what should happen by effects in its [`Context`].
@@ -133,37 +154,44 @@ pub trait Module {
     }
 
     /// A local client sent a stanza; `from` is already its full JID. Before routing.
-    fn sent(&mut self, _: &mut Context<'_>, _: SessionId, _: &Stanza) -> Result<Flow, StanzaError> {
+    fn sent(&mut self, context: &mut Context<'_>, _: SessionId, _: &Stanza) -> Result<Flow, StanzaError> {
+        context.nothing_to_do();
         Ok(Flow::Pass)
     }
 
     /// A stanza reached a local account (which may not exist), before sessions are chosen.
-    fn arriving(&mut self, _: &mut Context<'_>, _: &BareJid, _: &Stanza) -> Result<Flow, StanzaError> {
+    fn arriving(&mut self, context: &mut Context<'_>, _: &BareJid, _: &Stanza) -> Result<Flow, StanzaError> {
+        context.nothing_to_do();
         Ok(Flow::Pass)
     }
 
     /// A copy is about to enter one session.
-    fn delivering(&mut self, _: &mut Context<'_>, _: SessionId, _: &Stanza) -> Result<Flow, StanzaError> {
+    fn delivering(&mut self, context: &mut Context<'_>, _: SessionId, _: &Stanza) -> Result<Flow, StanzaError> {
+        context.nothing_to_do();
         Ok(Flow::Pass)
     }
 
     /// No session took a message for an account that exists.
-    fn undelivered(&mut self, _: &mut Context<'_>, _: &BareJid, _: &Stanza) -> Result<Flow, StanzaError> {
+    fn undelivered(&mut self, context: &mut Context<'_>, _: &BareJid, _: &Stanza) -> Result<Flow, StanzaError> {
+        context.nothing_to_do();
         Ok(Flow::Pass)
     }
 
     /// Something happened to a session.
-    fn session(&mut self, _: &mut Context<'_>, _: SessionId, _: &SessionEvent) -> Result<(), StanzaError> {
+    fn session(&mut self, context: &mut Context<'_>, _: SessionId, _: &SessionEvent) -> Result<(), StanzaError> {
+        context.nothing_to_do();
         Ok(())
     }
 
     /// Something happened to an account.
-    fn account(&mut self, _: &mut Context<'_>, _: &BareJid, _: AccountEvent) -> Result<(), StanzaError> {
+    fn account(&mut self, context: &mut Context<'_>, _: &BareJid, _: AccountEvent) -> Result<(), StanzaError> {
+        context.nothing_to_do();
         Ok(())
     }
 
     /// A message or presence for a host itself, or for a resource of it.
-    fn visited(&mut self, _: &mut Context<'_>, _: &Stanza) -> Result<Flow, StanzaError> {
+    fn visited(&mut self, context: &mut Context<'_>, _: &Stanza) -> Result<Flow, StanzaError> {
+        context.nothing_to_do();
         Ok(Flow::Pass)
     }
 
