@@ -92,23 +92,23 @@ pub fn attribute(out: &mut String, name: &str, value: &str) {
     out.push(' ');
     out.push_str(name);
     out.push_str("='");
-    escape_all(out, value, &['<', '>', '&', '\'', '"', '\r', '\n', '\t']);
+    escape_all(out, value, true);
     out.push('\'');
 }
 
 /// Writes text with the five predefined entities (RFC 6120 §11.1 allows no others).
 pub fn escape(out: &mut String, text: &str) {
-    escape_all(out, text, &['<', '>', '&', '\'', '"', '\r']);
+    escape_all(out, text, false);
 }
 
 /// White space that a parser would normalise (XML 1.0 §2.11, §3.3.3) is kept as character references.
-fn escape_all(out: &mut String, text: &str, special: &[char]) {
+fn escape_all(out: &mut String, text: &str, in_attribute: bool) {
     let mut rest = text;
-    while let Some(at) = rest.find(special) {
-        let (before, from) = rest.split_at(at);
+    while let Some((before, from)) = rest.split_at_checked(plain_bytes(rest.as_bytes(), in_attribute)) {
         out.push_str(before);
         let mut chars = from.chars();
         out.push_str(match chars.next() {
+            None => return,
             Some('\n') => "&#10;",
             Some('\t') => "&#9;",
             Some('<') => "&lt;",
@@ -116,11 +116,23 @@ fn escape_all(out: &mut String, text: &str, special: &[char]) {
             Some('&') => "&amp;",
             Some('\'') => "&apos;",
             Some('"') => "&quot;",
-            _ => "&#13;",
+            Some(_) => "&#13;",
         });
         rest = chars.as_str();
     }
-    out.push_str(rest);
+}
+
+/// How many bytes come before the first that is written in another way. All of these are ASCII.
+fn plain_bytes(bytes: &[u8], in_attribute: bool) -> usize {
+    /// So many are looked at at once, by instructions for whole vectors.
+    const BLOCK: usize = 16;
+    let special = |byte: &u8| {
+        matches!(byte, b'<' | b'>' | b'&' | b'\'' | b'"' | b'\r') | (in_attribute & matches!(byte, b'\n' | b'\t'))
+    };
+    let is_plain = |block: &&[u8]| !block.iter().fold(false, |any, byte| any | special(byte));
+    let skipped = bytes.chunks_exact(BLOCK).take_while(is_plain).count().saturating_mul(BLOCK);
+    let rest = bytes.get(skipped..).unwrap_or_default();
+    skipped.saturating_add(rest.iter().position(special).unwrap_or(rest.len()))
 }
 
 #[cfg(test)]
@@ -147,6 +159,12 @@ mod tests {
     fn text_is_escaped() {
         let item = Element::new("a", "n").with_attribute("b", "<'\"&>\r\n".to_string()).with_text("]]>".to_string());
         assert_eq!(written(&item, "n"), "<a b='&lt;&apos;&quot;&amp;&gt;&#13;&#10;'>]]&gt;</a>");
+        // Wherever it stands.
+        for before in 0..70 {
+            let plain = "ä".repeat(before / 2) + &"a".repeat(before % 2 + before);
+            let item = Element::new("a", "n").with_text(format!("{plain}\r\n\t<{plain}"));
+            assert_eq!(written(&item, "n"), format!("<a>{plain}&#13;\n\t&lt;{plain}</a>"));
+        }
     }
 
     #[test]
