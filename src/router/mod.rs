@@ -357,7 +357,7 @@ impl Router {
 
     /// By domain: ours, or the rest of the world (RFC 6120 §10.4, §10.5).
     fn dispatch(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
-        let Some(to) = parcel.stanza.to().cloned() else { return Ok(()) };
+        let Some(to) = parcel.stanza.to_shared() else { return Ok(()) };
         let Some(host) = self.hosts.place(to.domain().as_str()) else {
             return self.for_remote(env, parcel);
         };

@@ -301,6 +301,8 @@ impl Server {
                 connection.talk.send(&reply);
             }
         }
+        // The stanza on its way out has one owner again.
+        drop(copy);
         self.flush_router(now);
     }
 

@@ -348,7 +348,11 @@ impl C2s {
     /// A first-level element of a bound client.
     fn stanza_element(&mut self, env: &mut Env<'_>, jid: FullJid, element: Element) {
         match Stanza::parse(element.clone()) {
-            Ok(stanza) => self.client_stanza(env, jid, stanza),
+            Ok(stanza) => {
+                // What has one owner is changed in place.
+                drop(element);
+                self.client_stanza(env, jid, stanza);
+            }
             Err(NotAStanza::UnknownName) => self.fail(env, wire::unsupported(&element)),
             Err(NotAStanza::MalformedFrom) => self.fail(env, StreamCondition::InvalidFrom.into()),
             Err(NotAStanza::MalformedTo) => {

@@ -1,7 +1,8 @@
 //! One XML element: what a stanza is made of.
 //!
-//! An element is read through accessors and changed by making a new one that shares what did not change. Children are
-//! behind one `Arc`, and so is the text they are written as: a fan-out to a thousand receivers writes them once.
+//! An element is read through accessors and changed by making a new one that shares what did not change. Attributes and
+//! children are behind one `Arc`, and so is the text that children are written as: a clone costs next to nothing, and a
+//! fan-out to a thousand receivers writes them once. An element with one owner is changed in place.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -108,10 +109,18 @@ pub enum Node {
     Text(Text),
 }
 
-/// Children and, once somebody wrote them, their serialised form for elements in one namespace.
-struct Children {
+/// Attributes, children and, once somebody wrote the children, their serialised form for elements in one namespace.
+struct Body {
+    attributes: Vec<Attribute>,
     nodes: Vec<Node>,
     written: OnceLock<(Text, Box<str>)>,
+}
+
+/// For a change of the copy: nobody has written that yet.
+impl Clone for Body {
+    fn clone(&self) -> Body {
+        Body { attributes: self.attributes.clone(), nodes: self.nodes.clone(), written: OnceLock::new() }
+    }
 }
 
 /// An XML element with namespace, name, attributes and children.
@@ -119,16 +128,15 @@ struct Children {
 pub struct Element {
     ns: Text,
     name: Text,
-    attributes: Vec<Attribute>,
-    children: Arc<Children>,
+    body: Arc<Body>,
 }
 
 impl PartialEq for Element {
     fn eq(&self, other: &Element) -> bool {
         self.ns == other.ns
             && self.name == other.name
-            && self.attributes == other.attributes
-            && self.children.nodes == other.children.nodes
+            && self.body.attributes == other.body.attributes
+            && self.body.nodes == other.body.nodes
     }
 }
 impl Eq for Element {}
@@ -156,7 +164,7 @@ impl Element {
 
     /// An element made of its parts, as the parser does.
     pub fn from_parts(ns: Text, name: Text, attributes: Vec<Attribute>, nodes: Vec<Node>) -> Element {
-        Element { ns, name, attributes, children: Arc::new(Children { nodes, written: OnceLock::new() }) }
+        Element { ns, name, body: Arc::new(Body { attributes, nodes, written: OnceLock::new() }) }
     }
 
     /// The local name.
@@ -181,27 +189,27 @@ impl Element {
 
     /// The value of a plain attribute (`xml:lang` counts as plain).
     pub fn attribute(&self, name: &str) -> Option<&str> {
-        self.attributes.iter().find(|a| a.ns.is_empty() && a.name() == name).map(Attribute::value)
+        self.body.attributes.iter().find(|a| a.ns.is_empty() && a.name() == name).map(Attribute::value)
     }
 
     /// The value of a plain attribute as cheap text.
     pub fn attribute_text(&self, name: &str) -> Option<&Text> {
-        self.attributes.iter().find(|a| a.ns.is_empty() && a.name() == name).map(|a| &a.value)
+        self.body.attributes.iter().find(|a| a.ns.is_empty() && a.name() == name).map(|a| &a.value)
     }
 
     /// All attributes in their order.
     pub fn attributes(&self) -> &[Attribute] {
-        &self.attributes
+        &self.body.attributes
     }
 
     /// All nodes in their order.
     pub fn nodes(&self) -> &[Node] {
-        &self.children.nodes
+        &self.body.nodes
     }
 
     /// The child elements in their order.
     pub fn children(&self) -> impl DoubleEndedIterator<Item = &Element> {
-        self.children.nodes.iter().filter_map(|node| match node {
+        self.body.nodes.iter().filter_map(|node| match node {
             Node::Element(element) => Some(element),
             Node::Text(_) => None,
         })
@@ -219,7 +227,7 @@ impl Element {
 
     /// The element's own character data (not that of its children).
     pub fn text(&self) -> Cow<'_, str> {
-        let mut texts = self.children.nodes.iter().filter_map(|node| match node {
+        let mut texts = self.body.nodes.iter().filter_map(|node| match node {
             Node::Text(text) => Some(text.as_str()),
             Node::Element(_) => None,
         });
@@ -239,9 +247,10 @@ impl Element {
     #[must_use]
     pub fn with_attribute(mut self, name: impl Into<Text>, value: impl Into<Text>) -> Element {
         let (name, value) = (name.into(), value.into());
-        match self.attributes.iter_mut().find(|a| a.ns.is_empty() && a.name == name) {
+        let attributes = &mut Arc::make_mut(&mut self.body).attributes;
+        match attributes.iter_mut().find(|a| a.ns.is_empty() && a.name == name) {
             Some(attribute) => attribute.value = value,
-            None => self.attributes.push(Attribute { ns: Text::Static(""), name, value }),
+            None => attributes.push(Attribute { ns: Text::Static(""), name, value }),
         }
         self
     }
@@ -249,7 +258,9 @@ impl Element {
     /// The same element without an attribute.
     #[must_use]
     pub fn without_attribute(mut self, name: &str) -> Element {
-        self.attributes.retain(|a| !(a.ns.is_empty() && a.name() == name));
+        if self.attribute(name).is_some() {
+            Arc::make_mut(&mut self.body).attributes.retain(|a| !(a.ns.is_empty() && a.name() == name));
+        }
         self
     }
 
@@ -262,9 +273,7 @@ impl Element {
     /// The same element with more children.
     #[must_use]
     pub fn with_children(self, children: impl IntoIterator<Item = Element>) -> Element {
-        let mut nodes = self.children.nodes.clone();
-        nodes.extend(children.into_iter().map(Node::Element));
-        self.with_nodes(nodes)
+        self.with_more(children.into_iter().map(Node::Element))
     }
 
     /// The same element with text added at its end; empty text adds nothing.
@@ -281,7 +290,7 @@ impl Element {
         if unchanged {
             return self;
         }
-        let nodes = self.children.nodes.iter().filter(|node| match node {
+        let nodes = self.body.nodes.iter().filter(|node| match node {
             Node::Element(element) => keep(element),
             Node::Text(_) => true,
         });
@@ -292,30 +301,39 @@ impl Element {
     /// The same name, namespace and attributes around other nodes.
     #[must_use]
     pub fn with_nodes(mut self, nodes: Vec<Node>) -> Element {
-        self.children = Arc::new(Children { nodes, written: OnceLock::new() });
+        match Arc::get_mut(&mut self.body) {
+            Some(body) => {
+                body.nodes = nodes;
+                body.written = OnceLock::new();
+            }
+            None => {
+                let attributes = self.body.attributes.clone();
+                self.body = Arc::new(Body { attributes, nodes, written: OnceLock::new() });
+            }
+        }
         self
     }
 
-    fn with_node(mut self, node: Node) -> Element {
-        match Arc::get_mut(&mut self.children) {
-            Some(children) => {
-                children.nodes.push(node);
-                children.written = OnceLock::new();
-                self
-            }
-            None => {
-                let mut nodes = self.children.nodes.clone();
-                nodes.push(node);
-                self.with_nodes(nodes)
-            }
-        }
+    fn with_node(self, node: Node) -> Element {
+        self.with_more(std::iter::once(node))
     }
 
-    /// The children as XML text, written once and shared by all elements that share the children.
+    fn with_more(mut self, nodes: impl Iterator<Item = Node>) -> Element {
+        let body = Arc::make_mut(&mut self.body);
+        body.nodes.extend(nodes);
+        body.written = OnceLock::new();
+        self
+    }
+
+    /// The children as XML text, written once and shared by all elements that share the children. `None` when there is
+    /// nobody to share them with.
     pub(super) fn written_children(&self) -> Option<&str> {
-        let (ns, text) = self.children.written.get_or_init(|| {
+        if Arc::strong_count(&self.body) == 1 && self.body.written.get().is_none() {
+            return None;
+        }
+        let (ns, text) = self.body.written.get_or_init(|| {
             let mut out = String::new();
-            writer::nodes(&mut out, &self.children.nodes, &self.ns);
+            writer::nodes(&mut out, &self.body.nodes, &self.ns);
             (self.ns.clone(), out.into_boxed_str())
         });
         (*ns == self.ns).then_some(text)

@@ -1,5 +1,7 @@
 //! Stanzas (RFC 6120 §8): message, presence and iq, with their addresses and types parsed once.
 
+use std::sync::Arc;
+
 use super::{Jid, StanzaError, ns};
 use crate::xml::{Element, Text};
 
@@ -64,12 +66,13 @@ pub enum NotAStanza {
 
 /// A stanza: the element it came as, and what its start tag says, parsed.
 ///
-/// The addresses here are the true ones; those in the element's attributes are overwritten when it is written.
+/// The addresses here are the true ones; those in the element's attributes are overwritten when it is written. A clone
+/// shares all of it.
 #[derive(Clone, Debug)]
 pub struct Stanza {
     kind: Kind,
-    from: Option<Jid>,
-    to: Option<Jid>,
+    from: Option<Arc<Jid>>,
+    to: Option<Arc<Jid>>,
     element: Element,
 }
 
@@ -82,7 +85,7 @@ impl Stanza {
         let kind = kind_of(&element)?;
         let jid = |name, error| match element.attribute(name) {
             None => Ok(None),
-            Some(text) => Jid::new(text).map(Some).map_err(|_| error),
+            Some(text) => Jid::new(text).map(|jid| Some(Arc::new(jid))).map_err(|_| error),
         };
         let to = jid("to", NotAStanza::MalformedTo)?;
         let from = jid("from", NotAStanza::MalformedFrom)?;
@@ -121,11 +124,15 @@ impl Stanza {
     }
     /// The sender.
     pub fn from(&self) -> Option<&Jid> {
-        self.from.as_ref()
+        self.from.as_deref()
     }
     /// The receiver.
     pub fn to(&self) -> Option<&Jid> {
-        self.to.as_ref()
+        self.to.as_deref()
+    }
+    /// The receiver, to keep while the stanza changes.
+    pub fn to_shared(&self) -> Option<Arc<Jid>> {
+        self.to.clone()
     }
     /// The id, which the sender chose.
     pub fn id(&self) -> Option<&str> {
@@ -154,12 +161,12 @@ impl Stanza {
     /// The same stanza from somebody.
     #[must_use]
     pub fn with_from(self, from: impl Into<Jid>) -> Stanza {
-        Stanza { from: Some(from.into()), ..self }
+        Stanza { from: Some(Arc::new(from.into())), ..self }
     }
     /// The same stanza to somebody.
     #[must_use]
     pub fn with_to(self, to: impl Into<Jid>) -> Stanza {
-        Stanza { to: Some(to.into()), ..self }
+        Stanza { to: Some(Arc::new(to.into())), ..self }
     }
     /// The same stanza without addresses.
     #[must_use]
@@ -226,8 +233,8 @@ impl Stanza {
 
     /// Writes the stanza for a stream whose default namespace is `default_ns`.
     pub fn write(&self, out: &mut String, default_ns: &str) {
-        let from = self.from.as_ref().map(Jid::as_str);
-        let to = self.to.as_ref().map(Jid::as_str);
+        let from = self.from().map(Jid::as_str);
+        let to = self.to().map(Jid::as_str);
         // Inside the server stanzas are in jabber:client; on the wire they are in the stream's own namespace.
         let default_ns = if is_content_ns(default_ns) { ns::CLIENT } else { default_ns };
         crate::xml::writer::stanza(out, &self.element, default_ns, from, to);
