@@ -2,8 +2,9 @@
 
 use std::net::IpAddr;
 
+use super::ids::{ConnectionId, SessionId};
 use super::module::{About, SessionEvent};
-use super::sessions::{ConnectionId, SessionId, Sessions};
+use super::sessions::Sessions;
 use crate::config::{Config, Host};
 use crate::store::Store;
 use crate::stream::sasl::HashJob;

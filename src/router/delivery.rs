@@ -11,8 +11,8 @@
 //! | full | any | that session | message chat, normal: as to the bare JID; iq: `<service-unavailable/>` |
 
 use super::hosts::HostPlace;
+use super::ids::SessionId;
 use super::module::{Flow, Point, Scope};
-use super::sessions::SessionId;
 use super::{Call, Env, Out, Parcel, Requester, Router};
 use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError};
 

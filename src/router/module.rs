@@ -3,7 +3,7 @@
 //! A module reads its options from the context's host at each call, so that a changed jabber.xml needs no new modules.
 
 use super::context::Context;
-use super::sessions::SessionId;
+use super::ids::SessionId;
 use crate::stream::sasl::HashResult;
 use crate::xml::Element;
 use crate::xmpp::{BareJid, Iq, IqType, Stanza, StanzaError};

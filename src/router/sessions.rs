@@ -5,15 +5,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::ids::{ConnectionId, IdMap, SessionId};
 use crate::xmpp::{BareJid, FullJid, Jid, Stanza, delay};
-
-/// A socket, as the network layer numbers it. Never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ConnectionId(pub u64);
-
-/// A bound resource. Never reused while the server runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionId(u64);
 
 /// A session: what the server remembers of a bound resource.
 #[derive(Debug)]
@@ -72,7 +65,7 @@ impl Session {
 #[derive(Default)]
 pub struct Sessions {
     next_id: u64,
-    by_id: HashMap<SessionId, Session>,
+    by_id: IdMap<SessionId, Session>,
     by_account: HashMap<BareJid, Vec<SessionId>>,
     next_order: u64,
 }

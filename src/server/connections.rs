@@ -80,6 +80,8 @@ pub(super) struct Connection {
     pub(super) last_output_millis: u64,
     pub(super) is_closing: bool,
     pub(super) close_sent: bool,
+    /// Is it among those whose output will be taken?
+    pub(super) is_touched: bool,
 }
 
 impl Connection {
@@ -97,6 +99,14 @@ impl Connection {
             last_output_millis: now_millis,
             is_closing: false,
             close_sent: false,
+            is_touched: false,
+        }
+    }
+
+    /// Its stream may have written: its output will be taken at the end of the tick.
+    pub(super) fn touch(&mut self, id: ConnectionId, touched: &mut Vec<ConnectionId>) {
+        if !std::mem::replace(&mut self.is_touched, true) {
+            touched.push(id);
         }
     }
 }
@@ -200,10 +210,12 @@ impl Server {
         let mut change = Some(change);
         loop {
             let Some(connection) = self.connections.get_mut(&id) else { return };
-            let suspect = self.addresses.is_suspect(connection.peer.ip(), &self.config.limits, now.monotonic_millis);
+            connection.touch(id, &mut self.touched);
             let Talk::Client(stream) = &mut connection.talk else { return };
+            // Only of a failed login is it asked.
+            let suspect = !stream.is_logged_in()
+                && self.addresses.is_suspect(connection.peer.ip(), &self.config.limits, now.monotonic_millis);
             let mut env = stream_env!(self, now, suspect);
-            self.touched.insert(id);
             if let Some(change) = change.take() {
                 change(stream, &mut env);
             }
@@ -216,7 +228,7 @@ impl Server {
     pub(super) fn end_connection(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.is_closing = true;
-            self.touched.insert(id);
+            connection.touch(id, &mut self.touched);
         }
     }
 
@@ -319,7 +331,7 @@ impl Server {
                         if let Some(connection) = self.connections.get_mut(&id) {
                             connection.talk.send(&stanza);
                             connection.stanzas = connection.stanzas.saturating_add(1);
-                            self.touched.insert(id);
+                            connection.touch(id, &mut self.touched);
                         }
                     }
                     Out::Close(id, session, error) => {
@@ -361,7 +373,7 @@ impl Server {
         if now.monotonic_millis >= quiet_since.saturating_add(every) {
             connection.talk.heartbeat();
             connection.last_output_millis = now.monotonic_millis;
-            self.touched.insert(id);
+            connection.touch(id, &mut self.touched);
         }
         let next = connection.last_output_millis.max(connection.last_input_millis).saturating_add(every);
         self.timers.set(next.max(now.monotonic_millis.saturating_add(1)), Timer::Heartbeat(id));

@@ -251,9 +251,9 @@ impl Server {
         let mut change = Some(change);
         loop {
             let Some(connection) = self.connections.get_mut(&id) else { return };
+            connection.touch(id, &mut self.touched);
             let Talk::Outgoing(stream) = &mut connection.talk else { return };
             let mut env = stream_env!(self, now, false);
-            self.touched.insert(id);
             if let Some(change) = change.take() {
                 change(stream, &mut env);
             }
@@ -490,9 +490,9 @@ impl Server {
         let mut change = Some(change);
         loop {
             let Some(connection) = self.connections.get_mut(&id) else { return };
+            connection.touch(id, &mut self.touched);
             let Talk::Incoming(stream) = &mut connection.talk else { return };
             let mut env = stream_env!(self, now, false);
-            self.touched.insert(id);
             if let Some(change) = change.take() {
                 change(stream, &mut env);
             }

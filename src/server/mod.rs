@@ -36,7 +36,7 @@ pub mod connections;
 pub mod federation;
 pub mod timers;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -48,7 +48,7 @@ use self::federation::Federation;
 use self::timers::{Timer, Timers};
 use crate::config::{Block, Config, Listener};
 pub use crate::router::ConnectionId;
-use crate::router::{HashTicket, Router};
+use crate::router::{HashTicket, IdMap, Router};
 use crate::store::{self, Store, Tick, meta};
 pub use crate::stream::TlsInfo;
 use crate::stream::certificate::{Trust, TrustNobody};
@@ -204,14 +204,14 @@ pub struct Server {
     trust: Box<dyn Trust>,
     federation: Federation,
     router: Router,
-    connections: HashMap<ConnectionId, Connection>,
+    connections: IdMap<ConnectionId, Connection>,
     addresses: Addresses,
     timers: Timers,
     askers: HashMap<u64, Asker>,
     next_token: u64,
     outputs: Vec<Output>,
     /// Connections whose streams may have written since their output was last taken.
-    touched: BTreeSet<ConnectionId>,
+    touched: Vec<ConnectionId>,
     is_stopping: bool,
     /// The moment of the last input.
     now: Now,
@@ -261,13 +261,13 @@ impl Server {
             dialback,
             trust: Box::new(TrustNobody),
             federation: Federation::default(),
-            connections: HashMap::new(),
+            connections: IdMap::default(),
             addresses: Addresses::default(),
             timers: Timers::default(),
             askers: HashMap::new(),
             next_token: 0,
             outputs: Vec::new(),
-            touched: BTreeSet::new(),
+            touched: Vec::new(),
             is_stopping: false,
             now,
         })
@@ -324,8 +324,9 @@ impl Server {
 
     /// What shall happen outside since the last call.
     pub fn take_outputs(&mut self) -> Vec<Output> {
-        for id in std::mem::take(&mut self.touched) {
+        for id in self.touched.drain(..) {
             if let Some(connection) = self.connections.get_mut(&id) {
+                connection.is_touched = false;
                 let written = connection.talk.take_output();
                 if !written.is_empty() {
                     connection.last_output_millis = self.now.monotonic_millis;
