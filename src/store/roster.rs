@@ -260,12 +260,12 @@ pub fn version(store: &Store, account: &BareJid) -> Result<u64, Error> {
     Ok(versions(store, account)?.map_or(0, |(version, _)| version))
 }
 
-/// What clients that have `version` are to be told, in order; `None` when that cannot be told any more (the version is
+/// What clients that have `version` are to be told, in order, each with the version that it made; `None` when that cannot be told any more (the version is
 /// too old, or was never given out) and they need the whole roster.
 ///
 /// # Errors
 /// When the database fails.
-pub fn since(store: &Store, account: &BareJid, version: u64) -> Result<Option<Vec<Change>>, Error> {
+pub fn since(store: &Store, account: &BareJid, version: u64) -> Result<Option<Vec<(u64, Change)>>, Error> {
     match versions(store, account)? {
         Some((current, floor)) if (floor..=current).contains(&version) => {}
         _ => return Ok(None),
@@ -299,7 +299,7 @@ pub fn since(store: &Store, account: &BareJid, version: u64) -> Result<Option<Ve
         changes.push((version.map_err(|error| store.error(Cause::Sql(error)))?, change));
     }
     changes.sort_by_key(|(version, _)| *version);
-    Ok(Some(changes.into_iter().map(|(_, change)| change).collect()))
+    Ok(Some(changes.into_iter().map(|(version, change)| (unsigned(version), change)).collect()))
 }
 
 /// A version just given out, and the number of the account it is for.

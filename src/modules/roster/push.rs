@@ -8,12 +8,8 @@ use crate::xmpp::{BareJid, IqType, Stanza, ns};
 use super::item;
 
 /// The element around roster items, with the roster's version (RFC 6121 §2.1.1.1).
-pub(super) fn query(version: Option<u64>) -> Element {
-    let query = Element::new("query", ns::ROSTER);
-    match version {
-        Some(version) => query.with_attribute("ver", version.to_string()),
-        None => query,
-    }
+pub(super) fn query(version: u64) -> Element {
+    Element::new("query", ns::ROSTER).with_attribute("ver", version.to_string())
 }
 
 /// Pushes one item to all interested sessions of an account.
@@ -21,23 +17,22 @@ pub(super) fn to_all(context: &mut Context<'_>, account: &BareJid, item: Element
     let interested: Vec<SessionId> =
         context.sessions.of(account).filter(|(_, session)| session.interested).map(|(id, _)| id).collect();
     // One version is pushed once to each client, so it makes the id.
-    let push = Stanza::iq(IqType::Set, format!("push-{version}"), Some(query(Some(version)).with_child(item)));
+    let push = Stanza::iq(IqType::Set, format!("push-{version}"), Some(query(version).with_child(item)));
     for session in interested {
         to_one(context, session, push.clone());
     }
 }
 
-/// RFC 6121 §2.6.3: what a client missed. Only the last push has the version: a client that is cut off in between must
-/// not believe that it has all.
-pub(super) fn missed(context: &mut Context<'_>, session: SessionId, changes: &[Change], version: u64) {
-    for (index, change) in changes.iter().enumerate() {
-        let last = index.saturating_add(1) == changes.len();
+/// RFC 6121 §2.6.3: what a client missed, in the order of the changes. Each push has the version that its change made:
+/// a client that is cut off in between goes on from there.
+pub(super) fn missed(context: &mut Context<'_>, session: SessionId, changes: &[(u64, Change)]) {
+    for (version, change) in changes {
         let item = match change {
             Change::Set(item) => item::write(item),
             Change::Removed(jid) => item::write_removed(jid),
         };
-        let payload = query(last.then_some(version)).with_child(item);
-        to_one(context, session, Stanza::iq(IqType::Set, format!("push-{version}-{index}"), Some(payload)));
+        let payload = query(*version).with_child(item);
+        to_one(context, session, Stanza::iq(IqType::Set, format!("push-{version}"), Some(payload)));
     }
 }
 

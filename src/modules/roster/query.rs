@@ -22,17 +22,17 @@ pub(super) fn all(context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stanz
     if let Some(session) = requester.and_then(|id| context.sessions.by_id_mut(id)) {
         session.interested = true;
     }
-    let version = roster::version(context.store, &account)?;
     let known = iq.payload().attribute("ver").and_then(|known| known.parse().ok());
     if let (Some(known), Some(session)) = (known, requester) {
         if let Some(changes) = roster::since(context.store, &account, known)? {
-            push::missed(context, session, &changes, version);
+            push::missed(context, session, &changes);
             return Ok(Reply::empty());
         }
     }
+    let version = roster::version(context.store, &account)?;
     let items = roster::items(context.store, &account)?;
     let items = items.iter().filter(|item| item.visible).map(item::write);
-    Ok(push::query(Some(version)).with_children(items).into())
+    Ok(push::query(version).with_children(items).into())
 }
 
 /// One item is added, changed or removed.

@@ -16,7 +16,9 @@ fn plain(text: &str) -> RosterItem {
 /// What a client with this version is told, in short.
 fn told(store: &Store, version: u64) -> Option<Vec<String>> {
     let changes = since(store, &jid("a@h"), version).unwrap()?;
-    let short = changes.into_iter().map(|change| match change {
+    let mut versions = changes.iter().map(|(version, _)| *version);
+    assert!(versions.clone().is_sorted() && versions.all(|of_change| of_change > version));
+    let short = changes.into_iter().map(|(_, change)| match change {
         Change::Set(item) => format!("{}={}", item.jid, item.name),
         Change::Removed(jid) => format!("-{jid}"),
     });
