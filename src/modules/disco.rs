@@ -17,28 +17,32 @@ struct Disco;
 impl Module for Disco {
     fn about(&self) -> &'static About {
         const BOTH: &[Scope] = &[Scope::Server, Scope::Account];
+        const ALL: &[Scope] = &[Scope::Server, Scope::Account, Scope::Nobody];
         &About {
             specs: &["XEP-0030 2.5.0"],
             disco: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
             account_disco: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
             answers: &[
                 Answers { scope: BOTH, kind: IqType::Get, ns: ns::DISCO_INFO, name: "query" },
-                Answers { scope: BOTH, kind: IqType::Get, ns: ns::DISCO_ITEMS, name: "query" },
+                Answers { scope: ALL, kind: IqType::Get, ns: ns::DISCO_ITEMS, name: "query" },
             ],
         }
     }
 
     fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
-        // XEP-0030 §3.2: a node that is not known is not found.
-        if iq.payload().attribute("node").is_some_and(|node| !node.is_empty()) {
-            return Err(Condition::ItemNotFound.into());
-        }
         let Some(to) = iq.to() else { return Err(Condition::BadRequest.into()) };
         let wants_info = iq.payload().ns() == ns::DISCO_INFO;
         let is_server = to.node().is_none();
         if !is_server && !may_ask(context, iq.from(), to)? {
-            // XEP-0030 §8: to strangers an account looks as if it were not there.
-            return Err(Condition::ServiceUnavailable.into());
+            // XEP-0030 §8: to strangers an account looks as if it were not there, and that has no items.
+            return match wants_info {
+                true => Err(Condition::ServiceUnavailable.into()),
+                false => Ok(Element::new("query", ns::DISCO_ITEMS).into()),
+            };
+        }
+        // XEP-0030 §3.2: a node that is not known is not found.
+        if iq.payload().attribute("node").is_some_and(|node| !node.is_empty()) {
+            return Err(Condition::ItemNotFound.into());
         }
         Ok(match (is_server, wants_info) {
             (true, true) => server_info(context).into(),

@@ -8,13 +8,13 @@
 //! | bare | message error | none | dropped |
 //! | bare | presence | all available | dropped |
 //! | bare | iq get, set | none: the server answers for the account | |
-//! | full | any | that session | message chat, normal: as to the bare JID; iq: `<service-unavailable/>` |
+//! | full | any | that session | message chat: as to the bare JID; normal, iq: `<service-unavailable/>` |
 
 use super::hosts::HostPlace;
 use super::ids::SessionId;
 use super::module::{Flow, Point, Scope};
-use super::{Call, Env, Out, Parcel, Requester, Router};
-use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError};
+use super::{Call, Effect, Env, Out, Parcel, Requester, Router};
+use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError, jid};
 
 impl Router {
     /// A stanza for a local account: the modules see it, then the sessions are chosen.
@@ -28,7 +28,7 @@ impl Router {
         let account = to.to_bare();
         // Who has a session has an account; only for the others is the store asked.
         if self.sessions.count(&account) == 0 && !crate::store::account::exists(env.store, &account)? {
-            return self.for_nobody(&parcel);
+            return self.for_nobody(env, host, account, &parcel);
         }
         let call = Call { point: Point::Arriving, host, depth: parcel.depth, requester: parcel.requester };
         for index in 0..self.modules_len() {
@@ -51,10 +51,28 @@ impl Router {
         }
     }
 
-    /// RFC 6121 §8.5.1: no such account.
-    fn for_nobody(&mut self, parcel: &Parcel) -> Result<(), StanzaError> {
+    /// RFC 6121 §8.5.1: no such account. What can look as with an account that shows itself to nobody, does.
+    fn for_nobody(
+        &mut self,
+        env: &mut Env<'_>,
+        host: HostPlace,
+        account: BareJid,
+        parcel: &Parcel,
+    ) -> Result<(), StanzaError> {
         match parcel.stanza.kind() {
+            Kind::Presence(PresenceType::Probe) => {
+                let Some(from) = parcel.stanza.from() else { return Ok(()) };
+                let to = jid::contact(from);
+                let refusal = Stanza::presence(PresenceType::Unsubscribed).with_from(account).with_to(to);
+                self.queue.push_back((parcel.depth + 1, Effect::Route(refusal)));
+                Ok(())
+            }
             Kind::Presence(_) => Ok(()),
+            Kind::Iq(IqType::Get | IqType::Set) if parcel.stanza.to().is_some_and(Jid::is_bare) => {
+                let iq = parcel.stanza.as_request().ok_or(Condition::BadRequest)?;
+                let answer = self.call_answer(env, host, parcel.requester, Scope::Nobody, &iq);
+                self.answer(env, parcel, answer)
+            }
             _ => Err(Condition::ServiceUnavailable.into()),
         }
     }
@@ -68,8 +86,9 @@ impl Router {
         parcel: Parcel,
     ) -> Result<(), StanzaError> {
         match parcel.stanza.kind() {
-            Kind::Message(MessageType::Chat | MessageType::Normal) => self.for_bare(env, host, account, parcel),
-            Kind::Message(MessageType::Groupchat) | Kind::Iq(IqType::Get | IqType::Set) => {
+            Kind::Message(MessageType::Chat) => self.for_bare(env, host, account, parcel),
+            // RFC 6121 §8.5.3.2.1: who wrote to one resource, and not in a chat, must hear that it is gone.
+            Kind::Message(MessageType::Normal | MessageType::Groupchat) | Kind::Iq(IqType::Get | IqType::Set) => {
                 Err(Condition::ServiceUnavailable.into())
             }
             Kind::Message(MessageType::Headline | MessageType::Error) | Kind::Presence(_) | Kind::Iq(_) => Ok(()),

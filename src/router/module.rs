@@ -44,6 +44,8 @@ pub enum Scope {
     Server,
     /// The bare JID of a local account, by anybody. The module decides who may.
     Account,
+    /// A bare JID of a host without an account behind it. Answer as for an account that shows itself to nobody.
+    Nobody,
     /// The stream's host, before login.
     BeforeLogin,
 }

@@ -1,7 +1,6 @@
 //! The stanzas that subscriptions are made of, as they go out and come in (RFC 6121 §3).
 
 use crate::router::{Context, Flow, SessionId};
-use crate::store::account;
 use crate::store::roster::{self, RosterItem};
 use crate::xmpp::{BareJid, Condition, Jid, PresenceType, Stanza, StanzaError, jid};
 
@@ -23,9 +22,6 @@ pub(super) fn outbound(
     // Everybody sees one's own presence anyway (RFC 6121 §4.2.2).
     if *account == contact {
         return Ok(Flow::Handled);
-    }
-    if request == Request::Subscribe {
-        must_exist(context, &contact)?;
     }
     let old = roster::item(context.store, &account, &contact)?;
     let before = State::of(old.as_ref());
@@ -50,15 +46,6 @@ pub(super) fn outbound(
         send_presence(context, &account, &contact);
     }
     Ok(Flow::Handled)
-}
-
-/// RFC 6121 §3.1.2: the client is told when the contact is one of ours and does not exist.
-fn must_exist(context: &Context<'_>, contact: &Jid) -> Result<(), StanzaError> {
-    let is_ours = contact.node().is_some() && context.config.host(jid::domain(contact)).is_some();
-    if is_ours && !account::exists(context.store, &contact.to_bare())? {
-        return Err(StanzaError::new(Condition::ItemNotFound, "There is no such account."));
-    }
-    Ok(())
 }
 
 /// A contact subscribes, approves, or takes either back (RFC 6121 §3.1.3, §3.1.6, §3.2.3, §3.3.3).
