@@ -185,7 +185,11 @@ impl Router {
     pub fn from_session(&mut self, env: &mut Env<'_>, session: SessionId, stanza: Stanza) {
         let Some(sender) = self.sessions.by_id_mut(session) else { return };
         sender.sent += 1;
-        let stanza = stanza.with_from(sender.jid().clone());
+        let mut stanza = stanza.with_from(sender.jid().clone());
+        // RFC 6120 §10.3.1, §10.3.3: without `to` it is for the sender's own account, from which errors come as well.
+        if stanza.to().is_none() && !matches!(stanza.kind(), Kind::Presence(_)) {
+            stanza = stanza.with_to(sender.account().clone());
+        }
         let requester = Requester::Session(session);
         self.attempt(env, stanza.clone(), requester, 0, |router, env| router.sent(env, session, stanza));
         self.work(env);
@@ -346,14 +350,7 @@ impl Router {
                 Some(Flow::Handled) => return Ok(()),
             }
         }
-        if stanza.to().is_none() {
-            match stanza.kind() {
-                // RFC 6120 §10.3.1, §10.3.3: without `to` it is for the sender's own account.
-                Kind::Message(_) | Kind::Iq(_) => stanza = stanza.with_to(account),
-                // RFC 6120 §10.3.2: presence without `to` was for the presence module.
-                Kind::Presence(_) => return Ok(()),
-            }
-        }
+        // RFC 6120 §10.3.2: presence without `to` was for the presence module; it is not dispatched.
         self.dispatch(env, Parcel { stanza, requester, depth: 0 })
     }
 

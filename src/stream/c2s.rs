@@ -356,11 +356,11 @@ impl C2s {
             Err(NotAStanza::UnknownName) => self.fail(env, wire::unsupported(&element)),
             Err(NotAStanza::MalformedFrom) => self.fail(env, StreamCondition::InvalidFrom.into()),
             Err(NotAStanza::MalformedTo) => {
-                self.refuse_element(&element, &Condition::JidMalformed.into());
+                self.refuse_element(&jid, &element, &Condition::JidMalformed.into());
                 self.state = State::ExpectStanza(jid);
             }
             Err(NotAStanza::BadRequest) => {
-                self.refuse_element(&element, &Condition::BadRequest.into());
+                self.refuse_element(&jid, &element, &Condition::BadRequest.into());
                 self.state = State::ExpectStanza(jid);
             }
         }
@@ -414,14 +414,18 @@ impl C2s {
     }
 
     /// Bounces an element that is no proper stanza (RFC 6120 §8.3.1), unless it is an error itself.
-    fn refuse_element(&mut self, element: &Element, error: &StanzaError) {
+    fn refuse_element(&mut self, own: &FullJid, element: &Element, error: &StanzaError) {
         let kind = element.attribute("type");
         if kind == Some("error") || (element.name() == "iq" && kind == Some("result")) {
             return;
         }
-        // The client looks for an answer from whom it asked.
-        let asked = element.attribute_text("to").filter(|to| Jid::new(to).is_ok()).cloned();
-        let mut reply = element.clone().without_attribute("from").without_attribute("to");
+        // The client looks for an answer from whom it asked: its own account where it named nobody (RFC 6120 §8.1.2.1).
+        // A malformed address cannot answer.
+        let asked = match element.attribute("to") {
+            None => (element.name() != "presence").then(|| own.to_bare().to_string()),
+            Some(to) => Jid::new(to).is_ok().then(|| to.to_string()),
+        };
+        let mut reply = element.clone().without_attribute("from").with_attribute("to", own.to_string());
         if let Some(asked) = asked {
             reply = reply.with_attribute("from", asked);
         }
