@@ -131,8 +131,6 @@ limits! {
     handshake_seconds, "handshake-seconds": u64 = 30, at least 5;
     /// Seconds to wait for a peer's own end of the stream after ours. Outcome: the connection is closed.
     closing_seconds, "closing-seconds": u64 = 5, at least 1;
-    /// Seconds without a byte after which a silent peer is asked for a sign of life, and closed without one.
-    silence_seconds, "silence-seconds": u64 = 900, at least 30;
     /// Failed logins on one connection: guessing. Outcome: stream error policy-violation.
     failed_logins_max, "failed-logins-max": usize = 5, at least 1;
     /// Failed logins of one address within failed-logins-seconds. Outcome: each further one is answered late.
@@ -153,17 +151,10 @@ limits! {
     read_bytes_per_tick, "read-bytes-per-tick": usize = 65_536, at least 4_096;
     /// Bytes written to one connection in one turn of the loop. Outcome: the rest waits for the next turn.
     write_bytes_per_tick, "write-bytes-per-tick": usize = 262_144, at least 4_096;
-    /// Stanzas of one connection handled in one turn of the loop. Outcome: the rest waits for the next turn.
-    stanzas_per_tick, "stanzas-per-tick": usize = 100, at least 1;
     /// Connections accepted by one listener in one turn of the loop. Outcome: the rest waits for the next turn.
     accepts_per_tick, "accepts-per-tick": usize = 100, at least 1;
-    /// Effects of one stanza (copies, pushes, errors): a loop between modules. Outcome: the rest is dropped, with a line
-    /// in the log.
-    effects_per_stanza_max, "effects-per-stanza-max": usize = 20_000, at least 1_000;
     /// Password checks that wait for the helper thread. Outcome: temporary-auth-failure.
     password_jobs_max, "password-jobs-max": usize = 1_000, at least 1;
-    /// Rounds of PBKDF2 for newly stored passwords: a stolen database is slow to guess.
-    password_rounds, "password-rounds": u32 = 10_000, at least 4_096;
 }
 
 impl Limits {
