@@ -1,4 +1,4 @@
-//! Connections of our own, until they are open: happy eyeballs (RFC 8305).
+//! Connections of our own, until they are open: happy eyeballs (RFC 8305, as XEP-0495 asks of XMPP).
 //!
 //! A race is one wish of the server, with all addresses that may fulfil it. Attempts start one after the other, the next
 //! one as soon as the last has failed or had its head start; the first that is open wins, the others are dropped.
