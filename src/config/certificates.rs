@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use super::Config;
 use super::error::Place;
 
 /// A certificate chain and its key, in PEM files.
@@ -27,9 +28,29 @@ pub const LETSENCRYPT: &str = "/etc/letsencrypt/live";
 /// Where self-made certificates are kept, one `HOST.pem` with chain and key for each host.
 pub const SELF_MADE: &str = "/etc/jabber/ssl";
 
-/// The places where a host's certificate may be, the best first: what jabber.xml says for this host, what it says for
-/// everybody, Let's Encrypt's directory, and our own. Whether the files exist is for the caller to find out.
-pub fn candidates(configured: &[CertificateSource], host: &str) -> Vec<CertificateSource> {
+impl Config {
+    /// The places where a host's certificate may be, the best first: what jabber.xml says for this host, what it says
+    /// for everybody, Let's Encrypt's directory, and our own. Whether the files exist is for the caller to find out.
+    pub fn certificates_of(&self, host: &str) -> Vec<CertificateSource> {
+        let mut all = configured(&self.certificates, host);
+        all.push(unasked(host, &Path::new(LETSENCRYPT).join(file_stem(host)), "fullchain.pem", "privkey.pem"));
+        all.push(self.self_made_certificate(host));
+        all
+    }
+
+    /// Where the self-made certificate of a host is, or will be, with its key in the same file: beside the system's
+    /// configuration, or with the data of a server that runs from elsewhere (a checkout), so that it leaves nothing
+    /// behind in `/etc`.
+    pub fn self_made_certificate(&self, host: &str) -> CertificateSource {
+        let system = Path::new(SELF_MADE);
+        let is_system = system.parent().is_some_and(|etc| self.file.starts_with(etc));
+        let directory = if is_system { system.to_owned() } else { self.spool.join("ssl") };
+        let file = format!("{}.pem", file_stem(host));
+        unasked(host, &directory, &file, &file)
+    }
+}
+
+fn configured(configured: &[CertificateSource], host: &str) -> Vec<CertificateSource> {
     let own = configured.iter().filter(|source| source.domains.iter().any(|domain| domain == host));
     let address = super::hosts::host_address(host);
     let by_address = configured.iter().filter(|source| address.is_some_and(|ip| source.addresses.contains(&ip)));
@@ -40,18 +61,10 @@ pub fn candidates(configured: &[CertificateSource], host: &str) -> Vec<Certifica
             all.push(source.clone());
         }
     }
-    all.push(unasked(host, Path::new(LETSENCRYPT).join(file_stem(host)), "fullchain.pem", "privkey.pem"));
-    all.push(self_made(host));
     all
 }
 
-/// Where the self-made certificate of a host is, or will be: certificate and key in one file.
-pub fn self_made(host: &str) -> CertificateSource {
-    let file = format!("{}.pem", file_stem(host));
-    unasked(host, PathBuf::from(SELF_MADE), &file, &file)
-}
-
-fn unasked(host: &str, directory: PathBuf, certificate: &str, key: &str) -> CertificateSource {
+fn unasked(host: &str, directory: &Path, certificate: &str, key: &str) -> CertificateSource {
     CertificateSource {
         domains: vec![host.to_owned()],
         addresses: Vec::new(),

@@ -87,7 +87,7 @@ pub struct Config {
     pub limits: Limits,
     /// How many accounts one address may register.
     pub registration_rate: RegistrationRate,
-    /// The certificates that are named; [`certificates::candidates`] adds the places where we look unasked.
+    /// The certificates that are named; [`Config::certificates_of`] adds the places where we look unasked.
     pub certificates: Vec<CertificateSource>,
     /// Files with certificates of authorities to trust besides the system's.
     pub authorities: Vec<PathBuf>,

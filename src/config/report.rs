@@ -6,7 +6,7 @@ use super::components::Link;
 use super::error::Severity;
 use super::listen::{Listener, ListenerKind, StartTls};
 use super::logs::{LogSink, LogTarget};
-use super::{Block, Config, Host, certificates};
+use super::{Block, Config, Host};
 
 impl Config {
     /// The configuration for a person: hosts, ports, certificates, logs, data, and everything noticed.
@@ -65,7 +65,7 @@ impl Config {
         };
         writeln!(out, "  registration: {registration}")?;
         writeln!(out, "  certificate:  the first of these that is there:")?;
-        for source in certificates::candidates(&self.certificates, &host.name) {
+        for source in self.certificates_of(&host.name) {
             let key = if source.key == source.certificate {
                 String::new()
             } else {

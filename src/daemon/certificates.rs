@@ -1,6 +1,6 @@
 //! Certificate files: found, made where there are none, watched, and taken over when they change.
 //!
-//! For each host the places that [`candidates`] lists are tried in their order. What jabber.xml names must be usable at the
+//! For each host the places that [`Config::certificates_of`] lists are tried in their order. What jabber.xml names must be usable at the
 //! start; what we look for unasked is passed over if it is not. Later nothing is fatal: the old certificate stays.
 
 use std::fmt::Write as _;
@@ -15,7 +15,6 @@ use rcgen::{CertificateParams, DnType, KeyPair, OtherNameValue, SanType};
 use time::{Duration, OffsetDateTime};
 
 use super::StartError;
-use crate::config::certificates::{SELF_MADE, candidates, self_made};
 use crate::config::hosts::host_address;
 use crate::config::{CertificateSource, Config};
 use crate::net::tls::{Certificate, Certificates, Settings};
@@ -59,13 +58,7 @@ struct Plan {
 
 impl Plan {
     fn new(config: &Config, owner: Option<(u32, u32)>) -> Self {
-        let directory = self_made_directory(config);
-        let hosts = config.hosts.iter().map(|host| {
-            let mut sources = candidates(&config.certificates, &host.name);
-            sources.retain(|source| *source != self_made(&host.name));
-            sources.push(own_source(&host.name, &directory));
-            (host.name.clone(), sources)
-        });
+        let hosts = config.hosts.iter().map(|host| (host.name.clone(), config.certificates_of(&host.name)));
         Plan { hosts: hosts.collect(), owner }
     }
 
@@ -79,22 +72,6 @@ impl Plan {
             |metadata: std::fs::Metadata| (metadata.mtime(), metadata.mtime_nsec(), metadata.size(), metadata.ino());
         self.files().map(|path| std::fs::metadata(path).ok().map(stamp)).collect()
     }
-}
-
-/// Where self-made certificates are: beside the system's configuration, or with the data of a server that runs from
-/// elsewhere (a checkout), so that it leaves nothing behind in `/etc`.
-fn self_made_directory(config: &Config) -> PathBuf {
-    let system = Path::new(SELF_MADE);
-    match system.parent() {
-        Some(etc) if config.file.starts_with(etc) => system.to_owned(),
-        _ => config.spool.join("ssl"),
-    }
-}
-
-fn own_source(host: &str, directory: &Path) -> CertificateSource {
-    let source = self_made(host);
-    let place = |path: &Path| path.file_name().map_or_else(|| directory.to_owned(), |name| directory.join(name));
-    CertificateSource { certificate: place(&source.certificate), key: place(&source.key), ..source }
 }
 
 impl Keeper {

@@ -62,10 +62,7 @@ fn the_full_file_of_1_4_4_loads() {
     assert_eq!(config.host_for(Some("nowhere.test")).unwrap().name, "xmpp.test");
     assert_eq!(config.host_for(None).unwrap().name, "xmpp.test");
     assert_eq!(config.certificates.len(), 3);
-    assert_eq!(
-        certificates::candidates(&config.certificates, "second.test")[0].certificate,
-        Path::new("/etc/jabber/second.pem")
-    );
+    assert_eq!(config.certificates_of("second.test")[0].certificate, Path::new("/etc/jabber/second.pem"));
     let federation = config.federation.as_ref().unwrap();
     assert_eq!(federation.services, ["_xmpp-server._tcp", "_jabber._tcp", ""]);
     assert_eq!(federation.policy("sub.notls.example").tls, federation::RemoteTls::Never);
@@ -149,6 +146,10 @@ fn our_own_file_has_no_notices() {
     for part in ["Host localhost", "open, 10 accounts", "5222  on all addresses", "/var/lib/jabber", "error.log"] {
         assert!(report.contains(part), "{part} is not in\n{report}");
     }
+    // The sample lies in no system directory: a server that runs from there leaves nothing in /etc.
+    assert!(report.contains("/var/lib/jabber/ssl/localhost.pem") && !report.contains("/etc/jabber/ssl"), "{report}");
+    let config = Config { file: PathBuf::from("/etc/jabber/jabber.xml"), ..config };
+    assert!(config.report().contains("/etc/jabber/ssl/localhost.pem"));
 }
 
 /// File, line of the problem (0: it loads), phrase of the original or text of the notice.
