@@ -348,9 +348,9 @@ impl Server {
                         self.hash(now, Asker::Module(ticket, token), job);
                     }
                     Out::Dial(pair) => self.dial(now, &pair),
-                    Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(pair)),
+                    Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(Box::new(pair))),
                     Out::WalkTimer { at_millis } => self.timers.set(at_millis, Timer::Walk),
-                    Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(timer)),
+                    Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(Box::new(timer))),
                 }
             }
         }

@@ -6,7 +6,8 @@ use std::collections::BinaryHeap;
 use crate::router::{ConnectionId, ModuleTimer};
 use crate::stream::dialback::Pair;
 
-/// What a timer is for. A timer whose connection is gone, or has moved on, does nothing.
+/// What a timer is for. A timer whose connection is gone, or has moved on, does nothing. Each session has two: the rare
+/// kinds are boxed to keep them small.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
     /// A connection must be logged in by now.
@@ -18,13 +19,13 @@ pub enum Timer {
     /// A stream between servers may have been idle for too long.
     Idle(ConnectionId),
     /// Stanzas that wait for this link may have waited long enough.
-    Queue(Pair),
+    Queue(Box<Pair>),
     /// A link broke: is its other end there still?
     Doubt(Pair),
     /// The next step of a walk through rosters.
     Walk,
     /// A module asked for it.
-    Module(ModuleTimer),
+    Module(Box<ModuleTimer>),
 }
 
 /// The heap.

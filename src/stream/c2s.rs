@@ -86,11 +86,12 @@ pub struct C2s {
     peer: IpAddr,
     start_tls: StartTls,
     hide_registration: bool,
-    tls: Option<TlsInfo>,
+    tls: Option<Box<TlsInfo>>,
     host: String,
     version: header::Version,
     lang: Option<String>,
-    offer: Option<Offer>,
+    /// What was offered, until somebody is logged in.
+    offer: Option<Box<Offer>>,
     failures: usize,
     /// Whom the present SASL exchange is about, for record.log.
     claimed: Option<BareJid>,
@@ -167,7 +168,7 @@ impl C2s {
 
     /// The handshake is done.
     pub fn secured(&mut self, env: &Env<'_>, tls: TlsInfo) {
-        self.tls = Some(tls);
+        self.tls = Some(Box::new(tls));
         if matches!(self.state, State::ExpectHandshake) {
             // RFC 6120 §5.4.3.3: nothing that came before TLS counts.
             self.wire.begin_again(&env.config.limits);
@@ -252,7 +253,7 @@ impl C2s {
                         false => features::login(host, &offer, self.may_start_tls(), self.hide_registration),
                     });
                 }
-                self.offer = Some(offer);
+                self.offer = Some(Box::new(offer));
                 self.state = State::ExpectLogin;
             }
         }
@@ -335,6 +336,7 @@ impl C2s {
         let resource = jid.resource();
         log::info!(target: &format!("record:{}", jid.to_bare()), "login ok {} {resource}", self.peer);
         self.wire.trust(&env.config.limits);
+        self.offer = None;
         self.state = State::ExpectStanza(jid);
     }
 

@@ -82,7 +82,7 @@ impl C2s {
             let why = Failure::told(sasl::Condition::InvalidMechanism, "no such mechanism");
             return self.sasl_failed(env, None, &why);
         };
-        let offer = self.offer.clone().unwrap_or_else(|| self.offer_to(env.config));
+        let offer = self.offer.clone().unwrap_or_else(|| Box::new(self.offer_to(env.config)));
         let step = match sasl::decode(&element.text()) {
             Ok(initial) => {
                 let initial = initial.as_ref().map(|bytes| bytes.as_slice());
