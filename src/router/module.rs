@@ -202,3 +202,57 @@ pub trait Module {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::router::{ConnectionId, Env, Router};
+    use crate::store::Store;
+    use crate::xmpp::{FullJid, MessageType, Now, Random};
+
+    struct NoDice;
+
+    impl Random for NoDice {
+        fn fill(&mut self, buffer: &mut [u8]) {
+            buffer.fill(7);
+        }
+    }
+
+    /// Sees what clients send, and nothing else.
+    struct Watcher(Arc<AtomicUsize>);
+
+    impl Module for Watcher {
+        fn about(&self) -> &'static About {
+            &About::NONE
+        }
+        fn sent(&mut self, _: &mut Context<'_>, _: SessionId, _: &Stanza) -> Result<Flow, StanzaError> {
+            self.0.fetch_add(1, Ordering::Relaxed);
+            Ok(Flow::Pass)
+        }
+    }
+
+    #[test]
+    fn a_module_is_left_out_only_where_it_does_nothing() {
+        const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
+        let seen = Arc::new(AtomicUsize::new(0));
+        let table: Vec<(&'static str, Box<dyn Module>)> = vec![("mod_ping", Box::new(Watcher(seen.clone())))];
+        let mut router = Router::new(Arc::new(Config::for_host("h.test")), table, NOW);
+        let mut store = Store::in_memory().unwrap();
+        let mut env = Env { now: NOW, random: &mut NoDice, store: &mut store };
+        let romeo = FullJid::new("romeo@h.test/r").unwrap();
+        let session = router.bind(&mut env, romeo.clone(), ConnectionId(1));
+        for count in 1..=3 {
+            let message = Stanza::message(MessageType::Chat).with_to(romeo.clone());
+            router.from_session(&mut env, session, message);
+            assert_eq!(seen.load(Ordering::Relaxed), count);
+        }
+        let idle = router.modules.first().unwrap().idle;
+        let points = [Point::Sent, Point::Arriving, Point::Delivering, Point::Session, Point::Visited];
+        let is_idle = points.map(|point| idle & point.bit() != 0);
+        assert_eq!(is_idle, [false, true, true, true, false], "nobody visited the host yet");
+    }
+}

@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use jabber::xml::reader::{Engine, Event, Limits, Reader};
 use jabber::xml::writer;
+use jabber::xmpp::Jid;
 
 const LIMITS: Limits = Limits { frame_bytes: 1 << 18, depth: 64, elements: 4096, attributes: 64, name_bytes: 1024 };
 const HEADER: &str = "<?xml version='1.0'?><stream:stream to='capulet.com' version='1.0' xmlns='jabber:client' \
@@ -43,6 +44,16 @@ pub(crate) fn run() {
         );
     }
     write();
+    println!("  -- addresses");
+    let jid = |text| move || drop(black_box(Jid::new(black_box(text))));
+    super::compare(
+        1,
+        &mut [
+            ("a full JID", &mut jid("juliet@capulet.com/balcony")),
+            ("a bare JID", &mut jid("juliet@capulet.com")),
+            ("beyond ASCII", &mut jid("Julia@Käpulet.example/Balkon")),
+        ],
+    );
 }
 
 fn write() {
