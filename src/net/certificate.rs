@@ -204,11 +204,31 @@ impl Certificates {
 
     /// The certificate for a host name, as a client asks for it (SNI).
     pub fn choose(&self, name: Option<&str>) -> &Arc<Certificate> {
-        let Some(name) = name.map(str::to_lowercase) else { return &self.default };
-        self.by_name
-            .get(&name)
-            .or_else(|| wildcard(&name).and_then(|wild| self.by_name.get(&wild)))
-            .unwrap_or(&self.default)
+        self.named(name).unwrap_or(&self.default)
+    }
+
+    /// The same, without the default.
+    pub(super) fn named(&self, name: Option<&str>) -> Option<&Arc<Certificate>> {
+        let name = name?.to_lowercase();
+        self.by_name.get(&name).or_else(|| wildcard(&name).and_then(|wild| self.by_name.get(&wild)))
+    }
+
+    /// The one for who names no host.
+    pub(super) fn default_one(&self) -> &Arc<Certificate> {
+        &self.default
+    }
+}
+
+/// All certificates, with another default: that of the host for which the peer opened its stream.
+#[derive(Debug)]
+pub(super) struct WithDefault {
+    pub(super) certificates: Arc<Certificates>,
+    pub(super) default: Arc<Certificate>,
+}
+
+impl ResolvesServerCert for WithDefault {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.certificates.named(hello.server_name()).unwrap_or(&self.default).key())
     }
 }
 

@@ -41,8 +41,11 @@ pub(super) enum Event<'a> {
 /// A thing to send, or to do when all before it is sent.
 pub(super) enum Piece {
     Bytes(Vec<u8>),
-    /// As the client with these names; without, as the server.
-    StartTls(Option<Box<ClientTls>>),
+    /// As the client with these names; without, as the server, for a stream of this host.
+    StartTls {
+        host: Box<str>,
+        client: Option<Box<ClientTls>>,
+    },
     Close,
 }
 
@@ -179,8 +182,8 @@ impl Connection {
                 self.queued_bytes = self.queued_bytes.saturating_add(bytes.len());
             }
             // Asked for twice it would throw away a secured stream.
-            Piece::StartTls(_) if self.phase != Phase::Open || self.tls.is_some() => return false,
-            Piece::StartTls(_) => self.phase = Phase::ExpectSwitch,
+            Piece::StartTls { .. } if self.phase != Phase::Open || self.tls.is_some() => return false,
+            Piece::StartTls { .. } => self.phase = Phase::ExpectSwitch,
             Piece::Close => self.phase = Phase::Closing,
         }
         match tick {
@@ -326,7 +329,7 @@ impl Connection {
                 _ => match self.ready.front() {
                     None => return Flushed::Rests,
                     Some(Piece::Bytes(_)) => self.write_bytes(budget),
-                    Some(Piece::StartTls(_)) => match self.switch(settings) {
+                    Some(Piece::StartTls { .. }) => match self.switch(settings) {
                         Ok(()) => continue,
                         Err(why) => return Flushed::Broken(Gone::Tls(why)),
                     },
@@ -403,11 +406,11 @@ impl Connection {
 
     /// All before the mark is written: from here on the peer speaks TLS.
     fn switch(&mut self, settings: Option<&Settings>) -> Result<(), String> {
-        let Some(Piece::StartTls(names)) = self.ready.pop_front() else { return Ok(()) };
+        let Some(Piece::StartTls { host, client }) = self.ready.pop_front() else { return Ok(()) };
         let settings = settings.ok_or("no certificate is loaded")?;
-        let session = match names {
+        let session = match client {
             Some(names) => Session::client(settings, &names, Start::StartTls),
-            None => Session::server(settings, self.kind, Start::StartTls),
+            None => Session::server_for(settings, self.kind, &host),
         };
         self.tls = Some(Box::new(session.map_err(|error| error.to_string())?));
         // The server may have closed the connection meanwhile.

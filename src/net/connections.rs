@@ -308,7 +308,7 @@ impl Connections {
         let bound = self.bounds.output_bytes;
         let Some(connection) = self.slot(id).filter(|connection| !connection.is_closing()) else { return };
         let closes = matches!(piece, Piece::Close);
-        let switches = matches!(piece, Piece::StartTls(_));
+        let switches = matches!(piece, Piece::StartTls { .. });
         let held = connection.queue(tick, piece);
         if connection.queued_bytes() > bound {
             return self.cut(id, Gone::Overflow);

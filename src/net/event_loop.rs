@@ -240,8 +240,9 @@ impl<E: Engine> EventLoop<E> {
         for output in outputs {
             match output {
                 Output::Bytes { id, bytes } => self.connections.take(tick, id, Piece::Bytes(bytes)),
-                Output::StartTls { id, client } => {
-                    self.connections.take(tick, id, Piece::StartTls(client.map(Box::new)));
+                Output::StartTls { id, host, client } => {
+                    let piece = Piece::StartTls { host: host.into(), client: client.map(Box::new) };
+                    self.connections.take(tick, id, piece);
                 }
                 Output::Close { id } if self.dialer.abandon(id) => self.connections.refuse(id, Gone::Closed),
                 Output::Close { id } => self.connections.take(tick, id, Piece::Close),

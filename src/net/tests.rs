@@ -89,7 +89,7 @@ impl Puppet {
         let names = ClientTls { remote: "localhost".to_owned(), local: "localhost".to_owned() };
         if id.0 >= FIRST_OUTGOING {
             if line == "proceed" {
-                self.outputs.push(Output::StartTls { id, client: Some(names) });
+                self.outputs.push(Output::StartTls { id, host: String::new(), client: Some(names) });
             }
             return;
         }
@@ -121,7 +121,7 @@ impl Puppet {
             "starttls" | "write-starttls" => {
                 self.wrote |= command == "write-starttls";
                 self.say(id, "proceed");
-                self.outputs.push(Output::StartTls { id, client: None });
+                self.outputs.push(Output::StartTls { id, host: "localhost".to_owned(), client: None });
             }
             "close" => {
                 self.say(id, "bye");

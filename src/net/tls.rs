@@ -11,6 +11,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, ServerConfig, ServerConnection};
 
 use super::any_peer::{AnyPeer, Shown};
+use super::certificate::WithDefault;
 pub use super::certificate::{Certificate, Certificates, Fault};
 use super::engine::{ClientTls, TlsInfo};
 use crate::config::ListenerKind;
@@ -141,6 +142,8 @@ pub(super) enum Opened<'a> {
 pub(super) struct Session {
     inner: rustls::Connection,
     certificates: Arc<Certificates>,
+    /// Of ours, for who names no host.
+    default: Arc<Certificate>,
     secured: bool,
 }
 
@@ -149,7 +152,23 @@ impl Session {
     pub(super) fn server(settings: &Settings, kind: ListenerKind, start: Start) -> Result<Self, rustls::Error> {
         let configs = if kind.is_client() { &settings.clients } else { &settings.servers };
         let inner = ServerConnection::new(Arc::clone(configs.choose(start)))?;
-        Ok(Session::new(inner.into(), settings))
+        Ok(Session::new(inner.into(), settings.certificates.default_one(), settings))
+    }
+
+    /// The same after STARTTLS on a stream for one of our hosts: its certificate is shown to who names no host in TLS,
+    /// as nobody does whose host is an IP address (RFC 6066 §3), or one we do not know.
+    pub(super) fn server_for(settings: &Settings, kind: ListenerKind, host: &str) -> Result<Self, rustls::Error> {
+        let configs = if kind.is_client() { &settings.clients } else { &settings.servers };
+        let config = configs.choose(Start::StartTls);
+        let default = settings.certificates.choose(Some(host));
+        if Arc::ptr_eq(default, settings.certificates.default_one()) {
+            return Session::server(settings, kind, Start::StartTls);
+        }
+        let mut config = ServerConfig::clone(config);
+        config.cert_resolver =
+            Arc::new(WithDefault { certificates: Arc::clone(&settings.certificates), default: Arc::clone(default) });
+        let inner = ServerConnection::new(Arc::new(config))?;
+        Ok(Session::new(inner.into(), default, settings))
     }
 
     /// A session that sends a ClientHello to a domain, and shows the certificate of one of our hosts if it is asked to.
@@ -158,12 +177,13 @@ impl Session {
         let own = settings.certificates.choose(Some(&names.local));
         config.client_auth_cert_resolver = Arc::new(Shown(own.key()));
         let inner = ClientConnection::new(Arc::new(config), sni(&names.remote))?;
-        Ok(Session::new(inner.into(), settings))
+        Ok(Session::new(inner.into(), own, settings))
     }
 
-    fn new(mut inner: rustls::Connection, settings: &Settings) -> Self {
+    fn new(mut inner: rustls::Connection, default: &Arc<Certificate>, settings: &Settings) -> Self {
         inner.set_buffer_limit(Some(BUFFER_BYTES));
-        Session { inner, certificates: Arc::clone(&settings.certificates), secured: false }
+        let certificates = Arc::clone(&settings.certificates);
+        Session { inner, certificates, default: Arc::clone(default), secured: false }
     }
 
     /// Is the handshake still going on?
@@ -235,7 +255,8 @@ impl Session {
         let exporter = if is_13 { exported() } else { None };
         let (sni, end_point) = match &self.inner {
             rustls::Connection::Server(server) => {
-                let certificate = self.certificates.choose(server.server_name());
+                let named = self.certificates.named(server.server_name());
+                let certificate = named.unwrap_or(&self.default);
                 (server.server_name().map(str::to_owned), certificate.end_point().map(<[u8]>::to_vec))
             }
             rustls::Connection::Client(_) => (None, None),

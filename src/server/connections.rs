@@ -236,7 +236,8 @@ impl Server {
         match action {
             Action::StartTls => {
                 self.take_stream_output(id);
-                self.outputs.push(Output::StartTls { id, client: None });
+                let host = self.connections.get(&id).and_then(|connection| connection.talk.client_host());
+                self.outputs.push(Output::StartTls { id, host: host.unwrap_or_default().to_owned(), client: None });
             }
             Action::Hash(job) => self.hash(now, Asker::Stream(id), job),
             Action::WakeAt(at_millis) => self.timers.set(at_millis, Timer::Penalty(id)),

@@ -268,7 +268,11 @@ impl Server {
             Action::StartTls(remote) => {
                 let local = self.pair_of(id).map(|pair| pair.from).unwrap_or_default();
                 self.take_stream_output(id);
-                self.outputs.push(Output::StartTls { id, client: Some(ClientTls { remote, local }) });
+                self.outputs.push(Output::StartTls {
+                    id,
+                    host: local.clone(),
+                    client: Some(ClientTls { remote, local }),
+                });
             }
             Action::Ready { pair, how } => {
                 self.federation.dials.remove(&pair);
@@ -504,9 +508,9 @@ impl Server {
     fn act_incoming(&mut self, now: Now, id: ConnectionId, action: s2s_in::Action) {
         use s2s_in::Action;
         match action {
-            Action::StartTls => {
+            Action::StartTls(host) => {
                 self.take_stream_output(id);
-                self.outputs.push(Output::StartTls { id, client: None });
+                self.outputs.push(Output::StartTls { id, host, client: None });
             }
             Action::Verify { pair, stream_id, key } => {
                 if self.federation.asked.len() >= ASKED_MAX {

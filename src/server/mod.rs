@@ -127,6 +127,8 @@ pub enum Output {
     StartTls {
         /// On this connection.
         id: ConnectionId,
+        /// Our host that the stream is for, or empty: its certificate is shown to who names none.
+        host: String,
         /// As the client, for this domain; without, as the server.
         client: Option<ClientTls>,
     },

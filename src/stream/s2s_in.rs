@@ -29,7 +29,7 @@ use crate::xmpp::{Condition, Jid, Stanza, StreamError, jid, ns};
 #[derive(Debug)]
 pub enum Action {
     /// Begin TLS as the server, once what was written has left.
-    StartTls,
+    StartTls(String),
     /// Ask the authoritative server of `pair.from` whether it gave this key to this stream.
     Verify {
         /// The remote domain and our host.
@@ -346,7 +346,7 @@ impl S2sIn {
             ("starttls", ns::TLS) if self.tls.is_none() && !self.is_proved() => {
                 self.wire.write(&Element::new("proceed", ns::TLS));
                 self.state = State::ExpectHandshake;
-                self.actions.push_back(Action::StartTls);
+                self.actions.push_back(Action::StartTls(self.host.clone()));
             }
             ("auth", ns::SASL) => self.auth(env, &element),
             ("bidi", ns::BIDI) if self.tls.is_some() || !self.is_proved() => self.bidi = true,

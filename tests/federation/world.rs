@@ -331,7 +331,7 @@ impl World {
                 self.input(server, Input::Found { ticket, result });
             }
             Output::Connect { id, addresses, .. } => self.connect(server, id, addresses[0]),
-            Output::StartTls { id, client } => {
+            Output::StartTls { id, client, .. } => {
                 self.tls(server, id.0, client.map(|client| (client.local, client.remote)))
             }
         }

@@ -98,7 +98,7 @@ fn a_server_without_a_certificate_is_let_in() {
     let (ours, _) = settings("capulet.com", "verona.it");
     let config = ClientConfig::clone(&ours.outgoing.starttls);
     let inner = ClientConnection::new(Arc::new(config), sni("capulet.com")).unwrap();
-    let mut client = Session::new(inner.into(), &ours);
+    let mut client = Session::new(inner.into(), ours.certificates.default_one(), &ours);
     let mut server = Session::server(&ours, ListenerKind::S2s, Start::StartTls).unwrap();
     assert!(shake(&mut client, &mut server).unwrap().1.peer.is_empty());
 }
@@ -127,7 +127,7 @@ fn whoever_shows_a_certificate_has_its_key() {
             .with_cert_resolver(Arc::new(Stolen(Arc::clone(&stolen))));
         server_config.send_tls13_tickets = 0;
         let server = ServerConnection::new(Arc::new(server_config)).unwrap();
-        let mut server = Session::new(server.into(), &ours);
+        let mut server = Session::new(server.into(), ours.certificates.default_one(), &ours);
         let mut client = Session::client(&ours, &names("montague.net", "capulet.com"), Start::StartTls).unwrap();
         let refused = shake(&mut client, &mut server).unwrap_err();
         assert!(refused.contains("BadSignature"), "{refused}");
@@ -135,7 +135,7 @@ fn whoever_shows_a_certificate_has_its_key() {
         let mut client_config = ClientConfig::clone(&ours.outgoing.starttls);
         client_config.client_auth_cert_resolver = Arc::new(Shown(Arc::clone(&stolen)));
         let client = ClientConnection::new(Arc::new(client_config), sni("capulet.com")).unwrap();
-        let mut client = Session::new(client.into(), &ours);
+        let mut client = Session::new(client.into(), ours.certificates.default_one(), &ours);
         let mut server = Session::server(&ours, ListenerKind::S2s, Start::StartTls).unwrap();
         let refused = shake(&mut client, &mut server).unwrap_err();
         assert!(refused.contains("BadSignature"), "{refused}");
@@ -157,5 +157,29 @@ fn names_for_sni() {
             _ => None,
         };
         assert_eq!(name.as_deref(), expected, "{domain}");
+    }
+}
+
+/// A client that names no host, as all do whose host is an address, and one that names one we do not serve.
+#[test]
+fn a_stream_s_host_chooses_for_who_names_none() {
+    let (ours, ders) = settings("capulet.com", "192.0.2.1");
+    let (theirs, _) = settings("montague.net", "mantua.it");
+    let rows = [
+        ("192.0.2.1", "192.0.2.1", 1),
+        ("192.0.2.1", "capulet.com", 0),
+        ("192.0.2.1", "", 0),
+        ("elsewhere.example", "192.0.2.1", 1),
+        ("capulet.com", "192.0.2.1", 0),
+    ];
+    for (sni, host, shown) in rows {
+        for kind in [ListenerKind::C2s, ListenerKind::S2s] {
+            let mut client = Session::client(&theirs, &names(sni, "montague.net"), Start::StartTls).unwrap();
+            let mut server = Session::server_for(&ours, kind, host).unwrap();
+            let (heard_by_client, heard_by_server) = shake(&mut client, &mut server).unwrap();
+            assert_eq!(heard_by_client.peer, [ders[shown].clone()], "{sni} {host}");
+            let bound = ring::digest::digest(&ring::digest::SHA256, &ders[shown]);
+            assert_eq!(heard_by_server.end_point.as_deref(), Some(bound.as_ref()), "{sni} {host}");
+        }
     }
 }
