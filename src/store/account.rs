@@ -281,6 +281,14 @@ pub fn list(store: &Store, host: &str, after: &str, limit: usize) -> Result<Vec<
     Ok(accounts)
 }
 
+/// The hosts that have accounts, served or not, in the order of their names.
+///
+/// # Errors
+/// When the database fails.
+pub fn hosts(store: &Store) -> Result<Vec<String>, Error> {
+    store.all("SELECT DISTINCT host FROM account ORDER BY host", [], |row| row.get(0))
+}
+
 /// How many accounts a host has. Counts them: milliseconds with a hundred thousand.
 ///
 /// # Errors
@@ -294,7 +302,7 @@ pub fn count(store: &Store, host: &str) -> Result<u64, Error> {
 mod tests {
     use super::*;
     use crate::store::tests::{jid, store_with};
-    use crate::store::{Bounds, last, offline, private, registration, roster, vcard};
+    use crate::store::{Bounds, imported, last, offline, private, registration, roster, vcard};
     use crate::xmpp::Jid;
 
     fn keys(hash: ScramHash, byte: u8) -> ScramKeys {
@@ -362,6 +370,7 @@ mod tests {
             .unwrap();
             vcard::set(&mut store, account, "<vCard/>").unwrap();
             registration::set(&mut store, account, "<query/>").unwrap();
+            imported::set(&mut store, account, "n", "<x/>").unwrap();
             last::set(&mut store, account, &last::Last { unix_millis: 1, status: String::new() }).unwrap();
             let _ = private::set(&mut store, account, "a", "b", "<a/>", bounds).unwrap();
             let _ = offline::append(&mut store, account, "<message/>", 1, bounds).unwrap();
@@ -412,6 +421,7 @@ mod tests {
         assert_eq!(names("", 2), ["a@h false", "b@h true"]);
         assert_eq!(names("b", 2), ["c@h false"]);
         assert_eq!(count(&store, "h").unwrap(), 3);
+        assert_eq!(hosts(&store).unwrap(), ["h", "other"]);
         let found = account(&store, &jid("b@h")).unwrap().unwrap();
         assert_eq!((found.created_unix_millis, found.disabled), (1_000_000, true));
         assert_eq!(account(&store, &jid("y@h")).unwrap(), None);

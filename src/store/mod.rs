@@ -14,6 +14,7 @@ pub mod account;
 pub mod blocks;
 pub mod disk;
 mod error;
+pub mod imported;
 pub mod last;
 pub mod meta;
 mod migrate;

@@ -25,6 +25,15 @@ pub fn element(store: &Store, account: &BareJid, name: &str, ns: &str) -> Result
     store.one(sql, (host, localpart, ns, name), |row| row.get(0))
 }
 
+/// All elements of an account, by namespace and name.
+///
+/// # Errors
+/// When the database fails.
+pub fn all(store: &Store, account: &BareJid) -> Result<Vec<String>, Error> {
+    let sql = concat!("SELECT xml FROM private WHERE account = ", account_id!(), " ORDER BY ns, name");
+    store.all(sql, key(account), |row| row.get(0))
+}
+
 /// Keeps an element in place of the one before, unless that would take the account over `bounds`.
 ///
 /// # Errors
@@ -87,6 +96,7 @@ mod tests {
         }
         assert_eq!(element(&store, &account, "storage", "storage:bookmarks").unwrap().unwrap(), "<one/>");
         assert_eq!(element(&store, &account, "storage", "storage:rosternotes").unwrap().unwrap(), "<>");
+        assert_eq!(all(&store, &account).unwrap(), ["<one/>", "<>"]);
         assert_eq!(element(&store, &account, "other", "storage:bookmarks").unwrap(), None);
         assert_eq!(element(&store, &jid("b@h"), "storage", "storage:bookmarks").unwrap(), None);
         assert!(set(&mut store, &jid("nobody@h"), "a", "b", "", bounds).unwrap_err().is_no_account());

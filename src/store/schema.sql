@@ -45,6 +45,19 @@ CREATE TABLE legacy_hash (                   -- an imported password hash, until
     value           TEXT NOT NULL
 );
 
+CREATE TABLE imported (                      -- what an importer brought and no room reads yet, as it was
+    account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    ns              TEXT NOT NULL,
+    xml             TEXT NOT NULL,
+    PRIMARY KEY (account, ns)
+);
+
+CREATE TABLE imported_file (                 -- files that an importer is done with, so that none is imported twice
+    path            TEXT PRIMARY KEY,
+    modified        INTEGER NOT NULL,
+    bytes           INTEGER NOT NULL
+) WITHOUT ROWID;
+
 CREATE TABLE registration (                  -- XEP-0077: the fields a user filled in
     account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
     xml             TEXT NOT NULL

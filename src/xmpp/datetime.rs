@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use time::{OffsetDateTime, format_description::FormatItem, macros::format_description};
+use time::{OffsetDateTime, PrimitiveDateTime, format_description::FormatItem, macros::format_description};
 
 /// The moment of a tick: the wall clock for stamps, and a clock that never jumps for intervals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,12 @@ pub fn parse_stamp(text: &str) -> Option<u64> {
     u64::try_from(parsed.unix_timestamp_nanos() / 1_000_000).ok()
 }
 
+/// Milliseconds since 1970 of an XEP-0091 stamp, if it is one.
+pub fn parse_legacy_stamp(text: &str) -> Option<u64> {
+    let parsed = PrimitiveDateTime::parse(text, LEGACY_STAMP).ok()?;
+    u64::try_from(parsed.assume_utc().unix_timestamp()).ok()?.checked_mul(1000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +75,9 @@ mod tests {
         assert_eq!(parse_stamp("2002-09-10T23:41:07Z"), Some(millis));
         assert_eq!(parse_stamp("2002-09-11T01:41:07.5+02:00"), Some(millis + 500));
         assert_eq!(parse_stamp("yesterday"), None);
+        assert_eq!(parse_legacy_stamp("20020910T23:41:07"), Some(millis));
+        for text in ["20020910T23:41:07Z", "2002-09-10T23:41:07", "20021310T23:41:07", "19600101T00:00:00", ""] {
+            assert_eq!(parse_legacy_stamp(text), None, "{text}");
+        }
     }
 }
