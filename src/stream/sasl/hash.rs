@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest;
 use subtle::ConstantTimeEq as _;
 
+use super::des_crypt::DesCrypt;
 use super::keys::{self, ITERATIONS, Salts};
 use super::password::Password;
 use crate::store::account::{Credentials, ScramHash, ScramKeys};
@@ -103,12 +104,26 @@ pub enum Outcome {
     Busy,
 }
 
-/// A hash as jabberd 1.4's `mod_auth_crypt` kept it (`jabber:iq:auth:crypt`): enough to check a password once.
+/// A hash as jabberd 1.4 kept it: enough to check a password once.
 #[derive(Clone)]
 pub enum LegacyHash {
-    /// `{SHA}` and the base64 of the SHA-1 of the password.
+    /// `{SHA}` and the base64 of the SHA-1 of the password (`mod_auth_crypt`).
     Sha1([u8; 20]),
+    /// crypt(3) with DES (`mod_auth_crypt`).
+    Des(DesCrypt),
+    /// A chain of SHA-1 (`mod_auth_0k`), which its clients went down a step with each login.
+    ZeroKnowledge {
+        /// Steps from the password to `hash`: what is checked takes that long.
+        sequence: u32,
+        /// Mixed into the password, as text.
+        token: String,
+        /// SHA-1 in hexadecimal.
+        hash: String,
+    },
 }
+
+/// The longest chain that is followed: a client of the time made 500 steps. More would hold up other logins.
+const SEQUENCE_MAX: u32 = 10_000;
 
 impl std::fmt::Debug for LegacyHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -117,16 +132,27 @@ impl std::fmt::Debug for LegacyHash {
 }
 
 impl LegacyHash {
-    /// Reads a stored hash; `None` for a kind that cannot be checked (DES crypt, so far).
+    /// Reads a stored hash; `None` for a kind that cannot be checked.
     pub fn from_text(text: &str) -> Option<LegacyHash> {
-        let bytes = STANDARD.decode(text.trim().strip_prefix("{SHA}")?).ok()?;
-        Some(LegacyHash::Sha1(bytes.try_into().ok()?))
+        let text = text.trim();
+        if let Some(encoded) = text.strip_prefix("{SHA}") {
+            return Some(LegacyHash::Sha1(STANDARD.decode(encoded).ok()?.try_into().ok()?));
+        }
+        let Some(chain) = text.strip_prefix("{0k}") else { return DesCrypt::from_text(text).map(LegacyHash::Des) };
+        let (sequence, rest) = chain.split_once(':')?;
+        let (token, hash) = rest.split_once(':')?;
+        let sequence = sequence.parse().ok().filter(|&steps| steps <= SEQUENCE_MAX)?;
+        let is_hash = hash.len() == 40 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (token, hash) = (token.to_owned(), hash.to_ascii_lowercase());
+        is_hash.then_some(LegacyHash::ZeroKnowledge { sequence, token, hash })
     }
 
     /// Back into the text that was read.
     pub fn to_text(&self) -> String {
         match self {
             LegacyHash::Sha1(bytes) => format!("{{SHA}}{}", STANDARD.encode(bytes)),
+            LegacyHash::Des(hash) => hash.to_text(),
+            LegacyHash::ZeroKnowledge { sequence, token, hash } => format!("{{0k}}{sequence}:{token}:{hash}"),
         }
     }
 
@@ -137,8 +163,22 @@ impl LegacyHash {
                 let hashed = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, password.as_bytes());
                 hashed.as_ref().ct_eq(bytes).into()
             }
+            LegacyHash::Des(hash) => hash.verify(password.as_bytes()),
+            LegacyHash::ZeroKnowledge { sequence, token, hash } => {
+                let first = hex_sha1(password.as_bytes());
+                let mut link = hex_sha1([first.as_bytes(), token.as_bytes()].concat().as_slice());
+                for _ in 0..*sequence {
+                    link = hex_sha1(link.as_bytes());
+                }
+                link.as_bytes().ct_eq(hash.as_bytes()).into()
+            }
         }
     }
+}
+
+fn hex_sha1(bytes: &[u8]) -> String {
+    let hashed = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes);
+    hashed.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -195,20 +235,39 @@ mod tests {
     #[test]
     fn an_old_hash_becomes_keys() {
         // Python: base64.b64encode(hashlib.sha1(b"pencil").digest())
-        let text = "{SHA}0vxRJJChUDZGC1SJQBQ51tpUB/o=";
-        let hash = LegacyHash::from_text(text).unwrap();
-        assert_eq!(hash.to_text(), text);
-        let outcome = HashJob::upgrade(4, password("pencil"), hash.clone(), &mut Dice(0)).run().outcome;
-        assert!(keys::verify(keys::quickest(&derived(outcome)).unwrap(), &password("pencil")));
-        let outcome = HashJob::upgrade(5, password("Pencil"), hash, &mut Dice(0)).run().outcome;
-        assert!(matches!(outcome, Outcome::Upgraded(None)));
+        let sha = "{SHA}0vxRJJChUDZGC1SJQBQ51tpUB/o=";
+        // The others are from spools of jabberd 1.4.
+        for (right, text) in [
+            ("pencil", sha),
+            ("made-up-3", "{SHA}WxktHrqoCeCyJr9K3Ah5E76u/VY="),
+            ("made-up-2", "abZfb8uPBHuAk"),
+            ("made-up-4", "{0k}20:3F5E0A11:83c9d7722ece194f3b077dd9b126de68eefef9b3"),
+            ("r0m30", "{0k}499:6B029BEB:379e986f8f36af48c83e38b0db32dd2b0f2f71cc"),
+        ] {
+            let hash = LegacyHash::from_text(text).unwrap();
+            assert_eq!(hash.to_text(), text);
+            let outcome = HashJob::upgrade(4, password(right), hash.clone(), &mut Dice(0)).run().outcome;
+            assert!(keys::verify(keys::quickest(&derived(outcome)).unwrap(), &password(right)), "{text}");
+            let outcome = HashJob::upgrade(5, password("Pencil"), hash, &mut Dice(0)).run().outcome;
+            assert!(matches!(outcome, Outcome::Upgraded(None)), "{text}");
+        }
     }
 
     #[test]
     fn old_hashes_that_cannot_be_checked() {
-        for text in
-            ["", "{SHA}", "{SHA}YQ==", "{sha}AAAAAAAAAAAAAAAAAAAAAAAAAAA=", "{MD5}AAAA", "abJnggxhB/yWI", "{SHA}%%"]
-        {
+        for text in [
+            "",
+            "{SHA}",
+            "{SHA}YQ==",
+            "{sha}AAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+            "{MD5}AAAA",
+            "$1$abcdefg$h",
+            "{SHA}%%",
+            "{0k}1:2",
+            "{0k}x:3F5E0A11:83c9d7722ece194f3b077dd9b126de68eefef9b3",
+            "{0k}10001:3F5E0A11:83c9d7722ece194f3b077dd9b126de68eefef9b3",
+            "{0k}20:3F5E0A11:83c9",
+        ] {
             assert!(LegacyHash::from_text(text).is_none(), "{text}");
         }
     }

@@ -21,6 +21,7 @@
 //! ```
 
 mod condition;
+mod des_crypt;
 mod exchange;
 mod hash;
 mod keys;
