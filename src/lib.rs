@@ -12,6 +12,9 @@ pub mod config;
 /// All that must outlive the process, in one SQLite file. The only room with SQL.
 pub mod store;
 
+/// Other servers' data into the store, and back out.
+pub mod import;
+
 /// One XML stream's talk: header, TLS, login, binding, stanzas.
 pub mod stream;
 

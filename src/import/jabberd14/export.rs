@@ -1,0 +1,216 @@
+//! Accounts back into the spool's flat layout, in 1.4.4's own form with what 1.6 and we have besides, so that the old
+//! server reads it, and [`super::import`] reads it without loss.
+//!
+//! Deviation: jabberd 1.4 needs the password itself, which nobody has. The files hold the SCRAM keys (XEP-0227 §4) and an
+//! empty password: the accounts are there, and need a new password from an admin.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::person::{AUTH_CRYPT, AUTH_ZEROK, OFFLINE, SCRAM, STORED_REQUESTS, mechanism};
+use crate::store::account::{self, Credentials};
+use crate::store::roster::RosterItem;
+use crate::store::{Error, Store, imported, last, offline, private, registration, roster, vcard};
+use crate::xml::element::{Attribute, Node};
+use crate::xml::{self, Element, writer};
+use crate::xmpp::{BareJid, Stanza, datetime, ns};
+
+/// Accounts and messages that are read from the store at a time.
+const PAGE: usize = 500;
+
+/// What became of an export.
+#[derive(Debug, Default)]
+pub struct Exported {
+    /// Accounts that were written.
+    pub accounts: u64,
+    /// Those of them that a jabberd 1.4 can check no password of.
+    pub without_password: u64,
+    /// Files that were not written, and why.
+    pub failed: Vec<(PathBuf, String)>,
+}
+
+/// Writes all accounts below a directory. A file that is there is not touched.
+///
+/// # Errors
+/// When the store fails.
+pub fn export(store: &Store, directory: &Path) -> Result<Exported, Error> {
+    let mut exported = Exported::default();
+    for host in account::hosts(store)? {
+        let mut after = String::new();
+        loop {
+            let page = account::list(store, &host, &after, PAGE)?;
+            let Some(newest) = page.last().and_then(|account| account.jid.node()) else { break };
+            after = newest.as_str().to_owned();
+            for found in &page {
+                let Some(node) = found.jid.node() else { continue };
+                let path = directory.join(&host).join(format!("{}.xml", node.as_str()));
+                let credentials = account::credentials(store, &found.jid)?.unwrap_or_default();
+                let text = document(store, &found.jid, &credentials)?;
+                match write(&path, &text) {
+                    Ok(()) => {
+                        exported.accounts += 1;
+                        exported.without_password += u64::from(credentials.legacy.is_none());
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                        exported.failed.push((path, "it is there, and stays as it is".to_owned()));
+                    }
+                    Err(error) => exported.failed.push((path, error.to_string())),
+                }
+            }
+        }
+    }
+    Ok(exported)
+}
+
+/// Nobody else may read it: it has what a password can be guessed with. As 1.4 did, the file comes to its name whole.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    if path.symlink_metadata().is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    if let Some(directory) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    let mut half = path.as_os_str().to_owned();
+    half.push(".t.m.p");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
+    file.write_all(text.as_bytes())?;
+    fs::rename(&half, path)
+}
+
+/// The whole file of one account.
+fn document(store: &Store, account: &BareJid, credentials: &Credentials) -> Result<String, Error> {
+    let mut pieces = passwords(credentials);
+    let parsed = |text: Option<String>| text.as_deref().and_then(xml::parse);
+    let form = parsed(registration::of(store, account)?);
+    pieces.extend(form.map(|form| piece(ns::REGISTER, form)));
+    if let Some(last) = last::of(store, account)? {
+        let element = Element::new("query", ns::LAST).with_attribute("last", (last.unix_millis / 1000).to_string());
+        pieces.push(piece(ns::LAST, element.with_text(last.status)));
+    }
+    let items = roster::items(store, account)?;
+    pieces.push(piece(ns::ROSTER, Element::new("query", ns::ROSTER).with_children(items.iter().map(item))));
+    let requests = items.iter().filter_map(|item| xml::parse(item.pending_in.as_deref()?));
+    let requests = requests.map(|request| renamed(&request, ns::CLIENT, ns::SERVER));
+    pieces.push(piece(STORED_REQUESTS, Element::new("foo", STORED_REQUESTS).with_children(requests)));
+    pieces.extend(parsed(vcard::of(store, account)?).map(|card| piece(ns::VCARD, card)));
+    for element in private::all(store, account)?.iter().filter_map(|text| xml::parse(text)) {
+        let ns = element.ns().to_owned();
+        pieces.push(piece(&ns, element.with_attribute("j_private_flag", "1")));
+    }
+    for (ns, text) in imported::of(store, account)? {
+        pieces.extend(parsed(Some(text)).map(|element| piece(&ns, element)));
+    }
+    pieces.push(piece(OFFLINE, Element::new("foo", OFFLINE).with_children(messages(store, account)?)));
+    let mut out = String::from("<xdb>");
+    for piece in &pieces {
+        writer::element(&mut out, piece, "");
+    }
+    out.push_str("</xdb>");
+    Ok(out)
+}
+
+/// A child of the root, which the old server finds by this attribute.
+fn piece(xdbns: &str, element: Element) -> Element {
+    element.with_attribute("xdbns", xdbns.to_owned())
+}
+
+fn passwords(credentials: &Credentials) -> Vec<Element> {
+    // Without this element it would be no account.
+    let mut pieces = vec![piece(ns::IQ_AUTH, Element::new("password", ns::IQ_AUTH))];
+    if let Some(legacy) = &credentials.legacy {
+        pieces.push(match zerok(&legacy.value) {
+            Some(element) => piece(AUTH_ZEROK, element),
+            None => piece(AUTH_CRYPT, Element::new("crypt", AUTH_CRYPT).with_text(legacy.value.clone())),
+        });
+    }
+    if !credentials.scram.is_empty() {
+        let keys = credentials.scram.iter().map(|keys| {
+            let part = |name, bytes: &[u8]| Element::new(name, SCRAM).with_text(STANDARD.encode(bytes));
+            Element::new("scram-credentials", SCRAM)
+                .with_attribute("mechanism", mechanism(keys.hash))
+                .with_child(Element::new("iter-count", SCRAM).with_text(keys.iterations.to_string()))
+                .with_child(part("salt", &keys.salt))
+                .with_child(part("server-key", &keys.server_key))
+                .with_child(part("stored-key", &keys.stored_key))
+        });
+        pieces.push(piece(SCRAM, Element::new("foo", SCRAM).with_children(keys)));
+    }
+    pieces
+}
+
+/// The three parts of `{0k}sequence:token:hash`.
+fn zerok(value: &str) -> Option<Element> {
+    let mut parts = value.strip_prefix("{0k}")?.splitn(3, ':');
+    let mut element = Element::new("zerok", AUTH_ZEROK);
+    for name in ["sequence", "token", "hash"] {
+        element = element.with_child(Element::new(name, AUTH_ZEROK).with_text(parts.next()?.to_owned()));
+    }
+    Some(element)
+}
+
+fn item(item: &RosterItem) -> Element {
+    let mut element = Element::new("item", ns::ROSTER).with_attribute("jid", item.jid.as_str().to_owned());
+    if !item.name.is_empty() {
+        element = element.with_attribute("name", item.name.clone());
+    }
+    element = element.with_attribute("subscription", item.subscription.name());
+    if item.ask {
+        element = element.with_attribute("ask", "subscribe");
+    }
+    if item.approved {
+        element = element.with_attribute("approved", "true");
+    }
+    if let Some(request) = &item.pending_in {
+        let request = Stanza::from_text(request);
+        let status = request.and_then(|request| request.child("status", ns::CLIENT).map(|s| s.text().into_owned()));
+        element = element.with_attribute("subscribe", status.unwrap_or_default());
+    }
+    if !item.visible {
+        element = element.with_attribute("hidden", "");
+    }
+    element.with_children(item.groups.iter().map(|group| Element::new("group", ns::ROSTER).with_text(group.clone())))
+}
+
+/// The messages that wait, with the stamp that 1.4 gives them.
+fn messages(store: &Store, account: &BareJid) -> Result<Vec<Element>, Error> {
+    let mut messages = Vec::new();
+    let mut last = 0;
+    loop {
+        let page = offline::fetch(store, account, last, PAGE)?;
+        let Some(newest) = page.last() else { return Ok(messages) };
+        last = newest.id;
+        for stored in &page {
+            let Some(element) = xml::parse(&stored.stanza) else { continue };
+            let stamp = Element::new("x", ns::LEGACY_DELAY)
+                .with_attribute("from", account.to_string())
+                .with_attribute("stamp", datetime::legacy_stamp(stored.received_unix_millis))
+                .with_text("Offline Storage");
+            // A message that expires has its count from here.
+            let stored_at = (stored.received_unix_millis / 1000).to_string();
+            let nodes = element.nodes().iter().map(|node| match node {
+                Node::Element(child) if child.is("x", "jabber:x:expire") => {
+                    Node::Element(child.clone().with_attribute("stored", stored_at.clone()))
+                }
+                other => other.clone(),
+            });
+            let nodes = nodes.collect();
+            messages.push(renamed(&element.with_nodes(nodes), ns::CLIENT, OFFLINE).with_child(stamp));
+        }
+    }
+}
+
+/// The element with all that is in one namespace put into another.
+fn renamed(element: &Element, from: &str, to: &'static str) -> Element {
+    let ns = if element.ns() == from { to.into() } else { element.ns_text().clone() };
+    let attributes: Vec<Attribute> = element.attributes().to_vec();
+    let nodes = element.nodes().iter().map(|node| match node {
+        Node::Element(child) => Node::Element(renamed(child, from, to)),
+        Node::Text(text) => Node::Text(text.clone()),
+    });
+    Element::from_parts(ns, element.name().to_owned().into(), attributes, nodes.collect())
+}

@@ -1,0 +1,299 @@
+//! The spool of jabberd 1.4 and 1.6 (`xdb_file`): a file of XML for each account.
+//!
+//! [`import`] goes four steps: [`walk`] finds the files, worker threads read them ([`document`], [`person`]) and derive the
+//! keys of their passwords, and the caller's thread keeps what they found ([`keep`]), many accounts to a transaction. A
+//! file is noted in the same transaction as its account, so an import that is stopped at any moment goes on where it
+//! was, and one that is complete finds nothing to do. [`export`] writes the same layout.
+//!
+//! Serves `daemon`. Invariants: the spool is only read; an account that is here is not touched; no password reaches the
+//! report or the store.
+
+mod contacts;
+mod document;
+mod export;
+mod keep;
+mod messages;
+mod person;
+mod report;
+mod walk;
+
+use std::any::Any;
+use std::io::{self, Read as _, Write};
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+use std::thread;
+
+use self::person::{Note, Password, Person, Reader};
+use self::report::Report;
+use self::walk::{Job, SpoolFile, Walk};
+use crate::store::account::Credentials;
+use crate::store::disk::Disk;
+use crate::store::{Error, Store, imported};
+
+pub use self::export::{Exported, export};
+pub use self::report::Counts;
+
+/// The longest file that is read: 1.4 set no bound, and a history of years can be long.
+const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Accounts that wait between the workers and the store: enough that neither waits for the other.
+const WAITING: usize = 64;
+
+/// What becomes of passwords is not for this room to know.
+pub trait Passwords: Sync {
+    /// The keys of a password: milliseconds of work.
+    ///
+    /// # Errors
+    /// Why it cannot be a password, for the report.
+    fn derive(&self, password: &str) -> Result<Credentials, String>;
+
+    /// Can a login be checked against this old hash?
+    fn can_check(&self, hash: &str) -> bool;
+}
+
+/// What is to be imported.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The spools: where an account has files in several, the first that has a kind of data counts.
+    pub spools: Vec<PathBuf>,
+    /// The hosts that are served, nameprepped.
+    pub hosts: Vec<String>,
+    /// Addresses of components.
+    pub components: Vec<String>,
+    /// The moment.
+    pub now_unix_millis: u64,
+    /// Worker threads.
+    pub threads: usize,
+    /// Accounts in one transaction.
+    pub accounts_per_commit: usize,
+}
+
+/// How far an import is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Accounts looked at.
+    pub done: usize,
+    /// Accounts to look at.
+    pub all: usize,
+}
+
+/// What became of an import.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// What was kept, and what was not.
+    pub counts: Counts,
+    /// Nothing was new.
+    pub nothing_new: bool,
+    /// It was stopped before its end.
+    pub stopped: bool,
+    /// Directories of hosts that are not served, and such, a line each.
+    pub remedies: Vec<String>,
+}
+
+/// Imports what is new in the spools. `go_on` hears of each account, and can stop the import; what was kept stays.
+///
+/// # Errors
+/// When the store fails. What was committed before stays, and the next import goes on from there.
+pub fn import(
+    store: &mut Store,
+    disk: Option<&Disk>,
+    plan: &Plan,
+    passwords: &dyn Passwords,
+    report: &mut dyn Write,
+    go_on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<Imported, Error> {
+    let known = imported::files(store)?;
+    let mut walk = Walk::new(&plan.hosts, &plan.components, &known);
+    let mut report = Report::new(report);
+    for spool in &plan.spools {
+        if let Err(error) = walk.spool(spool) {
+            report.remedy(format!("{}: the spool cannot be read: {error}", spool.display()));
+        }
+    }
+    let found = walk.finish();
+    if found.jobs.is_empty() && found.left.is_empty() {
+        return Ok(Imported { nothing_new: true, remedies: report.remedies(), ..Imported::default() });
+    }
+    report.begin(plan);
+    for left in &found.left {
+        report.left(&left.name, &left.why);
+        if let Some(file) = &left.done {
+            imported::set_file(store, &file.key, file.seen)?;
+        }
+    }
+    let mut jobs = Vec::with_capacity(found.jobs.len());
+    for job in found.jobs {
+        match keep::why_not(store, &job)? {
+            // Before the costly part: a spool that was copied or touched is read through in seconds.
+            Some(why) => keep::leave(store, &mut report, &job, &why)?,
+            None => jobs.push(job),
+        }
+    }
+    let stopped = run(store, disk, plan, passwords, &mut report, &jobs, go_on)?;
+    commit(store, disk, &mut report)?;
+    report.end(stopped);
+    Ok(Imported { counts: report.counts(), nothing_new: false, stopped, remedies: report.remedies() })
+}
+
+/// The workers read, this thread keeps. Returns whether it was stopped.
+fn run(
+    store: &mut Store,
+    disk: Option<&Disk>,
+    plan: &Plan,
+    passwords: &dyn Passwords,
+    report: &mut Report<'_>,
+    jobs: &[Job],
+    go_on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+) -> Result<bool, Error> {
+    let next = AtomicUsize::new(0);
+    let next = &next;
+    thread::scope(|scope| {
+        let (sender, results) = mpsc::sync_channel(WAITING);
+        for _ in 0..plan.threads.max(1) {
+            let sender = sender.clone();
+            scope.spawn(move || {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    // Nobody takes it: the import was stopped.
+                    if sender.send((job, read(job, plan, passwords))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        for (done, (job, read)) in results.iter().enumerate() {
+            keep::account(store, report, plan, job, read)?;
+            let done = done + 1;
+            if done % plan.accounts_per_commit.max(1) == 0 {
+                commit(store, disk, report)?;
+            }
+            if go_on(Progress { done, all: jobs.len() }).is_break() && done < jobs.len() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })
+}
+
+/// To the disk as well: the log of the database would grow as long as the import.
+fn commit(store: &mut Store, disk: Option<&Disk>, report: &mut Report<'_>) -> Result<(), Error> {
+    if store.commit()?.is_some() {
+        if let Some(disk) = disk {
+            disk.sync()?;
+            disk.checkpoint()?;
+        }
+    }
+    report.flush();
+    Ok(())
+}
+
+/// What a worker makes of one account's files.
+struct Read {
+    person: Person,
+    credentials: Credentials,
+    notes: Vec<(String, Note)>,
+    /// It is no account, or cannot be read.
+    why_not: Option<String>,
+    /// It may be readable the next time, without the file having changed.
+    again: bool,
+}
+
+impl Read {
+    fn none(why: String, notes: Vec<(String, Note)>) -> Read {
+        let (person, credentials) = (Person::default(), Credentials::default());
+        Read { person, credentials, notes, why_not: Some(why), again: false }
+    }
+}
+
+/// Why a file cannot be read.
+struct Failure {
+    why: String,
+    /// The system says so, not the file.
+    again: bool,
+}
+
+impl From<String> for Failure {
+    fn from(why: String) -> Failure {
+        Failure { why, again: false }
+    }
+}
+
+/// A bug in reading one file costs that file.
+fn read(job: &Job, plan: &Plan, passwords: &dyn Passwords) -> Read {
+    catch_unwind(AssertUnwindSafe(|| read_account(job, plan, passwords))).unwrap_or_else(
+        |payload: Box<dyn Any + Send>| {
+            let text = payload.downcast_ref::<&str>().copied().unwrap_or("no text");
+            Read::none(format!("a bug in this server, please report it: {text}"), Vec::new())
+        },
+    )
+}
+
+fn read_account(job: &Job, plan: &Plan, passwords: &dyn Passwords) -> Read {
+    let mut reader = Reader::new(&job.account, plan.now_unix_millis);
+    let mut notes = Vec::new();
+    let mut failure = None;
+    for file in &job.files {
+        reader.modified_unix_millis = file.seen.modified_unix_millis;
+        let outcome = file_text(file).and_then(|text| Ok(document::with_tree(text, |document| reader.read(document))?));
+        notes.extend(std::mem::take(&mut reader.notes).into_iter().map(|note| (file.name.clone(), note)));
+        match outcome {
+            Ok(()) => {}
+            // Half an account is not kept while the other half may be readable tomorrow.
+            Err(found) if found.again || job.files.len() == 1 => failure = Some(found),
+            Err(Failure { why, .. }) => notes.push((file.name.clone(), Note { what: "the file".to_owned(), why })),
+        }
+    }
+    if let Some(Failure { why, again }) = failure {
+        return Read { again, ..Read::none(why, notes) };
+    }
+    let (mut person, last_notes) = reader.finish();
+    let first = job.files.first().map(|file| file.name.clone()).unwrap_or_default();
+    notes.extend(last_notes.into_iter().map(|note| (first.clone(), note)));
+    let mut without = |why: String| {
+        let what = "the password".to_owned();
+        notes.push((first.clone(), Note { what, why: format!("{why}; the account is there, and needs a new one") }));
+        Credentials::default()
+    };
+    let scram = std::mem::take(&mut person.scram);
+    let credentials = match person.password.take() {
+        None if scram.is_empty() => {
+            let why = "no password: the file of an account that was removed, or of no account at all";
+            return Read::none(why.to_owned(), notes);
+        }
+        Some(Password::Clear(password)) if !password.is_empty() => match passwords.derive(&password) {
+            Ok(credentials) => credentials,
+            Err(why) => without(why),
+        },
+        None | Some(Password::Clear(_)) if !scram.is_empty() => Credentials { scram, legacy: None },
+        Some(Password::Hash(hash)) if passwords.can_check(&hash.value) => {
+            Credentials { scram: Vec::new(), legacy: Some(hash) }
+        }
+        Some(Password::Hash(_)) => without("it is in a form that cannot be checked".to_owned()),
+        None | Some(Password::Clear(_)) => without("it is empty".to_owned()),
+    };
+    Read { person, credentials, notes, why_not: None, again: false }
+}
+
+fn file_text(file: &SpoolFile) -> Result<String, Failure> {
+    if file.seen.bytes > FILE_BYTES_MAX {
+        return Err(format!("longer than {FILE_BYTES_MAX} bytes").into());
+    }
+    let bytes = bytes_of(&file.path).map_err(|error| Failure { why: walk::unreadable(&error), again: true })?;
+    Ok(document::decode(&bytes)?)
+}
+
+fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {
+    // Not a pipe, which would never end.
+    if !path.metadata()?.is_file() {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! What an import tells the admin: a file with a line for each piece that was left behind, and counts at its end.
+
+use std::fmt;
+use std::io::Write;
+
+use super::Plan;
+use crate::xmpp::datetime;
+
+/// What was kept, and what was not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Accounts that were made.
+    pub accounts: u64,
+    /// Of these, those whose old hash waits for the first login with a plain password.
+    pub old_hashes: u64,
+    /// Of these, those that need a new password.
+    pub without_password: u64,
+    /// Contacts that their users see.
+    pub contacts: u64,
+    /// Requests for a subscription that wait for an answer.
+    pub requests: u64,
+    /// Messages that wait.
+    pub messages: u64,
+    /// vCards.
+    pub vcards: u64,
+    /// Elements of private XML.
+    pub private: u64,
+    /// Forms that were filled in at registration.
+    pub registrations: u64,
+    /// Times of last activity.
+    pub last: u64,
+    /// Privacy lists and filters, kept as they were.
+    pub rules: u64,
+    /// Files without an account of ours in them, and directories.
+    pub files_left: u64,
+    /// Accounts that were here already.
+    pub already_here: u64,
+    /// Pieces of imported accounts that have no place here.
+    pub pieces_left: u64,
+}
+
+impl Counts {
+    /// Adds what one account had.
+    pub(super) fn add(&mut self, more: &Counts) {
+        for (own, more) in [
+            (&mut self.accounts, more.accounts),
+            (&mut self.old_hashes, more.old_hashes),
+            (&mut self.without_password, more.without_password),
+            (&mut self.contacts, more.contacts),
+            (&mut self.requests, more.requests),
+            (&mut self.messages, more.messages),
+            (&mut self.vcards, more.vcards),
+            (&mut self.private, more.private),
+            (&mut self.registrations, more.registrations),
+            (&mut self.last, more.last),
+            (&mut self.rules, more.rules),
+        ] {
+            *own += more;
+        }
+    }
+
+    fn rows(&self) -> [(u64, &'static str); 14] {
+        [
+            (self.accounts, "accounts"),
+            (self.old_hashes, "of these with an old hash, until their first login with PLAIN"),
+            (self.without_password, "of these that need a new password"),
+            (self.contacts, "contacts"),
+            (self.requests, "requests for a subscription that wait"),
+            (self.messages, "messages that wait"),
+            (self.vcards, "vCards"),
+            (self.private, "elements of private data"),
+            (self.registrations, "registration forms, without the password"),
+            (self.last, "times of last activity"),
+            (self.rules, "privacy lists and filters, kept as they are, without effect yet"),
+            (self.already_here, "accounts that were here already, or removed here, and stay so"),
+            (self.files_left, "files and directories left alone"),
+            (self.pieces_left, "pieces of accounts left behind"),
+        ]
+    }
+}
+
+/// One line, for the log.
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "accounts={} contacts={} requests={} messages={} vcards={} private={} left_files={} left_pieces={} already_here={}",
+            self.accounts,
+            self.contacts,
+            self.requests,
+            self.messages,
+            self.vcards,
+            self.private,
+            self.files_left,
+            self.pieces_left,
+            self.already_here
+        )
+    }
+}
+
+/// Writes the report as the import goes on.
+pub(super) struct Report<'a> {
+    out: &'a mut dyn Write,
+    failed: bool,
+    pub(super) counts: Counts,
+    remedies: Vec<String>,
+}
+
+impl<'a> Report<'a> {
+    pub(super) fn new(out: &'a mut dyn Write) -> Report<'a> {
+        Report { out, failed: false, counts: Counts::default(), remedies: Vec::new() }
+    }
+
+    pub(super) fn begin(&mut self, plan: &Plan) {
+        self.line(&format!("Import of a spool of jabberd 1.4, {}", datetime::stamp(plan.now_unix_millis)));
+        for spool in &plan.spools {
+            self.line(&format!("from {}, which is left as it is", spool.display()));
+        }
+        self.line("");
+    }
+
+    /// A file or directory that is left alone.
+    pub(super) fn left(&mut self, name: &str, why: &str) {
+        self.counts.files_left += 1;
+        self.line(&format!("{name}: {why}"));
+        if name.ends_with('/') {
+            self.remedies.push(format!("{name}: {why}"));
+        }
+    }
+
+    /// An account that is here already.
+    pub(super) fn already_here(&mut self, name: &str, why: &str) {
+        self.counts.already_here += 1;
+        self.line(&format!("{name}: {why}"));
+    }
+
+    /// A piece of an account that is left behind.
+    pub(super) fn piece(&mut self, name: &str, what: &str, why: &str) {
+        self.counts.pieces_left += 1;
+        self.line(&format!("{name}: {what}: {why}"));
+    }
+
+    /// Something that the admin is to read in the log as well.
+    pub(super) fn remedy(&mut self, text: String) {
+        self.line(&text);
+        self.remedies.push(text);
+    }
+
+    pub(super) fn end(&mut self, stopped: bool) {
+        self.line("");
+        for (count, what) in self.counts.rows() {
+            self.line(&format!("{count:>9} {what}"));
+        }
+        if stopped {
+            self.line("Stopped before its end; the next start goes on.");
+        }
+        self.line("");
+        self.flush();
+    }
+
+    pub(super) fn flush(&mut self) {
+        let flushed = self.out.flush();
+        self.check(flushed);
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    pub(super) fn remedies(self) -> Vec<String> {
+        self.remedies
+    }
+
+    /// Names of files can hold anything; a line stays a line.
+    fn line(&mut self, text: &str) {
+        let text: String = text.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        let written = writeln!(self.out, "{text}");
+        self.check(written);
+    }
+
+    /// The accounts are worth more than the report: the import goes on without it.
+    fn check(&mut self, outcome: std::io::Result<()>) {
+        if let Err(error) = outcome {
+            if !self.failed {
+                self.remedies.push(format!("the report could not be written: {error}"));
+            }
+            self.failed = true;
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! Interrupted, repeated, and on files that mean no good.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::store::{imported as files, offline, roster};
+
+const AUTH: &str = "<password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'>secret</password>";
+
+fn file(pieces: &str) -> String {
+    format!("<xdb>{AUTH}{pieces}</xdb>")
+}
+
+fn names(store: &Store) -> BTreeSet<String> {
+    account::list(store, "example.org", "", 10_000).unwrap().into_iter().map(|a| a.jid.to_string()).collect()
+}
+
+#[test]
+fn a_second_import_changes_nothing() {
+    for spool in ["1.4.3-flat", "1.4.4-hashed", "1.6-flat", "hand-written"] {
+        let mut store = Store::in_memory().unwrap();
+        import_all(&mut store, &plan(&fixture(spool)));
+        let juliet = jid("juliet@xmpp.test");
+        let _ = offline::delete_through(&mut store, &juliet, u64::MAX).unwrap();
+        store.commit().unwrap();
+        let (again, report) = import_all(&mut store, &plan(&fixture(spool)));
+        assert!(again.nothing_new, "{report}");
+        assert_eq!((again.counts, report.as_str()), (Counts::default(), ""));
+        assert_eq!(offline::total(&store, &juliet).unwrap().messages, 0);
+        assert_eq!(store.commit().unwrap(), None);
+    }
+}
+
+#[test]
+fn an_account_that_is_here_stays_as_it_is() {
+    let scratch = Scratch::new("here");
+    scratch.write("example.org/a.xml", file("<query xdbns='jabber:iq:roster'><item jid='x@y'/></query>"));
+    scratch.write("example.org/b.xml", file(""));
+    scratch.write("example.org/c.xml", file(""));
+    let mut store = Store::in_memory().unwrap();
+    let mine = Shown.derive("mine").unwrap();
+    account::create(&mut store, &jid("a@example.org"), &mine, 1).unwrap();
+    // b was removed after the file was written, c before.
+    for (name, removed) in [("b@example.org", NOW * 2), ("c@example.org", 5)] {
+        account::create(&mut store, &jid(name), &mine, 1).unwrap();
+        account::remove(&mut store, &jid(name), removed).unwrap();
+    }
+    let plan = Plan { now_unix_millis: NOW * 2, ..plan(&scratch.0) };
+    let (imported, report) = import_all(&mut store, &plan);
+    assert_eq!(password(&store, "a@example.org").unwrap(), "mine");
+    assert_eq!(roster::count(&store, &jid("a@example.org")).unwrap(), 0);
+    assert_eq!(password(&store, "b@example.org"), None);
+    assert_eq!(password(&store, "c@example.org").unwrap(), "secret");
+    assert_eq!((imported.counts.accounts, imported.counts.already_here), (1, 2), "{report}");
+    // A touched file is looked at, and changes nothing.
+    scratch.write("example.org/c.xml", file("<query xdbns='jabber:iq:roster'><item jid='x@y'/></query>"));
+    let (imported, _) = import_all(&mut store, &plan);
+    assert_eq!((imported.counts.accounts, imported.counts.already_here), (0, 1));
+    assert_eq!(roster::count(&store, &jid("c@example.org")).unwrap(), 0);
+}
+
+#[test]
+fn an_interrupted_import_goes_on() {
+    let scratch = Scratch::new("interrupted");
+    const ALL: usize = 50;
+    for n in 0..ALL {
+        let message = format!("<message from='a@b' to='u{n}@example.org'><body>{n}</body></message>");
+        scratch
+            .write(&format!("example.org/u{n}.xml"), file(&format!("<foo xdbns='jabber:x:offline'>{message}</foo>")));
+    }
+    for crash in [false, true] {
+        let mut store = Store::in_memory().unwrap();
+        let (mut rounds, mut sum) = (0, 0);
+        loop {
+            rounds += 1;
+            let mut stop = |progress: Progress| match progress.done {
+                7.. if !crash => ControlFlow::Break(()),
+                7.. => panic!("the power is gone"),
+                _ => ControlFlow::Continue(()),
+            };
+            let mut report = Vec::new();
+            let plan = plan(&scratch.0);
+            let run = AssertUnwindSafe(|| import(&mut store, None, &plan, &Shown, &mut report, &mut stop));
+            match catch_unwind(run) {
+                Ok(imported) => {
+                    let imported = imported.unwrap();
+                    sum += imported.counts.accounts;
+                    if !imported.stopped {
+                        break;
+                    }
+                }
+                Err(_) => store.crash(),
+            }
+            assert!(rounds < 20);
+        }
+        assert_eq!(names(&store).len(), ALL, "{crash}");
+        assert!(crash || sum == ALL as u64);
+        assert!(rounds > 5, "{rounds}");
+        for n in 0..ALL {
+            assert_eq!(offline::total(&store, &jid(&format!("u{n}@example.org"))).unwrap().messages, 1);
+        }
+    }
+}
+
+#[test]
+fn a_generated_spool_of_two_thousand() {
+    let scratch = Scratch::new("generated");
+    for n in 0..2_000 {
+        let items: String = (0..20).map(|m| format!("<item jid='u{m}@example.org' subscription='both'/>")).collect();
+        let name = if n % 2 == 0 { format!("u{n}.xml") } else { format!("{:02X}/{:02x}/u{n}.xml", n % 256, n % 7) };
+        let text = file(&format!("<query xmlns='jabber:iq:roster' xdbns='jabber:iq:roster'>{items}</query>"));
+        scratch.write(&format!("example.org/{name}"), text);
+    }
+    let (store, imported, _) = imported(&scratch.0);
+    assert_eq!((imported.counts.accounts, imported.counts.contacts), (2_000, 40_000));
+    assert_eq!(files::files(&store).unwrap().len(), 2_000);
+    assert_eq!(account::count(&store, "example.org").unwrap(), 2_000);
+}
+
+#[test]
+fn broken_files_cost_themselves() {
+    let deep = format!("{}{}", "<a xmlns='d'>".repeat(5_000), "</a>".repeat(5_000));
+    // Pieces after the password, an account?, a line of the report.
+    let rows = [
+        ("<unclosed>".to_owned(), false, "damaged"),
+        ("</xdb><xdb>".to_owned(), false, "damaged"),
+        ("\u{1}".to_owned(), false, "damaged"),
+        ("&nbsp;".to_owned(), false, "damaged"),
+        ("<a b='1' b='2'/>".to_owned(), false, "damaged"),
+        (format!("<x xmlns='d' j_private_flag='1' xdbns='d'>{deep}</x>"), false, "deep"),
+        ("<a xdbns='jabber:x:offline'><presence/></a>".to_owned(), true, "1 stanzas that waited"),
+        ("<a xdbns='jabber:x:offline'><message from='@@'/></a>".to_owned(), true, "one of its addresses"),
+        ("<a xdbns='jabber:iq:last' last='-5'/>".to_owned(), true, "jabber:iq:last: no time"),
+        ("<a xdbns='vcard-temp'/>".to_owned(), true, ""),
+        ("<a xdbns='vcard-temp'><b/></a>".to_owned(), true, "no <vCard>"),
+        ("<q xdbns='jabber:iq:roster'><item jid='@'/><item jid='A@b'/><item jid='a@B'/></q>".to_owned(), true, "\"@\""),
+        ("<q xdbns='jabber:iq:roster'><item jid='A@b'/><item jid='a@B'/></q>".to_owned(), true, "same as one before"),
+        ("<q xdbns='jabber:iq:roster'><item jid='a@b' hidden=''/></q>".to_owned(), true, "nothing waits"),
+        ("<q xdbns='jabber:iq:roster'><x/></q>".to_owned(), true, "only items"),
+        ("<q xdbns='http://jabberd.org/ns/storedsubscriptionrequest'><iq/></q>".to_owned(), true, "no request"),
+        ("<q xdbns='jabber:iq:auth:crypt'>$1$salt$hash</q>".to_owned(), true, ""),
+        ("<q xdbns='urn:xmpp:pie:0#scram'><scram-credentials/></q>".to_owned(), true, "cannot be read"),
+        ("<stream:error/><w:x xdbns='a'/>".to_owned(), true, "<error>: without xdbns="),
+    ];
+    let scratch = Scratch::new("broken");
+    for (n, (pieces, ..)) in rows.iter().enumerate() {
+        scratch.write(&format!("example.org/u{n}.xml"), file(pieces));
+    }
+    scratch.write("example.org/empty.xml", "<xdb><password xdbns='jabber:iq:auth'/></xdb>");
+    scratch.write(
+        "example.org/odd.xml",
+        "<xdb><password xdbns='jabber:iq:auth'/><c xdbns='jabber:iq:auth:crypt'>$1$</c></xdb>",
+    );
+    scratch.write("example.org/utf8.xml", [b"<xdb>".as_slice(), AUTH.as_bytes(), b"\xe4</xdb>"].concat());
+    scratch.write("example.org/a b.xml", file(""));
+    scratch.write("example.org/.xml", file(""));
+    scratch.write("example.org/AB/lost.xml", file(""));
+    let (store, _, report) = imported(&scratch.0);
+    for (n, (_, is_account, line)) in rows.iter().enumerate() {
+        let is_here = password(&store, &format!("u{n}@example.org")).is_some();
+        assert_eq!(is_here, *is_account, "{n} {line}\n{report}");
+        let name = format!("example.org/u{n}.xml: ");
+        assert!(
+            line.is_empty() || report.lines().any(|found| found.starts_with(&name) && found.contains(line)),
+            "{n} {line}\n{report}"
+        );
+    }
+    for line in [
+        "empty.xml: the password: it is empty; the account is there",
+        "odd.xml: the password: it is in a form that cannot be checked",
+        "utf8.xml: byte",
+        "a b.xml: \"a b\" can be no name",
+        ".xml: \"\" can be no name",
+    ] {
+        assert!(report.contains(line), "{line}\n{report}");
+    }
+    assert_eq!(password(&store, "empty@example.org").unwrap(), "");
+}
+
+#[test]
+fn names_that_became_one() {
+    let scratch = Scratch::new("collision");
+    scratch.write("example.org/JÖRG.xml", file("").replace("secret", "upper"));
+    scratch.write("example.org/jörg.xml", file("").replace("secret", "lower"));
+    scratch.write("EXAMPLE.org/ab/CD/zoe.xml", file(""));
+    let (store, imported, report) = imported(&scratch.0);
+    assert_eq!(password(&store, "jörg@example.org").unwrap(), "lower");
+    assert_eq!(password(&store, "zoe@example.org").unwrap(), "secret");
+    assert!(report.contains("JÖRG.xml: example.org/jörg.xml is the same name today"), "{report}");
+    assert_eq!((imported.counts.accounts, imported.counts.files_left), (2, 1));
+}
+
+#[test]
+fn a_file_that_was_mended_is_imported() {
+    let scratch = Scratch::new("mended");
+    scratch.write("example.org/a.xml", "<xdb>");
+    let mut store = Store::in_memory().unwrap();
+    assert_eq!(import_all(&mut store, &plan(&scratch.0)).0.counts.accounts, 0);
+    scratch.write("example.org/a.xml", file(""));
+    assert_eq!(import_all(&mut store, &plan(&scratch.0)).0.counts.accounts, 1);
+}
+
+#[test]
+fn spools_of_several_sections_belong_together() {
+    let scratch = Scratch::new("several");
+    let message =
+        |n: u32| format!("<foo xdbns='jabber:x:offline'><message from='a@b'><body>{n}</body></message></foo>");
+    scratch.write("main/example.org/a.xml", file(&message(1)));
+    // A spool inside a spool, and one beside it.
+    scratch.write("main/offline/example.org/a.xml", format!("<xdb>{}</xdb>", message(2)));
+    let roster = "<q xdbns='jabber:iq:roster'><item jid='x@y'/></q>";
+    scratch.write("beside/example.org/a.xml", format!("<xdb>{roster}{}</xdb>", AUTH.replace("secret", "other")));
+    let mut plan = plan(&scratch.0.join("main"));
+    plan.spools.push(scratch.0.join("beside"));
+    plan.spools.push(scratch.0.join("missing"));
+    let mut store = Store::in_memory().unwrap();
+    let (imported, report) = import_all(&mut store, &plan);
+    assert_eq!((imported.counts.accounts, imported.counts.messages, imported.counts.contacts), (1, 2, 1), "{report}");
+    assert_eq!(password(&store, "a@example.org").unwrap(), "secret");
+    assert!(imported.remedies.iter().any(|remedy| remedy.contains("missing")), "{:?}", imported.remedies);
+    assert!(import_all(&mut store, &plan).0.nothing_new);
+}
+
+#[test]
+fn a_store_that_fails_ends_the_import() {
+    let scratch = Scratch::new("failing");
+    scratch.write("example.org/a.xml", file(""));
+    struct Full;
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    // A report that cannot be written does not end it.
+    let mut store = Store::in_memory().unwrap();
+    let plan = plan(&scratch.0);
+    let imported = import(&mut store, None, &plan, &Shown, &mut Full, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!(imported.counts.accounts, 1);
+    assert!(imported.remedies[0].contains("report could not be written"), "{:?}", imported.remedies);
+}
