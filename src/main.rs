@@ -10,6 +10,7 @@ use jabber::daemon::accounts;
 use jabber::daemon::authorities;
 use jabber::daemon::background::{self, Side, Waiting};
 use jabber::daemon::certificates::Keeper;
+use jabber::daemon::importing;
 use jabber::daemon::log::Log;
 use jabber::daemon::pidfile::PidFile;
 use jabber::daemon::privileges::{self, Identity};
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
     match line.action {
         Action::Version => return print(concat!("jabberd ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Help => return print(HELP),
-        Action::Run | Action::Test | Action::AddAccount => {}
+        Action::Run | Action::Test | Action::AddAccount | Action::Export => {}
     }
     if let Some(home) = &line.home {
         if let Err(error) = std::env::set_current_dir(home) {
@@ -56,6 +57,13 @@ fn main() -> ExitCode {
     if line.action == Action::AddAccount {
         return match accounts::add(&config, line.add_account.as_deref().unwrap_or_default(), &mut std::io::stdin()) {
             Ok(()) => ExitCode::SUCCESS,
+            Err(error) => refuse(&error.to_string()),
+        };
+    }
+    if line.action == Action::Export {
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(UMASK));
+        return match importing::export(&config, &line.export.clone().unwrap_or_default()) {
+            Ok(text) => print(&text),
             Err(error) => refuse(&error.to_string()),
         };
     }
@@ -149,7 +157,13 @@ fn start(line: CommandLine, config: Config, log: &Arc<Log>, waiting: Option<Wait
     privileged.keeper.look_again_as_user();
     let background = waiting.is_some();
     let config = Arc::new(config);
-    let mut event_loop = assemble(&config, line, log, privileged)?;
+    let path = config.spool.join(accounts::DATABASE);
+    let mut store = Store::open(&path).map_err(|error| StartError(error.to_string()))?;
+    let disk = Disk::open(&store, WalBounds::default()).map_err(|error| StartError(error.to_string()))?;
+    if !importing::at_start(&config, &line, &mut store, &disk, &privileged.signals.terminate)? {
+        return Ok(());
+    }
+    let mut event_loop = assemble(&config, line, log, privileged, (store, disk))?;
     notify::tell(notify::READY);
     if let Some(waiting) = waiting {
         waiting.done();
@@ -166,10 +180,8 @@ fn assemble(
     line: CommandLine,
     log: &Arc<Log>,
     privileged: Privileged,
+    (store, disk): (Store, Disk),
 ) -> Result<EventLoop<Server>, StartError> {
-    let path = config.spool.join(accounts::DATABASE);
-    let store = Store::open(&path).map_err(|error| StartError(error.to_string()))?;
-    let disk = Disk::open(&store, WalBounds::default()).map_err(|error| StartError(error.to_string()))?;
     let disk: Arc<dyn Durable> = Arc::new(disk);
     let clock = Clock::new();
     let mut engine = Server::new(Arc::clone(config), store, Box::new(Dice::new()), clock.now())

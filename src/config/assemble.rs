@@ -68,6 +68,7 @@ fn config(mut reading: Reading, root: &Tree) -> Result<Config, Error> {
     doors(reading, &sections, &io, &mut config);
     let storage = storage::read(reading, &sections, &config.limits);
     config.spool = storage.spool;
+    config.other_spools = storage.others;
     config.hashed_spool = storage.hashed;
     if let Some(bytes) = storage.offline_bytes {
         config.limits.offline_bytes_max = bytes;

@@ -75,6 +75,8 @@ pub struct Config {
     pub aliases: Vec<Alias>,
     /// The data directory, and where an old spool to import is.
     pub spool: PathBuf,
+    /// The spools of further `<xdb>` sections, for some kinds of data: read once, by the import.
+    pub other_spools: Vec<PathBuf>,
     /// The old spool has 1.4.4's hashed layout.
     pub hashed_spool: bool,
     /// Where the process number is written.
@@ -182,6 +184,7 @@ impl Config {
             listeners: Vec::new(),
             aliases: Vec::new(),
             spool: PathBuf::from(DEFAULT_SPOOL),
+            other_spools: Vec::new(),
             hashed_spool: false,
             pidfile: None,
             user: None,

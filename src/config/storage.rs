@@ -10,6 +10,7 @@ use super::tree::Tree;
 /// What the `<xdb>` sections say.
 pub(super) struct Storage {
     pub(super) spool: PathBuf,
+    pub(super) others: Vec<PathBuf>,
     pub(super) hashed: bool,
     pub(super) offline_bytes: Option<usize>,
 }
@@ -18,7 +19,7 @@ pub(super) struct Storage {
 pub(super) fn read(reading: &mut Reading, all: &[Section<'_>], limits: &Limits) -> Storage {
     let given = reading.source.command_line.flags.get("s").cloned();
     let default = given.clone().unwrap_or_else(|| super::DEFAULT_SPOOL.to_owned());
-    let mut storage = Storage { spool: reading.path(&default), hashed: false, offline_bytes: None };
+    let mut storage = Storage { spool: reading.path(&default), others: Vec::new(), hashed: false, offline_bytes: None };
     let sections: Vec<&Section<'_>> = all.iter().filter(|section| section.kind == SectionKind::Xdb).collect();
     for section in &sections {
         check_functions(reading, section);
@@ -34,6 +35,13 @@ pub(super) fn read(reading: &mut Reading, all: &[Section<'_>], limits: &Limits) 
     for other in with_block().filter(|section| section.id != main.id) {
         let text = format!("there is one store: what <xdb id=\"{}\"> kept is in {}, too", other.id, main.id);
         reading.notice(&other.tree.place, text);
+        let spool = other.block("xdb_file").and_then(|block| block.child("spool")).map(Tree::text);
+        if let Some(spool) = spool.filter(|spool| !spool.is_empty()) {
+            let spool = reading.path(&spool);
+            if spool != storage.spool && !storage.others.contains(&spool) {
+                storage.others.push(spool);
+            }
+        }
     }
     storage
 }

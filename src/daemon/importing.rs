@@ -1,0 +1,212 @@
+//! An old spool into the store, before the server serves; and all accounts back into files.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal as _, Write};
+use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use super::privileges::Identity;
+use super::{StartError, accounts, notify};
+use crate::config::{CommandLine, Config, LogSink};
+use crate::import::jabberd14::{self, Passwords, Plan, Progress};
+use crate::net::clock::Dice;
+use crate::store::Store;
+use crate::store::account::Credentials;
+use crate::store::disk::Disk;
+use crate::stream::sasl::{HashJob, LegacyHash, Outcome, Password};
+use crate::xmpp::datetime;
+
+/// Accounts in one transaction: seconds of work that a crash costs.
+const ACCOUNTS_PER_COMMIT: usize = 250;
+/// How often a terminal and systemd hear of the progress, and how often the log does.
+const TOLD: Duration = Duration::from_secs(1);
+const LOGGED: Duration = Duration::from_secs(10);
+/// How much longer systemd waits after each word. Without it, it would stop a long import as a start that hangs.
+const PATIENCE: &str = "EXTEND_TIMEOUT_USEC=60000000";
+
+/// Imports what is new in the directory that `-I` names, then what is new in the spools of jabber.xml. `false` when
+/// `terminate` was set meanwhile: the next start goes on.
+///
+/// # Errors
+/// When `-I` names no directory, or the store fails.
+pub fn at_start(
+    config: &Config,
+    line: &CommandLine,
+    store: &mut Store,
+    disk: &Disk,
+    terminate: &AtomicBool,
+) -> Result<bool, StartError> {
+    if let Some(directory) = &line.import {
+        if let Err(error) = fs::read_dir(directory) {
+            return Err(StartError(format!("cannot import {} (-I): {error}", directory.display())));
+        }
+        if !import(config, vec![directory.clone()], store, disk, terminate)? {
+            return Ok(false);
+        }
+    }
+    // One account's data may be in several of these, so they are imported together; a copy of a spool is not.
+    let spools = std::iter::once(&config.spool).chain(&config.other_spools);
+    let spools: Vec<PathBuf> = spools.filter(|spool| spool.is_dir()).cloned().collect();
+    import(config, spools, store, disk, terminate)
+}
+
+fn import(
+    config: &Config,
+    spools: Vec<PathBuf>,
+    store: &mut Store,
+    disk: &Disk,
+    terminate: &AtomicBool,
+) -> Result<bool, StartError> {
+    let plan = plan(config, spools);
+    let mut report = ReportFile::new(&config.spool, plan.now_unix_millis);
+    let mut telling = Telling::new();
+    let mut go_on = |progress: Progress| {
+        telling.tell(progress);
+        if terminate.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let imported = jabberd14::import(store, Some(disk), &plan, &Keys, &mut report, &mut go_on)
+        .map_err(|error| StartError(format!("the import of the old spool stopped: {error}; start again to go on")))?;
+    for remedy in &imported.remedies {
+        log::warn!(target: LogSink::INTERNAL, "import: {remedy}");
+    }
+    if !imported.nothing_new {
+        log::info!(target: LogSink::INTERNAL, "imported {}; report={}", imported.counts, report.path.display());
+    }
+    if imported.stopped {
+        log::info!(target: LogSink::INTERNAL, "stopped during the import; the next start goes on with it");
+    }
+    Ok(!imported.stopped)
+}
+
+fn plan(config: &Config, spools: Vec<PathBuf>) -> Plan {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    Plan {
+        spools,
+        hosts: config.hosts.iter().map(|host| host.name.clone()).collect(),
+        components: config.components.iter().flat_map(|component| component.hosts.clone()).collect(),
+        now_unix_millis: u64::try_from(now).unwrap_or(u64::MAX),
+        threads: thread::available_parallelism().map_or(1, usize::from),
+        accounts_per_commit: ACCOUNTS_PER_COMMIT,
+    }
+}
+
+/// Writes all accounts as files of jabberd 1.4's layout below a directory.
+///
+/// # Errors
+/// When there is no database, it cannot be read, or a file could not be written.
+pub fn export(config: &Config, directory: &Path) -> Result<String, StartError> {
+    let database = config.spool.join(accounts::DATABASE);
+    if !database.is_file() {
+        return Err(StartError(format!("no accounts to export: {} is not there", database.display())));
+    }
+    let identity = config.user.as_deref().map(Identity::of).transpose()?;
+    accounts::make_data_directory(directory, identity.as_ref())?;
+    // The database belongs to the server's user, and files beside it that root makes would be in its way.
+    identity.as_ref().map_or(Ok(()), Identity::assume)?;
+    let store = Store::open(&database).map_err(|error| StartError(error.to_string()))?;
+    let exported = jabberd14::export(&store, directory).map_err(|error| StartError(error.to_string()))?;
+    let mut text = format!(
+        "exported {} accounts to {}\n{} of them need a new password in jabberd 1.4: what is kept of passwords here \
+         cannot be turned back into them. A jabberd of this release takes them as they are.\n",
+        exported.accounts,
+        directory.display(),
+        exported.without_password,
+    );
+    for (path, why) in &exported.failed {
+        text.push_str(&format!("not written: {}: {why}\n", path.display()));
+    }
+    if exported.failed.is_empty() { Ok(text) } else { Err(StartError(text)) }
+}
+
+/// Passwords become the keys that a new account gets.
+struct Keys;
+
+impl Passwords for Keys {
+    fn derive(&self, password: &str) -> Result<Credentials, String> {
+        let password = Password::new(password).map_err(|error| error.to_string())?;
+        match HashJob::derive(0, password, &mut Dice::new()).run().outcome {
+            Outcome::Derived(credentials) => Ok(credentials),
+            _ => Err("it could not be hashed".to_owned()),
+        }
+    }
+
+    fn can_check(&self, hash: &str) -> bool {
+        LegacyHash::from_text(hash).is_some()
+    }
+}
+
+/// The report, made when there is something to report.
+struct ReportFile {
+    path: PathBuf,
+    file: Option<io::BufWriter<File>>,
+}
+
+impl ReportFile {
+    fn new(directory: &Path, now_unix_millis: u64) -> ReportFile {
+        let stamp = datetime::stamp(now_unix_millis);
+        let date = stamp.split_once('T').map_or(stamp.as_str(), |(date, _)| date);
+        ReportFile { path: directory.join(format!("import-report-{date}.txt")), file: None }
+    }
+
+    fn file(&mut self) -> io::Result<&mut io::BufWriter<File>> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            // Imports of one day stand below each other.
+            None => io::BufWriter::new(fs::OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path)?),
+        };
+        Ok(self.file.insert(file))
+    }
+}
+
+impl Write for ReportFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file()?.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), io::BufWriter::flush)
+    }
+}
+
+/// Who waits hears how far it is.
+struct Telling {
+    began: Instant,
+    told: Instant,
+    logged: Instant,
+    to_terminal: bool,
+}
+
+impl Telling {
+    fn new() -> Telling {
+        let now = Instant::now();
+        Telling { began: now, told: now, logged: now, to_terminal: io::stderr().is_terminal() }
+    }
+
+    fn tell(&mut self, progress: Progress) {
+        let now = Instant::now();
+        if now.duration_since(self.told) < TOLD && progress.done < progress.all {
+            return;
+        }
+        let Progress { done, all } = progress;
+        let elapsed = now.duration_since(self.began).as_secs_f64();
+        let left = elapsed / done.max(1) as f64 * all.saturating_sub(done) as f64;
+        let text = format!("importing accounts: {done} of {all}, about {left:.0} seconds left");
+        notify::tell(&format!("STATUS={text}\n{PATIENCE}"));
+        if self.to_terminal {
+            // Nobody may read it.
+            let _ = writeln!(io::stderr(), "{text}");
+        }
+        if now.duration_since(self.logged) >= LOGGED {
+            log::info!(target: LogSink::INTERNAL, "{text}");
+            self.logged = now;
+        }
+        self.told = now;
+    }
+}
+
+#[cfg(test)]
+mod tests;
