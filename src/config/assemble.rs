@@ -205,6 +205,9 @@ fn doors(reading: &mut Reading, all: &[Section<'_>], io: &io::Io, config: &mut C
                     config.blocks.insert(block);
                 }
             }
+            for listener in component.iter().filter_map(|component| services::listener(component, &config.limits)) {
+                config.listeners.push(listener);
+            }
             config.components.extend(component);
         }
     }
@@ -218,7 +221,31 @@ fn doors(reading: &mut Reading, all: &[Section<'_>], io: &io::Io, config: &mut C
     }
     for listener in &mut config.listeners {
         listener.rate = listener.rate.or(io.rate);
-        listener.karma = listener.karma.or(io.karma);
+        if listener.kind != ListenerKind::Component {
+            listener.karma = listener.karma.or(io.karma);
+        }
+    }
+}
+
+/// Addresses that two want.
+fn between_components(reading: &mut Reading, config: &Config) {
+    let mut owners: BTreeMap<&str, &Place> = BTreeMap::new();
+    for component in &config.components {
+        for host in &component.hosts {
+            if config.host(host).is_some() {
+                let text = format!("{host} is a host with users and a component at once: the users win");
+                reading.warn(&component.place, text);
+            } else if let Some(first) = owners.get(host.as_str()) {
+                let text = format!("{host} is an address of the service at {first}, too: that one gets everything");
+                reading.warn(&component.place, text);
+            } else {
+                owners.insert(host, &component.place);
+            }
+        }
+    }
+    for component in config.components.iter().filter(|component| component.takes_rest && config.federation.is_some()) {
+        let text = "this service wants what nobody else takes, but other servers get that (<dialback>, <dnsrv>)";
+        reading.warn(&component.place, text);
     }
 }
 
@@ -275,12 +302,7 @@ fn between(reading: &mut Reading, config: &mut Config, root: &Tree) {
             }
         }
     }
-    for component in &config.components {
-        for host in component.hosts.iter().filter(|host| config.host(host).is_some()) {
-            let text = format!("{host} is a host with users and a component at once: the users win");
-            reading.warn(&component.place, text);
-        }
-    }
+    between_components(reading, config);
     for host in config.hosts.iter().filter(|host| config.blocks.exactly(&host.name).is_some()) {
         // A component of this name was told of above.
         if !config.components.iter().any(|component| component.hosts.contains(&host.name)) {

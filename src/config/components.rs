@@ -14,8 +14,67 @@ pub struct Component {
     pub hosts: Vec<String>,
     /// What stands behind the addresses.
     pub link: Link,
+    /// For whom it may speak besides its own addresses.
+    pub senders: Senders,
+    /// It gets what nobody else takes (an empty `<host/>`, or `<uplink/>`).
+    pub takes_rest: bool,
     /// Where it is configured.
     pub place: Place,
+}
+
+impl Component {
+    /// Is there a process that speaks for itself behind the addresses, or will there be one?
+    pub fn is_process(&self) -> bool {
+        matches!(self.link, Link::Accept(_) | Link::Connect(_))
+    }
+
+    /// Do its addresses exist? Those that `<null/>` and `<unsubscribe>` name are blocked domains instead.
+    pub fn is_served(&self) -> bool {
+        !matches!(self.link, Link::Null | Link::Unsubscribe(_))
+    }
+
+    /// Is this domain one of its addresses?
+    pub fn has_host(&self, domain: &str) -> bool {
+        self.hosts.iter().any(|host| host == domain)
+    }
+
+    /// What both sides know.
+    pub fn secret(&self) -> Option<&str> {
+        match &self.link {
+            Link::Accept(accept) => Some(&accept.secret),
+            Link::Connect(connect) => Some(&connect.secret),
+            _ => None,
+        }
+    }
+
+    /// Is the sender told when it may not speak for somebody (`<restrict/>`)?
+    pub fn tells_restrictions(&self) -> bool {
+        matches!(&self.link, Link::Accept(accept) if accept.restrict)
+    }
+
+    /// Are messages and subscriptions kept while it is away (`<offline/>`)?
+    pub fn keeps_offline(&self) -> bool {
+        matches!(&self.link, Link::Accept(accept) if accept.offline)
+    }
+
+    /// How many seconds stanzas wait for it while it is away.
+    pub fn wait_seconds(&self) -> u64 {
+        match &self.link {
+            Link::Accept(accept) => accept.timeout_seconds,
+            // One more attempt is made in that time.
+            Link::Connect(connect) => connect.retry_seconds().saturating_add(connect.timeout_seconds),
+            _ => 0,
+        }
+    }
+}
+
+/// `<sender xmlns='urn:jabber:config:3'>`: for whom a component may speak besides its own addresses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Senders {
+    /// For everybody, our own users, too, as in 1.4.
+    pub anybody: bool,
+    /// For everybody at these domains.
+    pub domains: Vec<String>,
 }
 
 /// What stands behind the addresses of a component.
@@ -38,6 +97,8 @@ pub enum Link {
 /// `<accept>`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Accept {
+    /// Where it is configured.
+    pub place: Place,
     /// Where we listen; `None` is every address.
     pub address: Option<IpAddr>,
     /// The port.
@@ -46,7 +107,7 @@ pub struct Accept {
     pub secret: String,
     /// How long stanzas wait for a component that is away.
     pub timeout_seconds: u64,
-    /// It may speak only for its own addresses.
+    /// When it speaks for others than it may, it gets an error.
     pub restrict: bool,
     /// Messages to it are stored while it is away.
     pub offline: bool,
@@ -65,6 +126,13 @@ pub struct Connect {
     pub timeout_seconds: u64,
     /// How many attempts; `None` is without end.
     pub tries: Option<u32>,
+}
+
+impl Connect {
+    /// 1.4 waits two seconds before each attempt.
+    pub fn retry_seconds(&self) -> u64 {
+        self.timeout_seconds.saturating_add(2)
+    }
 }
 
 // Secrets must not reach a log by way of {:?}.

@@ -16,6 +16,8 @@ pub enum ListenerKind {
     S2s,
     /// Other servers; TLS from the first byte (XEP-0368).
     S2sTls,
+    /// A component (XEP-0114).
+    Component,
 }
 
 impl ListenerKind {
@@ -73,6 +75,8 @@ pub struct Listener {
     pub karma: Option<Karma>,
     /// The registration feature is not advertised (1.6's `<noregister/>`).
     pub hide_registration: bool,
+    /// The id of the component that is expected; empty where none is.
+    pub component: String,
 }
 
 impl Listener {
@@ -89,6 +93,7 @@ impl Listener {
             rate: None,
             karma: None,
             hide_registration: false,
+            component: String::new(),
         }
     }
 

@@ -45,7 +45,7 @@ pub use access::{Access, Grants, Karma, Network, Rate};
 pub use blocks::{Block, BlockAction, Blocks};
 pub use certificates::CertificateSource;
 pub use cmdline::CommandLine;
-pub use components::Component;
+pub use components::{Component, Link};
 pub use error::{Error, Notice, Place, Problem, Severity};
 pub use federation::Federation;
 pub use hosts::{
@@ -207,6 +207,30 @@ impl Config {
     /// The host with this name.
     pub fn host(&self, name: &str) -> Option<&Host> {
         self.hosts.iter().find(|host| host.name == name)
+    }
+
+    /// The component with this id.
+    pub fn component(&self, id: &str) -> Option<&Component> {
+        self.components.iter().find(|component| component.id == id)
+    }
+
+    /// The component with this address. Hosts with users come first.
+    pub fn component_of(&self, domain: &str) -> Option<&Component> {
+        let has_it = |component: &&Component| component.is_served() && component.has_host(domain);
+        self.components.iter().find(has_it).filter(|_| self.host(domain).is_none())
+    }
+
+    /// Is this domain one of ours, or a component's?
+    pub fn is_own(&self, domain: &str) -> bool {
+        self.host(domain).is_some() || self.component_of(domain).is_some()
+    }
+
+    /// May this component speak for this domain?
+    pub fn speaks_for(&self, component: &Component, domain: &str) -> bool {
+        let owns = component.has_host(domain) && self.component_of(domain).is_some_and(|owner| *owner == *component);
+        owns || component.senders.anybody
+            || component.senders.domains.iter().any(|other| other == domain)
+            || (component.takes_rest && self.federation.is_none() && !self.is_own(domain))
     }
 
     /// The host that a stream's `to` means, after nameprep: a host's own name, or an alias.

@@ -3,11 +3,9 @@
 
 /// Element and what happens instead.
 pub const NOT_YET: &[(&str, &str)] = &[
-    ("accept", "components cannot connect yet; stanzas to them come back as errors"),
     ("acl", "administrative features are not there yet"),
     ("admin", "messages to the admins and announcements are not there yet"),
     ("bounce", "web browsers that come to an XML port are not redirected yet"),
-    ("connect", "components are not connected to yet; stanzas to them come back as errors"),
     ("dir", "stanza files are not read yet"),
     ("karma", "the flow of input is bounded by <limits> only"),
     ("to", "log lines are not sent as messages yet"),

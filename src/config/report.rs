@@ -23,7 +23,8 @@ impl Config {
             self.write_host(out, host)?;
         }
         writeln!(out, "Ports")?;
-        for listener in &self.listeners {
+        // Those of components stand with their addresses.
+        for listener in self.listeners.iter().filter(|listener| listener.kind != ListenerKind::Component) {
             writeln!(out, "  {}", listener_line(listener))?;
         }
         for component in &self.components {
@@ -104,6 +105,7 @@ fn listener_line(listener: &Listener) -> String {
         ListenerKind::C2sTls => "clients, TLS from the first byte",
         ListenerKind::S2s => "other servers",
         ListenerKind::S2sTls => "other servers, TLS from the first byte",
+        ListenerKind::Component => "a component",
     };
     let mut line = format!("{:<5} on {address}: {what}", listener.port);
     for rule in &listener.plain_logins {
@@ -117,7 +119,10 @@ fn listener_line(listener: &Listener) -> String {
 
 fn link_line(link: &Link) -> String {
     match link {
-        Link::Accept(accept) => format!("a component that connects to port {}", accept.port),
+        Link::Accept(accept) => {
+            let on = accept.address.map_or("all addresses".to_owned(), |address| address.to_string());
+            format!("a component that connects to port {} on {on}", accept.port)
+        }
         Link::Connect(connect) => format!("a component at {} port {}", connect.address, connect.port),
         Link::Null => "swallows everything".to_owned(),
         Link::Unsubscribe(text) => format!("is gone: {text}"),

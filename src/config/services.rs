@@ -2,7 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::components::{Accept, Component, Connect, Link};
+use super::components::{Accept, Component, Connect, Link, Senders};
+use super::hosts::host_name;
+use super::limits::Limits;
+use super::listen::{Listener, ListenerKind};
 use super::reading::{Reading, Refusal};
 use super::sections::Section;
 use super::tree::Tree;
@@ -26,7 +29,44 @@ pub(super) fn read(reading: &mut Reading, section: &Section<'_>) -> Option<Compo
         }
     }
     let link = link(reading, section)?;
-    Some(Component { id: section.id.clone(), hosts, link, place: section.tree.place.clone() })
+    let senders = ["accept", "connect"].into_iter().filter_map(|name| section.handler(name)).next();
+    let senders = senders.map(|tree| senders_of(reading, tree)).unwrap_or_default();
+    let takes_rest = (section.takes_rest || section.handler("uplink").is_some())
+        && matches!(link, Link::Accept(_) | Link::Connect(_));
+    let place = section.tree.place.clone();
+    Some(Component { id: section.id.clone(), hosts, link, senders, takes_rest, place })
+}
+
+/// The port that a component comes to, if it is one that comes to us.
+pub(super) fn listener(component: &Component, limits: &Limits) -> Option<Listener> {
+    let Link::Accept(accept) = &component.link else { return None };
+    Some(Listener {
+        address: accept.address,
+        auth_seconds: limits.auth_seconds,
+        component: component.id.clone(),
+        ..Listener::new(ListenerKind::Component, accept.port, accept.place.clone())
+    })
+}
+
+/// `<sender xmlns='urn:jabber:config:3'>domain</sender>`; empty, it lets everybody be spoken for.
+fn senders_of(reading: &mut Reading, handler: &Tree) -> Senders {
+    let mut senders = Senders::default();
+    for tree in handler.children().filter(|child| is_sender(child)) {
+        let text = tree.text();
+        if text.is_empty() {
+            senders.anybody = true;
+            continue;
+        }
+        match host_name(&text) {
+            Ok(domain) => senders.domains.push(domain),
+            Err(why) => reading.warn(&tree.place, format!("<sender>{text}</sender> is not a domain ({why}): ignored")),
+        }
+    }
+    senders
+}
+
+fn is_sender(tree: &Tree) -> bool {
+    tree.is_own() && tree.name == "sender"
 }
 
 fn link(reading: &mut Reading, section: &Section<'_>) -> Option<Link> {
@@ -65,7 +105,6 @@ fn loaded(reading: &mut Reading, section: &Section<'_>, load: &Tree) -> Link {
 }
 
 fn accept(reading: &mut Reading, tree: &Tree) -> Option<Accept> {
-    reading.not_yet(tree);
     known_children(reading, tree, &["ip", "port", "secret", "timeout", "restrict", "offline"]);
     let (port, secret) = port_and_secret(reading, tree)?;
     let address = match tree.child_text("ip").filter(|text| !text.is_empty()) {
@@ -73,6 +112,7 @@ fn accept(reading: &mut Reading, tree: &Tree) -> Option<Accept> {
         None => None,
     };
     Some(Accept {
+        place: tree.place.clone(),
         address,
         port,
         secret,
@@ -83,7 +123,6 @@ fn accept(reading: &mut Reading, tree: &Tree) -> Option<Accept> {
 }
 
 fn connect(reading: &mut Reading, tree: &Tree) -> Option<Connect> {
-    reading.not_yet(tree);
     known_children(reading, tree, &["ip", "port", "secret", "timeout", "tries"]);
     let (port, secret) = port_and_secret(reading, tree)?;
     let address = match tree.child_text("ip").filter(|text| !text.is_empty()) {
@@ -102,7 +141,7 @@ fn connect(reading: &mut Reading, tree: &Tree) -> Option<Connect> {
 
 fn known_children(reading: &mut Reading, tree: &Tree, known: &[&str]) {
     reading.stray_text(tree);
-    for child in tree.children().filter(|child| !known.contains(&child.name.as_str())) {
+    for child in tree.children().filter(|child| !is_sender(child) && !known.contains(&child.name.as_str())) {
         reading.unknown(child, &tree.tag(), known);
     }
 }

@@ -12,6 +12,8 @@
 
 pub mod account;
 pub mod blocks;
+pub mod component_data;
+pub mod component_offline;
 pub mod disk;
 mod error;
 pub mod imported;

@@ -133,3 +133,46 @@ END;
 CREATE TRIGGER offline_taken AFTER DELETE ON offline BEGIN
     UPDATE offline_total SET messages = messages - 1, bytes = bytes - old.bytes WHERE account = old.account;
 END;
+
+CREATE TABLE component_data (                -- what components keep here for their own users
+    host            TEXT NOT NULL,
+    localpart       TEXT NOT NULL,
+    ns              TEXT NOT NULL,
+    bytes           INTEGER NOT NULL,
+    xml             TEXT NOT NULL,
+    PRIMARY KEY (host, localpart, ns)
+) WITHOUT ROWID;
+
+CREATE TABLE component_data_total (          -- kept by the triggers
+    host            TEXT PRIMARY KEY,
+    bytes           INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER component_data_added AFTER INSERT ON component_data BEGIN
+    INSERT INTO component_data_total VALUES (new.host, new.bytes)
+        ON CONFLICT (host) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER component_data_taken AFTER DELETE ON component_data BEGIN
+    UPDATE component_data_total SET bytes = bytes - old.bytes WHERE host = old.host;
+END;
+
+CREATE TABLE component_offline (             -- stanzas for a component that is away
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    component       TEXT NOT NULL,
+    bytes           INTEGER NOT NULL,
+    stanza          TEXT NOT NULL
+);
+CREATE INDEX component_offline_by_component ON component_offline (component);
+
+CREATE TABLE component_offline_total (       -- kept by the triggers
+    component       TEXT PRIMARY KEY,
+    stanzas         INTEGER NOT NULL,
+    bytes           INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TRIGGER component_offline_added AFTER INSERT ON component_offline BEGIN
+    INSERT INTO component_offline_total VALUES (new.component, 1, new.bytes)
+        ON CONFLICT (component) DO UPDATE SET stanzas = stanzas + 1, bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER component_offline_taken AFTER DELETE ON component_offline BEGIN
+    UPDATE component_offline_total SET stanzas = stanzas - 1, bytes = bytes - old.bytes
+        WHERE component = old.component;
+END;
