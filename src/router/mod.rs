@@ -1,4 +1,4 @@
-//! A stanza's way: by its address to the host itself, to a local account, or to the rest of the world.
+//! A stanza's way: by its address to the host itself, to a local account, to a component, or to the rest of the world.
 //!
 //! The router owns the sessions and the modules, and works off the effects that modules push until none is left. What
 //! must leave the server comes out as [`Out`] values, in order; the router knows neither sockets nor streams.
@@ -7,6 +7,7 @@
 //! half-done writes and no effects; no module is entered while another one runs.
 
 pub mod blocks;
+pub mod components;
 pub mod context;
 pub mod delivery;
 pub mod hosts;
@@ -51,6 +52,8 @@ pub enum Out {
     Dial(Pair),
     /// When to call [`Router::expire_queue`].
     QueueTimer { at_millis: u64, pair: Pair },
+    /// When to call [`Router::expire_component`].
+    ComponentTimer { at_millis: u64, id: String },
     /// When to call [`Router::walk_on`].
     WalkTimer { at_millis: u64 },
     /// A timer; [`Router::woke`] wants it back when it is due.
@@ -114,6 +117,7 @@ pub struct Router {
     pub(crate) sessions: Sessions,
     modules: Vec<Row>,
     remotes: Remotes,
+    components: components::Components,
     blocks: blocks::Table,
     vanished: vanished::Vanished,
     queue: VecDeque<(u32, Effect)>,
@@ -125,12 +129,14 @@ impl Router {
     /// A router for the hosts of a configuration, with the rows of the table of modules.
     pub fn new(config: Arc<Config>, modules: Vec<(&'static str, Box<dyn Module>)>, now: Now) -> Router {
         let abouts = modules.iter().map(|(name, module)| (*name, module.about())).collect();
+        let components = components::Components::new(&config);
         Router {
             blocks: blocks::Table::new(&config.blocks),
             hosts: Hosts::new(config, abouts),
             sessions: Sessions::default(),
             modules: modules.into_iter().map(|(_, module)| Row { module, idle: 0 }).collect(),
             remotes: Remotes::default(),
+            components,
             vanished: vanished::Vanished::default(),
             queue: VecDeque::new(),
             out: Vec::new(),
@@ -140,6 +146,7 @@ impl Router {
 
     /// Takes over a changed configuration.
     pub fn reload(&mut self, env: &mut Env<'_>, config: Arc<Config>) {
+        self.components.reload(&config);
         self.hosts.reload(config);
         self.blocks_changed(env);
     }
@@ -354,11 +361,14 @@ impl Router {
         self.dispatch(env, Parcel { stanza, requester, depth: 0 })
     }
 
-    /// By domain: ours, or the rest of the world (RFC 6120 §10.4, §10.5).
+    /// By domain: ours, a component's, or the rest of the world (RFC 6120 §10.4, §10.5).
     fn dispatch(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
         let Some(to) = parcel.stanza.to_shared() else { return Ok(()) };
         let Some(host) = self.hosts.place(to.domain().as_str()) else {
-            return self.for_remote(env, parcel);
+            return match self.components.owner(to.domain().as_str()) {
+                Some(id) => self.for_component(env, &id, parcel),
+                None => self.for_remote(env, parcel),
+            };
         };
         match to.node() {
             None => self.for_host(env, host, parcel),

@@ -5,9 +5,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::{Asker, ConnectionId, Output, Server, Timer};
-use crate::config::Listener;
+use crate::config::{Listener, ListenerKind};
 use crate::router::{self, Out, SessionId};
 use crate::stream::c2s::{Action, C2s};
+use crate::stream::component::Component;
 use crate::stream::dialback::Pair;
 use crate::stream::s2s_in::S2sIn;
 use crate::stream::s2s_out::S2sOut;
@@ -24,6 +25,10 @@ pub(super) enum Talk {
     Outgoing(Box<S2sOut>),
     /// A connection to another server that is not open yet.
     Dialing(Pair),
+    /// A component's stream, whoever opened the connection.
+    Component(Box<Component>),
+    /// A connection to the component with this id that is not open yet.
+    Calling(String),
 }
 
 impl Talk {
@@ -32,7 +37,8 @@ impl Talk {
             Talk::Client(stream) => stream.take_output(),
             Talk::Incoming(stream) => stream.take_output(),
             Talk::Outgoing(stream) => stream.take_output(),
-            Talk::Dialing(_) => String::new(),
+            Talk::Component(stream) => stream.take_output(),
+            Talk::Dialing(_) | Talk::Calling(_) => String::new(),
         }
     }
 
@@ -49,7 +55,8 @@ impl Talk {
             Talk::Client(stream) => stream.send(stanza),
             Talk::Incoming(stream) => stream.send(stanza),
             Talk::Outgoing(stream) => stream.send(stanza),
-            Talk::Dialing(_) => {}
+            Talk::Component(stream) => stream.send(stanza),
+            Talk::Dialing(_) | Talk::Calling(_) => {}
         }
     }
 
@@ -58,7 +65,7 @@ impl Talk {
             Talk::Client(stream) => stream.heartbeat(),
             Talk::Incoming(stream) => stream.heartbeat(),
             Talk::Outgoing(stream) => stream.heartbeat(),
-            Talk::Dialing(_) => {}
+            Talk::Component(_) | Talk::Dialing(_) | Talk::Calling(_) => {}
         }
     }
 }
@@ -69,7 +76,7 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     session: Option<SessionId>,
     pub(super) heartbeat_millis: Option<u64>,
-    counted_as_logged_in: bool,
+    pub(super) counted_as_logged_in: bool,
     /// Is the peer's address counted among those that connected to us?
     is_counted: bool,
     /// Is there a timer that ends it when it is idle?
@@ -120,9 +127,15 @@ impl Server {
             self.outputs.push(Output::Close { id });
             return;
         }
-        let talk = match listener.kind.is_client() {
-            true => Talk::Client(Box::new(C2s::new(listener, peer.ip(), limits))),
-            false => Talk::Incoming(Box::new(S2sIn::new(&stream_env!(self, now, false), peer.ip()))),
+        let talk = match listener.kind {
+            ListenerKind::C2s | ListenerKind::C2sTls => Talk::Client(Box::new(C2s::new(listener, peer.ip(), limits))),
+            ListenerKind::S2s | ListenerKind::S2sTls => {
+                Talk::Incoming(Box::new(S2sIn::new(&stream_env!(self, now, false), peer.ip())))
+            }
+            ListenerKind::Component => {
+                let env = stream_env!(self, now, false);
+                Talk::Component(Box::new(Component::accepted(&env, &listener.component, peer.ip())))
+            }
         };
         let mut connection = Connection::new(talk, peer, now_millis);
         connection.is_counted = true;
@@ -139,7 +152,7 @@ impl Server {
             Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.secured(env, tls)),
             Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, env| stream.secured(env, tls)),
             Some(Talk::Dialing(_)) => self.open_stream(now, id, Some(tls)),
-            None => {}
+            Some(Talk::Component(_) | Talk::Calling(_)) | None => {}
         }
     }
 
@@ -151,7 +164,8 @@ impl Server {
             Talk::Client(_) => self.with_client(now, id, |stream, env| stream.push(env, bytes)),
             Talk::Incoming(_) => self.with_incoming(now, id, |stream, env| stream.push(env, bytes)),
             Talk::Outgoing(_) => self.with_outgoing(now, id, |stream, _| stream.push(bytes)),
-            Talk::Dialing(_) => {}
+            Talk::Component(_) => self.with_component(now, id, |stream, env| stream.push(env, bytes)),
+            Talk::Dialing(_) | Talk::Calling(_) => {}
         }
     }
 
@@ -161,6 +175,8 @@ impl Server {
             Some(Talk::Client(_)) => self.with_client(now, id, |stream, env| stream.login_timed_out(env)),
             Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.timed_out(env)),
             Some(Talk::Outgoing(_) | Talk::Dialing(_)) => self.dial_timed_out(now, id),
+            Some(Talk::Component(_)) => self.with_component(now, id, |stream, env| stream.timed_out(env)),
+            Some(Talk::Calling(_)) => self.end_connection(id),
             None => {}
         }
     }
@@ -170,6 +186,9 @@ impl Server {
         let Some(connection) = self.connections.remove(&id) else { return };
         if connection.is_counted {
             self.addresses.disconnected(connection.peer.ip(), connection.counted_as_logged_in);
+        }
+        if matches!(connection.talk, Talk::Component(_) | Talk::Calling(_)) {
+            return self.component_gone(now, id, &connection, reason);
         }
         if !matches!(connection.talk, Talk::Client(_)) {
             return self.server_gone(now, id, connection, reason);
@@ -195,7 +214,8 @@ impl Server {
             Some(Talk::Client(_)) => self.with_client(now, id, |stream, env| stream.fail(env, error)),
             Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.fail(env, &error)),
             Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, _| stream.fail(&error)),
-            Some(Talk::Dialing(_)) => self.end_connection(id),
+            Some(Talk::Component(_)) => self.with_component(now, id, |stream, env| stream.fail(env, &error)),
+            Some(Talk::Dialing(_) | Talk::Calling(_)) => self.end_connection(id),
             None => {}
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -350,6 +370,7 @@ impl Server {
                     }
                     Out::Dial(pair) => self.dial(now, &pair),
                     Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(Box::new(pair))),
+                    Out::ComponentTimer { at_millis, id } => self.timers.set(at_millis, Timer::Component(id.into())),
                     Out::WalkTimer { at_millis } => self.timers.set(at_millis, Timer::Walk),
                     Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(Box::new(timer))),
                 }

@@ -197,8 +197,7 @@ impl Server {
             return self.dial_failed(now, pair, Condition::RemoteServerTimeout, "");
         };
         dial.current = Some(candidate.clone());
-        let id = ConnectionId(FIRST_OUTGOING + self.federation.next_id);
-        self.federation.next_id += 1;
+        let id = self.next_outgoing();
         let addresses: Vec<SocketAddr> =
             candidate.addresses.iter().map(|address| SocketAddr::new(*address, candidate.port)).collect();
         let Some(first) = addresses.first().copied() else {
@@ -212,6 +211,13 @@ impl Server {
         self.outputs.push(Output::Connect { id, addresses, tls });
     }
 
+    /// The number of another connection of ours.
+    pub(super) fn next_outgoing(&mut self) -> ConnectionId {
+        let id = ConnectionId(FIRST_OUTGOING + self.federation.next_id);
+        self.federation.next_id += 1;
+        id
+    }
+
     fn policy_of(&self, pair: &Pair) -> crate::config::federation::RemotePolicy {
         self.config.federation.as_ref().map(|federation| federation.policy(&pair.to)).unwrap_or_default()
     }
@@ -220,6 +226,9 @@ impl Server {
     pub(super) fn connected(&mut self, now: Now, id: ConnectionId, peer: SocketAddr) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.peer = peer;
+        if matches!(connection.talk, Talk::Calling(_)) {
+            return self.called(now, id, peer);
+        }
         let Talk::Dialing(pair) = &connection.talk else { return };
         let direct = self.federation.dials.get(pair).and_then(|dial| dial.current.as_ref()).map(|c| c.direct_tls);
         if direct == Some(false) {
@@ -406,7 +415,7 @@ impl Server {
     /// Is that server there still?
     pub(super) fn look_for(&mut self, now: Now, pair: &Pair) {
         let is_wanted = self.router.server_was_reached(pair) && !self.router.link_is_open(pair) && !self.is_stopping;
-        if is_wanted && self.config.federation.is_some() && self.config.host(&pair.from).is_some() {
+        if is_wanted && self.config.federation.is_some() && self.config.is_own(&pair.from) {
             self.dial(now, pair);
         }
     }
@@ -434,7 +443,7 @@ impl Server {
         match &connection.talk {
             Talk::Incoming(_) => self.with_incoming(now, id, |stream, _| stream.end("idle")),
             Talk::Outgoing(_) => self.with_outgoing(now, id, |stream, _| stream.end("idle")),
-            Talk::Client(_) | Talk::Dialing(_) => {}
+            Talk::Client(_) | Talk::Dialing(_) | Talk::Component(_) | Talk::Calling(_) => {}
         }
     }
 
@@ -485,7 +494,7 @@ impl Server {
                 self.outgoing_over(now, id, reason, lost);
             }
             Talk::Dialing(_) => self.outgoing_over(now, id, reason, VecDeque::new()),
-            Talk::Client(_) => {}
+            Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) => {}
         }
     }
 

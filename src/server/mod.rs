@@ -32,6 +32,7 @@ macro_rules! stream_env {
 }
 
 pub mod addresses;
+pub mod components;
 pub mod connections;
 pub mod federation;
 pub mod timers;
@@ -43,6 +44,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::addresses::Addresses;
+use self::components::Calls;
 use self::connections::Connection;
 use self::federation::Federation;
 use self::timers::{Timer, Timers};
@@ -205,6 +207,7 @@ pub struct Server {
     dialback: DialbackSecret,
     trust: Box<dyn Trust>,
     federation: Federation,
+    calls: Calls,
     router: Router,
     connections: IdMap<ConnectionId, Connection>,
     addresses: Addresses,
@@ -254,7 +257,7 @@ impl Server {
         };
         let mut router = Router::new(config.clone(), crate::modules::table(), now);
         router.load_blocks(&store)?;
-        Ok(Server {
+        let mut server = Server {
             router,
             config,
             store,
@@ -263,6 +266,7 @@ impl Server {
             dialback,
             trust: Box::new(TrustNobody),
             federation: Federation::default(),
+            calls: Calls::default(),
             connections: IdMap::default(),
             addresses: Addresses::default(),
             timers: Timers::default(),
@@ -272,7 +276,9 @@ impl Server {
             touched: Vec::new(),
             is_stopping: false,
             now,
-        })
+        };
+        server.call_components(now);
+        Ok(server)
     }
 
     /// Takes one input and does all that follows from it.
@@ -424,6 +430,7 @@ impl Server {
         for id in orphans {
             self.close(now, id, StreamError::new(StreamCondition::HostGone, "this host is served no longer"));
         }
+        self.reload_components(now);
     }
 
     fn run_timers(&mut self, now: Now) {
@@ -435,6 +442,12 @@ impl Server {
                     self.router.expire_queue(&mut env, &pair);
                     self.flush_router(now);
                 }
+                Timer::Component(id) => {
+                    let mut env = router_env!(self, now);
+                    self.router.expire_component(&mut env, &id);
+                    self.flush_router(now);
+                }
+                Timer::Call(id) => self.call(now, &id),
                 Timer::Doubt(pair) => self.look_for(now, &pair),
                 Timer::Walk => {
                     let mut env = router_env!(self, now);

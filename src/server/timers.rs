@@ -20,6 +20,10 @@ pub enum Timer {
     Idle(ConnectionId),
     /// Stanzas that wait for this link may have waited long enough.
     Queue(Box<Pair>),
+    /// Stanzas that wait for this component may have waited long enough.
+    Component(Box<str>),
+    /// This component is to be connected to.
+    Call(Box<str>),
     /// A link broke: is its other end there still?
     Doubt(Pair),
     /// The next step of a walk through rosters.

@@ -275,7 +275,7 @@ impl C2s {
         let id = env.random.token();
         let ours = header::Ours {
             content_ns: ns::CLIENT,
-            from: &self.host,
+            from: Some(&self.host),
             to,
             id: Some(&id),
             version: self.version,

@@ -48,8 +48,8 @@ fn is_number(text: &str) -> bool {
 pub struct Ours<'a> {
     /// The content namespace.
     pub content_ns: &'a str,
-    /// The host that answers.
-    pub from: &'a str,
+    /// The host that answers; a component that we come to is told only whom we want.
+    pub from: Option<&'a str>,
     /// The peer, where it said who it is.
     pub to: Option<&'a str>,
     /// RFC 6120 §4.7.3: unique and not to be guessed; only who answers gives one.
@@ -69,7 +69,9 @@ pub fn write(out: &mut String, ours: &Ours<'_>) {
         // XEP-0220 §2: this declares that dialback is known.
         writer::attribute(out, "xmlns:db", ns::DIALBACK);
     }
-    writer::attribute(out, "from", ours.from);
+    if let Some(from) = ours.from {
+        writer::attribute(out, "from", from);
+    }
     if let Some(to) = ours.to {
         writer::attribute(out, "to", to);
     }

@@ -10,6 +10,7 @@
 pub mod bind;
 pub mod c2s;
 pub mod certificate;
+pub mod component;
 pub mod dialback;
 pub mod features;
 pub mod header;
@@ -60,7 +61,7 @@ impl Env<'_> {
 
     /// Is this domain one of ours, or a component's?
     pub fn is_own(&self, domain: &str) -> bool {
-        self.config.host(domain).is_some()
+        self.config.is_own(domain)
     }
 }
 

@@ -265,7 +265,7 @@ impl S2sIn {
         self.stream_id = env.random.token();
         let ours = header::Ours {
             content_ns: ns::SERVER,
-            from: &self.host,
+            from: Some(&self.host),
             to: self.claimed.as_deref(),
             id: Some(&self.stream_id),
             version: self.version,
@@ -278,7 +278,7 @@ impl S2sIn {
         let version = header::check(theirs, ns::SERVER);
         self.version = *version.as_ref().unwrap_or(&Version::Xmpp);
         let wanted = theirs.to.as_deref().and_then(|to| crate::config::hosts::host_name(to).ok());
-        let known = wanted.as_deref().is_none_or(|to| env.config.host(to).is_some());
+        let known = wanted.as_deref().is_none_or(|to| env.is_own(to));
         if let (Some(to), true) = (&wanted, known) {
             self.host = to.clone();
         }
@@ -446,7 +446,7 @@ impl S2sIn {
         let key = element.text().trim().to_string();
         let pair = Pair { from, to };
         let policy = env.policy(&pair.from);
-        let refusal = if env.config.host(&pair.to).is_none() {
+        let refusal = if !env.is_own(&pair.to) {
             Some((Condition::ItemNotFound, "this host is not served here"))
         } else if env.is_own(&pair.from) {
             Some((Condition::NotAcceptable, "this domain is ours"))
@@ -497,7 +497,7 @@ impl S2sIn {
             return self.fail(env, &StreamCondition::ImproperAddressing.into());
         };
         let stream_id = element.attribute("id").unwrap_or_default().to_string();
-        let verdict = if env.config.host(&to).is_none() {
+        let verdict = if !env.is_own(&to) {
             Verdict::Failed(Condition::ItemNotFound, "this host is not served here".to_string())
         } else if env.dialback.verifies(&from, &to, &stream_id, &element.text()) {
             Verdict::Valid
@@ -523,7 +523,7 @@ impl S2sIn {
         let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else {
             return self.fail(env, &StreamCondition::ImproperAddressing.into());
         };
-        if env.config.host(to.domain().as_str()).is_none() {
+        if !env.is_own(to.domain().as_str()) {
             return self.fail(env, &StreamCondition::HostUnknown.into());
         }
         if !self.speaks_for(from.domain().as_str(), to.domain().as_str()) {

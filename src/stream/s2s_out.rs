@@ -274,7 +274,7 @@ impl S2sOut {
         let version = if self.policy.xmpp { Version::Xmpp } else { Version::Legacy };
         let ours = header::Ours {
             content_ns: ns::SERVER,
-            from: &self.local,
+            from: Some(&self.local),
             to: Some(&self.remote),
             id: None,
             version,

@@ -163,6 +163,7 @@ impl Wire for Live {
             Port::StartTls => self.ports[0],
             Port::Direct => self.ports[1],
             Port::Plain => self.ports[2],
+            Port::Other(_) => return Err(Stop::Cannot("a port of its own")),
         };
         let tcp = TcpStream::connect(("127.0.0.1", number)).map_err(|error| error.to_string())?;
         tcp.set_nodelay(true).unwrap();

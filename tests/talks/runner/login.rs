@@ -7,6 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use jabber::store::account::{Credentials, LegacyHash, ScramHash, ScramKeys};
 use ring::{digest, hmac, pbkdf2};
 
+/// XEP-0114 §3, for components.
+pub fn sha1_hex(text: &str) -> String {
+    let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Rounds for accounts of talks: they guard nothing, and talks shall be quick.
 const ROUNDS: NonZeroU32 = NonZeroU32::new(2).unwrap();
 

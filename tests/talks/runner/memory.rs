@@ -140,6 +140,7 @@ impl Memory {
             Port::StartTls => 5222,
             Port::Direct => 5223,
             Port::Plain => 5224,
+            Port::Other(number) => number,
         };
         let found = self.config.listeners.iter().find(|listener| listener.port == number);
         Arc::new(found.unwrap().clone())

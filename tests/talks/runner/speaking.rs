@@ -201,6 +201,7 @@ impl Speaking<'_> {
             Raw::Bare | Raw::Tls | Raw::Tls12 => Port::StartTls,
             Raw::Direct => Port::Direct,
             Raw::Plain => Port::Plain,
+            Raw::Port(number) => Port::Other(number),
         };
         self.connect(who, port, from)?;
         if matches!(raw, Raw::Tls | Raw::Tls12) {
@@ -458,6 +459,12 @@ impl Speaking<'_> {
         match name {
             "header" if rest.is_empty() => Ok(HEADER.to_string()),
             "header" => Ok(HEADER.replace("'localhost'", &format!("'{rest}'"))),
+            "handshake" => {
+                // `{handshake ID SECRET}`, the id as it was remembered.
+                let (id, secret) = rest.split_once(' ').ok_or("handshake ID SECRET".to_string())?;
+                let id = self.names.get(id).ok_or_else(|| format!("nobody knows what {{{id}}} is"))?;
+                Ok(login::sha1_hex(&[id, secret].concat()))
+            }
             "b64" => Ok(login::base64(rest)?),
             "times" => {
                 // `{times 1000 x}`

@@ -95,6 +95,8 @@ pub enum Raw {
     Direct,
     /// Accepted on a port that allows logins without TLS.
     Plain,
+    /// Accepted on another port of jabber.xml: a component's.
+    Port(u16),
 }
 
 /// Reads a talk file.
@@ -248,6 +250,7 @@ fn connects(who: String, how: &[&str]) -> Result<Action, String> {
         ["raw", "tls12"] => Some(Raw::Tls12),
         ["raw", "direct"] => Some(Raw::Direct),
         ["raw", "plain"] => Some(Raw::Plain),
+        ["raw", "port", number] => Some(Raw::Port(number.parse().map_err(|_| "that is no port".to_string())?)),
         _ => return Err("connects how?".to_string()),
     };
     Ok(Action::Connects(who, raw, from))

@@ -16,6 +16,8 @@ pub enum Port {
     Direct,
     /// Logins without TLS are allowed.
     Plain,
+    /// Another one, of jabber.xml.
+    Other(u16),
 }
 
 /// What a connection gave.

@@ -1,0 +1,211 @@
+//! Components' connections: those that came to us, those that we open, and what becomes of them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+
+use super::connections::{Connection, Talk};
+use super::{ConnectionId, Output, Server, Timer};
+use crate::config::components::{Connect, Link};
+use crate::stream::Env;
+use crate::stream::component::{Action, Component};
+use crate::xmpp::stream_error::StreamCondition;
+use crate::xmpp::{Now, StreamError};
+
+/// What is known of the components that we connect to (`<connect>`).
+#[derive(Default)]
+pub struct Calls {
+    /// The connection to each, open or on its way.
+    under_way: HashMap<String, ConnectionId>,
+    /// Those to whom an attempt is due by a timer.
+    planned: BTreeMap<String, u64>,
+    /// Attempts that failed since the last that did not.
+    failures: HashMap<String, u32>,
+    /// What was last said in the log about one that failed.
+    told: HashMap<String, String>,
+}
+
+impl Server {
+    /// Sees to it that all components of `<connect>` are connected to.
+    pub(super) fn call_components(&mut self, now: Now) {
+        let wanted = self.config.components.iter().filter(|component| matches!(component.link, Link::Connect(_)));
+        let ids: Vec<String> = wanted.map(|component| component.id.clone()).collect();
+        for id in ids {
+            if !self.calls.under_way.contains_key(&id) && !self.calls.planned.contains_key(&id) {
+                self.plan_call(&id, now.monotonic_millis);
+            }
+        }
+    }
+
+    fn plan_call(&mut self, id: &str, at_millis: u64) {
+        self.calls.planned.insert(id.to_string(), at_millis);
+        self.timers.set(at_millis, Timer::Call(id.into()));
+    }
+
+    /// Another configuration: components that are not in it any more go, new ones are connected to.
+    pub(super) fn reload_components(&mut self, now: Now) {
+        let mut orphans = Vec::new();
+        for (id, connection) in &self.connections {
+            let component = match &connection.talk {
+                Talk::Component(stream) => stream.id(),
+                Talk::Calling(component) => component,
+                _ => continue,
+            };
+            if !self.config.component(component).is_some_and(crate::config::Component::is_process) {
+                orphans.push(*id);
+            }
+        }
+        for id in orphans {
+            self.close(
+                now,
+                id,
+                StreamError::new(StreamCondition::HostGone, "this component is not configured any more"),
+            );
+        }
+        self.calls.failures.clear();
+        self.call_components(now);
+    }
+
+    fn connect_of(&self, id: &str) -> Option<&Connect> {
+        match &self.config.component(id)?.link {
+            Link::Connect(connect) => Some(connect),
+            _ => None,
+        }
+    }
+
+    /// A component is to be connected to.
+    pub(super) fn call(&mut self, now: Now, component: &str) {
+        let is_due = self.calls.planned.get(component).is_some_and(|at| *at <= now.monotonic_millis);
+        if !is_due || self.is_stopping {
+            return;
+        }
+        self.calls.planned.remove(component);
+        let Some(connect) = self.connect_of(component) else { return };
+        let address = SocketAddr::new(connect.address, connect.port);
+        let until = now.monotonic_millis.saturating_add(connect.timeout_seconds.max(1).saturating_mul(1000));
+        let id = self.next_outgoing();
+        self.calls.under_way.insert(component.to_string(), id);
+        let connection = Connection::new(Talk::Calling(component.to_string()), address, now.monotonic_millis);
+        self.connections.insert(id, connection);
+        self.timers.set(until, Timer::Login(id));
+        self.outputs.push(Output::Connect { id, addresses: vec![address], tls: None });
+    }
+
+    /// The connection to a component is open.
+    pub(super) fn called(&mut self, now: Now, id: ConnectionId, peer: SocketAddr) {
+        let Some(Talk::Calling(component)) = self.connections.get(&id).map(|connection| &connection.talk) else {
+            return;
+        };
+        let stream = Component::connected(&stream_env!(self, now, false), component, peer.ip());
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.talk = Talk::Component(Box::new(stream));
+            connection.touch(id, &mut self.touched);
+        }
+    }
+
+    /// Does something to a component's stream, then all that it asks for.
+    pub(super) fn with_component(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        change: impl FnOnce(&mut Component, &mut Env<'_>),
+    ) {
+        let mut change = Some(change);
+        loop {
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            connection.touch(id, &mut self.touched);
+            let Talk::Component(stream) = &mut connection.talk else { return };
+            let mut env = stream_env!(self, now, false);
+            if let Some(change) = change.take() {
+                change(stream, &mut env);
+            }
+            let Some(action) = stream.poll(&mut env) else { return };
+            let component = stream.id().to_string();
+            self.act_component(now, id, &component, action);
+        }
+    }
+
+    fn act_component(&mut self, now: Now, id: ConnectionId, component: &str, action: Action) {
+        match action {
+            Action::Ready => self.component_ready(now, id, component),
+            Action::Refused => {
+                if let Some(connection) = self.connections.get(&id) {
+                    let address = connection.peer.ip();
+                    self.addresses.login_failed(address, &self.config.limits, now.monotonic_millis);
+                }
+            }
+            Action::Stanza(stanza) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.stanzas = connection.stanzas.saturating_add(1);
+                }
+                let mut env = router_env!(self, now);
+                self.router.from_component(&mut env, stanza);
+                self.flush_router(now);
+            }
+            Action::Close(why) => {
+                log::info!(target: component, "component's stream ends: {why}");
+                self.end_connection(id);
+                self.component_away(now, id, component, &why);
+            }
+        }
+    }
+
+    /// A component has proved that it knows the secret. It takes the place of the one before: who restarts a transport
+    /// relies on that.
+    fn component_ready(&mut self, now: Now, id: ConnectionId, component: &str) {
+        self.calls.failures.remove(component);
+        self.calls.told.remove(component);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.counted_as_logged_in = true;
+        let address = connection.peer.ip();
+        self.addresses.logged_in(address);
+        log::info!(target: component, "component connected: {address}");
+        let mut env = router_env!(self, now);
+        let replaced = self.router.component_ready(&mut env, component, id);
+        self.flush_router(now);
+        if let Some(old) = replaced {
+            // 1.4's words, which people grep for.
+            log::warn!(target: component, "Socket override by another connection from {address}");
+            let error = StreamError::new(StreamCondition::Conflict, "Socket override by another connection.");
+            self.with_component(now, old, |stream, env| stream.fail(env, &error));
+        }
+    }
+
+    /// A component's connection is gone.
+    pub(super) fn component_gone(&mut self, now: Now, id: ConnectionId, connection: &Connection, reason: &str) {
+        let component = match &connection.talk {
+            Talk::Component(stream) => {
+                if stream.is_open() {
+                    log::info!(target: stream.id(), "component's connection is gone: {reason}");
+                }
+                stream.id()
+            }
+            Talk::Calling(component) => component,
+            _ => return,
+        };
+        self.component_away(now, id, component, reason);
+    }
+
+    /// Nothing goes by this connection any more; if it was ours, the next attempt is planned.
+    fn component_away(&mut self, now: Now, id: ConnectionId, component: &str, why: &str) {
+        let env = router_env!(self, now);
+        self.router.component_gone(&env, component, id);
+        self.flush_router(now);
+        if self.calls.under_way.get(component) != Some(&id) {
+            return;
+        }
+        self.calls.under_way.remove(component);
+        let Some(connect) = self.connect_of(component) else { return };
+        let (retry, tries) = (connect.retry_seconds(), connect.tries);
+        let failures = self.calls.failures.entry(component.to_string()).or_default();
+        *failures = failures.saturating_add(1);
+        if tries.is_some_and(|tries| *failures >= tries) {
+            // 1.4 ended the whole process here.
+            return log::warn!(target: component, "given up after {failures} attempts (<tries>): {why}; SIGHUP tries again");
+        }
+        if self.calls.told.get(component).is_none_or(|told| told != why) {
+            log::warn!(target: component, "no connection to the component: {why}; tried again every {retry} s");
+            self.calls.told.insert(component.to_string(), why.to_string());
+        }
+        self.plan_call(component, now.monotonic_millis.saturating_add(retry.saturating_mul(1000)));
+    }
+}

@@ -1,0 +1,94 @@
+//! What a component says once it is in: stanzas, and the packets that jabberd 1.4's parts sent to each other (`<log/>`,
+//! `<xdb/>`, `<route/>`).
+
+use super::{Action, Component, Env, storage};
+use crate::xml::Element;
+use crate::xmpp::{Condition, Jid, Stanza, StanzaError, ns};
+
+impl Component {
+    /// A packet goes its way, or is dropped with a line in the log.
+    pub(super) fn packet(&mut self, env: &mut Env<'_>, element: Element) {
+        match (element.name(), element.ns()) {
+            ("message" | "presence" | "iq", ns::CLIENT) => self.stanza(env, element),
+            ("log", ns::CLIENT) => self.log_packet(env, &element),
+            ("xdb", ns::CLIENT) => self.storage_packet(env, &element),
+            // Packets between the parts of a jabberd: there are none here.
+            ("route", ns::CLIENT) => log::debug!(target: &self.id, "a <route> packet was dropped"),
+            // A second handshake, and whatever else.
+            _ => log::debug!(target: &self.id, "a packet was dropped: <{}> is no stanza", element.name()),
+        }
+    }
+
+    fn stanza(&mut self, env: &mut Env<'_>, element: Element) {
+        let start_tag = start_tag(&element);
+        let parsed = Stanza::parse(element);
+        let (Ok(stanza), false) = (&parsed, parsed.as_ref().is_ok_and(|stanza| stanza.from().is_none())) else {
+            return invalid(&start_tag);
+        };
+        let (Some(from), Some(_)) = (stanza.from(), stanza.to()) else { return invalid(&start_tag) };
+        if self.may_speak_for(env, from) {
+            if let Ok(stanza) = parsed {
+                self.actions.push_back(Action::Stanza(stanza));
+            }
+            return;
+        }
+        log::warn!(
+            target: &self.id,
+            "a {} from {from} was dropped: this component may not speak for {} (<sender> in jabber.xml allows it)",
+            stanza.kind().element_name(), from.domain(),
+        );
+        let tells = env.config.component(&self.id).is_some_and(crate::config::Component::tells_restrictions);
+        if tells {
+            // Compat: 1.4's code for this.
+            let error = StanzaError::new(Condition::NotAllowed, "This component may not speak for others.").coded(500);
+            if let Some(reply) = stanza.error(&error) {
+                self.wire.send(&reply);
+            }
+        }
+    }
+
+    fn may_speak_for(&self, env: &Env<'_>, jid: &Jid) -> bool {
+        let own = env.config.component(&self.id);
+        own.is_some_and(|component| env.config.speaks_for(component, jid.domain().as_str()))
+    }
+
+    /// Is this an address of the component itself? What `<sender>` allows is not enough here.
+    pub(super) fn is_at_home(&self, env: &Env<'_>, jid: &Jid) -> bool {
+        let owner = env.config.component_of(jid.domain().as_str());
+        owner.is_some_and(|owner| owner.id == self.id)
+    }
+
+    /// `<log type='notice' from='icq.example.org'>text</log>`: a line about one of its own addresses.
+    fn log_packet(&self, env: &Env<'_>, element: &Element) {
+        let from = element.attribute("from").and_then(|from| Jid::new(from).ok());
+        let Some(from) = from.filter(|from| self.is_at_home(env, from)) else {
+            return log::warn!(target: &self.id, "a <log> packet was dropped: its from is not the component's own");
+        };
+        let (about, text) = (from.as_str(), element.text());
+        let text = text.trim();
+        match element.attribute("type") {
+            Some("record") => log::info!(target: &format!("record:{about}"), "{text}"),
+            Some("alert" | "error") => log::error!(target: about, "{text}"),
+            Some("warn") => log::warn!(target: about, "{text}"),
+            Some("verbose" | "debug") => log::debug!(target: about, "{text}"),
+            _ => log::info!(target: about, "{text}"),
+        }
+    }
+
+    /// `<xdb/>`: something of its own users is kept or asked for.
+    fn storage_packet(&mut self, env: &mut Env<'_>, element: &Element) {
+        if let Some(answer) = storage::answer(self, env, element) {
+            self.wire.write(&answer);
+        }
+    }
+}
+
+fn invalid(start_tag: &str) {
+    // 1.4's words, which people grep for.
+    log::warn!(target: "-internal", "Packet Delivery Failed, invalid packet, dropping {start_tag}");
+}
+
+/// A packet without its content, for the log.
+fn start_tag(element: &Element) -> String {
+    element.clone().with_nodes(Vec::new()).to_string()
+}
