@@ -216,8 +216,8 @@ pub const ROWS: &[Row] = &[
     stranger("a wrong end", b"</stream>", "not-well-formed"),
     stranger(
         "a second header",
-        b"<stream:stream to='localhost' version='1.0'></stream:stream>",
-        "unsupported-stanza-type",
+        b"<stream:stream to='localhost' version='1.0'>",
+        "bad-format",
     ),
     Row {
         name: "STARTTLS in TLS",
@@ -293,7 +293,11 @@ pub const ROWS: &[Row] = &[
     bound("another's name", b"<message from='juliet@localhost' to='romeo@localhost'/>", "invalid-from"),
     bound("the server's name", b"<message from='localhost' to='romeo@localhost'/>", "invalid-from"),
     bound("no name at all", b"<presence from='@'/>", "invalid-from"),
-    bound("a second header, bound", b"<stream:stream></stream:stream>", "unsupported-stanza-type"),
+    bound("a second header, bound", b"<stream:stream>", "bad-format"),
+    bound("a wrong end in a stanza", b"<message><body>x</message", "not-well-formed"),
+    bound("the stream's end in a stanza", b"<message><body></stream:stream>", "not-well-formed"),
+    bound("NUL in an unfinished stanza", b"<message><body>\0", "not-well-formed"),
+    bound("a broken character in an unfinished stanza", b"<message><body>\xE2\x82<", "unsupported-encoding"),
     bound(
         "a second login",
         b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>",

@@ -1,9 +1,12 @@
 //! Where does a top-level stanza end? One pass over the bytes, with a few words of state between pushes.
 //!
 //! The framer knows tags, attribute values, references and CDATA sections well enough never to be led astray by a `>` in
-//! a value, and refuses by itself: what RFC 6120 §11.1 forbids, references to characters that XML does not have, names
-//! that begin wrongly, attributes without quotes, and what is over a bound. Whether tags match, prefixes are declared and
-//! characters are allowed is left to the parser, which sees the frame whole.
+//! a value, and refuses by itself, with the first byte that shows it: what RFC 6120 §11.1 forbids, references to
+//! characters that XML does not have, names that begin wrongly, end tags of another name than the start tag's, `]]>` in
+//! text, attributes without quotes, a second stream header, and what is over a bound. Characters of an unfinished frame
+//! are judged when a push leaves it unfinished, so that nobody is kept waiting for the end of what is lost already; those
+//! of a frame that came whole are the parser's to judge. Whether prefixes are declared and no attribute comes twice is
+//! left to the parser, which sees the frame whole.
 //!
 //! | state | awaits |
 //! |---|---|
@@ -11,13 +14,15 @@
 //! | `Mark`, `Declaration*` | the rest of a byte order mark, of `<?xml …?>` |
 //! | `Opened`, `Bang`, `CdataOpen` | what a `<`, `<!`, `<![` begins |
 //! | `NameStart`, `Name`, `LocalStart` | the bytes of a qualified name |
+//! | `EndName` | the bytes of the name that the innermost open element has |
 //! | `InTag`, `AfterAttribute`, `BeforeValue`, `AfterValue`, `Slash`, `EndTag` | the rest of a tag |
-//! | `Value`, `Text`, `Cdata` | the end of character data |
+//! | `Value`, `Text`, `Brackets`, `Cdata` | the end of character data |
 //! | `Reference` | what [`Reference`] awaits |
 
-use memchr::{memchr, memchr2, memchr3};
+use memchr::{memchr, memchr3};
 
 use super::bounds::{Bound, Limits};
+use super::characters;
 use super::chars::{NAME, SPACE, START, class};
 use super::error::ReadError;
 use super::reference::Reference;
@@ -42,7 +47,6 @@ pub(super) enum Found {
 enum Owner {
     StartTag,
     Attribute,
-    EndTag,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +59,9 @@ enum State {
     Opened,
     Bang,
     CdataOpen(u8),
-    NameStart(Owner),
     Name(Owner),
     LocalStart(Owner),
+    EndName,
     InTag,
     AfterAttribute,
     BeforeValue,
@@ -66,8 +70,22 @@ enum State {
     Slash,
     EndTag,
     Text,
+    Brackets(u8),
     Cdata(u8),
     Reference,
+}
+
+/// Where in the frame the name of an open element stands.
+#[derive(Clone, Copy, Debug)]
+struct Name {
+    at: usize,
+    bytes: usize,
+}
+
+impl Name {
+    fn of(self, frame: &[u8]) -> &[u8] {
+        frame.get(self.at..).and_then(|rest| rest.get(..self.bytes)).unwrap_or_default()
+    }
 }
 
 /// The framer's memory between two pushes.
@@ -82,10 +100,12 @@ pub(super) struct Framer {
     marked: bool,
     /// The name being read has its colon.
     prefixed: bool,
-    /// Bytes of the present frame before the ones being scanned.
-    frame: usize,
-    /// Elements open in the present frame.
-    depth: usize,
+    /// Bytes of the present frame that are scanned.
+    at: usize,
+    /// Bytes of the present frame whose characters are judged.
+    judged: usize,
+    /// The elements open in the present frame, `Limits::depth` of them at most.
+    open: Vec<Name>,
     /// Elements opened in the present frame.
     elements: usize,
     /// Attributes of the present tag.
@@ -96,9 +116,19 @@ pub(super) struct Framer {
     reference: Reference,
 }
 
+/// What a step is given to see.
+struct Stream<'a> {
+    /// The present frame from its first byte on, as far as it has come, and what may follow it.
+    frame: &'a [u8],
+    /// The name of the stream's start tag; before it there is none.
+    root: Option<&'a [u8]>,
+    limits: &'a Limits,
+}
+
 type Step = Result<Option<Found>, ReadError>;
 
 const NOT_WELL_FORMED: Step = Err(ReadError::NotWellFormed);
+const NAME_TOO_LONG: ReadError = ReadError::PolicyViolation(Bound::NameBytes);
 const RESTRICTED: Step = Err(ReadError::RestrictedXml);
 
 impl Framer {
@@ -110,8 +140,9 @@ impl Framer {
             pristine: true,
             marked: false,
             prefixed: false,
-            frame: 0,
-            depth: 0,
+            at: 0,
+            judged: 0,
+            open: Vec::new(),
             elements: 0,
             attributes: 0,
             run: 0,
@@ -124,71 +155,135 @@ impl Framer {
         self.state == State::Between
     }
 
-    /// Scans bytes that follow those scanned before. Tells how many it used, and what they completed.
+    /// Scans on in a frame that begins with the first of these bytes; those scanned before are at their places still.
+    /// Tells what they completed, and how many of them belong to it. `root` is the name of the stream's start tag, `None`
+    /// where that is awaited.
     pub(super) fn scan(
         &mut self,
-        bytes: &[u8],
-        prolog: bool,
+        frame: &[u8],
+        root: Option<&str>,
         limits: &Limits,
-    ) -> Result<(usize, Option<Found>), ReadError> {
-        // Only what the bound allows is looked at, so that the error is the same however the bytes were split.
-        let allowed = limits.frame_bytes.saturating_sub(self.frame);
-        let window = bytes.get(..allowed).unwrap_or(bytes);
-        let mut at = 0;
-        while at < window.len() {
-            at = at.saturating_add(self.skip(window.get(at..).unwrap_or_default(), limits)?);
-            let Some(&byte) = window.get(at) else { break };
-            at = at.saturating_add(1);
-            if let Some(found) = self.take(byte, prolog, limits)? {
+    ) -> Result<Option<(usize, Found)>, ReadError> {
+        let stream = Stream { frame, root: root.map(str::as_bytes), limits };
+        match self.walk(&stream) {
+            Ok(Some(found)) => {
+                let bytes = std::mem::take(&mut self.at);
                 self.state = State::Between;
                 self.pristine &= found == Found::ByteOrderMark;
-                self.frame = 0;
-                self.depth = 0;
+                self.judged = 0;
+                self.open.clear();
                 self.elements = 0;
-                return Ok((at, Some(found)));
+                Ok(Some((bytes, found)))
             }
+            Ok(None) => self.judge(frame).map(|()| None),
+            // A character before that place is the first fault.
+            Err(error) => self.judge(frame).and(Err(error)),
         }
-        if window.len() < bytes.len() {
-            return Err(ReadError::PolicyViolation(Bound::FrameBytes));
-        }
-        self.frame = self.frame.saturating_add(at);
-        Ok((at, None))
     }
 
-    /// How many of these bytes leave the state as it is.
-    fn skip(&mut self, rest: &[u8], limits: &Limits) -> Result<usize, ReadError> {
+    /// Nothing is kept while nothing is open.
+    pub(super) fn release(&mut self) {
+        self.open = Vec::new();
+    }
+
+    /// For how many names there is room.
+    #[cfg(test)]
+    pub(super) fn kept(&self) -> usize {
+        self.open.capacity()
+    }
+
+    /// Are the characters up to here such as XML has?
+    fn judge(&mut self, frame: &[u8]) -> Result<(), ReadError> {
+        let unjudged = frame.get(self.judged..self.at).unwrap_or_default();
+        self.judged = self.judged.saturating_add(characters::check(unjudged)?);
+        Ok(())
+    }
+
+    /// Goes on until something is complete, wrong, or needs more bytes. After an error `at` is where the byte stands that
+    /// shows it.
+    fn walk(&mut self, stream: &Stream<'_>) -> Step {
+        // Only what the bound allows is looked at, so that the error is the same however the bytes were split.
+        let window = stream.frame.get(..stream.limits.frame_bytes).unwrap_or(stream.frame);
+        loop {
+            self.skip(window, stream)?;
+            let Some(&byte) = window.get(self.at) else { break };
+            let found = self.take(byte, stream)?;
+            self.at = self.at.saturating_add(1);
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        if window.len() < stream.frame.len() {
+            return Err(ReadError::PolicyViolation(Bound::FrameBytes));
+        }
+        Ok(None)
+    }
+
+    /// Passes bytes that leave the state as it is.
+    fn skip(&mut self, window: &[u8], stream: &Stream<'_>) -> Result<(), ReadError> {
+        let rest = window.get(self.at..).unwrap_or_default();
         let end = match self.state {
-            State::Text => memchr2(b'<', b'&', rest),
+            State::Text => memchr3(b'<', b'&', b']', rest),
             State::Value(quote) => memchr3(quote, b'<', b'&', rest),
             State::Cdata(0) => memchr(b']', rest),
             State::Declaration => memchr(b'?', rest),
             State::Name(_) => {
                 let end = rest.iter().position(|&byte| class(byte) & NAME == 0 || byte == b':');
-                self.run = self.run.saturating_add(end.unwrap_or(rest.len()));
-                if self.run > limits.name_bytes {
-                    return Err(ReadError::PolicyViolation(Bound::NameBytes));
-                }
-                end
+                let bytes = end.unwrap_or(rest.len());
+                let allowed = stream.limits.name_bytes.saturating_sub(self.run);
+                self.at = self.at.saturating_add(bytes.min(allowed));
+                self.run = self.run.saturating_add(bytes);
+                return if bytes > allowed { Err(NAME_TOO_LONG) } else { Ok(()) };
             }
-            _ => return Ok(0),
+            State::EndName => return self.end_name(rest, stream),
+            _ => return Ok(()),
         };
-        Ok(end.unwrap_or(rest.len()))
+        self.at = self.at.saturating_add(end.unwrap_or(rest.len()));
+        Ok(())
+    }
+
+    /// XML 1.0 §3: an end tag has the name of the start tag. What differs is refused at once.
+    fn end_name(&mut self, rest: &[u8], stream: &Stream<'_>) -> Result<(), ReadError> {
+        let name = match self.open.last() {
+            Some(name) => name.of(stream.frame),
+            None => stream.root.unwrap_or_default(),
+        };
+        let awaited = name.get(self.run..).unwrap_or_default();
+        let here = rest.get(..awaited.len()).unwrap_or(rest);
+        let same = if awaited.starts_with(here) {
+            here.len()
+        } else {
+            here.iter().zip(awaited).take_while(|(one, other)| one == other).count()
+        };
+        self.at = self.at.saturating_add(same);
+        self.run = self.run.saturating_add(same);
+        if same < here.len() {
+            return Err(ReadError::NotWellFormed);
+        }
+        if self.run == name.len() {
+            self.state = State::EndTag;
+        }
+        Ok(())
     }
 
     /// One byte that may change the state.
-    fn take(&mut self, byte: u8, prolog: bool, limits: &Limits) -> Step {
+    fn take(&mut self, byte: u8, stream: &Stream<'_>) -> Step {
+        let prolog = stream.root.is_none();
         match self.state {
             State::Between => self.between(byte, prolog),
             State::Mark(_) | State::DeclarationName(_) | State::Declaration | State::DeclarationEnd => {
                 self.in_prolog(byte)
             }
-            State::Opened => self.opened(byte, prolog, limits),
+            State::Opened => self.opened(byte, stream),
             State::Bang | State::CdataOpen(_) | State::Cdata(_) => self.in_bang(byte, prolog),
-            State::NameStart(owner) | State::LocalStart(owner) => self.name_start(byte, owner, limits),
-            State::Name(owner) => self.after_name(byte, owner, prolog, limits),
-            State::InTag | State::AfterValue | State::Slash => self.in_tag(byte, prolog, limits),
+            State::LocalStart(owner) => self.name_start(byte, owner, stream.limits),
+            State::Name(owner) => self.after_name(byte, owner, stream),
+            State::InTag | State::AfterValue | State::Slash => self.in_tag(byte, stream),
             State::AfterAttribute | State::BeforeValue => self.before_value(byte),
             State::EndTag => self.end_tag(byte),
+            State::Text | State::Brackets(_) => self.text(byte),
+            // Unless all of its bytes are there, the name is not passed.
+            State::EndName => NOT_WELL_FORMED,
             State::Value(quote) => {
                 match byte {
                     b'&' => self.open_reference(),
@@ -200,14 +295,6 @@ impl Framer {
                 }
                 Ok(None)
             }
-            State::Text => {
-                if byte == b'&' {
-                    self.open_reference();
-                } else {
-                    self.state = State::Opened;
-                }
-                Ok(None)
-            }
             State::Reference => {
                 if self.reference.take(byte)? {
                     self.state = self.outer;
@@ -215,6 +302,23 @@ impl Framer {
                 Ok(None)
             }
         }
+    }
+
+    /// In character data.
+    fn text(&mut self, byte: u8) -> Step {
+        match (self.state, byte) {
+            (_, b'&') => {
+                self.state = State::Text;
+                self.open_reference();
+            }
+            (_, b'<') => self.state = State::Opened,
+            (State::Text, b']') => self.state = State::Brackets(1),
+            (_, b']') => self.state = State::Brackets(2),
+            // XML 1.0 §2.4: not even as an oversight.
+            (State::Brackets(2), b'>') => return NOT_WELL_FORMED,
+            _ => self.state = State::Text,
+        }
+        Ok(None)
     }
 
     fn open_reference(&mut self) {
@@ -257,11 +361,14 @@ impl Framer {
     }
 
     /// After `<`.
-    fn opened(&mut self, byte: u8, prolog: bool, limits: &Limits) -> Step {
+    fn opened(&mut self, byte: u8, stream: &Stream<'_>) -> Step {
+        let Stream { limits, .. } = *stream;
+        let prolog = stream.root.is_none();
         match byte {
             b'/' if prolog => NOT_WELL_FORMED,
             b'/' => {
-                self.state = State::NameStart(Owner::EndTag);
+                self.run = 0;
+                self.state = State::EndName;
                 Ok(None)
             }
             b'!' => {
@@ -276,11 +383,8 @@ impl Framer {
             b'?' => RESTRICTED,
             0x00 if prolog => Err(ReadError::UnsupportedEncoding),
             _ => {
-                if !prolog {
-                    self.depth = self.depth.saturating_add(1);
-                    self.elements = self.elements.saturating_add(1);
-                }
-                if self.depth > limits.depth {
+                self.elements = self.elements.saturating_add(usize::from(!prolog));
+                if !prolog && self.open.len() >= limits.depth {
                     return Err(ReadError::PolicyViolation(Bound::Depth));
                 }
                 if self.elements > limits.elements {
@@ -296,7 +400,7 @@ impl Framer {
     fn in_bang(&mut self, byte: u8, prolog: bool) -> Step {
         self.state = match (self.state, byte) {
             (State::Bang, b'[') if prolog => return NOT_WELL_FORMED,
-            (State::Bang, b'[') if self.depth == 0 => return Err(ReadError::BadFormat),
+            (State::Bang, b'[') if self.open.is_empty() => return Err(ReadError::BadFormat),
             (State::Bang, b'[') => State::CdataOpen(0),
             // A comment, a document type, or the declarations of one (RFC 6120 §11.1).
             (State::Bang, b'-' | b'A'..=b'Z') => return RESTRICTED,
@@ -327,13 +431,13 @@ impl Framer {
         self.state = State::Name(owner);
         self.run = self.run.saturating_add(1);
         if self.run > limits.name_bytes {
-            return Err(ReadError::PolicyViolation(Bound::NameBytes));
+            return Err(NAME_TOO_LONG);
         }
         Ok(None)
     }
 
     /// The byte that ends a name or its prefix.
-    fn after_name(&mut self, byte: u8, owner: Owner, prolog: bool, limits: &Limits) -> Step {
+    fn after_name(&mut self, byte: u8, owner: Owner, stream: &Stream<'_>) -> Step {
         if byte == b':' {
             // Namespaces in XML 1.0 §4: a name has one colon at most.
             if self.prefixed {
@@ -346,42 +450,36 @@ impl Framer {
         }
         match owner {
             Owner::StartTag => {
+                if stream.root.is_some() {
+                    self.open.push(Name { at: self.at.saturating_sub(self.run), bytes: self.run });
+                }
                 self.state = State::AfterValue;
-                self.in_tag(byte, prolog, limits)
+                self.in_tag(byte, stream)
             }
             Owner::Attribute => {
                 self.state = State::AfterAttribute;
                 self.before_value(byte)
             }
-            Owner::EndTag => {
-                self.state = State::EndTag;
-                self.end_tag(byte)
-            }
         }
     }
 
     /// In a start tag, where an attribute or the end may follow.
-    fn in_tag(&mut self, byte: u8, prolog: bool, limits: &Limits) -> Step {
+    fn in_tag(&mut self, byte: u8, stream: &Stream<'_>) -> Step {
         let empty = self.state == State::Slash;
         match byte {
-            b'>' if prolog => return Ok(Some(Found::Header { empty })),
-            b'>' if empty => {
-                self.depth = self.depth.saturating_sub(1);
-                if self.depth == 0 {
-                    return Ok(Some(Found::Element));
-                }
-                self.state = State::Text;
-            }
+            b'>' if stream.root.is_none() => return Ok(Some(Found::Header { empty })),
+            b'>' if self.elements == 1 && self.is_header(stream) => return Err(ReadError::BadFormat),
+            b'>' if empty => return self.leave(),
             b'>' => self.state = State::Text,
             _ if empty => return NOT_WELL_FORMED,
             b'/' => self.state = State::Slash,
             b' ' | b'\t' | b'\r' | b'\n' => self.state = State::InTag,
             _ if self.state == State::InTag => {
                 self.attributes = self.attributes.saturating_add(1);
-                if self.attributes > limits.attributes {
+                if self.attributes > stream.limits.attributes {
                     return Err(ReadError::PolicyViolation(Bound::Attributes));
                 }
-                return self.name_start(byte, Owner::Attribute, limits);
+                return self.name_start(byte, Owner::Attribute, stream.limits);
             }
             // XML 1.0 §3.1: white space between attributes.
             _ => return NOT_WELL_FORMED,
@@ -407,11 +505,21 @@ impl Framer {
             b'>' => {}
             _ => return NOT_WELL_FORMED,
         }
-        if self.depth == 0 {
+        if self.open.is_empty() {
             return Ok(Some(Found::Closing));
         }
-        self.depth = self.depth.saturating_sub(1);
-        if self.depth == 0 {
+        self.leave()
+    }
+
+    /// Is the start tag of the stanza one more of the stream (RFC 6120 §4.9.3.1)? Its end would be long in coming.
+    fn is_header(&self, stream: &Stream<'_>) -> bool {
+        self.open.first().is_some_and(|name| Some(name.of(stream.frame)) == stream.root)
+    }
+
+    /// After the end of an element.
+    fn leave(&mut self) -> Step {
+        self.open.pop();
+        if self.open.is_empty() {
             return Ok(Some(Found::Element));
         }
         self.state = State::Text;

@@ -10,6 +10,7 @@
 //! of white space; an idle reader owns no buffer.
 
 mod bounds;
+mod characters;
 mod chars;
 mod context;
 mod declaration;
@@ -89,8 +90,6 @@ pub struct Reader {
     buffer: Vec<u8>,
     /// Where in `buffer` the present frame starts.
     start: usize,
-    /// How far in `buffer` the framer has come.
-    scanned: usize,
     /// White space was seen between elements and not told yet.
     whitespace: bool,
 }
@@ -111,7 +110,6 @@ impl Reader {
             context: Context::default(),
             buffer: Vec::new(),
             start: 0,
-            scanned: 0,
             whitespace: false,
         }
     }
@@ -164,7 +162,6 @@ impl Reader {
     pub fn restart(&mut self) {
         self.phase = Phase::ExpectHeader;
         self.framer = Framer::new();
-        self.scanned = self.start;
         self.context = Context::default();
         self.whitespace = false;
     }
@@ -189,25 +186,24 @@ impl Reader {
                     return Ok(Some(Event::Whitespace));
                 }
             }
-            let rest = self.buffer.get(self.scanned..).unwrap_or_default();
-            let (used, found) = self.framer.scan(rest, self.phase == Phase::ExpectHeader, &self.limits)?;
-            self.scanned = self.scanned.saturating_add(used);
-            let Some(found) = found else {
+            let rest = self.buffer.get(self.start..).unwrap_or_default();
+            let root = (self.phase == Phase::ExpectElement).then(|| self.context.root());
+            let Some((bytes, found)) = self.framer.scan(rest, root, &self.limits)? else {
                 self.keep_rest();
                 return Ok(None);
             };
-            let event = self.take_frame(found)?;
-            self.start = self.scanned;
+            let event = self.take_frame(bytes, found).map_err(|error| self.first_fault(bytes, error))?;
+            self.start = self.start.saturating_add(bytes);
             if event.is_some() {
                 return Ok(event);
             }
         }
     }
 
-    fn take_frame(&mut self, found: Found) -> Result<Option<Event>, ReadError> {
-        let bytes = self.buffer.get(self.start..self.scanned).unwrap_or_default();
+    fn take_frame(&mut self, bytes: usize, found: Found) -> Result<Option<Event>, ReadError> {
+        let frame = self.buffer.get(self.start..).and_then(|rest| rest.get(..bytes)).unwrap_or_default();
         // RFC 6120 §4.9.3.22: bytes that are not UTF-8 are a fault of encoding.
-        let frame = std::str::from_utf8(bytes).map_err(|_| ReadError::UnsupportedEncoding)?;
+        let frame = std::str::from_utf8(frame).map_err(|_| ReadError::UnsupportedEncoding)?;
         match found {
             // RFC 6120 §11.6 wants U+FEFF read as a character. Compat: an editor's byte order mark before the header.
             Found::ByteOrderMark => Ok(None),
@@ -221,22 +217,23 @@ impl Reader {
             }
             Found::Element => self.engine.parser().element(frame, &self.context).map(|item| Some(Event::Element(item))),
             Found::Closing => {
-                let name = frame.trim_start_matches("</").trim_end_matches('>').trim_end_matches(is_space);
-                if name != self.context.root() {
-                    return Err(ReadError::NotWellFormed);
-                }
                 self.phase = Phase::Closed;
                 Ok(Some(Event::Closed))
             }
         }
     }
 
+    /// Of two faults in one frame the character's counts: had the frame come in pieces, it would have been told before.
+    fn first_fault(&self, bytes: usize, error: ReadError) -> ReadError {
+        let frame = self.buffer.get(self.start..).and_then(|rest| rest.get(..bytes)).unwrap_or_default();
+        characters::check(frame).err().unwrap_or(error)
+    }
+
     fn skip_whitespace(&mut self) {
-        let rest = self.buffer.get(self.scanned..).unwrap_or_default();
+        let rest = self.buffer.get(self.start..).unwrap_or_default();
         let skipped = rest.len().saturating_sub(rest.trim_ascii_start_xml().len());
         self.whitespace |= skipped > 0;
-        self.scanned = self.scanned.saturating_add(skipped);
-        self.start = self.scanned;
+        self.start = self.start.saturating_add(skipped);
     }
 
     /// Keeps only the bytes of an unfinished frame; each is moved once at most, for after that `start` is 0.
@@ -245,15 +242,14 @@ impl Reader {
             self.drop_buffer();
         } else if self.start > 0 {
             self.buffer.drain(..self.start);
-            self.scanned = self.scanned.saturating_sub(self.start);
             self.start = 0;
         }
     }
 
     fn drop_buffer(&mut self) {
         self.buffer = Vec::new();
+        self.framer.release();
         self.start = 0;
-        self.scanned = 0;
     }
 }
 

@@ -32,7 +32,7 @@ const GOOD: &[&str] = &[
      <p:\u{E9}l\u{E9}ment p:\u{FC}='\u{FFFD}' xmlns:p='urn:q'><p:a/><b xmlns=''><c/></b></p:\u{E9}l\u{E9}ment><p:a/>\
      <a xmlns:xml='http://www.w3.org/XML/1998/namespace' xml:id='1' _-.1='x'/>\u{20}",
     "<stream:stream xmlns:stream='http://etherx.jabber.org/streams' xmlns='jabber:component:accept' id=''>\
-     <handshake>aaee83c26aeeafcbabeabfcbcd50df997e0a2a1e</handshake><stream:stream/><message from='a.b'>\
+     <handshake>aaee83c26aeeafcbabeabfcbcd50df997e0a2a1e</handshake><stream:streams/><message from='a.b'>\
      <x xmlns='jabber:component:accept'/><y xmlns='jabber:server'/></message>",
 ];
 
@@ -227,6 +227,15 @@ fn white_space_and_nothing_cost_no_memory() {
         assert_eq!(reader.next(), Ok(None));
         assert_eq!(reader.buffer.capacity(), 0);
     }
+    // What a stanza needed is given back.
+    reader.push(b"<message><body>x</body></message>\n<presence><show>");
+    assert!(matches!(reader.next(), Ok(Some(Event::Element(_)))));
+    while reader.next() != Ok(None) {}
+    assert_ne!(reader.framer.kept(), 0);
+    reader.push(b"away</show></presence>");
+    assert!(matches!(reader.next(), Ok(Some(Event::Element(_)))));
+    assert_eq!(reader.next(), Ok(None));
+    assert_eq!((reader.buffer.capacity(), reader.framer.kept()), (0, 0));
     // White space inside a stanza is content, and held to the bound.
     reader.push(b"<message>");
     assert_eq!(reader.next(), Ok(None));

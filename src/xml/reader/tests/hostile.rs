@@ -78,6 +78,8 @@ const STREAMS: &[(&[u8], ReadError)] = &[
     // Tags.
     (b"<a></b>", NotWellFormed),
     (b"<a><b></a></b>", NotWellFormed),
+    (b"<a><b/><c></c></b></a>", NotWellFormed),
+    (b"<stream:a></stream:stream>", NotWellFormed),
     (b"<a></a b='c'>", NotWellFormed),
     (b"<p:a xmlns:p='u' xmlns:q='u'></q:a>", NotWellFormed),
     (b"<a b></a>", NotWellFormed),
@@ -153,6 +155,96 @@ const STREAMS: &[(&[u8], ReadError)] = &[
     (b"<a b='\xFF'/>", UnsupportedEncoding),
     (b"<\xC0\x81/>", UnsupportedEncoding),
 ];
+
+/// What comes after a header and is told with its last byte, not before and not when the stanza might end.
+const AT_ONCE: &[(&[u8], ReadError)] = &[
+    // XML 1.0 §3: end tags.
+    (b"</stream:streax", NotWellFormed),
+    (b"</stream:stream:", NotWellFormed),
+    (b"<a></b", NotWellFormed),
+    (b"<a></aa", NotWellFormed),
+    (b"<aa></a>", NotWellFormed),
+    (b"<aa></a ", NotWellFormed),
+    (b"<a></ ", NotWellFormed),
+    (b"<a></>", NotWellFormed),
+    (b"<a></p", NotWellFormed),
+    (b"<p:a></a", NotWellFormed),
+    (b"<p:a></p:b", NotWellFormed),
+    (b"<a\xC3\xA8></a\xC3\xA9", NotWellFormed),
+    (b"<message><body>x</m", NotWellFormed),
+    (b"<message><body></s", NotWellFormed),
+    (b"<a><b c='d'>x</b><e/></b", NotWellFormed),
+    // RFC 6120 §4.9.3.1: a second header.
+    (b"<stream:stream>", BadFormat),
+    (b"<stream:stream to='localhost' version='1.0' xmlns:stream='http://etherx.jabber.org/streams' >", BadFormat),
+    (b"<a/><stream:stream/>", BadFormat),
+    (b"<stream:stream to=l", NotWellFormed),
+    // Characters.
+    (b"<a>\0", NotWellFormed),
+    (b"<a>x\x1B", NotWellFormed),
+    (b"<a b='\x01", NotWellFormed),
+    (b"<a><![CDATA[]\x02", NotWellFormed),
+    (b"<a>\xEF\xBF\xBE", NotWellFormed),
+    (b"<a>\xC3\xA9\xC0", UnsupportedEncoding),
+    (b"<a b='\xE2\x82'", UnsupportedEncoding),
+    (b"<a>\xED\xA0", UnsupportedEncoding),
+    (b"<a \xFF", UnsupportedEncoding),
+    // Tags and text.
+    (b"<a b='<", NotWellFormed),
+    (b"<a b=c", NotWellFormed),
+    (b"<a b '", NotWellFormed),
+    (b"<a b>", NotWellFormed),
+    (b"<a b=''c", NotWellFormed),
+    (b"<a/b", NotWellFormed),
+    (b"<a><1", NotWellFormed),
+    (b"<a>]]>", NotWellFormed),
+    (b"<a>]]]>", NotWellFormed),
+    (b"<a><![CDATA[x]]>]]>", NotWellFormed),
+    (b"<a>& ", NotWellFormed),
+    (b"<a>&nbsp;", RestrictedXml),
+    (b"<a><!-", RestrictedXml),
+    (b"<a><?", RestrictedXml),
+];
+
+/// Two faults in one stream: the first of them is told, however the bytes were split.
+const TWO_FAULTS: &[(&[u8], ReadError)] = &[
+    (b"<a>\x01\x80</a>", NotWellFormed),
+    (b"<a>\x80\x01</a>", UnsupportedEncoding),
+    (b"<a>\x80</b>", UnsupportedEncoding),
+    (b"<a>\x01&nbsp;</a>", NotWellFormed),
+    (b"<a>&nbsp;\x01</a>", RestrictedXml),
+    (b"<p:a>\x01</p:a>", NotWellFormed),
+    (b"<p:a>\x01</p:a>\x80", NotWellFormed),
+    (b"<p:a></p:a><b>\x80", BadNamespacePrefix),
+    (b"<p:a>\xC0</p:a>", UnsupportedEncoding),
+    (b"<a b='' b=''>\x80</a>", UnsupportedEncoding),
+    (b"<stream:stream a='\x80'>", UnsupportedEncoding),
+    (b"<stream:stream>\x80", BadFormat),
+];
+
+#[test]
+fn what_is_lost_is_told_at_once() {
+    for (bytes, error) in AT_ONCE {
+        let stream = [HEADER.as_bytes(), bytes].concat();
+        for engine in ENGINES {
+            let (before, _) = stream.split_at(stream.len() - 1);
+            assert_eq!(read(engine, [before]).1, None, "{:?}", String::from_utf8_lossy(before));
+            assert_eq!(read(engine, [stream.as_slice()]).1, Some(*error), "{:?}", String::from_utf8_lossy(bytes));
+            assert_splits_agree(&stream, engine);
+        }
+    }
+}
+
+#[test]
+fn the_first_fault_is_told() {
+    for (bytes, error) in TWO_FAULTS {
+        let stream = [HEADER.as_bytes(), bytes].concat();
+        for engine in ENGINES {
+            assert_eq!(read(engine, [stream.as_slice()]).1, Some(*error), "{:?}", String::from_utf8_lossy(bytes));
+            assert_splits_agree(&stream, engine);
+        }
+    }
+}
 
 #[test]
 fn each_hostile_stream_gets_its_error_however_split() {

@@ -65,6 +65,9 @@ const PIECES: &[&[u8]] = &[
 /// xml-rs refuses default namespaces of these names, which are ordinary ones to Namespaces in XML 1.0 §3.
 const JUDGE_ERRS: &[&str] = &["'xml'", "'xmlns'", "\"xml\"", "\"xmlns\""];
 
+/// What a stanza would begin with that looks like one more header.
+const SECOND: &str = "><stream:stream";
+
 fn mutate(dice: &mut Dice, bytes: &mut Vec<u8>) {
     let at = dice.below(bytes.len() + 1);
     let to = (at + dice.below(12)).min(bytes.len());
@@ -120,7 +123,8 @@ fn both_engines_agree_on_broken_streams() {
             reader.push(written.replace("<db:", "<").as_bytes());
             let mut again = Vec::new();
             let error = collect(&mut reader, &mut again);
-            if element.ns() != "jabber:server:dialback" && !written.contains("<db:") {
+            // No stanza may have the name of the stream's own start tag.
+            if element.ns() != "jabber:server:dialback" && !written.contains("<db:") && !written.contains(SECOND) {
                 assert_eq!((error, again.last()), (None, Some(event)), "round {round}: {written}");
             }
         }
