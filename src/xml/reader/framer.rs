@@ -464,6 +464,7 @@ impl Framer {
     }
 
     /// In a start tag, where an attribute or the end may follow.
+    #[inline]
     fn in_tag(&mut self, byte: u8, stream: &Stream<'_>) -> Step {
         let empty = self.state == State::Slash;
         match byte {
