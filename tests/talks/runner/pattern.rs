@@ -40,7 +40,8 @@ const STREAMS: &str = "http://etherx.jabber.org/streams";
 const COMPONENT: &str = "jabber:component:accept";
 const STANZA_ERRORS: &str = "urn:ietf:params:xml:ns:xmpp-stanzas";
 /// What stands before a first-level element of a talk.
-const CONTEXT: &str = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+/// Its root has another name than a stream's, for patterns have headers in it.
+const CONTEXT: &str = "<stream:talk xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
 
 /// Bounds for what our own server says.
 pub fn no_limits() -> Limits {
