@@ -247,3 +247,32 @@ fn what_was_not_acknowledged_is_sent_again() {
     assert!(places[0].is_some() && places[0] < places[1], "{heard}\n{}", world.transcript());
     assert_eq!(heard.matches("<message").count(), 2, "{heard}");
 }
+
+/// RFC 6121 §3.1.2: the request of somebody whose contact's server was away goes out again at the next login.
+#[test]
+fn who_has_not_answered_is_asked_again_at_login() {
+    let mut world = two(|_| {});
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.take_down("montague.net");
+    world.say(juliet, "<presence/><presence to='romeo@montague.net' type='subscribe'/>");
+    world.wait(400);
+    assert!(world.heard(juliet).contains("type='error'"), "{}", world.transcript());
+    world.bring_up("montague.net");
+    world.wait(4000);
+    world.heard(romeo);
+    world.hang_up(juliet);
+    let juliet = world.login(JULIET);
+    world.wait(5);
+    let heard = world.heard(romeo);
+    assert_eq!(heard.matches("type='subscribe'").count(), 1, "{heard}\n{}", world.transcript());
+    // A second session has nothing to ask.
+    world.login("juliet@capulet.com/orchard");
+    world.wait(5);
+    assert!(!world.heard(romeo).contains("subscribe"));
+    world.say(romeo, "<presence to='juliet@capulet.com' type='subscribed'/>");
+    world.say(juliet, "<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>");
+    let heard = world.heard(juliet);
+    assert!(heard.contains("subscription='to'") && !heard.contains("ask="), "{heard}");
+}

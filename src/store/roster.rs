@@ -181,6 +181,16 @@ pub fn subscriptions(store: &Store, account: &BareJid) -> Result<Vec<Jid>, Error
     Ok(jids.into_iter().flatten().collect())
 }
 
+/// Contacts whose presence the user asked to see, and who have not answered (RFC 6121 §3.1.2).
+///
+/// # Errors
+/// When the database fails.
+pub fn pending_out(store: &Store, account: &BareJid) -> Result<Vec<Jid>, Error> {
+    let sql = concat!("SELECT jid FROM roster_item WHERE account = ", account_id!(), " AND ask ORDER BY jid");
+    let jids = store.all(sql, key(account), read_jid)?;
+    Ok(jids.into_iter().flatten().collect())
+}
+
 /// Requests that wait for the user's answer, as the stanzas that asked (RFC 6121 §3.1.3), with who asked.
 ///
 /// # Errors

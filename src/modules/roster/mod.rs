@@ -12,7 +12,7 @@ mod query;
 mod requests;
 mod subscription;
 
-use crate::router::{About, AccountEvent, Answers, Context, Flow, Module, Reply, Scope, SessionId};
+use crate::router::{About, AccountEvent, Answers, Context, Flow, Module, Reply, Scope, SessionEvent, SessionId};
 use crate::xmpp::{BareJid, Iq, IqType, Kind, Stanza, StanzaError, ns};
 
 use subscription::Request;
@@ -54,6 +54,20 @@ impl Module for Roster {
         match request_of(stanza) {
             Some(request) => requests::inbound(context, account, stanza, request),
             None => Ok(Flow::Pass),
+        }
+    }
+
+    /// RFC 6121 §3.1.2: who has not answered is asked again, once at each login; the server that should have kept the
+    /// question may have lost it. Our own lose none.
+    fn session(
+        &mut self,
+        context: &mut Context<'_>,
+        session: SessionId,
+        event: &SessionEvent,
+    ) -> Result<(), StanzaError> {
+        match event {
+            SessionEvent::Bound => requests::ask_again(context, session),
+            _ => Ok(()),
         }
     }
 

@@ -172,6 +172,23 @@ fn deliver(context: &mut Context<'_>, account: &BareJid, stanza: &Stanza, wanted
     }
 }
 
+/// Asks the contacts on other servers again who have not answered, when an account gets its first session.
+pub(super) fn ask_again(context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
+    let Some(account) = context.sessions.by_id(session).map(|session| session.account().clone()) else {
+        return Ok(());
+    };
+    if context.sessions.count(&account) > 1 {
+        return Ok(());
+    }
+    for contact in roster::pending_out(context.store, &account)? {
+        if context.config.host(jid::domain(&contact)).is_none() {
+            let request = Stanza::presence(PresenceType::Subscribe);
+            context.route(request.with_from(account.clone()).with_to(contact));
+        }
+    }
+    Ok(())
+}
+
 /// RFC 6121 §3.1.5: a new subscriber sees the presence of all available sessions.
 fn send_presence(context: &mut Context<'_>, account: &BareJid, contact: &Jid) {
     let presences: Vec<Stanza> =
