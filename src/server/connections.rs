@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::{Asker, ConnectionId, Output, Server, Timer};
-use crate::config::{Listener, ListenerKind};
+use crate::config::{Config, Listener, ListenerKind};
 use crate::router::{self, Out, SessionId};
 use crate::stream::c2s::{Action, C2s};
 use crate::stream::component::Component;
@@ -202,7 +202,7 @@ impl Server {
     fn end_session(&mut self, now: Now, session: SessionId, peer: SocketAddr, reason: &str) {
         let mut env = router_env!(self, now);
         if let Some(session) = self.router.unbind(&mut env, session) {
-            record_end(now, &session, peer, reason);
+            record_end(&self.config, now, &session, peer, reason);
         }
         self.flush_router(now);
     }
@@ -360,7 +360,7 @@ impl Server {
                         if let Some(connection) = self.connections.get_mut(&id) {
                             // The router ended the session already.
                             connection.session = None;
-                            record_end(now, &session, connection.peer, reason);
+                            record_end(&self.config, now, &session, connection.peer, reason);
                         }
                         self.close(now, id, error);
                     }
@@ -404,10 +404,13 @@ impl Server {
 
 /// record.log's line: `session end SECONDS RECEIVED SENT RESOURCE`, as jabberd 1.4 wrote it; the address and the reason
 /// go to the other log.
-fn record_end(now: Now, session: &router::Session, peer: SocketAddr, reason: &str) {
+fn record_end(config: &Config, now: Now, session: &router::Session, peer: SocketAddr, reason: &str) {
     let seconds = now.monotonic_millis.saturating_sub(session.opened_millis()) / 1000;
     let (jid, bare) = (session.jid(), session.account());
     let (received, sent, resource) = (session.received, session.sent, jid.resource());
-    log::info!(target: &format!("record:{bare}"), "session end {seconds} {received} {sent} {resource}");
+    // What jabberd 1.4's mod_log wrote; logins are recorded without it.
+    if config.host(bare.domain().as_str()).is_none_or(|host| host.modules.is_on("mod_log")) {
+        log::info!(target: &format!("record:{bare}"), "session end {seconds} {received} {sent} {resource}");
+    }
     log::info!(target: bare.domain().as_str(), "session of {jid} from {} ended: {reason}", peer.ip());
 }

@@ -152,6 +152,11 @@ impl StanzaError {
         self.condition
     }
 
+    /// The code for old clients.
+    pub fn code(&self) -> u16 {
+        self.code
+    }
+
     /// The `<error/>` child (RFC 6120 §8.3.2), with XEP-0086's code beside it.
     ///
     /// Compat: clients of jabberd 1.4's time read `code` only; RFC 6120 ignores it.

@@ -255,3 +255,12 @@ def test_offline_stamp_for_old_clients(server, account):
         message = one.until(lambda stanza: stanza.findtext("{*}body") == "stored")
         assert message.find("{jabber:x:delay}x").get("stamp")
         assert message.find("{urn:xmpp:delay}delay").get("stamp")
+
+
+@pytest.mark.ours("record.log")
+def test_an_incomplete_login_is_in_the_record(server, account):
+    """jabberd 1.4 recorded the code of its answer: 406 for what is missing."""
+    user = account("old")
+    with old_stream(server) as one:
+        one.iq("set", f"<query xmlns='{wire.AUTH}'><username>{user.name}</username><password>x</password></query>")
+    wire.soon(lambda: any(line.endswith(f" {user.jid} login fail 127.0.0.1 406 (null)") for line in server.record()), 2)

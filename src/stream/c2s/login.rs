@@ -361,7 +361,10 @@ impl C2s {
             return self.answer(legacy_auth::refusal(&request, &Condition::ServiceUnavailable.into()));
         }
         match legacy_auth::parse(&request) {
-            Err(error) => self.answer(legacy_auth::refusal(&request, &error)),
+            Err(error) => {
+                self.record_incomplete(&request, &error);
+                self.answer(legacy_auth::refusal(&request, &error));
+            }
             Ok(legacy_auth::Request::Fields(fields)) => {
                 self.answer(Some(request.result(Some(fields)).without_addresses()));
             }
@@ -379,6 +382,17 @@ impl C2s {
                 }
             }
         }
+    }
+
+    /// Compat: jabberd 1.4 recorded a login without all its fields as a failed one, with the code of its error.
+    fn record_incomplete(&self, request: &Stanza, error: &StanzaError) {
+        let Some(iq) = request.as_request() else { return };
+        let field = |name| iq.payload().child(name, ns::IQ_AUTH).map(|field| field.text().into_owned());
+        let account = field("username").and_then(|name| self.account_named(&name));
+        let who = account.map_or_else(|| self.host.clone(), |account| account.to_string());
+        let resource = field("resource").filter(|resource| !resource.is_empty());
+        let (code, resource) = (error.code(), resource.as_deref().unwrap_or("(null)"));
+        log::info!(target: &format!("record:{who}"), "login fail {} {code} {resource}", self.peer);
     }
 
     fn legacy_bind(&mut self, account: BareJid, request: Stanza, resource: &str) {
