@@ -18,6 +18,7 @@
 
 mod login;
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use self::login::{Penalty, Verdict};
@@ -82,7 +83,7 @@ struct Binding {
 pub struct C2s {
     state: State,
     wire: Wire,
-    actions: std::collections::VecDeque<Action>,
+    actions: VecDeque<Action>,
     peer: IpAddr,
     start_tls: StartTls,
     hide_registration: bool,
@@ -105,7 +106,7 @@ impl C2s {
         C2s {
             state: State::ExpectHeader(Stage::First),
             wire: Wire::new(ns::CLIENT, limits),
-            actions: Default::default(),
+            actions: VecDeque::new(),
             peer,
             start_tls: listener.start_tls_for(peer),
             hide_registration: listener.hide_registration,
@@ -149,6 +150,10 @@ impl C2s {
 
     /// What was written since the last call.
     pub fn take_output(&mut self) -> String {
+        if self.actions.is_empty() {
+            // A session at rest keeps no queue.
+            self.actions = VecDeque::new();
+        }
         self.wire.take_output()
     }
 

@@ -39,23 +39,22 @@ unsafe impl GlobalAlloc for Counting {
 pub(crate) fn run() {
     println!("  -- {SESSIONS} sessions in memory, bytes each");
     for (name, door) in [("plain", Door::Plain), ("after STARTTLS", Door::StartTls)] {
-        let mut store = Store::in_memory().unwrap();
-        world::accounts(&mut store, SESSIONS);
-        let mut world = World::new(store);
-        // What is allocated once, or grows with the database, is there before counting begins.
-        let first = world.available(0, door);
-        world.hang_up(first);
         for (what, is_available) in [("bound", false), ("roster fetched, available", true)] {
+            let enter = if is_available { World::available } else { World::login };
+            let mut store = Store::in_memory().unwrap();
+            world::accounts(&mut store, SESSIONS);
+            let mut world = World::new(store);
+            // What is allocated once is there before counting begins.
+            let first = enter(&mut world, 0, door);
+            world.hang_up(first);
             LIVE.store(0, Ordering::Relaxed);
             COUNTS.store(true, Ordering::Relaxed);
-            let enter = if is_available { World::available } else { World::login };
-            let ids: Vec<_> = (0..SESSIONS).map(|number| enter(&mut world, number, door)).collect();
+            for number in 0..SESSIONS {
+                enter(&mut world, number, door);
+            }
             COUNTS.store(false, Ordering::Relaxed);
             let bytes = LIVE.load(Ordering::Relaxed) / isize::try_from(SESSIONS).unwrap();
             println!("  {:<44} {bytes:>9} bytes", format!("{name}, {what}"));
-            for id in ids {
-                world.hang_up(id);
-            }
         }
     }
 }
