@@ -113,7 +113,8 @@ pub enum Node {
 struct Body {
     attributes: Vec<Attribute>,
     nodes: Vec<Node>,
-    written: OnceLock<(Text, Box<str>)>,
+    /// Boxed, for most elements never have it.
+    written: OnceLock<Box<(Text, Box<str>)>>,
 }
 
 /// For a change of the copy: nobody has written that yet.
@@ -331,10 +332,10 @@ impl Element {
         if Arc::strong_count(&self.body) == 1 && self.body.written.get().is_none() {
             return None;
         }
-        let (ns, text) = self.body.written.get_or_init(|| {
+        let (ns, text) = &**self.body.written.get_or_init(|| {
             let mut out = String::new();
             writer::nodes(&mut out, &self.body.nodes, &self.ns);
-            (self.ns.clone(), out.into_boxed_str())
+            Box::new((self.ns.clone(), out.into_boxed_str()))
         });
         (*ns == self.ns).then_some(text)
     }
