@@ -276,3 +276,19 @@ fn who_has_not_answered_is_asked_again_at_login() {
     let heard = world.heard(juliet);
     assert!(heard.contains("subscription='to'") && !heard.contains("ask="), "{heard}");
 }
+
+#[test]
+fn what_waited_for_a_stream_is_said_after_sasl_has_begun_it_anew() {
+    let mut world = two(|setup| setup.certificates = true);
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    // Capulet does not answer, so Romeo's words wait for a stream; Juliet's own then opens both directions.
+    world.mute("capulet.com");
+    world.say(romeo, "<message to='juliet@capulet.com/balcony' type='chat'><body>Ay me</body></message>");
+    world.unmute("capulet.com");
+    world.say(juliet, HELLO);
+    assert!(world.heard(romeo).contains("Art thou there?"), "{}", world.transcript());
+    assert!(world.heard(juliet).contains("<body>Ay me</body>"), "{}", world.transcript());
+    assert!(!world.transcript().contains("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/><message"));
+}

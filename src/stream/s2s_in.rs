@@ -296,6 +296,9 @@ impl S2sIn {
             let features = self.features(env);
             self.wire.write(&features);
         }
+        if let (true, Some(domain)) = (self.bidi, self.authenticated.clone()) {
+            self.actions.push_back(Action::Bidirectional(Pair { from: domain, to: self.host.clone() }));
+        }
     }
 
     /// What is offered now (RFC 6120 §4.3.2). TLS that must come first is offered alone.
@@ -425,7 +428,9 @@ impl S2sIn {
 
     fn prove(&mut self, env: &Env<'_>, pair: Pair, how: &'static str) {
         self.wire.trust(&env.config.limits);
-        if self.bidi {
+        // RFC 6120 §6.4.6: SASL begins the stream anew, and what is said between `<success/>` and the new header, nobody
+        // hears.
+        if self.bidi && self.state == State::Open {
             self.actions.push_back(Action::Bidirectional(pair.clone()));
         }
         self.actions.push_back(Action::Proved { pair: pair.clone(), how });
