@@ -348,6 +348,7 @@ impl S2sIn {
         match (element.name(), element.ns()) {
             ("starttls", ns::TLS) if self.tls.is_none() && !self.is_proved() => {
                 self.wire.write(&Element::new("proceed", ns::TLS));
+                self.wire.expect_tls();
                 self.state = State::ExpectHandshake;
                 self.actions.push_back(Action::StartTls(self.host.clone()));
             }

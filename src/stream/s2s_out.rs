@@ -387,6 +387,7 @@ impl S2sOut {
 
     fn proceed(&mut self, element: &Element) {
         if element.is("proceed", ns::TLS) {
+            self.wire.expect_tls();
             self.state = State::ExpectHandshake;
             self.actions.push_back(Action::StartTls(self.remote.clone()));
         } else {

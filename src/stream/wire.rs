@@ -39,6 +39,11 @@ impl Wire {
         self.header_sent = false;
     }
 
+    /// RFC 6120 §5.4.3.3: what is said from now on belongs to the stream inside of TLS, which has no header yet.
+    pub(super) fn expect_tls(&mut self) {
+        self.header_sent = false;
+    }
+
     /// RFC 6120 §4.3.3: a new stream over the same connection, after SASL.
     pub(super) fn restart(&mut self) {
         self.reader.restart();
@@ -91,9 +96,11 @@ impl Wire {
         }
     }
 
-    /// RFC 6120 §4.9.1.1: the error, then the end tag. The header must be out already.
+    /// RFC 6120 §4.9.1.1: the error, then the end tag; nothing where no header is out.
     pub(super) fn fail(&mut self, error: &StreamError) {
-        self.write(&error.to_element());
+        if self.header_sent {
+            self.write(&error.to_element());
+        }
         self.end();
     }
 

@@ -67,6 +67,7 @@ impl C2s {
         }
         let _ = env;
         self.write(&Element::new("proceed", ns::TLS));
+        self.wire.expect_tls();
         self.state = State::ExpectHandshake;
         self.actions.push_back(Action::StartTls);
     }
