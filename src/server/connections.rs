@@ -7,12 +7,14 @@ use std::sync::Arc;
 use super::{Asker, ConnectionId, Output, Server, Timer};
 use crate::config::{Config, Listener, ListenerKind};
 use crate::router::{self, Out, SessionId};
+use crate::store::account;
 use crate::stream::c2s::{Action, C2s};
 use crate::stream::component::Component;
 use crate::stream::dialback::Pair;
 use crate::stream::s2s_in::S2sIn;
 use crate::stream::s2s_out::S2sOut;
 use crate::stream::{Env, TlsInfo};
+use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Condition, FullJid, Now, Stanza, StanzaError, StreamError};
 
 /// What is spoken on a connection.
@@ -291,6 +293,11 @@ impl Server {
     /// RFC 6120 §7.6.2.1: an account has so many resources at most.
     fn bind(&mut self, now: Now, id: ConnectionId, jid: FullJid) {
         let bare = jid.to_bare();
+        // Between the proof and this request the account may have gone; nobody else looks whether it is there.
+        if !account::exists(&self.store, &bare).unwrap_or(false) {
+            let error = StreamError::new(StreamCondition::NotAuthorized, "the account was removed");
+            return self.close(now, id, error);
+        }
         let sessions = self.router.sessions();
         let is_new = sessions.by_full(&bare, &jid).is_none();
         if is_new && sessions.count(&bare) >= self.config.limits.resources_per_account_max {
