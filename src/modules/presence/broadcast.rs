@@ -113,7 +113,8 @@ fn tell_of_end(
     if was_available {
         let subscribers = to_subscribers(context, account, stanza)?;
         if !directed.is_empty() {
-            let told: BTreeSet<&str> = subscribers.iter().map(Jid::as_str).collect();
+            let own = Jid::from(account.clone());
+            let told: BTreeSet<&str> = subscribers.iter().chain([&own]).map(Jid::as_str).collect();
             directed.retain(|to| !told.contains(to.as_str()) && !told.contains(jid::bare_str(to)));
         }
     }

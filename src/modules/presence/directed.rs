@@ -1,17 +1,13 @@
 //! Directed presence (RFC 6121 §4.6): for one receiver, who may be no subscriber and yet must hear of the end.
 
 use crate::router::{Context, SessionId};
-use crate::xmpp::{BareJid, Condition, Jid, PresenceType, StanzaError, jid};
+use crate::xmpp::{BareJid, Condition, Jid, PresenceType, StanzaError};
 
-/// A client sends presence to somebody. Subscribers are remembered, too: the broadcast of the end leaves them out of
-/// the directed ones (RFC 6121 §4.6.3), and so nothing needs to be looked up here.
+/// A client sends presence to somebody. Subscribers and siblings are remembered, too: the broadcast of the end leaves
+/// them out of the directed ones (RFC 6121 §4.6.3), and so nothing needs to be looked up here.
 pub(super) fn note(context: &mut Context<'_>, id: SessionId, to: &Jid, kind: PresenceType) -> Result<(), StanzaError> {
     let most = context.config.limits.directed_presence_max;
     let Some(session) = context.sessions.by_id_mut(id) else { return Ok(()) };
-    // The account's own sessions hear of the end anyway.
-    if jid::same_bare(session.jid(), to) {
-        return Ok(());
-    }
     if kind == PresenceType::Unavailable {
         session.directed.remove(to);
         return Ok(());
