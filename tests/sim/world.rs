@@ -518,7 +518,9 @@ impl World {
         let own = &mut self.nodes[node];
         let (id, held) = match output {
             Output::Bytes { id, bytes } => (id, Held::Bytes(bytes)),
-            Output::StartTls { id, client } => (id, Held::StartTls(client.map(|client| (client.local, client.remote)))),
+            Output::StartTls { id, client, .. } => {
+                (id, Held::StartTls(client.map(|client| (client.local, client.remote))))
+            }
             Output::Close { id } => (id, Held::Close),
             Output::Find { ticket, domain, .. } => return own.finding.push_back((ticket, domain)),
             Output::Connect { id, addresses, .. } => return own.dialing.push_back((id, addresses[0])),
