@@ -10,6 +10,7 @@
     reason = "a benchmark may fail loudly"
 )]
 
+mod import;
 mod login;
 mod memory;
 mod parse;
@@ -28,6 +29,7 @@ use nix::time::{ClockId, clock_gettime};
 
 /// A section: its name, and what prints its lines.
 const SECTIONS: &[(&str, fn())] = &[
+    ("import", import::run),
     ("parse", parse::run),
     ("store", store::run),
     ("route", route::run),
