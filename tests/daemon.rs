@@ -68,14 +68,18 @@ impl Site {
 
     /// Starts it in the foreground and waits until it serves.
     fn start(&self) -> Running {
+        let running = self.spawn();
+        while running.news() != "READY=1" {}
+        running
+    }
+
+    fn spawn(&self) -> Running {
         let socket = self.path("notify");
         let _ = fs::remove_file(&socket);
         let news = UnixDatagram::bind(&socket).unwrap();
         news.set_read_timeout(Some(PATIENCE)).unwrap();
         let child = self.jabberd(&[]).env("NOTIFY_SOCKET", &socket).stderr(Stdio::piped()).spawn().unwrap();
-        let running = Running { child, news };
-        running.expect_news("READY=1");
-        running
+        Running { child, news }
     }
 }
 
@@ -92,9 +96,13 @@ struct Running {
 
 impl Running {
     fn expect_news(&self, expected: &str) {
-        let mut buffer = [0; 64];
-        let count = self.news.recv(&mut buffer).expect(expected);
-        assert_eq!(std::str::from_utf8(&buffer[..count]).unwrap(), expected);
+        assert_eq!(self.news(), expected);
+    }
+
+    fn news(&self) -> String {
+        let mut buffer = [0; 256];
+        let count = self.news.recv(&mut buffer).expect("news");
+        std::str::from_utf8(&buffer[..count]).unwrap().to_owned()
     }
 
     fn signal(&self, signal: nix::sys::signal::Signal) {
@@ -276,4 +284,65 @@ fn a_pid_file_left_by_a_killed_server_is_replaced() {
     assert!(site.log().contains("replacing the pid file"));
     running.signal(nix::sys::signal::SIGINT);
     assert_eq!(running.end().0.code(), Some(0));
+}
+
+#[test]
+fn an_old_spool_is_imported_at_the_first_start() {
+    let site = Site::new("import");
+    let file = "<xdb><password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'>m0ntague</password></xdb>";
+    fs::create_dir_all(site.path("spool/localhost")).unwrap();
+    fs::create_dir_all(site.path("spool/old.example")).unwrap();
+    for name in ["localhost/romeo.xml", "old.example/juliet.xml"] {
+        site.write(&format!("spool/{name}"), file);
+    }
+    let missing = site.run(&["-I", "/nonexistent"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("cannot import /nonexistent (-I)"));
+    for start in 0..2 {
+        let running = site.start();
+        let log = site.log();
+        assert_eq!(log.matches("imported accounts=1 ").count(), 1, "{start} {log}");
+        assert_eq!(log.matches("add <host>old.example</host> to jabber.xml").count(), 1, "{start} {log}");
+        running.signal(nix::sys::signal::SIGTERM);
+        assert_eq!(running.end().0.code(), Some(0));
+    }
+    let spool: Vec<_> = fs::read_dir(site.path("spool")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let report = spool.iter().find_map(|name| name.to_str().filter(|name| name.starts_with("import-report-"))).unwrap();
+    let report = fs::read_to_string(site.path("spool").join(report)).unwrap();
+    assert!(report.contains("        1 accounts\n") && !report.contains("m0ntague"), "{report}");
+    assert_eq!(fs::read_to_string(site.path("spool/localhost/romeo.xml")).unwrap(), file);
+
+    // Out again; and from there into another server, with the password.
+    let export = site.path("export");
+    let output = site.run(&["--export", export.to_str().unwrap()]);
+    assert!(output.status.success(), "{output:?}");
+    let text = fs::read_to_string(site.path("export/localhost/romeo.xml")).unwrap();
+    assert!(text.contains("mechanism='SCRAM-SHA-256'") && !text.contains("m0ntague"), "{text}");
+    let again = site.run(&["--export", export.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("romeo.xml: it is there"), "{again:?}");
+}
+
+#[test]
+fn an_import_that_is_stopped_goes_on_at_the_next_start() {
+    const ACCOUNTS: usize = 400;
+    let site = Site::new("stopped-import");
+    fs::create_dir_all(site.path("spool/localhost")).unwrap();
+    for n in 0..ACCOUNTS {
+        let file = format!("<xdb><password xdbns='jabber:iq:auth'>secret{n}</password></xdb>");
+        site.write(&format!("spool/localhost/u{n}.xml"), &file);
+    }
+    let running = site.spawn();
+    let news = running.news();
+    assert!(news.starts_with("STATUS=importing accounts: ") && news.contains("EXTEND_TIMEOUT_USEC="), "{news}");
+    running.signal(nix::sys::signal::SIGTERM);
+    let (status, errors) = running.end();
+    assert_eq!(status.code(), Some(0), "{errors}");
+    assert!(site.log().contains("stopped during the import"), "{}", site.log());
+    let running = site.start();
+    running.signal(nix::sys::signal::SIGTERM);
+    running.end();
+    let output = site.run(&["--export", site.path("export").to_str().unwrap()]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(told.starts_with(&format!("exported {ACCOUNTS} accounts")), "{told}");
 }

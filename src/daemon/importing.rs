@@ -44,14 +44,20 @@ pub fn at_start(
         if let Err(error) = fs::read_dir(directory) {
             return Err(StartError(format!("cannot import {} (-I): {error}", directory.display())));
         }
-        if !import(config, vec![directory.clone()], store, disk, terminate)? {
+        log::info!(target: LogSink::INTERNAL, "importing {} (-I)", directory.display());
+        if !import(config, vec![whole(directory)], store, disk, terminate)? {
             return Ok(false);
         }
     }
     // One account's data may be in several of these, so they are imported together; a copy of a spool is not.
     let spools = std::iter::once(&config.spool).chain(&config.other_spools);
-    let spools: Vec<PathBuf> = spools.filter(|spool| spool.is_dir()).cloned().collect();
+    let spools: Vec<PathBuf> = spools.filter(|spool| spool.is_dir()).map(|spool| whole(spool)).collect();
     import(config, spools, store, disk, terminate)
+}
+
+/// Files are known by their paths, so a spool should have one name only.
+fn whole(directory: &Path) -> PathBuf {
+    directory.canonicalize().unwrap_or_else(|_| directory.to_owned())
 }
 
 fn import(
@@ -75,6 +81,9 @@ fn import(
     }
     if !imported.nothing_new {
         log::info!(target: LogSink::INTERNAL, "imported {}; report={}", imported.counts, report.path.display());
+    }
+    if telling.has_told {
+        notify::tell("STATUS=");
     }
     if imported.stopped {
         log::info!(target: LogSink::INTERNAL, "stopped during the import; the next start goes on with it");
@@ -123,7 +132,7 @@ pub fn export(config: &Config, directory: &Path) -> Result<String, StartError> {
 }
 
 /// Passwords become the keys that a new account gets.
-struct Keys;
+pub struct Keys;
 
 impl Passwords for Keys {
     fn derive(&self, password: &str) -> Result<Credentials, String> {
@@ -178,12 +187,13 @@ struct Telling {
     told: Instant,
     logged: Instant,
     to_terminal: bool,
+    has_told: bool,
 }
 
 impl Telling {
     fn new() -> Telling {
         let now = Instant::now();
-        Telling { began: now, told: now, logged: now, to_terminal: io::stderr().is_terminal() }
+        Telling { began: now, told: now, logged: now, to_terminal: io::stderr().is_terminal(), has_told: false }
     }
 
     fn tell(&mut self, progress: Progress) {
@@ -205,6 +215,7 @@ impl Telling {
             self.logged = now;
         }
         self.told = now;
+        self.has_told = true;
     }
 }
 

@@ -57,6 +57,7 @@ fn the_full_file_of_1_4_4_loads() {
     assert_eq!(host.version.name.as_deref(), Some("xmppd"));
     assert!(host.offline.headline && !host.offline.groupchat);
     assert!(config.hashed_spool);
+    assert_eq!(config.other_spools, [std::path::PathBuf::from("/var/lib/jabber/offline")]);
     assert_eq!(config.limits.offline_bytes_max, 500_000);
     assert_eq!(config.host_for(Some("im.xmpp.test")).unwrap().name, "xmpp.test");
     assert_eq!(config.host_for(Some("nowhere.test")).unwrap().name, "xmpp.test");

@@ -4,7 +4,7 @@
 //! hash need not be known to read it). A directory that is no host but has hosts in it is the spool of a second `<xdb>`
 //! section, which 1.4 allowed for some kinds of data.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, DirEntry};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -70,12 +70,13 @@ pub(super) struct Walk<'a> {
     found: Found,
     /// Where the job of an account is in `found.jobs`, and the spool in which its last file was.
     jobs: HashMap<BareJid, (usize, usize)>,
-    spools: usize,
+    /// Spools that were walked: one inside another may also be named by itself.
+    walked: HashSet<PathBuf>,
 }
 
 impl<'a> Walk<'a> {
     pub(super) fn new(hosts: &'a [String], components: &'a [String], known: &'a HashMap<String, Seen>) -> Walk<'a> {
-        Walk { hosts, components, known, found: Found::default(), jobs: HashMap::new(), spools: 0 }
+        Walk { hosts, components, known, found: Found::default(), jobs: HashMap::new(), walked: HashSet::new() }
     }
 
     pub(super) fn finish(self) -> Found {
@@ -87,8 +88,11 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// When the directory itself cannot be read.
     pub(super) fn spool(&mut self, directory: &Path) -> io::Result<()> {
-        self.spools += 1;
-        let spool = Spool { directory, number: self.spools };
+        if !self.walked.insert(directory.canonicalize()?) {
+            return Ok(());
+        }
+        let spool = Spool { directory, number: self.walked.len() };
+        let mut others = Vec::new();
         for entry in sorted(directory)? {
             // Not the database, the logs or the flag .hashspool, but directories.
             if !entry.path().is_dir() {
@@ -97,8 +101,12 @@ impl<'a> Walk<'a> {
             let name = entry.file_name().to_string_lossy().into_owned();
             match self.host_of(&name) {
                 Some(host) => self.host(spool, &entry.path(), &host),
-                None => self.no_host(spool, &entry.path(), &name),
+                None => others.push((entry.path(), name)),
             }
+        }
+        // After the hosts: what this spool says counts before what one inside it says.
+        for (path, name) in others {
+            self.no_host(spool, &path, &name);
         }
         Ok(())
     }

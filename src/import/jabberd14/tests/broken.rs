@@ -207,10 +207,12 @@ fn spools_of_several_sections_belong_together() {
         |n: u32| format!("<foo xdbns='jabber:x:offline'><message from='a@b'><body>{n}</body></message></foo>");
     scratch.write("main/example.org/a.xml", file(&message(1)));
     // A spool inside a spool, and one beside it.
-    scratch.write("main/offline/example.org/a.xml", format!("<xdb>{}</xdb>", message(2)));
+    let stale = AUTH.replace("secret", "stale");
+    scratch.write("main/a-spool/example.org/a.xml", format!("<xdb>{stale}{}</xdb>", message(2)));
     let roster = "<q xdbns='jabber:iq:roster'><item jid='x@y'/></q>";
     scratch.write("beside/example.org/a.xml", format!("<xdb>{roster}{}</xdb>", AUTH.replace("secret", "other")));
     let mut plan = plan(&scratch.0.join("main"));
+    plan.spools.push(scratch.0.join("main/a-spool"));
     plan.spools.push(scratch.0.join("beside"));
     plan.spools.push(scratch.0.join("missing"));
     let mut store = Store::in_memory().unwrap();
