@@ -35,7 +35,7 @@ const INTERNAL: &str = jabber::config::LogSink::INTERNAL;
 fn main() -> ExitCode {
     let line = match CommandLine::parse(std::env::args_os().skip(1)) {
         Ok(line) => line,
-        Err(error) => return refuse(&format!("{error}\njabberd --help tells more")),
+        Err(error) => return refuse(&error.to_string()),
     };
     match line.action {
         Action::Version => return print(concat!("jabberd ", env!("CARGO_PKG_VERSION"), "\n")),

@@ -70,7 +70,7 @@ pub struct UsageError(pub String);
 
 impl std::fmt::Display for UsageError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "jabberd: {}\nTry 'jabberd --help', or jabberd(8).", self.0)
+        write!(f, "{}\nTry 'jabberd --help', or jabberd(8).", self.0)
     }
 }
 

@@ -279,12 +279,12 @@ impl Server {
             }
             Action::Bind(jid) => self.bind(now, id, jid),
             Action::Stanza(stanza) => self.stanza(now, id, stanza),
-            Action::Close => {
+            Action::Close(reason) => {
                 let Some(connection) = self.connections.get_mut(&id) else { return };
                 connection.is_closing = true;
                 let (session, peer) = (connection.session.take(), connection.peer);
                 if let Some(session) = session {
-                    self.end_session(now, session, peer, "stream closed");
+                    self.end_session(now, session, peer, reason);
                 }
             }
         }

@@ -49,8 +49,8 @@ pub enum Action {
     LoginFailed,
     /// Call [`C2s::woke`] then (on the monotonic clock, in milliseconds).
     WakeAt(u64),
-    /// Nothing more will be said: let what was written leave, then close the connection.
-    Close,
+    /// Nothing more will be said, for this reason: let what was written leave, then close the connection.
+    Close(&'static str),
 }
 
 enum State {
@@ -212,9 +212,11 @@ impl C2s {
         match (state, event) {
             (State::ExpectHeader(stage), Event::Opened(header)) => self.opened(env, stage, &header),
             (state, Event::Whitespace) => self.state = state,
-            (_, Event::Closed) => self.end(),
+            (_, Event::Closed) => self.end("stream closed"),
             // RFC 6120 §4.9.1.1: a stream error is the end, and is not answered by one.
-            (_, Event::Element(element)) if element.is("error", ns::STREAMS) => self.end(),
+            (_, Event::Element(element)) if element.is("error", ns::STREAMS) => {
+                self.end("stream error from the client")
+            }
             (State::ExpectLogin, Event::Element(element)) => self.login_element(env, element),
             (State::ExpectResponse(exchange), Event::Element(element)) => self.sasl_element(env, *exchange, &element),
             (State::ExpectBind(account), Event::Element(element)) => self.bind_element(env, account, element),
@@ -476,14 +478,14 @@ impl C2s {
         }
         log::debug!(target: &self.host, "stream of {} ends: {error}", self.peer);
         self.write(&error.to_element());
-        self.end();
+        self.end(error.condition().name());
     }
 
     /// RFC 6120 §4.4: the end tag, then the end of the connection.
-    fn end(&mut self) {
+    fn end(&mut self, reason: &'static str) {
         self.wire.end();
         self.state = State::Closed;
-        self.actions.push_back(Action::Close);
+        self.actions.push_back(Action::Close(reason));
     }
 }
 

@@ -63,7 +63,7 @@ impl C2s {
     fn start_tls(&mut self, env: &mut Env<'_>) {
         if !self.may_start_tls() {
             self.write(&Element::new("failure", ns::TLS));
-            return self.end();
+            return self.end("no TLS to be had");
         }
         let _ = env;
         self.write(&Element::new("proceed", ns::TLS));
