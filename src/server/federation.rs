@@ -81,8 +81,8 @@ impl Server {
             Some(Talk::Outgoing(stream)) => stream.takes_pairs(),
             _ => false,
         };
-        let towards = self.federation.outgoing.iter().filter(|(other, _)| other.to == pair.to).map(|(_, id)| id);
-        if let Some(id) = towards.filter(|id| usable(id)).next().copied() {
+        let mut towards = self.federation.outgoing.iter().filter(|(other, _)| other.to == pair.to).map(|(_, id)| id);
+        if let Some(id) = towards.find(usable).copied() {
             return self.wish(now, id, pair, question);
         }
         if self.federation.dials.len() >= DIALS_MAX {
