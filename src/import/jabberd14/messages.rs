@@ -4,6 +4,7 @@ use roxmltree::Node;
 
 use super::document::{self, XDB};
 use super::person::{OFFLINE, Reader};
+use super::report::counted;
 use crate::xml::Element;
 use crate::xmpp::{Stanza, datetime, jid, ns};
 
@@ -18,7 +19,7 @@ pub(super) struct Message {
 
 /// Reads the list of messages, in its order.
 pub(super) fn read(reader: &mut Reader<'_>, piece: Node<'_, '_>) {
-    let (mut expired, mut others) = (0_u32, 0_u32);
+    let (mut expired, mut others) = (0_u64, 0_u64);
     for node in piece.children().filter(Node::is_element) {
         if node.tag_name().name() != "message" {
             others += 1;
@@ -35,10 +36,10 @@ pub(super) fn read(reader: &mut Reader<'_>, piece: Node<'_, '_>) {
         }
     }
     if expired > 0 {
-        reader.note(format!("{expired} messages"), "they were to be worth nothing by now (jabber:x:expire)");
+        reader.note(counted(expired, "message"), "to be worth nothing after a time that is over (jabber:x:expire)");
     }
     if others > 0 {
-        reader.note(format!("{others} stanzas that waited"), "only messages wait for who is away");
+        reader.note(format!("{} that waited", counted(others, "stanza")), "only messages wait for who is away");
     }
 }
 

@@ -9,6 +9,7 @@ use roxmltree::{Document, Node};
 use zeroize::Zeroizing;
 
 use super::document::{self, XDB};
+use super::report::counted;
 use super::{contacts, messages};
 use crate::store::account::{LegacyHash, ScramHash, ScramKeys};
 use crate::store::last::Last;
@@ -169,8 +170,9 @@ impl<'a> Reader<'a> {
             "http://jabberd.org/ns/storedpresence" => self.note(xdbns, "the presence of a session that is over"),
             "http://jabberd.org/ns/history" if !piece.has_children() => {}
             "http://jabberd.org/ns/history" => {
-                let count = piece.children().filter(Node::is_element).count();
-                self.note(xdbns, format!("{count} messages of 1.6's history: there is no archive to put them into"));
+                let count = piece.children().filter(Node::is_element).count() as u64;
+                let messages = counted(count, "message");
+                self.note(xdbns, format!("{messages} of 1.6's history: there is no archive to put them into"));
             }
             "base:accept:offline" => self.note(xdbns, "what waited for a component"),
             "jabber:xdb:groups" | "jabber:xdb:groups:info" => self.note(xdbns, "mod_groups has no successor here"),

@@ -98,6 +98,12 @@ impl fmt::Display for Counts {
     }
 }
 
+/// A number of things, in words.
+pub(super) fn counted(count: u64, thing: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {thing}{plural}")
+}
+
 /// Writes the report as the import goes on.
 pub(super) struct Report<'a> {
     out: &'a mut dyn Write,

@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
+use super::report::counted;
 use crate::store::imported::Seen;
 use crate::xmpp::BareJid;
 use crate::xmpp::jid::{self, DomainPart};
@@ -136,12 +137,13 @@ impl<'a> Walk<'a> {
         if files == 0 {
             return;
         }
+        let files = counted(files, "file");
         let lower = name.to_lowercase();
         let why = if self.components.contains(&lower) {
-            format!("{files} files of a component: it keeps its data itself now")
+            format!("{files} of a component: it keeps its data itself now")
         } else {
             format!(
-                "{files} files of {lower}, which is not served: add <host>{lower}</host> to jabber.xml and start again \
+                "{files} of {lower}, which is not served: add <host>{lower}</host> to jabber.xml and start again \
                  to import them; if it was a transport, nothing is to be done"
             )
         };

@@ -128,7 +128,7 @@ fn broken_files_cost_themselves() {
         ("&nbsp;".to_owned(), false, "damaged"),
         ("<a b='1' b='2'/>".to_owned(), false, "damaged"),
         (format!("<x xmlns='d' j_private_flag='1' xdbns='d'>{deep}</x>"), false, "deep"),
-        ("<a xdbns='jabber:x:offline'><presence/></a>".to_owned(), true, "1 stanzas that waited"),
+        ("<a xdbns='jabber:x:offline'><presence/></a>".to_owned(), true, "1 stanza that waited"),
         ("<a xdbns='jabber:x:offline'><message from='@@'/></a>".to_owned(), true, "one of its addresses"),
         ("<a xdbns='jabber:iq:last' last='-5'/>".to_owned(), true, "jabber:iq:last: no time"),
         ("<a xdbns='vcard-temp'/>".to_owned(), true, ""),
@@ -242,4 +242,37 @@ fn a_store_that_fails_ends_the_import() {
     let imported = import(&mut store, None, &plan, &Shown, &mut Full, &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!(imported.counts.accounts, 1);
     assert!(imported.remedies[0].contains("report could not be written"), "{:?}", imported.remedies);
+}
+
+/// Bytes changed, cut out and doubled, the same at each run: no file makes the reader stumble.
+#[test]
+fn noise_is_read_or_refused() {
+    let mut dice = 1_u64;
+    let mut roll = |below: usize| {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (dice >> 33) as usize % below.max(1)
+    };
+    let corner = fs::read(fixture("hand-written/example.org/corner.xml")).unwrap();
+    let sixteen = fs::read(fixture("hand-written/example.org/sixteen.xml")).unwrap();
+    let account = jid("a@example.org");
+    for (original, rounds) in [(corner, 1_500), (sixteen, 1_500)] {
+        for _ in 0..rounds {
+            let mut bytes = original.clone();
+            for _ in 0..1 + roll(3) {
+                let (at, length) = (roll(bytes.len()), roll(40));
+                let end = (at + length).min(bytes.len());
+                match roll(4) {
+                    0 => bytes[at] = b"<>&'\"/= \xff!?"[roll(11)],
+                    1 => drop(bytes.drain(at..end)),
+                    2 => bytes.extend_from_within(at..end),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            let mut reader = Reader::new(&account, NOW);
+            let read = document::decode(&bytes).and_then(|text| document::with_tree(text, |tree| reader.read(tree)));
+            let (person, notes) = reader.finish();
+            assert!(read.is_ok() || person.password.is_none());
+            assert!(notes.iter().all(|note| !note.why.is_empty()));
+        }
+    }
 }

@@ -146,12 +146,12 @@ fn private_data_cards_forms_and_times_arrive() {
 fn components_and_other_hosts_are_told_of() {
     let mut store = Store::in_memory().unwrap();
     let (first, report) = import_all(&mut store, &plan(&fixture("1.4.4-hashed")));
-    assert!(report.contains("icq.xmpp.test/: 1 files of a component"), "{report}");
+    assert!(report.contains("icq.xmpp.test/: 1 file of a component"), "{report}");
     assert_eq!(first.remedies.len(), 1);
     let mut plan = plan(&fixture("1.6-flat"));
     plan.hosts = vec!["example.org".to_owned()];
     let (second, report) = import_all(&mut store, &plan);
-    assert!(report.contains("aim.xmpp.test/: 1 files of aim.xmpp.test, which is not served"), "{report}");
+    assert!(report.contains("aim.xmpp.test/: 1 file of aim.xmpp.test, which is not served"), "{report}");
     assert!(report.contains("add <host>xmpp.test</host>"), "{report}");
     assert_eq!(second.counts.accounts, 0);
     // Told once; and when the host is served, it is imported.
@@ -194,7 +194,7 @@ fn corner_cases_written_by_hand() {
         "example.org/user.xml~: it does not end in .xml",
         "example.org/twice.xml: jabber:iq:auth: the same namespace",
         "example.org/corner.xml: a roster item: it has no jid",
-        "example.org/corner.xml: 1 messages: they were to be worth nothing by now",
+        "example.org/corner.xml: 1 message: to be worth nothing after a time that is over",
         "example.org/corner.xml: data of the resource \"Home\"",
         "example.org/corner.xml: public:data: public XML",
         "example.org/corner.xml: my:own: public XML",
