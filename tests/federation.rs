@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test says what must be")]
 mod federation {
     mod blocking;
+    mod components;
     mod vanishing;
     pub mod world;
 }

@@ -185,16 +185,46 @@ impl World {
         self.open(self.server_of(domain), true)
     }
 
+    /// A connection of the test's own to a server's port for its component, which is in with this secret.
+    pub fn connect_component(&mut self, domain: &str, secret: &str) -> usize {
+        let server = self.server_of(domain);
+        let listeners = &self.servers[server].config().listeners;
+        let listener = listeners.iter().find(|listener| listener.kind == ListenerKind::Component).unwrap().clone();
+        let test = self.open_at(server, &Arc::new(listener));
+        self.say(
+            test,
+            "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='x'>",
+        );
+        let heard = self.heard(test);
+        let (_, rest) = heard.split_once(" id='").unwrap();
+        let (id, _) = rest.split_once('\'').unwrap();
+        let text = [id, secret].concat();
+        let hash = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+        let proof: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.say(test, &format!("<handshake>{proof}</handshake>"));
+        assert_eq!(self.heard(test), "<handshake/>");
+        test
+    }
+
+    /// Stanzas to this domain find the server of that one.
+    pub fn name(&mut self, domain: &str, server: &str) {
+        let server = self.server_of(server);
+        self.names.insert(domain.to_string(), server);
+    }
+
     fn open(&mut self, server: usize, as_server: bool) -> usize {
+        let (clients, servers) = self.listeners[server].clone();
+        self.open_at(server, if as_server { &servers } else { &clients })
+    }
+
+    fn open_at(&mut self, server: usize, listener: &Arc<Listener>) -> usize {
         let test = self.next_test;
         self.next_test += 1;
         let id = self.next_id;
         self.next_id += 1;
         self.wires.push(Wire { ends: (End::Test(test), End::Server(server, id)), cut: false });
-        let (clients, servers) = self.listeners[server].clone();
-        let listener = if as_server { servers } else { clients };
         let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 9, 9)), 40_000);
-        self.input(server, Input::Accepted { id: ConnectionId(id), listener: &listener, peer });
+        self.input(server, Input::Accepted { id: ConnectionId(id), listener, peer });
         test
     }
 
