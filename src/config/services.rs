@@ -111,6 +111,10 @@ fn accept(reading: &mut Reading, tree: &Tree) -> Option<Accept> {
         Some(text) => Some(reading.address(&tree.place, &text).ok()?),
         None => None,
     };
+    if address.is_none() {
+        let text = format!("port {port} for a component is open on all addresses, and its streams are not encrypted");
+        reading.notice(&tree.place, format!("{text}: write <ip>127.0.0.1</ip> if the component is on this machine"));
+    }
     Some(Accept {
         place: tree.place.clone(),
         address,

@@ -63,8 +63,8 @@ impl Components {
         components
     }
 
-    /// Takes over a changed configuration. Stanzas that wait for an instance that is gone go with it.
-    pub(super) fn reload(&mut self, config: &Arc<Config>) {
+    /// Takes over a changed configuration. Returns the stanzas that wait for an instance that is gone from it.
+    pub(super) fn reload(&mut self, config: &Arc<Config>) -> Vec<Stanza> {
         self.config = config.clone();
         self.owners.clear();
         for component in &config.components {
@@ -74,7 +74,14 @@ impl Components {
         }
         let rest = config.components.iter().find(|component| component.takes_rest);
         self.rest = rest.filter(|_| config.federation.is_none()).map(|component| component.id.clone());
-        self.states.retain(|id, _| config.component(id).is_some());
+        let is_gone = |id: &String| !config.component(id).is_some_and(config::Component::is_process);
+        let gone: Vec<String> = self.states.keys().filter(|id| is_gone(id)).cloned().collect();
+        let states = gone.iter().filter_map(|id| self.states.remove(id));
+        let queues = states.filter_map(|state| match state {
+            State::Away(away) => Some(away.queue),
+            State::Here(_) => None,
+        });
+        queues.flatten().map(|waiting| waiting.stanza).collect()
     }
 
     /// The instance that gets what is for this domain.

@@ -146,8 +146,11 @@ impl Router {
 
     /// Takes over a changed configuration.
     pub fn reload(&mut self, env: &mut Env<'_>, config: Arc<Config>) {
-        self.components.reload(&config);
+        let orphans = self.components.reload(&config);
         self.hosts.reload(config);
+        let error = StanzaError::from(Condition::ServiceUnavailable);
+        self.queue
+            .extend(orphans.iter().filter_map(|stanza| stanza.error(&error)).map(|reply| (0, Effect::Route(reply))));
         self.blocks_changed(env);
     }
 

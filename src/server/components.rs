@@ -209,3 +209,149 @@ impl Server {
         self.plan_call(component, now.monotonic_millis.saturating_add(retry.saturating_mul(1000)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Config, Source};
+    use crate::server::Input;
+    use crate::store::Store;
+    use crate::xmpp::Random;
+
+    struct NoDice;
+
+    impl Random for NoDice {
+        fn fill(&mut self, buffer: &mut [u8]) {
+            buffer.fill(7);
+        }
+    }
+
+    /// A server that connects to `users.xmpp.test`, and the other end.
+    struct Bench {
+        server: Server,
+        now: Now,
+        link: Option<ConnectionId>,
+    }
+
+    fn config(tries: &str, secret: &str) -> Arc<Config> {
+        let text = format!(
+            "<jabber><service id='sessions'><host>xmpp.test</host><jsm xmlns='jabber:config:jsm'/></service>\
+             <service id='users.xmpp.test'><connect><ip>127.0.0.1</ip><port>5349</port><secret>{secret}</secret>\
+             <timeout>5</timeout><tries>{tries}</tries></connect></service></jabber>"
+        );
+        Arc::new(Config::from_xml(&text, &Source::new("test.xml")).unwrap())
+    }
+
+    impl Bench {
+        fn new(tries: &str) -> Bench {
+            let now = Now { unix_millis: 1_000_000, monotonic_millis: 1_000 };
+            let store = Store::in_memory().unwrap();
+            let server = Server::new(config(tries, "jud-secret"), store, Box::new(NoDice), now).unwrap();
+            Bench { server, now, link: None }
+        }
+
+        fn input(&mut self, input: Input<'_>) -> String {
+            self.server.handle(self.now, input);
+            self.server.commit().unwrap();
+            let mut text = String::new();
+            for output in self.server.take_outputs() {
+                match output {
+                    Output::Bytes { bytes, .. } => text.push_str(std::str::from_utf8(&bytes).unwrap()),
+                    Output::Connect { id, addresses, tls } => {
+                        assert!(tls.is_none() && addresses == ["127.0.0.1:5349".parse().unwrap()]);
+                        self.link = Some(id);
+                        text.push_str("(connect)");
+                    }
+                    Output::Close { id } => {
+                        text.push_str("(close)");
+                        self.server.handle(self.now, Input::Gone { id, reason: "closed" });
+                    }
+                    _ => {}
+                }
+            }
+            text
+        }
+
+        fn wait(&mut self, seconds: u64) -> String {
+            self.now.monotonic_millis += seconds * 1000;
+            self.input(Input::Timeout)
+        }
+
+        fn gone(&mut self, reason: &str) -> String {
+            let id = self.link.take().unwrap();
+            self.input(Input::Gone { id, reason })
+        }
+
+        fn connected(&mut self) -> String {
+            let (id, peer) = (self.link.unwrap(), "127.0.0.1:5349".parse().unwrap());
+            self.input(Input::Connected { id, peer })
+        }
+
+        fn says(&mut self, text: &str) -> String {
+            let id = self.link.unwrap();
+            self.input(Input::Bytes { id, bytes: text.as_bytes() })
+        }
+    }
+
+    const HEADER: &str = "<stream:stream xmlns='jabber:component:accept' \
+                          xmlns:stream='http://etherx.jabber.org/streams' id='A1B2' from='users.xmpp.test'>";
+
+    /// The dossier's trace 21 of 1.4.4.
+    #[test]
+    fn a_component_is_connected_to() {
+        let mut bench = Bench::new("-1");
+        assert_eq!(bench.input(Input::Timeout), "(connect)");
+        assert_eq!(
+            bench.connected(),
+            "<?xml version='1.0'?><stream:stream xmlns='jabber:component:accept' \
+             xmlns:stream='http://etherx.jabber.org/streams' to='users.xmpp.test'>"
+        );
+        assert_eq!(bench.says(HEADER), "<handshake>0a43a797145ccc8d3298cd2e7b8f62af59465a12</handshake>");
+        assert!(!bench.server.router().component_is_here("users.xmpp.test"));
+        assert_eq!(bench.says("<handshake/>"), "");
+        assert!(bench.server.router().component_is_here("users.xmpp.test"));
+        let ping = "<iq type='get' from='users.xmpp.test' to='xmpp.test' id='1'><ping xmlns='urn:xmpp:ping'/></iq>";
+        assert!(bench.says(ping).starts_with("<iq type='result' id='1'"));
+        // It goes away, and is looked for again after timeout + 2 seconds.
+        assert_eq!(bench.gone("reset"), "");
+        assert!(!bench.server.router().component_is_here("users.xmpp.test"));
+        assert_eq!((bench.wait(6).as_str(), bench.wait(1).as_str()), ("", "(connect)"));
+        // An attempt has `timeout` seconds.
+        assert_eq!((bench.wait(4).as_str(), bench.wait(1).as_str()), ("", "(close)"));
+        assert_eq!((bench.wait(6).as_str(), bench.wait(1).as_str()), ("", "(connect)"));
+    }
+
+    #[test]
+    fn a_component_that_refuses_is_asked_again() {
+        let mut bench = Bench::new("-1");
+        bench.input(Input::Timeout);
+        bench.connected();
+        bench.says(HEADER);
+        let refusal = bench.says("<stream:error>Invalid handshake</stream:error>");
+        assert_eq!(refusal, "</stream:stream>(close)");
+        assert_eq!(bench.wait(7), "(connect)");
+        bench.connected();
+        // Stanzas before the handshake's end are no consent.
+        bench.says(HEADER);
+        let early = bench.says("<message from='users.xmpp.test' to='xmpp.test'/>");
+        assert!(early.contains("<not-authorized") && early.ends_with("(close)"), "{early}");
+        assert_eq!(bench.wait(7), "(connect)");
+    }
+
+    #[test]
+    fn attempts_may_be_counted_and_a_reload_begins_anew() {
+        let mut bench = Bench::new("2");
+        for _ in 0..2 {
+            assert_eq!(bench.wait(7), "(connect)");
+            bench.gone("refused");
+        }
+        // 1.4 ended the whole process here (defect 14).
+        assert_eq!(bench.wait(700), "");
+        assert_eq!(bench.input(Input::Reload(config("2", "other"))), "(connect)");
+        let without = Arc::new(Config::for_host("xmpp.test"));
+        assert_eq!(bench.input(Input::Reload(without)), "(close)");
+        assert_eq!(bench.wait(700), "");
+    }
+}

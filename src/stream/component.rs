@@ -27,8 +27,8 @@ use super::header::{self, Version};
 use super::wire::Wire;
 use super::{Env, dialback};
 use crate::config::Component as Wanted;
-use crate::xml::Element;
 use crate::xml::reader::{Event, StreamHeader};
+use crate::xml::{Element, writer};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Stanza, StreamError, ns};
 
@@ -235,16 +235,23 @@ impl Component {
             return self.fail(env, &error);
         }
         let secret = env.config.component(&self.id).and_then(Wanted::secret);
-        let expected = secret.map(|secret| proof(&self.stream_id, secret)).unwrap_or_default();
-        let given = element.text().trim().to_ascii_lowercase();
-        let is_right: bool = expected.as_bytes().ct_eq(given.as_bytes()).into();
-        if expected.is_empty() || !is_right {
+        if !secret.is_some_and(|secret| self.is_proved(secret, &element.text())) {
             log::warn!(target: &self.id, "Invalid handshake from {}: has the component the <secret> of jabber.xml?", self.peer);
             self.actions.push_back(Action::Refused);
             return self.fail(env, &StreamError::new(StreamCondition::NotAuthorized, "Invalid handshake"));
         }
         self.wire.write(&Element::new("handshake", ns::CLIENT));
         self.ready(env);
+    }
+
+    /// Is this the proof? Compared in constant time.
+    fn is_proved(&self, secret: &str, given: &str) -> bool {
+        let given = given.trim().to_ascii_lowercase();
+        // XEP-0114 §3 hashes the secret as it is written in XML; jabberd 1.4 and most components, as it is.
+        let mut written = String::new();
+        writer::escape(&mut written, secret);
+        let fits = |secret: &str| proof(&self.stream_id, secret).as_bytes().ct_eq(given.as_bytes());
+        (fits(secret) | fits(&written)).into()
     }
 
     /// The component that we came to has given its id.

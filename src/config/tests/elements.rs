@@ -234,6 +234,32 @@ const NOTICED: &[(&str, &str)] = &[
     ("<service id='x'><load><jud>./jud.so</jud></load></service>", "instead: a user directory as a component"),
     ("<service id='x'><host>x.test</host></service>", "has nothing that handles stanzas"),
     ("<service id='x'><host>a.test</host><null/></service>", "a host with users and a component at once"),
+    ("<service id='x'><accept><port>5347</port><secret>s</secret></accept></service>", "is open on all addresses"),
+    ("<service id='x'><accept><ip>::1</ip><port>5347</port><secret>s</secret></accept></service>", ""),
+    ("<service id='x'><connect><port>5347</port><secret>s</secret><tries>-1</tries></connect></service>", ""),
+    (
+        "<service id='x'><connect><port>5347</port><secret>s</secret><restrict/></connect></service>",
+        "unknown element <restrict> in <connect>",
+    ),
+    (
+        "<service id='x'><connect><port>5347</port><secret>s</secret>\
+         <sender xmlns='urn:jabber:config:3'>a@b</sender></connect></service>",
+        "<sender>a@b</sender> is not a domain",
+    ),
+    (
+        "<service id='x'><connect><port>5347</port><secret>s</secret><sender>a.test</sender></connect></service>",
+        "unknown element <sender> in <connect>",
+    ),
+    (
+        "<service id='x'><connect><port>1</port><secret>s</secret></connect></service>\
+         <service id='y'><host>x</host><connect><port>2</port><secret>s</secret></connect></service>",
+        "x is an address of the service at test.xml:1:93, too: that one gets everything",
+    ),
+    (
+        "<service id='x'><uplink/><connect><port>1</port><secret>s</secret></connect></service>\
+         <service id='dnsrv'><dnsrv xmlns='jabber:config:dnsrv'/></service>",
+        "but other servers get that",
+    ),
     ("<service id='x'><dir><out>/x</out></dir></service>", "<dir> is understood, but"),
     ("<block xmlns='urn:jabber:config:3' action='reject'>x.test</block>", "is neither drop nor bounce"),
     ("<block xmlns='urn:jabber:config:3' subdomains='all'>x.test</block>", "is neither yes nor no"),
@@ -285,6 +311,41 @@ fn values_of_the_root() {
     let default = with("").unwrap();
     assert_eq!(default.registration_rate.bound_for("127.0.0.1".parse().unwrap()), None);
     assert_eq!(default.registration_rate.bound_for("::ffff:192.0.2.1".parse().unwrap()), Some(10));
+}
+
+#[test]
+fn components() {
+    let config = with(
+        "<service id='icq.test'><host>aim.test</host><host>a.test</host><accept><ip>127.0.0.1</ip><port> 5347 </port>\
+         <secret> s </secret><timeout>7</timeout><restrict/><sender xmlns='urn:jabber:config:3'>B.test</sender>\
+         </accept></service>\
+         <service id='jud'><uplink/><connect><port>5349</port><secret>s</secret><tries>3</tries></connect></service>\
+         <service id='null.test'><null/></service>",
+    )
+    .unwrap();
+    let icq = config.component("icq.test").unwrap();
+    let port = config.listeners.iter().find(|listener| listener.kind == ListenerKind::Component).unwrap();
+    assert_eq!((port.port, port.component.as_str(), port.karma), (5347, "icq.test", None));
+    assert_eq!((icq.secret(), icq.wait_seconds(), icq.tells_restrictions()), (Some(" s "), 7, true));
+    let jud = config.component("jud").unwrap();
+    // Two seconds before each attempt, and five for it; stanzas wait for one more.
+    assert_eq!((jud.wait_seconds(), jud.takes_rest, jud.keeps_offline()), (12, true, false));
+    // Domain, its owner, may the one and the other speak for it?
+    let rows = [
+        ("icq.test", Some("icq.test"), true, false),
+        ("aim.test", Some("icq.test"), true, false),
+        ("a.test", None, false, false),
+        ("b.test", None, true, true),
+        ("x.icq.test", None, false, true),
+        ("jud", Some("jud"), false, true),
+        ("null.test", None, false, true),
+        ("c.test", None, false, true),
+    ];
+    for (domain, owner, for_icq, for_jud) in rows {
+        assert_eq!(config.component_of(domain).map(|owner| owner.id.as_str()), owner, "{domain}");
+        assert_eq!((config.speaks_for(icq, domain), config.speaks_for(jud, domain)), (for_icq, for_jud), "{domain}");
+    }
+    assert!(config.is_own("a.test") && config.is_own("aim.test") && !config.is_own("null.test"));
 }
 
 #[test]
