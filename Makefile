@@ -55,8 +55,8 @@ bench: ## figures
 bench-sockets: release ## memory of idle sessions of the real server: N=2000
 	tests/bench/sockets target/release/jabberd $(N)
 
-fuzz: ## feed a part of the server with noise: F=reader
-	FUZZ=$(F) $(CARGO) test --locked --release --test fuzz -- --ignored --nocapture
+fuzz: ## feed a part of the server with noise: F=reader FUZZ_SECONDS=60
+	FUZZ=$(F) $(CARGO) test --locked --test fuzz -- --ignored --nocapture
 
 # Which section of which spec is obeyed, and where.
 specs: ## where each section of each RFC and XEP is cited

@@ -42,7 +42,7 @@ impl Game {
         }
         // An answer to a client that had this resource before.
         let Some((ask, wrote)) = self.clients[client].asked.remove(&id) else { return };
-        for mark in self.clients[client].wrote[..wrote].to_vec() {
+        for mark in self.clients[client].wrote[..wrote].iter().copied() {
             self.messages[mark].acknowledged = true;
         }
         self.answered(client, ask, kind == "result", element);

@@ -111,6 +111,9 @@ pub struct World {
     next_wire: u64,
     next_id: u64,
     names: BTreeMap<String, usize>,
+    /// A domain that nobody serves but the test, and the connections to it that servers opened, by the number that
+    /// the next one gets.
+    pub outside: Option<(String, usize)>,
     trace: bool,
 }
 
@@ -122,6 +125,9 @@ enum Origin {
     Dial,
     Gone,
 }
+
+/// Where the outside domain is.
+const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 99));
 
 fn address(node: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, u8::try_from(node + 1).unwrap()))
@@ -140,6 +146,7 @@ impl World {
             next_wire: 0,
             next_id: 1,
             names: BTreeMap::new(),
+            outside: None,
             trace: std::env::var_os("SIM_TRACE").is_some(),
         }
     }
@@ -455,13 +462,13 @@ impl World {
             }
             Origin::Find => {
                 let (ticket, domain) = self.nodes[node].finding.pop_front().unwrap();
-                let result = match self.names.get(&domain) {
-                    Some(found) => Ok(vec![Candidate {
-                        direct_tls: false,
-                        target: domain,
-                        port: 5269,
-                        addresses: vec![address(*found)],
-                    }]),
+                let is_outside = self.outside.as_ref().is_some_and(|(outside, _)| *outside == domain);
+                let found = self.names.get(&domain).map(|node| address(*node)).or(is_outside.then_some(OUTSIDE));
+                let result = match found {
+                    Some(found) => {
+                        let addresses = vec![found];
+                        Ok(vec![Candidate { direct_tls: false, target: domain, port: 5269, addresses }])
+                    }
                     None => Err(Unfound { why: format!("{domain} does not exist"), is_temporary: false }),
                 };
                 self.handle(node, Input::Found { ticket, result });
@@ -476,6 +483,12 @@ impl World {
 
     fn dial(&mut self, from: usize) {
         let (id, to) = self.nodes[from].dialing.pop_front().unwrap();
+        if let (OUTSIDE, Some((_, client))) = (to.ip(), &mut self.outside) {
+            let end = Place::Client(*client);
+            *client += 1;
+            self.wire([Place::Node(from, id), end]);
+            return self.handle(from, Input::Connected { id, peer: to });
+        }
         let found = (0..self.nodes.len()).find(|node| address(*node) == to.ip() && self.nodes[*node].server.is_some());
         let Some(node) = found else {
             return self.handle(from, Input::Gone { id, reason: "refused" });

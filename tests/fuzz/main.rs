@@ -1,0 +1,107 @@
+//! Noise against single rooms and the whole server. `cargo test` plays each target for a moment; `make fuzz F=server`
+//! plays one for `FUZZ_SECONDS` (60), from `FUZZ_SEED` if that is given. What is found becomes a row of a table, or a
+//! talk.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    missing_docs,
+    dead_code,
+    reason = "a test may fail loudly, and uses a part of the simulation"
+)]
+
+#[path = "../sim/dice.rs"]
+mod dice;
+#[path = "../sim/disk.rs"]
+mod disk;
+#[path = "../talks/runner/login.rs"]
+mod login;
+mod noise;
+#[path = "../sim/panics.rs"]
+mod panics;
+mod whole;
+mod words;
+#[path = "../sim/world.rs"]
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use dice::Dice;
+
+/// One input after the other: each is noted before anything is done with it.
+type Target = Box<dyn FnMut(&mut Dice, &mut Vec<u8>)>;
+
+const TARGETS: &[&str] = &["reader", "jid", "stanza", "sasl", "config", "dns", "server", "s2s"];
+
+fn target(name: &str, dice: &mut Dice) -> Target {
+    match name {
+        "reader" => Box::new(words::reader(dice)),
+        "jid" => Box::new(words::names(dice)),
+        "stanza" => Box::new(words::stanza(dice)),
+        "sasl" => Box::new(words::login(dice)),
+        "config" => Box::new(words::config(dice)),
+        "dns" => Box::new(words::dns(dice)),
+        "server" => Box::new(whole::server(dice)),
+        "s2s" => Box::new(whole::s2s(dice)),
+        name => panic!("there is no target {name}; there are {TARGETS:?}"),
+    }
+}
+
+/// A run of this many inputs can be repeated from its seed.
+const RUN: u64 = 300;
+
+/// Plays a target until the time is over; how many inputs, or what went wrong with which.
+fn play(name: &str, first_seed: u64, time: Duration) -> Result<u64, String> {
+    panics::listen();
+    let end = Instant::now() + time;
+    let mut count = 0;
+    for seed in first_seed.. {
+        let mut dice = Dice::new(seed);
+        let mut target = target(name, &mut dice);
+        let mut input = Vec::new();
+        for _ in 0..RUN {
+            if Instant::now() > end {
+                return Ok(count);
+            }
+            count += 1;
+            if catch_unwind(AssertUnwindSafe(|| target(&mut dice, &mut input))).is_err() {
+                let why = panics::taken().unwrap_or_default();
+                let input = input.escape_ascii();
+                return Err(format!("FUZZ_SEED={seed} make fuzz F={name}\n{why}\nthe last input was \"{input}\""));
+            }
+        }
+    }
+    Ok(count)
+}
+
+#[test]
+fn a_moment_of_noise() {
+    let mut faults = Vec::new();
+    for name in TARGETS {
+        match play(name, 1, Duration::from_millis(700)) {
+            Ok(count) => println!("{name}: {count} inputs"),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    drop(std::panic::take_hook());
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+#[ignore = "make fuzz F=reader: as long as FUZZ_SECONDS says"]
+fn noise() {
+    let of = |name| std::env::var(name).ok();
+    let name = of("FUZZ").unwrap_or_else(|| "reader".to_string());
+    let seconds = of("FUZZ_SECONDS").and_then(|text| text.parse().ok()).unwrap_or(60);
+    let seed = of("FUZZ_SEED").and_then(|text| text.parse().ok()).unwrap_or(1);
+    let outcome = play(&name, seed, Duration::from_secs(seconds));
+    drop(std::panic::take_hook());
+    match outcome {
+        Ok(count) => println!("{name}: {count} inputs"),
+        Err(fault) => panic!("\n{fault}\n"),
+    }
+}
