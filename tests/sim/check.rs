@@ -178,7 +178,10 @@ impl Game {
         }
         for (number, message) in self.messages.iter().enumerate() {
             let may_double = message.is_remote && self.epoch > 0;
-            let is_gone = message.lost_between || (message.is_remote && self.epoch > message.epoch);
+            // What is not acknowledged between servers is lost with a wire. An error finds nobody whose session is over.
+            let is_acknowledged = self.certificates && !message.went_back;
+            let is_gone = message.is_remote
+                && ((message.epoch < self.epoch && !is_acknowledged) || !self.clients[message.sender].is_alive());
             let Some(verdict) = message.verdict(stored.contains(&number), may_double) else { continue };
             if verdict.contains("gone") && is_gone {
                 continue;

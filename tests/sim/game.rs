@@ -36,6 +36,8 @@ pub struct Game {
     pub clients: Vec<Client>,
     pub messages: Vec<Message>,
     pub federated: bool,
+    /// Are servers proved by certificates, and what they say is acknowledged (XEP-0198)?
+    pub certificates: bool,
     /// Are bounds so low that they are met?
     pub tight: bool,
     /// May wires between servers break, and federated servers die?
@@ -87,6 +89,7 @@ impl Game {
             clients: Vec::new(),
             messages: Vec::new(),
             federated,
+            certificates,
             tight,
             disturbs,
             epoch: 0,
@@ -151,12 +154,11 @@ impl Game {
                 },
                 News::Ended(client) => self.clients[client].phase = Phase::Over,
                 News::Forgotten(client) => self.forgotten(client),
+                News::Carried { by_initiator, bytes } => {
+                    marks(&bytes).into_iter().for_each(|mark| self.messages[mark].went_back |= !by_initiator);
+                }
                 News::Lost { to_client, bytes } => {
-                    for mark in marks(&bytes) {
-                        let message = &mut self.messages[mark];
-                        message.lost_to_client |= to_client;
-                        message.lost_between |= !to_client;
-                    }
+                    marks(&bytes).into_iter().for_each(|mark| self.messages[mark].lost_to_client |= to_client);
                 }
             }
         }

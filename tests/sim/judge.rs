@@ -86,7 +86,8 @@ pub struct Message {
     pub received: BTreeMap<usize, (u32, u32)>,
     pub bounced: bool,
     pub lost_to_client: bool,
-    pub lost_between: bool,
+    /// Between servers it went the way back on a stream that the other one opened (XEP-0288): nobody acknowledges there.
+    pub went_back: bool,
     /// A crash, a removed account, an unknown receiver: the message may be gone with its sender.
     pub excused: bool,
     /// Sent after so many disturbances between servers.

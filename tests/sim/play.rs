@@ -67,6 +67,7 @@ impl Game {
                     self.disturbed();
                 }
             }
+            8 if self.world.dice.chance(20) => self.world.reload(node),
             8 => self.crash(node),
             _ => self.start_all(),
         }
@@ -88,9 +89,14 @@ impl Game {
             return;
         }
         let power = self.world.has_disk(node) && self.world.dice.chance(60);
-        self.world.crash(node, if power { Crash::Power } else { Crash::Kill });
+        match self.world.dice.below(4) {
+            0 => self.world.stop(node),
+            _ => self.world.crash(node, if power { Crash::Power } else { Crash::Kill }),
+        }
+        // What waits for another server is not kept, so it goes with its server.
         for message in self.messages.iter_mut().filter(|message| message.is_remote) {
-            message.excused = true;
+            let from = self.accounts[self.clients[message.sender].account].node;
+            message.excused |= from == node || !self.certificates || message.went_back;
         }
         if self.federated {
             self.disturbed();
@@ -168,7 +174,7 @@ impl Game {
             received: Default::default(),
             bounced: false,
             lost_to_client: false,
-            lost_between: false,
+            went_back: false,
             excused: may_vanish || !exists,
             epoch: self.epoch,
         });

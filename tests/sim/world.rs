@@ -95,6 +95,8 @@ pub enum News {
     Ended(usize),
     /// A server knows of no connection of this client any more: what it did not handle it never will.
     Forgotten(usize),
+    /// Bytes between servers: by who opened the stream, or the other way round.
+    Carried { by_initiator: bool, bytes: Vec<u8> },
     /// Bytes that never arrive: to a client, or between servers.
     Lost { to_client: bool, bytes: Vec<u8> },
 }
@@ -301,6 +303,9 @@ impl World {
                 let text = String::from_utf8_lossy(bytes).into_owned();
                 self.fault.get_or_insert(format!("between servers: {fault}: {text}"));
             }
+        }
+        if let (true, Piece::Bytes(bytes)) = (own.readers.is_some(), &piece) {
+            self.news.push_back(News::Carried { by_initiator: side == 1, bytes: bytes.clone() });
         }
         if let (Some(readers), Piece::Secured(_)) = (&mut own.readers, &piece) {
             readers[side] = Reader::new(WIDE);
@@ -643,6 +648,22 @@ impl World {
         for (wire, side) in ends {
             self.detach(wire, side, false);
         }
+    }
+
+    /// A server is asked to stop, says so to all, and is gone.
+    pub fn stop(&mut self, node: usize) {
+        self.log(|| format!("node {node} stops"));
+        self.handle(node, Input::Terminate);
+        self.end_tick(node, Vec::new());
+        self.sync(node);
+        self.crash(node, Crash::Kill);
+    }
+
+    /// A server reads the same configuration again.
+    pub fn reload(&mut self, node: usize) {
+        let config = self.nodes[node].config.clone();
+        self.handle(node, Input::Reload(config));
+        self.end_tick(node, Vec::new());
     }
 
     /// Is a power cut something else than a kill for this server?
