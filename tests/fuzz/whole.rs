@@ -99,7 +99,7 @@ impl Stage {
             match news {
                 News::Heard(client, bytes) => self.ear(client).hear(&bytes),
                 News::Ended(client) => self.ear(client).is_over = true,
-                News::Forgotten(_) | News::Lost { .. } => {}
+                News::Forgotten(_) | News::Carried { .. } | News::Lost { .. } => {}
             }
         }
         if let Some(fault) = self.world.fault.take() {
