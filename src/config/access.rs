@@ -148,6 +148,15 @@ pub struct Karma {
     pub reset_meter: bool,
 }
 
+impl Karma {
+    /// The values in the files that jabberd 1.4 came with: for clients, for servers, and its sample for both.
+    pub const STOCK: [Karma; 3] = [
+        Karma { init: 10, max: 10, inc: 1, dec: 1, penalty: -6, restore: 10, reset_meter: false },
+        Karma { init: 50, max: 50, inc: 4, dec: 1, penalty: -5, restore: 50, reset_meter: false },
+        Karma { init: 64, max: 64, inc: 6, dec: 1, penalty: -3, restore: 64, reset_meter: false },
+    ];
+}
+
 impl Default for Karma {
     fn default() -> Karma {
         Karma { init: 5, max: 10, inc: 1, dec: 0, penalty: -5, restore: 5, reset_meter: false }

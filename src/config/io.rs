@@ -29,7 +29,7 @@ pub(super) fn read(reading: &mut Reading, tree: &Tree, io: &mut Io) {
             _ if child.is_own() => reading.unknown(child, "<io>", &[]),
             "allow" => io.access.allow.extend(access_network(reading, child)),
             "deny" => io.access.deny.extend(access_network(reading, child)),
-            "karma" => io.karma = Some(pthcsock::karma(reading, child)),
+            "karma" => io.karma = pthcsock::karma(reading, child),
             "rate" => io.rate = pthcsock::rate(reading, child),
             "ssl" => ssl(reading, child, io),
             "tls" => tls(reading, child, io),

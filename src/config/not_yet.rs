@@ -7,7 +7,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("admin", "messages to the admins and announcements are not there yet"),
     ("bounce", "web browsers that come to an XML port are not redirected yet"),
     ("dir", "stanza files are not read yet"),
-    ("karma", "the flow of input is bounded by <limits> only"),
     ("to", "log lines are not sent as messages yet"),
     ("vcard2jud", "user directories are not told of vCards yet"),
 ];

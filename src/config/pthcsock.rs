@@ -44,7 +44,7 @@ pub(super) fn read(reading: &mut Reading, block: &Tree, limits: &Limits) -> (Vec
             "authtime" => shared.auth_seconds = auth_seconds(reading, child, limits),
             "heartbeat" => shared.heartbeat_seconds = reading.number(child).filter(|&seconds| seconds > 0),
             "rate" => shared.rate = rate(reading, child),
-            "karma" => shared.karma = Some(karma(reading, child)),
+            "karma" => shared.karma = karma(reading, child),
             "noregister" => shared.hide_registration = true,
             "plain-login" => {
                 let wanted = format!("write <plain-login xmlns='{}'>", super::OWN_NS);
@@ -177,7 +177,10 @@ pub(super) fn rate(reading: &mut Reading, tree: &Tree) -> Option<Rate> {
 }
 
 /// `<karma>`, in `<io>` and for single listeners.
-pub(super) fn karma(reading: &mut Reading, tree: &Tree) -> Karma {
+///
+/// The values of the files that jabberd 1.4 came with are nobody's wish: they were for modems, and stop a client of today
+/// while it logs in.
+pub(super) fn karma(reading: &mut Reading, tree: &Tree) -> Option<Karma> {
     let mut karma = Karma::default();
     for child in tree.children() {
         let number = |reading: &mut Reading, old: i32| reading.number(child).unwrap_or(old);
@@ -193,8 +196,12 @@ pub(super) fn karma(reading: &mut Reading, tree: &Tree) -> Karma {
             _ => reading.unknown(child, "<karma>", &["init", "max", "inc", "dec", "penalty", "restore", "resetmeter"]),
         }
     }
-    reading.not_yet(tree);
-    karma
+    let is_stock = Karma::STOCK.contains(&Karma { reset_meter: false, ..karma });
+    if is_stock {
+        let text = "<karma> as jabberd 1.4 was shipped with is not applied: <limits> bound the input; give other values to have it";
+        reading.notice(&tree.place, text);
+    }
+    Some(karma).filter(|karma| !is_stock && karma.dec > 0)
 }
 
 /// `<plain-login network= port= starttls=/>`. A rule that cannot be understood is left out: it would open a door.

@@ -39,7 +39,7 @@ pub(super) fn dialback(
             "queuetimeout" => federation.queue_seconds = reading.number(child).unwrap_or(federation.queue_seconds),
             "host" => remotes.extend(remote(reading, child).map(|domain| (domain, child))),
             "rate" => rate = pthcsock::rate(reading, child),
-            "karma" => karma = Some(pthcsock::karma(reading, child)),
+            "karma" => karma = pthcsock::karma(reading, child),
             _ => reading.unknown(child, "<dialback>", KNOWN),
         }
     }

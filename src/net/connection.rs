@@ -18,6 +18,7 @@ use std::net::Shutdown;
 use mio::net::TcpStream;
 
 use super::engine::{ClientTls, ConnectionId, Gone, Tick, TlsInfo};
+use super::karma::Purse;
 use super::tls::{Opened, Session, Settings, Start};
 use crate::config::ListenerKind;
 
@@ -94,6 +95,8 @@ pub(super) struct Connection {
     tls: Option<Box<Session>>,
     held: VecDeque<(Tick, Piece)>,
     ready: VecDeque<Piece>,
+    /// How much it may still send, where the port has `<karma>`.
+    pub(super) karma: Option<Box<Purse>>,
     /// How much of the first ready piece is written.
     written: usize,
     queued_bytes: usize,
@@ -125,6 +128,7 @@ impl Connection {
             tls: tls.map(Box::new),
             held: VecDeque::new(),
             ready: VecDeque::new(),
+            karma: None,
             written: 0,
             queued_bytes: 0,
             phase,
@@ -242,9 +246,21 @@ impl Connection {
         while matches!((&self.stream).read(&mut buffers.wire), Ok(count) if count == buffers.wire.len()) {}
     }
 
-    /// Reads once and hands on what came. `handshake_bytes` bounds what may come before TLS is agreed on.
-    pub(super) fn read(&mut self, buffers: &mut Buffers, handshake_bytes: usize, deliver: &mut dyn FnMut(Event<'_>)) {
-        let count = match (&self.stream).read(&mut buffers.wire) {
+    /// Reads once and hands on what came. `handshake_bytes` bounds what may come before TLS is agreed on. Nothing is read
+    /// while `<karma>` forbids it.
+    pub(super) fn read(
+        &mut self,
+        buffers: &mut Buffers,
+        handshake_bytes: usize,
+        now_millis: u64,
+        deliver: &mut dyn FnMut(Event<'_>),
+    ) {
+        let bound = self.karma.as_mut().map_or(usize::MAX, |karma| karma.allowance(now_millis)).min(buffers.wire.len());
+        let room = buffers.wire.get_mut(..bound).unwrap_or_default();
+        if room.is_empty() {
+            return;
+        }
+        let count = match (&self.stream).read(room) {
             Ok(0) => {
                 self.readable = false;
                 self.ended = true;
@@ -269,7 +285,10 @@ impl Connection {
             }
         };
         // epoll(7): a short read from a stream socket means that it is empty, and new bytes make a new edge.
-        self.readable = count == buffers.wire.len() || self.hung_up;
+        self.readable = count == bound || self.hung_up;
+        if self.karma.as_mut().is_some_and(|karma| karma.spend(count)) {
+            self.out_of_karma();
+        }
         match &mut self.phase {
             Phase::ExpectSwitch | Phase::Closing => return,
             Phase::Lingering { discarded } => {
@@ -302,6 +321,19 @@ impl Connection {
             Ok(()) if ended => deliver(Event::Gone(Gone::Eof)),
             Ok(()) => {}
         }
+    }
+
+    /// Compat: jabberd 1.4's words, which people look for.
+    fn out_of_karma(&self) {
+        let peer = self.stream.peer_addr().map_or_else(|_| "somewhere".to_owned(), |peer| peer.ip().to_string());
+        log::info!(target: "-internal",
+            "socket from {peer} is out of karma: traffic exceeds karma limits defined in jabberd configuration");
+    }
+
+    /// When it may be read again, if `<karma>` forbids that now.
+    pub(super) fn forbidden_until_millis(&mut self, now_millis: u64) -> Option<u64> {
+        let karma = self.karma.as_mut().filter(|_| self.phase != Phase::Closing)?;
+        (karma.allowance(now_millis) == 0).then(|| karma.next_beat_millis())
     }
 
     /// After a failure of TLS: drops what is queued; the alert still leaves, then the connection closes.

@@ -14,8 +14,9 @@ use slab::Slab;
 use super::Bounds;
 use super::connection::{Buffers, Connection, Event, Flushed, Piece};
 use super::engine::{ClientTls, ConnectionId, Gone, Input, Tick};
+use super::karma::Purse;
 use super::tls::{Session, Settings, Start};
-use crate::config::ListenerKind;
+use crate::config::{Listener, ListenerKind};
 use crate::server::federation::FIRST_OUTGOING;
 use crate::xml::writer;
 use crate::xmpp::stream_error::{StreamCondition, StreamError};
@@ -57,6 +58,8 @@ pub(super) struct Connections {
     /// All waits for one thing are equally long, so these stay in order by themselves.
     handshakes: VecDeque<Deadline>,
     closings: VecDeque<Deadline>,
+    /// Who must not be read until `<karma>` lets it.
+    resting: VecDeque<Deadline>,
 }
 
 impl Connections {
@@ -78,6 +81,7 @@ impl Connections {
             parting: Vec::new(),
             handshakes: VecDeque::new(),
             closings: VecDeque::new(),
+            resting: VecDeque::new(),
         }
     }
 
@@ -109,7 +113,8 @@ impl Connections {
     /// The moment of the next deadline.
     pub(super) fn next_deadline(&self) -> Option<u64> {
         let first = |queue: &VecDeque<Deadline>| queue.front().map(|deadline| deadline.at_millis);
-        first(&self.handshakes).into_iter().chain(first(&self.closings)).min()
+        let queues = [&self.handshakes, &self.closings, &self.resting];
+        queues.into_iter().filter_map(first).min()
     }
 
     fn place(&self, id: ConnectionId) -> Option<usize> {
@@ -129,9 +134,10 @@ impl Connections {
         &mut self,
         registry: &Registry,
         stream: TcpStream,
-        kind: ListenerKind,
+        listener: &Listener,
         settings: Option<&Settings>,
     ) -> io::Result<ConnectionId> {
+        let kind = listener.kind;
         let tls = match settings {
             Some(settings) if kind.is_direct_tls() => {
                 Some(Session::server(settings, kind, Start::Direct).map_err(io::Error::other)?)
@@ -143,6 +149,7 @@ impl Connections {
         self.serial += 1;
         let id = ConnectionId(self.serial << PLACE_BITS | (place as u64 & PLACE_MASK));
         let mut connection = Connection::new(id, stream, kind, tls);
+        connection.karma = listener.karma.map(|rules| Box::new(Purse::new(rules, self.now.monotonic_millis)));
         registry.register(&mut connection.stream, Token(self.first_token + place), INTEREST)?;
         self.insert(connection);
         Ok(id)
@@ -215,6 +222,7 @@ impl Connections {
         for (id, reason) in std::mem::take(&mut self.gone) {
             handle(Input::Gone { id, reason: &reason.to_string() });
         }
+        let now_millis = self.now.monotonic_millis;
         for id in std::mem::take(&mut self.unread) {
             let (pause, handshake_bytes) = (self.bounds.output_bytes_before_pause, self.bounds.handshake_bytes);
             let place = self.place(id).and_then(|place| self.slots.get_mut(place));
@@ -223,9 +231,16 @@ impl Connections {
             if !connection.wants_read(pause) {
                 continue;
             }
+            if let Some(at_millis) = connection.forbidden_until_millis(now_millis) {
+                let waits = connection.karma.as_mut().map(|karma| std::mem::replace(&mut karma.waits, true));
+                if waits == Some(false) {
+                    self.resting.push_back(Deadline { at_millis, id });
+                }
+                continue;
+            }
             let mut over = None;
             let mut heard = false;
-            connection.read(&mut self.buffers, handshake_bytes, &mut |event| match event {
+            connection.read(&mut self.buffers, handshake_bytes, now_millis, &mut |event| match event {
                 Event::Secured(tls) => handle(Input::Secured { id, tls }),
                 Event::Bytes(bytes) => {
                     heard = true;
@@ -413,6 +428,14 @@ impl Connections {
         while self.closings.front().is_some_and(|deadline| deadline.at_millis <= now) {
             let Some(Deadline { id, .. }) = self.closings.pop_front() else { break };
             self.remove(id);
+        }
+        // Their beats differ, so they are not quite in order: one that is late by less than a beat does no harm.
+        while self.resting.front().is_some_and(|deadline| deadline.at_millis <= now) {
+            let Some(Deadline { id, .. }) = self.resting.pop_front() else { break };
+            if let Some(karma) = self.slot(id).and_then(|connection| connection.karma.as_mut()) {
+                karma.waits = false;
+            }
+            self.list(id);
         }
     }
 

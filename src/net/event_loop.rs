@@ -325,7 +325,7 @@ impl<E: Engine> EventLoop<E> {
                 if !self.gate.admits(peer.ip(), wanted.port, wanted.rate, now) {
                     continue;
                 }
-                match self.connections.add(self.poll.registry(), stream, wanted.kind, self.settings.as_deref()) {
+                match self.connections.add(self.poll.registry(), stream, wanted, self.settings.as_deref()) {
                     Ok(id) => self.engine.handle(now, Input::Accepted { id, listener: wanted, peer }),
                     Err(error) => log::debug!(target: "-internal", "connection refused peer={peer}: {error}"),
                 }

@@ -21,6 +21,7 @@ pub mod engine;
 pub mod event_loop;
 mod gate;
 pub mod hashing;
+mod karma;
 pub mod listener;
 pub mod tls;
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustls::pki_types::ServerName;
 
@@ -25,7 +25,7 @@ use super::event_loop::Parts;
 use super::listener::open_loopback;
 use super::tls::{Certificate, Certificates, Settings};
 use super::{Bounds, EventLoop, Signals, Surroundings};
-use crate::config::{Config, ListenerKind};
+use crate::config::{Config, Karma, ListenerKind};
 use crate::server::Unfound;
 use crate::server::federation::FIRST_OUTGOING;
 use crate::stream::sasl::Password;
@@ -245,11 +245,15 @@ fn certificate() -> (Arc<Certificate>, Vec<u8>) {
     (Arc::new(certificate), made.cert.der().to_vec())
 }
 
+/// A hundred bytes, and after more than that a rest of a beat.
+const KARMA: Karma = Karma { init: 1, max: 1, inc: 1, dec: 1, penalty: -1, restore: 1, reset_meter: true };
+
 struct Server {
     plain: SocketAddr,
     direct: SocketAddr,
     servers: SocketAddr,
     servers_direct: SocketAddr,
+    slow: SocketAddr,
     heard: Receiver<(ConnectionId, Heard)>,
     der: Vec<u8>,
     terminate: Arc<AtomicBool>,
@@ -262,8 +266,10 @@ impl Server {
         let (tell, heard) = channel();
         let (certificate, der) = certificate();
         let kinds = [ListenerKind::C2s, ListenerKind::C2sTls, ListenerKind::S2s, ListenerKind::S2sTls];
-        let ports: Vec<_> = kinds.into_iter().map(open_loopback).collect();
-        let [plain, direct, servers, servers_direct] = [0, 1, 2, 3].map(|place: usize| ports[place].address);
+        let mut ports: Vec<_> = kinds.into_iter().map(open_loopback).collect();
+        ports.push(open_loopback(ListenerKind::C2s));
+        Arc::get_mut(&mut ports[4].wanted).unwrap().karma = Some(KARMA);
+        let [plain, direct, servers, servers_direct, slow] = [0, 1, 2, 3, 4].map(|place: usize| ports[place].address);
         let (wake, woken) = UnixStream::pair().unwrap();
         woken.set_nonblocking(true).unwrap();
         let terminate = Arc::new(AtomicBool::new(false));
@@ -293,7 +299,7 @@ impl Server {
             })?
             .run()
         });
-        Server { plain, direct, servers, servers_direct, heard, der, terminate, wake, thread }
+        Server { plain, direct, servers, servers_direct, slow, heard, der, terminate, wake, thread }
     }
 
     fn connect(&self) -> Client<TcpStream> {
@@ -660,5 +666,20 @@ fn both_sides_may_close_first() {
 fn passwords_are_hashed_beside_the_loop() {
     let server = Server::start(Bounds::default(), None);
     assert_eq!(server.connect().ask("hash"), "hashed");
+    server.stop().unwrap();
+}
+
+#[test]
+fn who_is_out_of_karma_is_read_after_a_rest() {
+    let server = Server::start(Bounds::default(), None);
+    let mut stream = connect(server.slow);
+    let begun = Instant::now();
+    let line = format!("keep {}\n", "x".repeat(94));
+    stream.write_all(line.repeat(3).as_bytes()).unwrap();
+    let mut lines = 0;
+    while lines < 3 {
+        lines += usize::from(matches!(server.hear(), Heard::Line(_)));
+    }
+    assert!(begun.elapsed() > Duration::from_millis(1_500), "{:?}", begun.elapsed());
     server.stop().unwrap();
 }

@@ -370,6 +370,13 @@ fn client_ports() {
     assert_eq!((main.auth_seconds, main.heartbeat_seconds, main.hide_registration), (60, Some(30), true));
     assert_eq!(main.rate, Some(Rate { points: 5, seconds: 25 }));
     assert_eq!(main.karma, Some(Karma { dec: 1, ..Karma::default() }));
+    // What came with jabberd 1.4 is nobody's wish.
+    let stock =
+        "<karma><init>10</init><max>10</max><inc>1</inc><dec>1</dec><penalty>-6</penalty><restore>10</restore></karma>";
+    for rules in [stock, "<karma><init>20</init></karma>"] {
+        let config = with_pthcsock(&format!("<ip/>{rules}")).unwrap();
+        assert_eq!(config.listeners[0].karma, None, "{rules}");
+    }
     for (listener, peer, expected) in [
         (main, "10.1.1.1", StartTls::Hidden),
         (main, "::ffff:10.1.1.1", StartTls::Hidden),
