@@ -1,34 +1,25 @@
-//! The map of the house: an XMPP server, one room per paragraph. Code imports downwards only, in this order.
+//! The map of the house: an XMPP server, one room per line. Code imports downwards only, in this order.
+//!
+//! - [`xml`]: letters: bytes into XML elements and back.
+//! - [`xmpp`]: words: JIDs, stanzas, errors, time stamps.
+//! - [`config`]: the admin's wishes: jabber.xml and the command line, read into typed values.
+//! - [`store`]: all that must outlive the process, in one SQLite file. The only room with SQL.
+//! - [`import`]: other servers' data into the store, and back out.
+//! - [`stream`]: one XML stream's talk: header, TLS, login, binding, stanzas.
+//! - [`router`]: a stanza's way, the sessions, and the trait by which features join.
+//! - [`modules`]: the features, a row each.
+//! - [`server`]: the whole server as one plain value.
+//! - [`net`]: the roof: sockets, TLS, the clock and dice, and the one loop.
+//! - [`daemon`]: the process: logs, users, signals, certificate files.
 
-/// Letters: bytes into XML elements and back.
-pub mod xml;
-
-/// Words: JIDs, stanzas, errors, time stamps.
-pub mod xmpp;
-
-/// The admin's wishes: jabber.xml and the command line, read into typed values.
 pub mod config;
-
-/// All that must outlive the process, in one SQLite file. The only room with SQL.
-pub mod store;
-
-/// Other servers' data into the store, and back out.
-pub mod import;
-
-/// One XML stream's talk: header, TLS, login, binding, stanzas.
-pub mod stream;
-
-/// A stanza's way, the sessions, and the trait by which features join.
-pub mod router;
-
-/// The features, a row each.
-pub mod modules;
-
-/// The whole server as one plain value.
-pub mod server;
-
-/// The roof: sockets, TLS, the clock and dice, and the one loop.
-pub mod net;
-
-/// The process: logs, users, signals, certificate files.
 pub mod daemon;
+pub mod import;
+pub mod modules;
+pub mod net;
+pub mod router;
+pub mod server;
+pub mod store;
+pub mod stream;
+pub mod xml;
+pub mod xmpp;

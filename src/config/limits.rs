@@ -130,10 +130,10 @@ limits! {
     /// Contacts to whom one session has sent directed presence. Outcome: resource-constraint for the next one, since one
     /// that is forgotten would never hear of the end.
     directed_presence_max, "directed-presence-max": usize = 1_000, at least 10;
-    /// Seconds to log in, where a listener has no <authtime>: idle strangers hold descriptors.
+    /// Seconds to log in, where a listener has no `<authtime>`: idle strangers hold descriptors.
     /// Outcome: stream error connection-timeout.
     auth_seconds, "auth-seconds": u64 = 120, at least 5;
-    /// The longest time to log in that <authtime> may give; an empty one gives this. 1.4's "no limit" is not to be had.
+    /// The longest time to log in that `<authtime>` may give; an empty one gives this. 1.4's "no limit" is not to be had.
     auth_seconds_max, "auth-seconds-max": u64 = 3_600, at least 5;
     /// Seconds for a TLS handshake. Outcome: the connection is closed.
     handshake_seconds, "handshake-seconds": u64 = 30, at least 5;

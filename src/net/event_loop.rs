@@ -304,8 +304,10 @@ impl<E: Engine> EventLoop<E> {
         }
         let most = self.bounds.connections;
         if self.connections.len() >= most && self.listeners.iter().any(|listener| listener.ready) {
-            let why = format_args!("{most} are open; raise connections-max, or the limit of open files (LimitNOFILE)");
-            return self.reserve.complain(now.monotonic_millis, why);
+            return self.reserve.complain(
+                now.monotonic_millis,
+                format_args!("{most} are open; raise connections-max, or the limit of open files (LimitNOFILE)"),
+            );
         }
         for listener in &mut self.listeners {
             for _ in 0..self.bounds.accepts {

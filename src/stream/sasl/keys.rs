@@ -62,7 +62,7 @@ pub(super) fn derive_all(password: &Password, salts: Salts) -> Credentials {
     Credentials { scram, legacy: None }
 }
 
-/// Is this the password? The work of [`derive`], not for the loop.
+/// Is this the password? The work of [`derive()`], not for the loop.
 pub(super) fn verify(keys: &ScramKeys, password: &Password) -> bool {
     NonZeroU32::new(keys.iterations).is_some_and(|iterations| {
         let other = derive(keys.hash, password, keys.salt.clone(), iterations);

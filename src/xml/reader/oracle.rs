@@ -1,7 +1,7 @@
 //! The parser on the xml-rs crate.
 //!
 //! xml-rs knows no parser that starts in the middle of a document, so a frame is put into a start tag that declares what
-//! the stream header declared. What xml-rs lets pass and Namespaces in XML 1.0 does not, [`Strict`] finds.
+//! the stream header declared. What xml-rs lets pass and Namespaces in XML 1.0 does not, `Strict` finds.
 
 use xml::attribute::OwnedAttribute;
 use xml::name::OwnedName;
