@@ -100,13 +100,13 @@ limits! {
     remote_queue_stanzas_max, "remote-queue-stanzas-max": usize = 1_000, at least 1;
     /// Bytes of the stanzas that wait for a stream to one remote domain. Outcome: resource-constraint to the sender.
     remote_queue_bytes_max, "remote-queue-bytes-max": usize = 4_194_304, at least 10_000;
-    /// Stanzas that wait for one component that is away, or are kept for it (<offline/>).
+    /// Stanzas that wait for one component that is away, or are kept for it (`<offline/>`).
     /// Outcome: resource-constraint to the sender.
     component_queue_stanzas_max, "component-queue-stanzas-max": usize = 10_000, at least 1;
     /// Bytes of the stanzas that wait for one component that is away, or are kept for it.
     /// Outcome: resource-constraint to the sender.
     component_queue_bytes_max, "component-queue-bytes-max": usize = 16_777_216, at least 10_000;
-    /// Bytes that one component may keep here (<xdb> packets). Outcome: an error to the component.
+    /// Bytes that one component may keep here (`<xdb>` packets). Outcome: an error to the component.
     component_data_bytes_max, "component-data-bytes-max": usize = 268_435_456, at least 10_000;
     /// Items of one roster: each costs memory at every login and time at every presence.
     /// Outcome: resource-constraint to the client that adds one, silent refusal of subscriptions from outside.

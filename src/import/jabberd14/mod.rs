@@ -3,7 +3,7 @@
 //! [`import`] goes four steps: [`walk`] finds the files, worker threads read them ([`document`], [`person`]) and derive the
 //! keys of their passwords, and the caller's thread keeps what they found ([`keep`]), many accounts to a transaction. A
 //! file is noted in the same transaction as its account, so an import that is stopped at any moment goes on where it
-//! was, and one that is complete finds nothing to do. [`export`] writes the same layout.
+//! was, and one that is complete finds nothing to do. [`export()`] writes the same layout.
 //!
 //! Serves `daemon`. Invariants: the spool is only read; an account that is here is not touched; no password reaches the
 //! report or the store.

@@ -21,7 +21,7 @@ use crate::xmpp::{BareJid, Stanza, datetime, ns};
 pub(super) const AUTH_CRYPT: &str = "jabber:iq:auth:crypt";
 /// The zero-knowledge hash chain of 1.4.3's `mod_auth_0k`.
 pub(super) const AUTH_ZEROK: &str = "jabber:iq:auth:0k";
-/// XEP-0227 §4: SCRAM keys, in files that [`super::export`] wrote.
+/// XEP-0227 §4: SCRAM keys, in files that [`super::export()`] wrote.
 pub(super) const SCRAM: &str = "urn:xmpp:pie:0#scram";
 /// Requests for a subscription that wait, in 1.6.
 pub(super) const STORED_REQUESTS: &str = "http://jabberd.org/ns/storedsubscriptionrequest";
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         (self.person, self.notes)
     }
 
-    /// XEP-0227 §4: keys as [`super::export`] wrote them.
+    /// XEP-0227 §4: keys as [`super::export()`] wrote them.
     fn scram(&mut self, piece: Node<'_, '_>) {
         for credentials in piece.children().filter(|child| child.tag_name().name() == "scram-credentials") {
             match scram_keys(credentials) {
