@@ -84,14 +84,14 @@ fn the_log_stays_bounded_under_a_loop_that_never_rests() {
                 }
             }
         });
-        while restarts.load(Ordering::Acquire) < 5 && last < 20_000 {
+        while restarts.load(Ordering::Acquire) < 5 && last < 200_000 {
             last += 1;
             write_pages(&mut store, last);
         }
         done.store(true, Ordering::Release);
     });
     // How long the log gets depends on how far the loop comes during one checkpoint; that it starts again does not.
-    assert_eq!(restarts.load(Ordering::Acquire), 5, "after {last} commits");
+    assert!(restarts.load(Ordering::Acquire) >= 5, "after {last} commits");
     drop(disk);
     drop(store);
     let store = Store::open(&scratch.database()).unwrap();
