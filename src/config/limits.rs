@@ -103,9 +103,9 @@ limits! {
     /// Stanzas that wait for one component that is away, or are kept for it (`<offline/>`).
     /// Outcome: resource-constraint to the sender.
     component_queue_stanzas_max, "component-queue-stanzas-max": usize = 10_000, at least 1;
-    /// Bytes of the stanzas that wait for one component that is away, or are kept for it.
-    /// Outcome: resource-constraint to the sender.
-    component_queue_bytes_max, "component-queue-bytes-max": usize = 16_777_216, at least 10_000;
+    /// Bytes of the stanzas that wait for one component that is away, and as many that are kept for it; no more than half
+    /// of output-bytes-max, since it gets all at once. Outcome: resource-constraint to the sender.
+    component_queue_bytes_max, "component-queue-bytes-max": usize = 2_097_152, at least 10_000;
     /// Bytes that one component may keep here (`<xdb>` packets). Outcome: an error to the component.
     component_data_bytes_max, "component-data-bytes-max": usize = 268_435_456, at least 10_000;
     /// Items of one roster: each costs memory at every login and time at every presence.

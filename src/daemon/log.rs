@@ -34,7 +34,7 @@ const EARLY_LINES: usize = 200;
 #[derive(Debug, Clone, Copy)]
 struct Line<'a> {
     seconds: u64,
-    kind: &'static str,
+    kind: &'a str,
     /// What `%h` shows: a host, or an account in record.log.
     about: &'a str,
     text: &'a str,
@@ -225,7 +225,7 @@ struct State {
 
 struct EarlyLine {
     seconds: u64,
-    kind: &'static str,
+    kind: String,
     about: String,
     text: String,
 }
@@ -285,7 +285,7 @@ impl Log {
         };
         for EarlyLine { seconds, kind, about, text } in early.into_iter().flatten() {
             // Standard error has had them.
-            self.write_to(&Line { seconds, kind, about: &about, text: &text }, false);
+            self.write_to(&Line { seconds, kind: &kind, about: &about, text: &text }, false);
         }
         Ok(())
     }
@@ -321,8 +321,8 @@ impl Log {
         let mut state = self.state();
         let State { sinks, targets, stderr, early } = &mut *state;
         if let Some(early) = early.as_mut().filter(|early| early.len() < EARLY_LINES) {
-            let (about, text) = (line.about.to_owned(), line.text.to_owned());
-            early.push(EarlyLine { seconds: line.seconds, kind: line.kind, about, text });
+            let (kind, about, text) = (line.kind.to_owned(), line.about.to_owned(), line.text.to_owned());
+            early.push(EarlyLine { seconds: line.seconds, kind, about, text });
         }
         for sink in sinks_for(sinks, line.kind, line.host()) {
             let place = sinks.iter().position(|other| std::ptr::eq(other, sink));
@@ -402,10 +402,7 @@ impl log::Log for Handle {
         if !ours && log::max_level() < LevelFilter::Debug {
             return;
         }
-        let (kind, about) = match record.target().strip_prefix("record:") {
-            Some(about) => ("record", about),
-            None => (kind(record.level()), record.target()),
-        };
+        let (kind, about) = kind_and_subject(record.target(), record.level());
         // A line without a target of its own has the path of its module.
         let about = if !ours || about.contains("::") && !about.starts_with('[') { LogSink::INTERNAL } else { about };
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
@@ -413,6 +410,15 @@ impl log::Log for Handle {
     }
 
     fn flush(&self) {}
+}
+
+/// The type of a line, and what it is about. Components have types of their own.
+fn kind_and_subject(target: &str, level: Level) -> (&str, &str) {
+    if let Some(about) = target.strip_prefix("record:") {
+        return ("record", about);
+    }
+    let named = target.strip_prefix("type:").and_then(|rest| rest.split_once(':'));
+    named.unwrap_or((kind(level), target))
 }
 
 fn kind(level: Level) -> &'static str {
@@ -428,8 +434,20 @@ fn kind(level: Level) -> &'static str {
 mod tests {
     use super::*;
 
-    fn line<'a>(kind: &'static str, about: &'a str, text: &'a str) -> Line<'a> {
+    fn line<'a>(kind: &'a str, about: &'a str, text: &'a str) -> Line<'a> {
         Line { seconds: 1_795_332_781, kind, about, text }
+    }
+
+    #[test]
+    fn targets_tell_type_and_subject() {
+        for (target, expected) in [
+            ("xmpp.test", ("notice", "xmpp.test")),
+            ("record:juliet@xmpp.test", ("record", "juliet@xmpp.test")),
+            ("type:stat:icq.xmpp.test", ("stat", "icq.xmpp.test")),
+            ("type:stat:u@[2001:db8::1]", ("stat", "u@[2001:db8::1]")),
+        ] {
+            assert_eq!(kind_and_subject(target, Level::Info), expected);
+        }
     }
 
     #[test]

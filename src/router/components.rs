@@ -150,7 +150,10 @@ impl Router {
         stanza: Stanza,
     ) -> Result<(), StanzaError> {
         let limits = &self.hosts.config().limits;
-        let (stanzas_max, bytes_max) = (limits.component_queue_stanzas_max, limits.component_queue_bytes_max);
+        // All of it leaves at once when the component is here, and then must fit into what may wait for one connection:
+        // what is stored and what is not.
+        let bytes_max = limits.component_queue_bytes_max.min(limits.output_bytes_max / 2);
+        let stanzas_max = limits.component_queue_stanzas_max;
         if component.keeps_offline() && is_kept(&stanza) {
             let bounds = Bounds { count: stanzas_max as u64, bytes: bytes_max as u64 };
             return match component_offline::append(env.store, &component.id, &stanza.to_text(), bounds)? {

@@ -112,12 +112,14 @@ async def test_logs_and_data(echo_server):
     try:
         echo.send_raw("<log type='record' from='u1@echo.localhost'>sessionstart\n127.0.0.1</log>")
         echo.send_raw("<log type='warn' from='echo.localhost'>component says hello</log>")
+        echo.send_raw("<log type='stat' from='echo.localhost'>9 users</log>")
         echo.send_raw("<log type='record' from='juliet@localhost'>login ok</log>")
         await echo.plugin["xep_0199"].send_ping("localhost", ifrom="echo.localhost", timeout=TIMEOUT_SECONDS)
         assert [line.split(" ", 1)[1] for line in echo_server.record()] == [
             "u1@echo.localhost sessionstart\\n127.0.0.1"
         ]
-        assert any("[warn] (echo.localhost): component says hello" in line for line in echo_server.error_log())
+        for wanted in ("[warn] (echo.localhost): component says hello", "[stat] (echo.localhost): 9 users"):
+            assert any(wanted in line for line in echo_server.error_log())
     finally:
         await echo.leave()
 

@@ -66,11 +66,15 @@ impl Component {
         };
         let (about, text) = (from.as_str(), element.text());
         let text = text.trim();
-        match element.attribute("type") {
-            Some("record") => log::info!(target: &format!("record:{about}"), "{text}"),
-            Some("alert" | "error") => log::error!(target: about, "{text}"),
-            Some("warn") => log::warn!(target: about, "{text}"),
-            Some("verbose" | "debug") => log::debug!(target: about, "{text}"),
+        match element.attribute("type").unwrap_or("notice") {
+            "record" => log::info!(target: &format!("record:{about}"), "{text}"),
+            "alert" => log::error!(target: about, "{text}"),
+            "warn" => log::warn!(target: about, "{text}"),
+            "debug" => log::debug!(target: about, "{text}"),
+            // Compat: any word may be a type, and have a <log> section of its own (<logtype>).
+            word if word != "notice" && is_log_type(word) => {
+                log::info!(target: &format!("type:{word}:{about}"), "{text}")
+            }
             _ => log::info!(target: about, "{text}"),
         }
     }
@@ -81,6 +85,10 @@ impl Component {
             self.wire.write(&answer);
         }
     }
+}
+
+fn is_log_type(word: &str) -> bool {
+    (1..=32).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 fn invalid(start_tag: &str) {
