@@ -36,7 +36,7 @@ use crate::store::{Store, account};
 use crate::stream::dialback::Pair;
 use crate::stream::sasl::{HashJob, HashResult};
 use crate::xmpp::stream_error::StreamCondition;
-use crate::xmpp::{BareJid, Condition, FullJid, Iq, IqType, Kind, Now, Random, Stanza, StanzaError, StreamError};
+use crate::xmpp::{BareJid, Condition, FullJid, Iq, IqType, Kind, Now, Random, Stanza, StanzaError, StreamError, ns};
 
 /// What leaves the router.
 #[derive(Debug)]
@@ -442,8 +442,11 @@ impl Router {
                 self.enter(env, call, index, |module, context| module.answer(context, iq))
                     .unwrap_or_else(|| Err(Condition::ServiceUnavailable.into()))
             }
-            // Asked in the wrong way is another thing than not known at all (RFC 6120 §8.3.3.10, §8.3.3.19).
-            None if self.hosts.knows(host, scope, iq.payload().ns(), iq.payload().name()) => {
+            // Compat: what jabberd 1.4 knew and was asked in the wrong way it answered with 405. For all else that is no
+            // service (RFC 6121 §8.5.2.1.3).
+            None if is_of_old(iq.payload().ns())
+                && self.hosts.knows(host, scope, iq.payload().ns(), iq.payload().name()) =>
+            {
                 Err(Condition::NotAllowed.into())
             }
             None => Err(Condition::ServiceUnavailable.into()),
@@ -519,6 +522,11 @@ impl Router {
             }
         }
     }
+}
+
+/// A namespace from before XMPP.
+fn is_of_old(ns: &str) -> bool {
+    ns.starts_with("jabber:") || ns == ns::VCARD
 }
 
 /// A reply as a stanza; `None` for later, or if nothing may be answered.
