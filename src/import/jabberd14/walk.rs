@@ -96,7 +96,7 @@ impl<'a> Walk<'a> {
         let mut others = Vec::new();
         for entry in sorted(directory)? {
             // Not the database, the logs or the flag .hashspool, but directories.
-            if !entry.path().is_dir() {
+            if !is_directory(&entry) {
                 continue;
             }
             let name = entry.file_name().to_string_lossy().into_owned();
@@ -125,7 +125,7 @@ impl<'a> Walk<'a> {
             Err(error) => return self.leave_directory(spool, directory, unreadable(&error)),
         };
         let is_spool =
-            |entry: &DirEntry| entry.path().is_dir() && self.host_of(&entry.file_name().to_string_lossy()).is_some();
+            |entry: &DirEntry| is_directory(entry) && self.host_of(&entry.file_name().to_string_lossy()).is_some();
         if entries.iter().any(is_spool) {
             if let Err(error) = self.spool(directory) {
                 self.leave_directory(spool, directory, unreadable(&error));
@@ -255,7 +255,7 @@ fn each_at(directory: &Path, level: usize, take: &mut dyn FnMut(&Path)) -> Optio
     for entry in entries {
         let path = entry.path();
         // In a hashed spool, what lies between the levels is no account; the report is to tell of it all the same.
-        if path.is_dir() {
+        if is_directory(&entry) {
             let name = entry.file_name();
             let is_level = name.len() == 2 && name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit);
             if is_level && level < 2 {
@@ -266,6 +266,14 @@ fn each_at(directory: &Path, level: usize, take: &mut dyn FnMut(&Path)) -> Optio
         }
     }
     failure
+}
+
+/// Mostly the directory itself says so, which saves a system call for each of a hundred thousand files.
+fn is_directory(entry: &DirEntry) -> bool {
+    match entry.file_type() {
+        Ok(kind) if !kind.is_symlink() => kind.is_dir(),
+        _ => entry.path().is_dir(),
+    }
 }
 
 fn is_account_file(path: &Path) -> bool {
