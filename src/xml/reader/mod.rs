@@ -66,8 +66,9 @@ enum Phase {
 /// # Errors
 /// When it is not exactly one well-formed element.
 pub fn element(text: &str) -> Result<Element, ReadError> {
-    // The root has a name that no element has, for none may have that of the root.
-    const HEADER: &str = "<stream:_ xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+    // The root has a name that no element has, for none may have that of the root; and no default namespace, for the
+    // writer counts on none.
+    const HEADER: &str = "<stream:_ xmlns:stream='http://etherx.jabber.org/streams'>";
     const MAX: usize = usize::MAX / 4;
     let limits = Limits { frame_bytes: MAX, depth: MAX, elements: MAX, attributes: MAX, name_bytes: MAX };
     let mut reader = Reader::new(limits);

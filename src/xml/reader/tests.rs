@@ -343,3 +343,12 @@ fn what_follows_the_closing_tag_is_dropped() {
     assert_eq!(reader.next(), Ok(None));
     assert_eq!(reader.buffer.capacity(), 0);
 }
+
+#[test]
+fn what_is_in_no_namespace_stays_there() {
+    for text in ["<a/>", "<a xmlns='urn:x'><b xmlns=''/></a>", "<a><b xmlns='jabber:client'/></a>"] {
+        let read = element(text).unwrap();
+        assert_eq!(element(&read.to_string()).unwrap(), read, "{text}");
+    }
+    assert_eq!(element("<a xmlns=''/>").unwrap().ns(), "");
+}
