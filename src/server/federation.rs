@@ -469,12 +469,12 @@ impl Server {
             Talk::Incoming(stream) => {
                 self.federation.asked.retain(|_, asked| asked.asker != id);
                 self.router.links_gone(id);
-                for pair in stream.proved() {
+                for (pair, how) in stream.proved() {
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
-                    log::info!(target: &format!("record:{}", pair.to), "in dialback {stanzas} {ip} {}", pair.from);
+                    log::info!(target: &format!("record:{}", pair.to), "in {how} {stanzas} {ip} {}", pair.from);
                 }
                 let is_clean = stream.is_closed();
-                for pair in stream.proved() {
+                for (pair, _) in stream.proved() {
                     let back = Pair { from: pair.to.clone(), to: pair.from.clone() };
                     if !is_clean || self.router.link_has_failed(&back) {
                         self.doubt(now, back);
@@ -484,12 +484,12 @@ impl Server {
             Talk::Outgoing(stream) => {
                 let lost = stream.take_unacknowledged();
                 let is_clean = stream.is_closed();
-                if let Some(pair) = self.pair_of(id) {
-                    if !is_clean {
-                        self.doubt(now, pair.clone());
-                    }
+                for (local, how) in stream.proved() {
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
-                    log::info!(target: &format!("record:{}", pair.to), "out dialback {stanzas} {ip} {}", pair.from);
+                    log::info!(target: &format!("record:{}", stream.remote()), "out {how} {stanzas} {ip} {local}");
+                }
+                if let Some(pair) = self.pair_of(id).filter(|_| !is_clean) {
+                    self.doubt(now, pair);
                 }
                 self.outgoing_over(now, id, reason, lost);
             }

@@ -10,7 +10,7 @@
 //! A stanza is taken only if its `from` is of a domain that was proved on this stream to the host it is for. A blocked
 //! domain that shall not notice is believed without a proof, since all that comes from it goes nowhere.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::dialback::{self, Pair, Verdict};
@@ -84,7 +84,8 @@ pub struct S2sIn {
     bidi: bool,
     /// XEP-0198, once the peer enabled it.
     handled: Option<Handled>,
-    proved: BTreeSet<Pair>,
+    /// What was proved on this stream, and by which proof.
+    proved: BTreeMap<Pair, &'static str>,
     awaited: BTreeSet<Pair>,
     /// Blocked domains that were let in to be dropped, and not proved.
     let_in: BTreeSet<Pair>,
@@ -107,7 +108,7 @@ impl S2sIn {
             authenticated: None,
             bidi: false,
             handled: None,
-            proved: BTreeSet::new(),
+            proved: BTreeMap::new(),
             awaited: BTreeSet::new(),
             let_in: BTreeSet::new(),
             unauthenticated_bytes: 0,
@@ -208,16 +209,16 @@ impl S2sIn {
         }
     }
 
-    /// The pairs that were proved.
-    pub fn proved(&self) -> impl Iterator<Item = &Pair> {
-        self.proved.iter()
+    /// The pairs that were proved, and by which proof.
+    pub fn proved(&self) -> impl Iterator<Item = (&Pair, &'static str)> {
+        self.proved.iter().map(|(pair, how)| (pair, *how))
     }
 
     /// Was this domain proved to this host of ours?
     pub fn speaks_for(&self, domain: &str, host: &str) -> bool {
         // A certificate proves it to all our hosts.
         self.authenticated.as_deref() == Some(domain)
-            || self.proved.iter().any(|pair| pair.from == domain && pair.to == host)
+            || self.proved.keys().any(|pair| pair.from == domain && pair.to == host)
     }
 
     /// The id that our header gave to this stream.
@@ -435,7 +436,7 @@ impl S2sIn {
             self.actions.push_back(Action::Bidirectional(pair.clone()));
         }
         self.actions.push_back(Action::Proved { pair: pair.clone(), how });
-        self.proved.insert(pair);
+        self.proved.insert(pair, how);
     }
 
     /// A domain name in an attribute, prepared.

@@ -73,7 +73,8 @@ enum State {
 #[derive(Debug, PartialEq, Eq)]
 enum Proof {
     Awaited,
-    Given,
+    /// By which proof.
+    Given(&'static str),
 }
 
 /// An outgoing stream.
@@ -149,7 +150,7 @@ impl S2sOut {
 
     /// May stanzas of this host be sent?
     pub fn is_ready(&self, local: &str) -> bool {
-        self.pairs.get(local) == Some(&Proof::Given)
+        matches!(self.pairs.get(local), Some(Proof::Given(_)))
     }
 
     /// May the peer send to us on this stream?
@@ -190,6 +191,14 @@ impl S2sOut {
         let (local, stream_id, key) = (local.to_string(), stream_id.to_string(), key.to_string());
         self.wanted.push(Wanted::Verify { local, stream_id, key });
         self.work_off(env);
+    }
+
+    /// Our hosts that were proved to the remote domain, and by which proof.
+    pub fn proved(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.pairs.iter().filter_map(|(local, proof)| match proof {
+            Proof::Given(how) => Some((local.as_str(), *how)),
+            Proof::Awaited => None,
+        })
     }
 
     /// A stanza for the remote domain, of a pair that is ready.
@@ -453,7 +462,7 @@ impl S2sOut {
 
     fn give(&mut self, local: String, how: &'static str) {
         let pair = Pair { from: local.clone(), to: self.remote.clone() };
-        self.pairs.insert(local, Proof::Given);
+        self.pairs.insert(local, Proof::Given(how));
         self.actions.push_back(Action::Ready { pair, how });
     }
 
