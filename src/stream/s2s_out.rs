@@ -323,7 +323,7 @@ impl S2sOut {
         if version == Version::Xmpp && self.policy.xmpp {
             self.state = State::ExpectFeatures;
         } else if self.tls_is_missing() {
-            self.end("it does not know TLS, and <host tls='no'/> does not allow that");
+            self.end("it does not know TLS, and no <host tls='no'/> allows that");
         } else {
             self.knows_dialback = true;
             // Compat: jabberd 1.4, iChat Server: no version, no features, dialback at once.
@@ -340,14 +340,19 @@ impl S2sOut {
         if !features.is("features", ns::STREAMS) {
             return self.fail(&StreamCondition::BadFormat.into());
         }
-        let offers_tls = features.child("starttls", ns::TLS).is_some();
+        let starttls = features.child("starttls", ns::TLS);
+        let offers_tls = starttls.is_some();
+        let insists = starttls.is_some_and(|starttls| starttls.child("required", ns::TLS).is_some());
+        if insists && self.policy.tls == RemoteTls::Never {
+            return self.end("it requires TLS, and <host tls='no'/> forbids that");
+        }
         if self.tls.is_none() && offers_tls && self.policy.tls != RemoteTls::Never {
             self.wire.write(&Element::new("starttls", ns::TLS));
             self.state = State::ExpectProceed;
             return;
         }
         if self.tls_is_missing() {
-            return self.end("it does not offer TLS, and <host tls='no'/> does not allow that");
+            return self.end("it does not offer TLS, and no <host tls='yes'/> allows that");
         }
         self.knows_dialback = features.child("dialback", ns::DIALBACK_FEATURE).is_some();
         if self.authenticated {
