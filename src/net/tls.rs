@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustls::client::Resumption;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::pki_types::ServerName;
-use rustls::server::NoServerSessionStorage;
+use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion, ServerConfig, ServerConnection};
 
 use super::any_peer::{AnyPeer, Shown};
@@ -97,10 +97,37 @@ fn for_servers(certificates: &Arc<Certificates>) -> Result<Pair<ServerConfig>, r
         .with_cert_resolver(resolver);
     // Sessions are not taken up again: a ticket would hold the peer's chain, and servers seldom come back soon.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
+    config.ticketer = Arc::new(VoidTickets);
+    config.send_tls13_tickets = 1;
     let mut direct = config.clone();
     direct.alpn_protocols = vec![ALPN_SERVER.to_vec()];
     Ok(Pair { starttls: Arc::new(config), direct: Arc::new(direct) })
+}
+
+/// A ticket that opens nothing, and that nobody keeps.
+///
+/// Compat: jabberd2 with OpenSSL 3 leaves an error behind when it has looked at our certificate, and takes it for one of
+/// the next record that comes in pieces, on whatever stream: what was in it is lost. Reading a ticket clears it away.
+#[derive(Debug)]
+struct VoidTickets;
+
+impl ProducesTickets for VoidTickets {
+    fn enabled(&self) -> bool {
+        true
+    }
+
+    /// RFC 8446 §4.6.1: to be discarded at once.
+    fn lifetime(&self) -> u32 {
+        0
+    }
+
+    fn encrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        Some(vec![0])
+    }
+
+    fn decrypt(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// How we connect to other servers.
