@@ -11,8 +11,8 @@ F ?= reader
 PORT ?= 5222
 N ?= 2000
 
-.PHONY: build release run test check fmt clippy tidy doc talk live interop bench bench-sockets fuzz specs deb package-test \
-	install dist copyright clean help
+.PHONY: build release run test check fmt clippy tidy doc talk live interop federation bench bench-sockets fuzz specs deb \
+	package-test install dist copyright clean help
 
 build: ## build the server (target/debug/jabberd)
 	$(CARGO) build --locked
@@ -48,6 +48,9 @@ live: build ## the talks against the real server over TCP and TLS; SERVER=host:p
 
 interop: build ## real clients; installs what it needs under target/interop
 	tests/interop/run
+
+federation: build ## other servers, with a DNS and a network of their own; needs tests/interop/federation/needs
+	tests/interop/federation/run
 
 bench: ## figures
 	$(CARGO) bench --locked
