@@ -98,6 +98,7 @@ impl Stage {
         while let Some(news) = self.world.news.pop_front() {
             match news {
                 News::Heard(client, bytes) => self.ear(client).hear(&bytes),
+                News::Secured(client) => self.ear(client).reader = Reader::new(WIDE),
                 News::Ended(client) => self.ear(client).is_over = true,
                 News::Forgotten(_) | News::Carried { .. } | News::Lost { .. } => {}
             }
@@ -340,14 +341,7 @@ fn script(dice: &mut Dice, stage: &mut Stage, speaker: usize, header: &str) -> S
         }
         "success" => header.to_string(),
         // We were called: the answers of a friendly server, to get far into the stream.
-        "starttls" => {
-            ear.reader = Reader::new(WIDE);
-            stage.say(speaker, b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
-            stage.run();
-            stage.world.secure(speaker, EVIL);
-            stage.run();
-            String::new()
-        }
+        "starttls" => "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>".to_string(),
         "auth" => {
             stage.ear(speaker).reader.restart();
             format!(

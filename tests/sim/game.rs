@@ -49,6 +49,8 @@ pub struct Game {
     pub tainted: BTreeSet<(usize, usize)>,
     /// Who was told by a client that it is not there, though it is.
     pub misled: BTreeSet<(usize, usize)>,
+    /// Who got presence for one resource of it, which hears of the end only if it is available then.
+    pub ghosts: BTreeSet<(usize, usize)>,
     pub fault: Option<String>,
     pub deliveries: usize,
 }
@@ -96,6 +98,7 @@ impl Game {
             busy: BTreeSet::new(),
             tainted: BTreeSet::new(),
             misled: BTreeSet::new(),
+            ghosts: BTreeSet::new(),
             fault: None,
             deliveries: 0,
         };
@@ -152,6 +155,7 @@ impl Game {
                     Ok(events) => events.into_iter().for_each(|event| self.event(client, event)),
                     Err(fault) => self.fail(fault),
                 },
+                News::Secured(_) => {}
                 News::Ended(client) => self.clients[client].phase = Phase::Over,
                 News::Forgotten(client) => self.forgotten(client),
                 News::Carried { by_initiator, bytes } => {
@@ -201,6 +205,8 @@ impl Game {
             (new.version, new.roster) = (version.clone(), Some(roster.clone()));
         }
         new.begun = clock;
+        // An answer may come to the next one who has the resource; it must not take it for its own.
+        new.next_iq = client * 1_000;
         self.clients.push(new);
         let header = self.header(client);
         self.say(client, &header);

@@ -133,6 +133,9 @@ impl Game {
                 let other = self.world.dice.below(self.accounts.len());
                 let to = self.address(other);
                 self.misled.insert((other, own));
+                if to.contains('/') {
+                    self.ghosts.insert((other, own));
+                }
                 let kind = if kind == 8 { "" } else { " type='unavailable'" };
                 self.say(client, &format!("<presence to='{to}'{kind}/>"));
             }

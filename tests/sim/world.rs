@@ -91,6 +91,8 @@ pub struct Node {
 pub enum News {
     /// Bytes reached a client.
     Heard(usize, Vec<u8>),
+    /// TLS begins on a connection that a server opened to the test.
+    Secured(usize),
     /// A client's connection ended.
     Ended(usize),
     /// A server knows of no connection of this client any more: what it did not handle it never will.
@@ -117,6 +119,9 @@ pub struct World {
     /// the next one gets.
     pub outside: Option<(String, usize)>,
     trace: bool,
+    /// What the server at hand heard in this tick, and whether a connection broke in it.
+    said: Vec<u8>,
+    lost_one: bool,
 }
 
 /// Where input for a server can come from.
@@ -150,6 +155,8 @@ impl World {
             names: BTreeMap::new(),
             outside: None,
             trace: std::env::var_os("SIM_TRACE").is_some(),
+            said: Vec::new(),
+            lost_one: false,
         }
     }
 
@@ -399,6 +406,7 @@ impl World {
                 self.detach(number, side, false);
                 self.news.push_back(News::Ended(client));
             }
+            Some(Piece::Secured(_)) => self.news.push_back(News::Secured(client)),
             _ => {}
         }
     }
@@ -426,6 +434,8 @@ impl World {
             return;
         }
         let mut spoke = Vec::new();
+        self.said.clear();
+        self.lost_one = false;
         for _ in 0..=self.dice.below(3) {
             let mut sources = self.sources(node);
             if sources.is_empty() {
@@ -433,6 +443,11 @@ impl World {
             }
             let source = sources.swap_remove(self.dice.below(sources.len()));
             self.input_from(node, &source, &mut spoke);
+        }
+        if self.lost_one {
+            // What was written to a client in the tick in which its connection broke never left the server.
+            let bytes = std::mem::take(&mut self.said);
+            self.news.push_back(News::Lost { to_client: true, bytes });
         }
         self.end_tick(node, spoke);
     }
@@ -450,11 +465,13 @@ impl World {
                     }
                     Piece::Bytes(bytes) => {
                         spoke.push(id);
+                        self.said.extend_from_slice(&bytes);
                         self.log(|| format!("node {node} #{:x} hears: {}", id.0, String::from_utf8_lossy(&bytes)));
                         self.handle(node, Input::Bytes { id, bytes: &bytes });
                     }
                     Piece::Secured(tls) => self.handle(node, Input::Secured { id, tls: *tls }),
                     Piece::End => {
+                        self.lost_one = true;
                         self.handle(node, Input::Gone { id, reason: "end of stream" });
                         self.drop_held(node, id);
                         self.detach(*wire, *side, false);
@@ -574,7 +591,12 @@ impl World {
                 self.log(|| format!("node {node} #{:x} says: {}", id.0, String::from_utf8_lossy(&bytes)));
                 self.put(wire, 1 - side, Piece::Bytes(bytes));
             }
-            Held::StartTls(None) => {}
+            // What a server says from now on is said inside of TLS.
+            Held::StartTls(None) => {
+                if let Some(readers) = self.wires.get_mut(&wire).and_then(|wire| wire.readers.as_mut()) {
+                    readers[1 - side] = Reader::new(WIDE);
+                }
+            }
             Held::StartTls(Some((local, remote))) => {
                 self.put(wire, 1 - side, Piece::Secured(tls(&local)));
                 self.put(wire, side, Piece::Secured(tls(&remote)));
