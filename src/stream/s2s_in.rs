@@ -137,7 +137,7 @@ impl S2sIn {
 
     /// White space for an idle stream.
     pub fn heartbeat(&mut self) {
-        if self.is_proved() {
+        if self.is_proved() && self.state == State::Open {
             self.wire.heartbeat();
         }
     }
@@ -401,7 +401,8 @@ impl S2sIn {
         let identity = identity.and_then(|domain| jid::of_host(&domain)).map(|domain| domain.to_string());
         let failure =
             |condition: &'static str| Element::new("failure", ns::SASL).with_child(Element::new(condition, ns::SASL));
-        let Some(domain) = identity.filter(|_| is_external && self.authenticated.is_none()) else {
+        // Who was proved by dialback has a stream in use, which must not begin anew under what is said on it.
+        let Some(domain) = identity.filter(|_| is_external && !self.is_proved()) else {
             let condition = if is_external { "invalid-authzid" } else { "invalid-mechanism" };
             return self.wire.write(&failure(condition));
         };
@@ -414,6 +415,8 @@ impl S2sIn {
                 self.claimed = Some(domain.clone());
                 self.authenticated = Some(domain.clone());
                 self.state = State::ExpectHeader;
+                // Keys of the stream that is over; a verdict on them would be said before the new header.
+                self.awaited.clear();
                 let pair = Pair { from: domain, to: self.host.clone() };
                 self.prove(env, pair, "EXTERNAL");
             }
