@@ -186,12 +186,16 @@ impl Router {
             let bytes = stanza.to_text().len();
             queues.entry(pair).or_default().push_back(Waiting { stanza, bytes, until_millis });
         }
+        let limits = &self.hosts.config().limits;
+        let most = (limits.remote_queue_stanzas_max, limits.remote_queue_bytes_max);
+        let mut excess = Vec::new();
         for (pair, mut queue) in queues {
-            let more: usize = queue.iter().map(|waiting| waiting.bytes).sum();
+            let mut more: usize = queue.iter().map(|waiting| waiting.bytes).sum();
             match self.remotes.links.get_mut(&pair) {
                 Some(Link::Awaited { queue: later, bytes, .. }) => {
                     *bytes = bytes.saturating_add(more);
                     queue.append(later);
+                    excess.extend(cut_to(most, &mut queue, bytes));
                     *later = queue;
                 }
                 Some(Link::Open(connection)) => {
@@ -199,11 +203,15 @@ impl Router {
                     self.out.extend(queue.into_iter().map(|waiting| Out::Stanza(connection, waiting.stanza)));
                 }
                 Some(Link::Failed { .. }) | None => {
+                    excess.extend(cut_to(most, &mut queue, &mut more));
                     self.out.push(Out::QueueTimer { at_millis: until_millis, pair: pair.clone() });
                     self.out.push(Out::Dial(pair.clone()));
                     self.remotes.links.insert(pair, Link::Awaited { queue, bytes: more, failures: 0 });
                 }
             }
+        }
+        for stanza in excess {
+            self.come_back(&stanza, &Condition::ResourceConstraint.into());
         }
         self.work(env);
     }
@@ -284,6 +292,18 @@ impl Router {
         }
         stanzas
     }
+}
+
+/// Takes from the end of a queue what is over its bounds, the first of it first.
+fn cut_to(most: (usize, usize), queue: &mut VecDeque<Waiting>, bytes: &mut usize) -> Vec<Stanza> {
+    let mut excess = Vec::new();
+    while queue.len() > most.0 || *bytes > most.1 {
+        let Some(waiting) = queue.pop_back() else { break };
+        *bytes = bytes.saturating_sub(waiting.bytes);
+        excess.push(waiting.stanza);
+    }
+    excess.reverse();
+    excess
 }
 
 /// Presence that a client did not write to anybody in particular: a broadcast or a probe. Its failure is not told.

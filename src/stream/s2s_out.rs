@@ -128,7 +128,9 @@ impl S2sOut {
             bidi: false,
             sent: None,
             handled: Handled::default(),
-            unacknowledged_max: env.config.limits.remote_queue_stanzas_max,
+            // Twice of what may have waited for the stream and is sent at once: or else one that has just begun would
+            // end under it, again and again.
+            unacknowledged_max: env.config.limits.remote_queue_stanzas_max.saturating_mul(2),
             proves,
             knows_dialback: false,
             pairs: BTreeMap::new(),
