@@ -217,6 +217,10 @@ fn new_account(context: &mut Context<'_>, username: &str) -> Result<BareJid, Sta
     }
     let domain = jid::DomainPart::new(&context.host.name).map_err(|_| Condition::NotAcceptable)?;
     let account = domain.with_node_str(username).map_err(|_| Condition::NotAcceptable)?;
+    // What the next server would read as another name is none (see `jid::stable`).
+    if jid::stable(account.as_str()).is_none_or(|again| account != again) {
+        return Err(Condition::NotAcceptable.into());
+    }
     let taken = || StanzaError::new(Condition::Conflict, "Username Not Available");
     if account::exists(context.store, &account)? {
         return Err(taken());

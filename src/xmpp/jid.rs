@@ -7,6 +7,15 @@ pub fn of_host(host: &str) -> Option<Jid> {
     Jid::new(host).ok().filter(|jid| jid.node().is_none() && jid.is_bare())
 }
 
+/// Reads a JID that is the same when it is read again.
+///
+/// Letters that are newer than stringprep's Unicode 3.2 are not folded, yet may become capitals when they are normalized
+/// (U+1F139 is a J then): the next server would take such a JID for somebody else's.
+pub fn stable(text: &str) -> Option<Jid> {
+    let jid = Jid::new(text).ok()?;
+    (text.is_ascii() || Jid::new(jid.as_str()).is_ok_and(|again| again == jid)).then_some(jid)
+}
+
 /// The domainpart as text.
 pub fn domain(jid: &Jid) -> &str {
     jid.domain().as_str()
@@ -42,6 +51,20 @@ mod tests {
     fn a_bare_text_ends_before_the_resource() {
         for (jid, bare) in [("a@b/c/d@e", "a@b"), ("a@b", "a@b"), ("b/c", "b"), ("b", "b")] {
             assert_eq!(bare_str(&Jid::new(jid).unwrap()), bare);
+        }
+    }
+
+    #[test]
+    fn a_jid_that_would_become_another_is_none() {
+        let rows = [
+            ("Romeo@Montague.net", Some("romeo@montague.net")),
+            ("\u{DF}@example.com/\u{DF}", Some("ss@example.com/\u{DF}")),
+            ("B\u{FC}cher@example.com", Some("b\u{FC}cher@example.com")),
+            ("\u{1F139}uliet@capulet.com", None),
+            ("@", None),
+        ];
+        for (text, read) in rows {
+            assert_eq!(stable(text).as_ref().map(|jid| jid.as_str()), read, "{text}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Jid, StanzaError, ns};
+use super::{Jid, StanzaError, jid, ns};
 use crate::xml::{Element, Text};
 
 /// RFC 6121 §5.2.2: the types of a message.
@@ -85,7 +85,7 @@ impl Stanza {
         let kind = kind_of(&element)?;
         let jid = |name, error| match element.attribute(name) {
             None => Ok(None),
-            Some(text) => Jid::new(text).map(|jid| Some(Arc::new(jid))).map_err(|_| error),
+            Some(text) => jid::stable(text).map(|jid| Some(Arc::new(jid))).ok_or(error),
         };
         let to = jid("to", NotAStanza::MalformedTo)?;
         let from = jid("from", NotAStanza::MalformedFrom)?;

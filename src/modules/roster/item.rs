@@ -3,7 +3,7 @@
 use crate::config::Limits;
 use crate::store::roster::RosterItem;
 use crate::xml::Element;
-use crate::xmpp::{Condition, Jid, StanzaError, ns};
+use crate::xmpp::{Condition, Jid, StanzaError, jid, ns};
 
 /// What a client may ask of its roster, one contact at a time.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Wish {
             return Err(Condition::BadRequest.into());
         }
         let jid = item.attribute("jid").filter(|jid| !jid.is_empty()).ok_or(Condition::BadRequest)?;
-        let jid = Jid::new(jid).map_err(|_| Condition::JidMalformed)?;
+        let jid = jid::stable(jid).ok_or(Condition::JidMalformed)?;
         // RFC 6121 §2.1.2.5: of all values of `subscription` a client may only set this one.
         if item.attribute("subscription") == Some("remove") {
             return Ok(Wish::Remove { jid });
