@@ -293,3 +293,53 @@ fn what_waited_for_a_stream_is_said_after_sasl_has_begun_it_anew() {
     assert!(world.heard(juliet).contains("<body>Ay me</body>"), "{}", world.transcript());
     assert!(!world.transcript().contains("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/><message"));
 }
+
+/// RFC 6120 §6.4.6: after SASL the next thing on a stream is its new header.
+#[test]
+fn a_verdict_that_is_late_does_not_come_before_the_new_header() {
+    let mut capulet = Setup::new("capulet.com");
+    capulet.certificates = true;
+    let mut world = World::new(vec![capulet, Setup::new("verona.it")]);
+    world.mute("verona.it");
+    world.test_name = "montague.net".to_string();
+    let header = "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' from='montague.net' \
+                  to='capulet.com' version='1.0' xmlns:stream='http://etherx.jabber.org/streams'>";
+    let peer = world.connect_as_server("capulet.com");
+    world.say(peer, header);
+    world.start_tls(peer);
+    world.say(peer, header);
+    world.say(peer, "<db:result from='verona.it' to='capulet.com'>key</db:result>");
+    world.say(peer, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>");
+    assert!(world.heard(peer).ends_with("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"));
+    world.wait(40);
+    assert_eq!(world.heard(peer), "");
+}
+
+#[test]
+fn what_a_broken_stream_gives_back_is_bounded_by_the_queue() {
+    let mut world = two(|setup| {
+        setup.certificates = true;
+        setup.root =
+            "<limits xmlns='urn:jabber:config:3'><remote-queue-stanzas-max>3</remote-queue-stanzas-max></limits>"
+                .to_string();
+    });
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.say(juliet, HELLO);
+    world.heard(romeo);
+    world.mute("montague.net");
+    for id in 2..=6 {
+        world.say(juliet, &HELLO.replace("id='1'", &format!("id='{id}'")));
+    }
+    world.unmute("montague.net");
+    let dials = world.dials();
+    world.cut_servers();
+    let (heard, back) = (world.heard(romeo), world.heard(juliet));
+    assert_eq!(world.dials(), dials + 1, "{}", world.transcript());
+    for id in 2..=6 {
+        let (arrived, bounced) = (heard.contains(&format!("id='{id}'")), back.contains(&format!("id='{id}'")));
+        assert_eq!((arrived, bounced), (id <= 4, id > 4), "{id}: {heard} {back}");
+    }
+    assert!(back.contains("resource-constraint"), "{back}");
+}

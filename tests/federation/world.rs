@@ -94,6 +94,8 @@ pub struct World {
     now: Now,
     dials: usize,
     transcript: String,
+    /// The certificate of the test's own connections; empty for none.
+    pub test_name: String,
 }
 
 fn address(server: usize) -> IpAddr {
@@ -116,6 +118,7 @@ impl World {
             now,
             dials: 0,
             transcript: String::new(),
+            test_name: String::new(),
         };
         for (index, setup) in setups.into_iter().enumerate() {
             let config = Arc::new(setup.config());
@@ -411,7 +414,10 @@ impl World {
         match (client, other) {
             // The server's half comes first and waits for the client's.
             (None, End::Server(..)) => {}
-            (None, End::Test(_)) => self.input(server, Input::Secured { id: ConnectionId(id), tls: info("") }),
+            (None, End::Test(_)) => {
+                let tls = info(&self.test_name.clone());
+                self.input(server, Input::Secured { id: ConnectionId(id), tls });
+            }
             (Some((local, remote)), End::Server(peer, peer_id)) => {
                 self.input(peer, Input::Secured { id: ConnectionId(peer_id), tls: info(&local) });
                 self.input(server, Input::Secured { id: ConnectionId(id), tls: info(&remote) });
