@@ -158,6 +158,13 @@ impl Game {
                 News::Secured(_) => {}
                 News::Ended(client) => self.clients[client].phase = Phase::Over,
                 News::Forgotten(client) => self.forgotten(client),
+                News::Broke(client) => {
+                    let account = self.clients[client].account;
+                    let theirs = self.messages.iter_mut().filter(|message| message.to_account == account);
+                    theirs
+                        .filter(|message| message.received.is_empty())
+                        .for_each(|message| message.lost_to_client = true);
+                }
                 News::Carried { by_initiator, bytes } => {
                     marks(&bytes).into_iter().for_each(|mark| self.messages[mark].went_back |= !by_initiator);
                 }

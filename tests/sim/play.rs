@@ -132,6 +132,9 @@ impl Game {
             kind => {
                 let other = self.world.dice.below(self.accounts.len());
                 let to = self.address(other);
+                if kind == 9 && other == own {
+                    return;
+                }
                 self.misled.insert((other, own));
                 if to.contains('/') {
                     self.ghosts.insert((other, own));

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jabber::config::{Config, Listener, ListenerKind, Place as Line, PlainLogin, Source, StartTls};
+use jabber::server::federation::FIRST_OUTGOING;
 use jabber::server::{Candidate, ConnectionId, Input, Output, Server, TlsInfo, Unfound};
 use jabber::stream::certificate::Trust;
 use jabber::stream::sasl::HashJob;
@@ -97,6 +98,9 @@ pub enum News {
     Ended(usize),
     /// A server knows of no connection of this client any more: what it did not handle it never will.
     Forgotten(usize),
+    /// A client's connection broke in the tick in which it had said something, perhaps that it is available: what
+    /// waited for it was given to it then.
+    Broke(usize),
     /// Bytes between servers: by who opened the stream, or the other way round.
     Carried { by_initiator: bool, bytes: Vec<u8> },
     /// Bytes that never arrive: to a client, or between servers.
@@ -457,6 +461,7 @@ impl World {
             Origin::Lane(wire, side) => {
                 let Some(own) = self.wires.get_mut(wire) else { return };
                 let Place::Node(_, id) = own.ends[*side] else { return };
+                let peer = own.ends[1 - *side];
                 let Some(piece) = own.lanes[*side].pop_front() else { return };
                 match piece {
                     Piece::Accepted(peer, as_server) => {
@@ -472,6 +477,9 @@ impl World {
                     Piece::Secured(tls) => self.handle(node, Input::Secured { id, tls: *tls }),
                     Piece::End => {
                         self.lost_one = true;
+                        if let (true, Place::Client(client)) = (spoke.contains(&id), peer) {
+                            self.news.push_back(News::Broke(client));
+                        }
                         self.handle(node, Input::Gone { id, reason: "end of stream" });
                         self.drop_held(node, id);
                         self.detach(*wire, *side, false);
@@ -613,6 +621,10 @@ impl World {
         let to_client = matches!(client, Some(Place::Client(_)) | None);
         for held in self.nodes[node].held.remove(&id).unwrap_or_default() {
             if let Held::Bytes(bytes) = held {
+                if !to_client {
+                    let by_initiator = id.0 >= FIRST_OUTGOING;
+                    self.news.push_back(News::Carried { by_initiator, bytes: bytes.clone() });
+                }
                 self.news.push_back(News::Lost { to_client, bytes });
             }
         }
