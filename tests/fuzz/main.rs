@@ -54,17 +54,17 @@ fn target(name: &str, dice: &mut Dice) -> Target {
 /// A run of this many inputs can be repeated from its seed.
 const RUN: u64 = 300;
 
-/// Plays a target until the time is over; how many inputs, or what went wrong with which.
-fn play(name: &str, first_seed: u64, time: Duration) -> Result<u64, String> {
+/// Plays a target for so many runs, or until the time is over; how many inputs, or what went wrong with which.
+fn play(name: &str, first_seed: u64, runs: u64, time: Option<Duration>) -> Result<u64, String> {
     panics::listen();
-    let end = Instant::now() + time;
+    let end = time.map(|time| Instant::now() + time);
     let mut count = 0;
-    for seed in first_seed.. {
+    for seed in (first_seed..).take(usize::try_from(runs).unwrap_or(usize::MAX)) {
         let mut dice = Dice::new(seed);
         let mut target = target(name, &mut dice);
         let mut input = Vec::new();
         for _ in 0..RUN {
-            if Instant::now() > end {
+            if end.is_some_and(|end| Instant::now() > end) {
                 return Ok(count);
             }
             count += 1;
@@ -82,7 +82,7 @@ fn play(name: &str, first_seed: u64, time: Duration) -> Result<u64, String> {
 fn a_moment_of_noise() {
     let mut faults = Vec::new();
     for name in TARGETS {
-        match play(name, 1, Duration::from_millis(700)) {
+        match play(name, 1, 4, None) {
             Ok(count) => println!("{name}: {count} inputs"),
             Err(fault) => faults.push(fault),
         }
@@ -98,7 +98,7 @@ fn noise() {
     let name = of("FUZZ").unwrap_or_else(|| "reader".to_string());
     let seconds = of("FUZZ_SECONDS").and_then(|text| text.parse().ok()).unwrap_or(60);
     let seed = of("FUZZ_SEED").and_then(|text| text.parse().ok()).unwrap_or(1);
-    let outcome = play(&name, seed, Duration::from_secs(seconds));
+    let outcome = play(&name, seed, u64::MAX, Some(Duration::from_secs(seconds)));
     drop(std::panic::take_hook());
     match outcome {
         Ok(count) => println!("{name}: {count} inputs"),
