@@ -65,6 +65,9 @@ fn play(seed: u64, steps: u64) -> Result<usize, String> {
 #[test]
 fn games_from_seeds() {
     panics::listen();
+    if std::env::var_os("SIM_TRACE").is_some() {
+        panics::tell_logs();
+    }
     let first = number("SIM_FIRST").unwrap_or(1);
     let seeds = number("SIM_SEEDS").unwrap_or(SEEDS);
     let steps = number("SIM_STEPS").unwrap_or(300);

@@ -169,7 +169,10 @@ impl Game {
             let account = jid(&self.accounts[number].bare);
             let store = self.world.nodes[self.accounts[number].node].server.as_mut().unwrap().store_mut();
             let mut last = BTreeMap::new();
-            for kept in offline::fetch(store, &account, 0, 10_000).unwrap() {
+            let kept = offline::fetch(store, &account, 0, 10_000).unwrap();
+            let stanzas: Vec<&str> = kept.iter().map(|kept| kept.stanza.as_str()).collect();
+            self.world.note(|| format!("tight {} stored for {account}: {stanzas:?}", self.tight));
+            for kept in kept {
                 for mark in marks(kept.stanza.as_bytes()) {
                     let message = &self.messages[mark];
                     let before = last.insert(message.sender, mark);

@@ -169,7 +169,13 @@ impl Game {
                     marks(&bytes).into_iter().for_each(|mark| self.messages[mark].went_back |= !by_initiator);
                 }
                 News::Lost { to_client, bytes } => {
-                    marks(&bytes).into_iter().for_each(|mark| self.messages[mark].lost_to_client |= to_client);
+                    self.world.note(|| format!("lost: {}", String::from_utf8_lossy(&bytes)));
+                    for mark in marks(&bytes) {
+                        let message = &mut self.messages[mark];
+                        message.lost_to_client |= to_client;
+                        // It was said on a wire that was broken already.
+                        message.epoch = if to_client { message.epoch } else { 0 };
+                    }
                 }
             }
         }

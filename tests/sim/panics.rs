@@ -17,3 +17,23 @@ pub fn listen() {
 pub fn taken() -> Option<String> {
     LAST.with(|last| last.borrow_mut().take())
 }
+
+/// What the servers log, where all that is said is told.
+struct Told;
+
+impl log::Log for Told {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+    fn log(&self, record: &log::Record<'_>) {
+        eprintln!("    {} {}: {}", record.level(), record.target(), record.args());
+    }
+    fn flush(&self) {}
+}
+
+/// From now on the servers' logs are told.
+pub fn tell_logs() {
+    if log::set_logger(&Told).is_ok() {
+        log::set_max_level(log::LevelFilter::Debug);
+    }
+}

@@ -167,7 +167,10 @@ impl Game {
         own.wrote.push(number);
         let is_remote = self.accounts[own.account].node != self.accounts[to_account].node;
         // A bounce finds nobody when its receiver is gone meanwhile.
-        let may_vanish = self.tight || nobody || kind == "groupchat" || self.accounts[to_account].was_absent;
+        // RFC 6121 §8.5.3.2.1: some come back from a resource that is gone, unless the way back is closed.
+        let may_come_back = is_remote && kind == "normal" && to.contains('/');
+        let may_vanish =
+            may_come_back || self.tight || nobody || kind == "groupchat" || self.accounts[to_account].was_absent;
         let exists = self.accounts[to_account].password.certain(self.world.clock).is_some_and(|is| !is.is_empty());
         self.messages.push(Message {
             sender: client,

@@ -302,6 +302,9 @@ impl World {
 
     fn put(&mut self, wire: u64, side: usize, piece: Piece) {
         let Some(own) = self.wires.get_mut(&wire) else { return };
+        if let (true, Piece::Bytes(bytes)) = (own.readers.is_some(), &piece) {
+            self.news.push_back(News::Carried { by_initiator: side == 1, bytes: bytes.clone() });
+        }
         if !own.attached[side] {
             if let Piece::Bytes(bytes) = piece {
                 let to_client = matches!(own.ends[side], Place::Client(_));
@@ -314,9 +317,6 @@ impl World {
                 let text = String::from_utf8_lossy(bytes).into_owned();
                 self.fault.get_or_insert(format!("between servers: {fault}: {text}"));
             }
-        }
-        if let (true, Piece::Bytes(bytes)) = (own.readers.is_some(), &piece) {
-            self.news.push_back(News::Carried { by_initiator: side == 1, bytes: bytes.clone() });
         }
         if let (Some(readers), Piece::Secured(_)) = (&mut own.readers, &piece) {
             readers[side] = Reader::new(WIDE);
@@ -477,6 +477,7 @@ impl World {
                     Piece::Secured(tls) => self.handle(node, Input::Secured { id, tls: *tls }),
                     Piece::End => {
                         self.lost_one = true;
+                        self.log(|| format!("node {node} #{:x} hears the end", id.0));
                         if let (true, Place::Client(client)) = (spoke.contains(&id), peer) {
                             self.news.push_back(News::Broke(client));
                         }
@@ -794,12 +795,16 @@ fn tls(name: &str) -> Box<TlsInfo> {
 }
 
 fn read_along(readers: &mut [Reader; 2], side: usize, bytes: &[u8]) -> Result<(), String> {
+    // Who was told of success begins anew when it has heard of it.
+    if bytes.starts_with(b"<?xml") {
+        readers[side].restart();
+    }
     readers[side].push(bytes);
     loop {
         match readers[side].next() {
             Ok(None) => return Ok(()),
             Ok(Some(Event::Element(element))) if element.is("success", "urn:ietf:params:xml:ns:xmpp-sasl") => {
-                readers.iter_mut().for_each(Reader::restart);
+                readers[side].restart();
             }
             Ok(Some(_)) => {}
             Err(error) => return Err(format!("{error:?}")),
