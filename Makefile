@@ -11,8 +11,8 @@ F ?= reader
 PORT ?= 5222
 N ?= 2000
 
-.PHONY: build release run test check fmt clippy tidy doc talk live interop federation bench bench-sockets fuzz specs deb \
-	package-test install dist copyright clean help
+.PHONY: build release run test check fmt clippy tidy doc talk live interop federation bench bench-sockets \
+	bench-federation fuzz specs deb package-test install dist copyright clean help
 
 build: ## build the server (target/debug/jabberd)
 	$(CARGO) build --locked
@@ -57,6 +57,9 @@ bench: ## figures
 
 bench-sockets: release ## memory of idle sessions of the real server: N=2000
 	tests/bench/sockets target/release/jabberd $(N)
+
+bench-federation: release ## messages per second between two servers, ours and Prosody
+	JABBERD=$(CURDIR)/target/release/jabberd tests/interop/federation/run --bench
 
 fuzz: ## feed a part of the server with noise: F=reader FUZZ_SECONDS=60
 	FUZZ=$(F) $(CARGO) test --locked --test fuzz -- --ignored --nocapture

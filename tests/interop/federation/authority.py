@@ -64,7 +64,7 @@ class Authority:
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
         )
         if names:
-            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), False)
+            builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(n.encode("idna").decode()) for n in names]), False)
         if purposes:
             builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
         return key, builder.sign(issuer_key or key, hashes.SHA256())

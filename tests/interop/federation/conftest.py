@@ -4,16 +4,12 @@ The network here is one of its own (see `run`): lo alone, with a DNS server of t
 """
 
 import asyncio
-import collections
 import inspect
 import os
 import pathlib
 import re
 
 import pytest
-
-Account = collections.namedtuple("Account", "name host password")
-Account.jid = property(lambda self: f"{self.name}@{self.host}")
 
 import authority as authorities
 import clients as slixmpp_clients
@@ -154,7 +150,7 @@ async def until(check, seconds=15):
 
 def account_of(client):
     """To log in again."""
-    return Account(client.boundjid.user, client.boundjid.host, client.password)
+    return homes.Account(client.boundjid.user, client.boundjid.host, client.password)
 
 
 async def talk(one, other, first="Wherefore art thou?", second="Call me but love."):

@@ -3,6 +3,8 @@
 Clients reach all of them at 127.0.0.1, on ports of their own; other servers at an address of their own and port 5269.
 """
 
+import collections
+import gzip
 import os
 import pathlib
 import re
@@ -11,14 +13,15 @@ import socket
 import sqlite3
 import subprocess
 import time
-import gzip
 from xml.etree import ElementTree
 
 import servers
 import wire
-from conftest import Account
 
 SERVER_PORT = 5269
+
+Account = collections.namedtuple("Account", "name host password")
+Account.jid = property(lambda self: f"{self.name}@{self.host}")
 
 
 class Home(servers.Server):
@@ -151,12 +154,10 @@ class Ours(Home):
   {certificate or ""}
   {trusted or ""}
   {option("blocks", "")}
-  <limits xmlns='urn:jabber:config:3'>
-    <registration-rate accounts='unlimited' seconds='1'/>{limits}
-  </limits>
+  <limits xmlns='urn:jabber:config:3'>{limits}</limits>
   {option("extra", "")}
 </jabber>
-""".replace("<registration-rate accounts='unlimited' seconds='1'/>", ""))
+""")
 
     def reload(self, **changes):
         """Other options, without a new start."""

@@ -95,6 +95,21 @@ async def test_an_alias(world):
     await talk(juliet, romeo)
 
 
+@pytest.mark.ours("the reference knows no such name in SNI")
+async def test_a_domain_beyond_ascii(world):
+    """In addresses as people write it, in DNS and certificates as IDNA does (RFC 5890)."""
+    written, ascii_form = "bücher.example", "bücher.example".encode("idna").decode()
+    world.dns.address(ascii_form, "127.0.1.2")
+    home = world.ours()
+    away = world.theirs(
+        homes.Ours, domain=written, listed=False, certificate=world.authority.certificate(ascii_form)
+    )
+    juliet, romeo = await world.couple(home, away)
+    await talk(juliet, romeo)
+    if home.ours:
+        home.logs(rf"stream to \S*cher\S* at .*proved by EXTERNAL, TLS")
+
+
 async def test_ipv6(world):
     """There is no IPv4 on this way."""
     world.dns.address(THEIRS, "::1")
@@ -162,6 +177,7 @@ async def test_answers_are_kept(world):
     assert len([one for one in world.dns.asked if one.name == THEIRS and one.type == names.A]) == asked
 
 
+@pytest.mark.ours("the reference's resolver has no TCP")
 async def test_a_long_answer_comes_by_tcp(world):
     """RFC 7766: truncated by UDP."""
     world.dns.truncates = True

@@ -52,6 +52,9 @@ async def test_self_signed_with_dialback(world):
     await talk(*await world.couple(home, away))
     if home.ours:
         home.logs(rf"stream to {THEIRS} at .*proved by dialback, TLS")
+        home.stop()
+        # jabberd 1.4's lines.
+        assert any(f" {THEIRS} out dialback " in line for line in home.record()), home.record()
 
 
 @pytest.mark.ours("the log")
@@ -266,10 +269,19 @@ async def test_a_request_waits_for_who_is_away(world, kind):
     await juliet.presence(None, romeo.boundjid.full)
 
 
-async def test_many_hosts(world):
+@others(homes.Prosody, homes.Ours)
+@pytest.mark.parametrize("proof", ["certificates", "dialback"])
+async def test_many_hosts(world, kind, proof):
     """Two domains here and two there: each pair is proved for itself, whatever stream it uses."""
-    home = world.ours(hosts=("verona.it",))
-    away = world.theirs(hosts=("mantua.it",))
+    here, there = (OURS, "verona.it"), (THEIRS, "mantua.it")
+    options = [{}, {}]
+    if proof == "dialback":
+        options = [
+            {"certificate": world.authority.self_signed(*names), **welcoming(one)}
+            for names, one in ((here, homes.tested()), (there, kind))
+        ]
+    home = world.ours(hosts=here[1:], **options[0])
+    away = world.theirs(kind, hosts=there[1:], **options[1])
     one, two = await world.user(home, "juliet"), await world.user(home, "nurse", "verona.it")
     three, four = await world.user(away, "romeo"), await world.user(away, "apothecary", "mantua.it")
     for here in (one, two):
@@ -322,6 +334,34 @@ async def test_we_start_again(world, kind):
 
     await eventually(again)
     await talk(juliet, romeo, "last", "answer")
+
+
+@pytest.mark.ours("the reference leaves them as they were")
+@others(homes.Prosody, homes.Ours)
+async def test_contacts_on_a_server_that_is_gone(world, kind):
+    """When it is lost for good, they are unavailable; when it is back, so are they."""
+    home, away = world.ours(), world.theirs(kind)
+    juliet, romeo = await world.couple(home, away)
+    await befriend(juliet, romeo)
+    await befriend(romeo, juliet)
+    account, address = account_of(romeo), romeo.boundjid.full
+    await romeo.vanish()
+    await juliet.presence("unavailable", address)
+    romeo = await world.login(away, account, "again")
+    await juliet.presence(None, romeo.boundjid.full)
+    away.kill()
+    # It is looked for after ten to twenty seconds. From his bare address: all his sessions.
+    await until(lambda: ("unavailable", account.jid) in juliet.presences(), 45)
+    away.start()
+    romeo = await world.login(away, account, "back")
+
+    async def back():
+        juliet.send_presence()
+        await juliet.settle()
+        await asyncio.sleep(0.5)
+        return (None, romeo.boundjid.full) in juliet.presences()
+
+    await eventually(back, 60)
 
 
 @pytest.mark.ours("acknowledged streams on both ends")
