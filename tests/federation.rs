@@ -208,6 +208,25 @@ fn several_hosts_share_a_stream_by_dialback() {
 }
 
 #[test]
+fn what_was_not_acknowledged_is_sent_again_on_the_way_back_too() {
+    let mut world = two(|setup| setup.certificates = true);
+    let juliet = world.login(JULIET);
+    let romeo = world.login(ROMEO);
+    world.say(juliet, "<presence/>");
+    world.say(romeo, "<presence/>");
+    world.say(juliet, HELLO);
+    assert!(world.heard(romeo).contains("Art thou there?"), "{}", world.transcript());
+    world.heard(juliet);
+    // Romeo answers by the stream that capulet.com opened (XEP-0288), while that server hangs.
+    world.mute("capulet.com");
+    world.say(romeo, "<message to='juliet@capulet.com/balcony' type='chat'><body>Ay</body></message>");
+    assert_eq!(world.heard(juliet), "");
+    world.unmute("capulet.com");
+    world.cut_servers();
+    assert_eq!(world.heard(juliet).matches("<body>Ay</body>").count(), 1, "{}", world.transcript());
+}
+
+#[test]
 fn an_idle_stream_ends_and_the_next_stanza_opens_another() {
     let mut world = two(|setup| setup.jabber_xml("<idletimeout>60</idletimeout>"));
     let juliet = world.login(JULIET);

@@ -350,8 +350,15 @@ impl Server {
                 self.nobody_to_ask(now, &pair);
             }
         }
-        let mut env = router_env!(self, now);
-        self.router.send_again(&mut env, lost);
+        self.send_again(now, lost);
+    }
+
+    /// What a lost connection may have lost goes again, by another one.
+    fn send_again(&mut self, now: Now, lost: VecDeque<Stanza>) {
+        if !lost.is_empty() {
+            let mut env = router_env!(self, now);
+            self.router.send_again(&mut env, lost);
+        }
         self.flush_router(now);
     }
 
@@ -467,6 +474,7 @@ impl Server {
     pub(super) fn server_gone(&mut self, now: Now, id: ConnectionId, mut connection: Connection, reason: &str) {
         match &mut connection.talk {
             Talk::Incoming(stream) => {
+                let lost = stream.take_unacknowledged();
                 self.federation.asked.retain(|_, asked| asked.asker != id);
                 self.router.links_gone(id);
                 for (pair, how) in stream.proved() {
@@ -480,6 +488,7 @@ impl Server {
                         self.doubt(now, back);
                     }
                 }
+                self.send_again(now, lost);
             }
             Talk::Outgoing(stream) => {
                 let lost = stream.take_unacknowledged();
@@ -563,6 +572,11 @@ impl Server {
                 log::debug!(target: "s2s", "incoming stream ends: {why}");
                 self.end_connection(id);
                 self.router.links_gone(id);
+                let lost = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
+                    Some(Talk::Incoming(stream)) => stream.take_unacknowledged(),
+                    _ => VecDeque::new(),
+                };
+                self.send_again(now, lost);
             }
         }
     }

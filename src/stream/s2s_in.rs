@@ -15,7 +15,7 @@ use std::net::IpAddr;
 
 use super::dialback::{self, Pair, Verdict};
 use super::header::{self, Version};
-use super::sm::{self, Handled};
+use super::sm::{self, Handled, Sent};
 use super::wire::{self, Wire};
 use super::{Env, TlsInfo, sasl};
 use crate::config::federation::{RemoteAuth, RemoteTls};
@@ -84,6 +84,9 @@ pub struct S2sIn {
     bidi: bool,
     /// XEP-0198, once the peer enabled it.
     handled: Option<Handled>,
+    /// The other direction, where both are open: what the peer has not acknowledged.
+    sent: Option<Sent>,
+    unacknowledged_max: usize,
     /// What was proved on this stream, and by which proof.
     proved: BTreeMap<Pair, &'static str>,
     awaited: BTreeSet<Pair>,
@@ -108,6 +111,8 @@ impl S2sIn {
             authenticated: None,
             bidi: false,
             handled: None,
+            sent: None,
+            unacknowledged_max: env.config.limits.remote_queue_stanzas_max,
             proved: BTreeMap::new(),
             awaited: BTreeSet::new(),
             let_in: BTreeSet::new(),
@@ -145,6 +150,18 @@ impl S2sIn {
     /// A stanza for the peer, where both directions are open.
     pub fn send(&mut self, stanza: &Stanza) {
         self.wire.send(stanza);
+        let Some(sent) = &mut self.sent else { return };
+        if sent.push(stanza.clone()) {
+            self.wire.write(&sm::element("r"));
+        }
+        if sent.len() > self.unacknowledged_max {
+            self.end("it acknowledges nothing");
+        }
+    }
+
+    /// What was sent and not acknowledged, when the connection is lost: in order.
+    pub fn take_unacknowledged(&mut self) -> VecDeque<Stanza> {
+        self.sent.as_mut().map(Sent::take).unwrap_or_default()
     }
 
     /// Bytes from the peer.
@@ -374,6 +391,7 @@ impl S2sIn {
         match (element.name(), &self.handled) {
             ("enable", None) if self.is_proved() => {
                 self.handled = Some(Handled::default());
+                self.sent = Some(Sent::default());
                 self.wire.write(&sm::element("enabled"));
             }
             ("enable", _) => {
@@ -384,8 +402,11 @@ impl S2sIn {
                 let answer = handled.answer();
                 self.wire.write(&answer);
             }
-            // We ask for none.
-            ("a", _) => {}
+            ("a", Some(_)) => match self.sent.as_mut().map(|sent| sent.acknowledge(element)) {
+                Some(Ok(true)) => self.wire.write(&sm::element("r")),
+                Some(Err(error)) => self.fail(env, &error),
+                Some(Ok(false)) | None => {}
+            },
             _ => self.fail(env, &wire::unsupported(element)),
         }
     }

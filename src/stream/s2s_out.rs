@@ -511,7 +511,8 @@ impl S2sOut {
             },
             ("r", _) => self.wire.write(&self.handled.answer()),
             ("failed", _) => self.sent = None,
-            ("enabled", Some(_)) => {}
+            // What the peer sent before does not count.
+            ("enabled", Some(_)) => self.handled = Handled::default(),
             _ => self.fail(&wire::unsupported(element)),
         }
     }
