@@ -99,6 +99,7 @@ limits! {
     /// Stanzas that wait for a stream to one remote domain. Outcome: resource-constraint to the sender.
     remote_queue_stanzas_max, "remote-queue-stanzas-max": usize = 1_000, at least 1;
     /// Bytes of the stanzas that wait for a stream to one remote domain. Outcome: resource-constraint to the sender.
+    /// Twice as many may be on their way there and not acknowledged; beyond, the stream ends.
     remote_queue_bytes_max, "remote-queue-bytes-max": usize = 4_194_304, at least 10_000;
     /// Stanzas that wait for one component that is away, or are kept for it (`<offline/>`).
     /// Outcome: resource-constraint to the sender.

@@ -86,7 +86,7 @@ pub struct S2sIn {
     handled: Option<Handled>,
     /// The other direction, where both are open: what the peer has not acknowledged.
     sent: Option<Sent>,
-    unacknowledged_max: usize,
+    unacknowledged_bytes_max: usize,
     /// What was proved on this stream, and by which proof.
     proved: BTreeMap<Pair, &'static str>,
     awaited: BTreeSet<Pair>,
@@ -112,7 +112,7 @@ impl S2sIn {
             bidi: false,
             handled: None,
             sent: None,
-            unacknowledged_max: env.config.limits.remote_queue_stanzas_max,
+            unacknowledged_bytes_max: env.config.limits.remote_queue_bytes_max.saturating_mul(2),
             proved: BTreeMap::new(),
             awaited: BTreeSet::new(),
             let_in: BTreeSet::new(),
@@ -149,13 +149,13 @@ impl S2sIn {
 
     /// A stanza for the peer, where both directions are open.
     pub fn send(&mut self, stanza: &Stanza) {
-        self.wire.send(stanza);
+        let bytes = self.wire.send(stanza);
         let Some(sent) = &mut self.sent else { return };
-        if sent.push(stanza.clone()) {
+        if sent.push(stanza.clone(), bytes) {
             self.wire.write(&sm::element("r"));
         }
-        if sent.len() > self.unacknowledged_max {
-            self.end("it acknowledges nothing");
+        if sent.bytes() > self.unacknowledged_bytes_max {
+            self.end("it acknowledges too little of what is sent");
         }
     }
 

@@ -93,7 +93,7 @@ pub struct S2sOut {
     /// XEP-0198, where the peer offers it.
     sent: Option<Sent>,
     handled: Handled,
-    unacknowledged_max: usize,
+    unacknowledged_bytes_max: usize,
     /// Shall the first pair be proved? Not on a stream that only asks about keys.
     proves: bool,
     knows_dialback: bool,
@@ -130,7 +130,7 @@ impl S2sOut {
             handled: Handled::default(),
             // Twice of what may have waited for the stream and is sent at once: or else one that has just begun would
             // end under it, again and again.
-            unacknowledged_max: env.config.limits.remote_queue_stanzas_max.saturating_mul(2),
+            unacknowledged_bytes_max: env.config.limits.remote_queue_bytes_max.saturating_mul(2),
             proves,
             knows_dialback: false,
             pairs: BTreeMap::new(),
@@ -205,13 +205,13 @@ impl S2sOut {
 
     /// A stanza for the remote domain, of a pair that is ready.
     pub fn send(&mut self, stanza: &Stanza) {
-        self.wire.send(stanza);
+        let bytes = self.wire.send(stanza);
         let Some(sent) = &mut self.sent else { return };
-        if sent.push(stanza.clone()) {
+        if sent.push(stanza.clone(), bytes) {
             self.wire.write(&sm::element("r"));
         }
-        if sent.len() > self.unacknowledged_max {
-            self.end("it acknowledges nothing");
+        if sent.bytes() > self.unacknowledged_bytes_max {
+            self.end("it acknowledges too little of what is sent");
         }
     }
 

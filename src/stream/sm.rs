@@ -14,21 +14,24 @@ pub fn element(name: &'static str) -> Element {
 /// What we sent and the peer has not acknowledged yet (XEP-0198 §4).
 #[derive(Default)]
 pub struct Sent {
-    unacknowledged: VecDeque<Stanza>,
+    /// Each with its bytes.
+    unacknowledged: VecDeque<(Stanza, usize)>,
+    bytes: usize,
     acknowledged: u32,
     asked: bool,
 }
 
 impl Sent {
-    /// A stanza leaves. Must an `<r/>` follow? One question is out at a time.
-    pub fn push(&mut self, stanza: Stanza) -> bool {
-        self.unacknowledged.push_back(stanza);
+    /// A stanza leaves, of so many bytes. Must an `<r/>` follow? One question is out at a time.
+    pub fn push(&mut self, stanza: Stanza, bytes: usize) -> bool {
+        self.unacknowledged.push_back((stanza, bytes));
+        self.bytes = self.bytes.saturating_add(bytes);
         !std::mem::replace(&mut self.asked, true)
     }
 
-    /// How many stanzas are not acknowledged.
-    pub fn len(&self) -> usize {
-        self.unacknowledged.len()
+    /// The bytes of all stanzas that are not acknowledged.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Is everything acknowledged?
@@ -49,7 +52,8 @@ impl Sent {
             let text = format!("{h} acknowledged, fewer sent");
             return Err(StreamError::new(StreamCondition::UndefinedCondition, text));
         }
-        self.unacknowledged.drain(..news);
+        let done: usize = self.unacknowledged.drain(..news).map(|(_, bytes)| bytes).sum();
+        self.bytes = self.bytes.saturating_sub(done);
         self.acknowledged = h;
         self.asked = !self.unacknowledged.is_empty();
         Ok(self.asked)
@@ -57,7 +61,8 @@ impl Sent {
 
     /// What would be lost with the connection.
     pub fn take(&mut self) -> VecDeque<Stanza> {
-        std::mem::take(&mut self.unacknowledged)
+        self.bytes = 0;
+        std::mem::take(&mut self.unacknowledged).into_iter().map(|(stanza, _)| stanza).collect()
     }
 }
 
@@ -90,12 +95,13 @@ mod tests {
     fn one_question_is_out_at_a_time() {
         let mut sent = Sent::default();
         let message = || Stanza::message(MessageType::Chat);
-        assert!(sent.push(message()));
-        assert!(!sent.push(message()));
+        assert!(sent.push(message(), 9));
+        assert!(!sent.push(message(), 9));
         assert_eq!(acknowledge(&mut sent, "1"), Ok(true));
         assert_eq!(acknowledge(&mut sent, "2"), Ok(false));
         assert!(sent.is_empty());
-        assert!(sent.push(message()));
+        assert_eq!(sent.bytes(), 0);
+        assert!(sent.push(message(), 9));
         for h in ["4", "1", "x", "", "-1"] {
             assert!(acknowledge(&mut sent, h).is_err(), "{h}");
         }

@@ -83,10 +83,13 @@ impl Wire {
         }
     }
 
-    pub(super) fn send(&mut self, stanza: &Stanza) {
+    /// Writes a stanza; returns its bytes.
+    pub(super) fn send(&mut self, stanza: &Stanza) -> usize {
+        let before = self.output.len();
         if !self.ended {
             stanza.write(&mut self.output, self.content_ns);
         }
+        self.output.len().saturating_sub(before)
     }
 
     /// White space (RFC 6120 §4.6.1).

@@ -1,6 +1,7 @@
 """Servers that accept each other: messages, presence and subscriptions across, by each way of proving a domain."""
 
 import asyncio
+import signal
 
 import pytest
 
@@ -362,6 +363,41 @@ async def test_contacts_on_a_server_that_is_gone(world, kind):
         return (None, romeo.boundjid.full) in juliet.presences()
 
     await eventually(back, 60)
+
+
+@pytest.mark.ours("what is on its way is bounded by ours alone")
+@others(homes.Prosody, homes.Ours)
+async def test_a_burst_while_the_other_server_is_busy(world, kind):
+    """It acknowledges nothing for a while: that is no reason to end the stream, and all arrives in order."""
+    home, away = world.ours(), world.theirs(kind)
+    juliet, romeo = await world.couple(home, away)
+    await talk(juliet, romeo)
+    away.process.send_signal(signal.SIGSTOP)
+    count = 3000
+    for n in range(count):
+        juliet.send_message(romeo.boundjid.bare, f"n{n}", mtype="chat")
+    await juliet.settle()
+    away.process.send_signal(signal.SIGCONT)
+    await romeo.message(f"n{count - 1}")
+    assert romeo.bodies() == [f"n{n}" for n in range(count - 1)]
+    assert home.log().count(f"stream to {THEIRS}") == 1, home.log()
+
+
+@pytest.mark.ours("what waits is bounded by ours alone")
+@others(homes.Prosody, homes.Ours)
+async def test_megabytes_wait_for_a_stream(world, kind):
+    """Nearly all that may wait leaves at once when the stream is there, and arrives."""
+    home, away = world.ours(queue_seconds=60), world.theirs(kind)
+    juliet, romeo = await world.couple(home, away)
+    away.process.send_signal(signal.SIGSTOP)
+    bodies = [f"{n}:" + "x" * 100_000 for n in range(40)]
+    for body in bodies:
+        juliet.send_message(romeo.boundjid.bare, body, mtype="chat")
+    await juliet.settle()
+    away.process.send_signal(signal.SIGCONT)
+    for body in bodies:
+        got = await romeo.expect(lambda one: one.name == "message", "the next message")
+        assert got["body"] == body, f"{got['body'][:20]} before {body[:20]}"
 
 
 @pytest.mark.ours("acknowledged streams on both ends")
