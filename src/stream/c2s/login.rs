@@ -51,7 +51,7 @@ impl C2s {
     pub(super) fn login_element(&mut self, env: &mut Env<'_>, element: Element) {
         self.state = State::ExpectLogin;
         match (element.name(), element.ns()) {
-            ("starttls", ns::TLS) => self.start_tls(env),
+            ("starttls", ns::TLS) => self.start_tls(),
             ("auth", ns::SASL) => self.auth(env, &element),
             ("response" | "abort", ns::SASL) => self.sasl_failed(env, None, &sasl_out_of_order()),
             (_, ns::CLIENT) => self.stanza_of_stranger(env, element),
@@ -60,12 +60,11 @@ impl C2s {
     }
 
     /// RFC 6120 §5.4.2: proceed, or failure and the end.
-    fn start_tls(&mut self, env: &mut Env<'_>) {
+    fn start_tls(&mut self) {
         if !self.may_start_tls() {
             self.write(&Element::new("failure", ns::TLS));
             return self.end("no TLS to be had");
         }
-        let _ = env;
         self.write(&Element::new("proceed", ns::TLS));
         self.wire.expect_tls();
         self.state = State::ExpectHandshake;
