@@ -43,8 +43,8 @@ doc: ## the guide for developers (target/doc/jabber)
 talk: ## one talk, printed as it is spoken: T=ping
 	TALK=$(T) $(CARGO) test --locked --test talks -- --nocapture
 
-live: build ## the talks against the real server over TCP and TLS; SERVER=host:port for another one
-	TALK=$(T) SERVER=$(SERVER) $(CARGO) test --locked --test live -- --ignored --nocapture
+live: ## the talks against the real server over TCP and TLS: T=ping
+	TALK=$(T) $(CARGO) test --locked --test live -- --nocapture
 
 interop: build ## real clients; installs what it needs under target/interop
 	tests/interop/run
@@ -62,7 +62,7 @@ bench-federation: release ## messages per second between two servers, ours and P
 	JABBERD=$(CURDIR)/target/release/jabberd tests/interop/federation/run --bench
 
 fuzz: ## feed a part of the server with noise: F=reader FUZZ_SECONDS=60
-	FUZZ=$(F) $(CARGO) test --locked --test fuzz -- --ignored --nocapture
+	FUZZ=$(F) $(CARGO) test --locked --test fuzz -- --nocapture
 
 # Which section of which spec is obeyed, and where.
 specs: ## where each section of each RFC and XEP is cited
