@@ -86,7 +86,6 @@ pub struct S2sIn {
     handled: Option<Handled>,
     /// The other direction, where both are open: what the peer has not acknowledged.
     sent: Option<Sent>,
-    unacknowledged_bytes_max: usize,
     /// What was proved on this stream, and by which proof.
     proved: BTreeMap<Pair, &'static str>,
     awaited: BTreeSet<Pair>,
@@ -112,7 +111,6 @@ impl S2sIn {
             bidi: false,
             handled: None,
             sent: None,
-            unacknowledged_bytes_max: env.config.limits.remote_queue_bytes_max.saturating_mul(2),
             proved: BTreeMap::new(),
             awaited: BTreeSet::new(),
             let_in: BTreeSet::new(),
@@ -149,12 +147,7 @@ impl S2sIn {
 
     /// A stanza for the peer, where both directions are open.
     pub fn send(&mut self, stanza: &Stanza) {
-        let bytes = self.wire.send(stanza);
-        let Some(sent) = &mut self.sent else { return };
-        if sent.push(stanza.clone(), bytes) {
-            self.wire.write(&sm::element("r"));
-        }
-        if sent.bytes() > self.unacknowledged_bytes_max {
+        if !self.wire.send_managed(stanza, &mut self.sent) {
             self.end("it acknowledges too little of what is sent");
         }
     }
@@ -391,7 +384,7 @@ impl S2sIn {
         match (element.name(), &self.handled) {
             ("enable", None) if self.is_proved() => {
                 self.handled = Some(Handled::default());
-                self.sent = Some(Sent::default());
+                self.sent = Some(Sent::new(&env.config.limits));
                 self.wire.write(&sm::element("enabled"));
             }
             ("enable", _) => {

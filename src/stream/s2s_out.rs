@@ -93,7 +93,6 @@ pub struct S2sOut {
     /// XEP-0198, where the peer offers it.
     sent: Option<Sent>,
     handled: Handled,
-    unacknowledged_bytes_max: usize,
     /// Shall the first pair be proved? Not on a stream that only asks about keys.
     proves: bool,
     knows_dialback: bool,
@@ -128,9 +127,6 @@ impl S2sOut {
             bidi: false,
             sent: None,
             handled: Handled::default(),
-            // Twice of what may have waited for the stream and is sent at once: or else one that has just begun would
-            // end under it, again and again.
-            unacknowledged_bytes_max: env.config.limits.remote_queue_bytes_max.saturating_mul(2),
             proves,
             knows_dialback: false,
             pairs: BTreeMap::new(),
@@ -205,12 +201,7 @@ impl S2sOut {
 
     /// A stanza for the remote domain, of a pair that is ready.
     pub fn send(&mut self, stanza: &Stanza) {
-        let bytes = self.wire.send(stanza);
-        let Some(sent) = &mut self.sent else { return };
-        if sent.push(stanza.clone(), bytes) {
-            self.wire.write(&sm::element("r"));
-        }
-        if sent.bytes() > self.unacknowledged_bytes_max {
+        if !self.wire.send_managed(stanza, &mut self.sent) {
             self.end("it acknowledges too little of what is sent");
         }
     }
@@ -361,7 +352,7 @@ impl S2sOut {
             // XEP-0198 §3: only what is sent after this counts.
             if features.child("sm", ns::SM).is_some() {
                 self.wire.write(&sm::element("enable"));
-                self.sent = Some(Sent::default());
+                self.sent = Some(Sent::new(&env.config.limits));
             }
             return self.ready_by_sasl(env);
         }

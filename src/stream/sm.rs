@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use crate::config::Limits;
 use crate::xml::Element;
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Stanza, StreamError, ns};
@@ -12,16 +13,23 @@ pub fn element(name: &'static str) -> Element {
 }
 
 /// What we sent and the peer has not acknowledged yet (XEP-0198 §4).
-#[derive(Default)]
 pub struct Sent {
     /// Each with its bytes.
     unacknowledged: VecDeque<(Stanza, usize)>,
     bytes: usize,
+    bytes_max: usize,
     acknowledged: u32,
     asked: bool,
 }
 
 impl Sent {
+    /// Nothing is sent yet. Twice of what may have waited for the stream, and is sent at once, may be on its way: or else
+    /// a stream that has just begun would end under it, again and again.
+    pub fn new(limits: &Limits) -> Sent {
+        let bytes_max = limits.remote_queue_bytes_max.saturating_mul(2);
+        Sent { unacknowledged: VecDeque::new(), bytes: 0, bytes_max, acknowledged: 0, asked: false }
+    }
+
     /// A stanza leaves, of so many bytes. Must an `<r/>` follow? One question is out at a time.
     pub fn push(&mut self, stanza: Stanza, bytes: usize) -> bool {
         self.unacknowledged.push_back((stanza, bytes));
@@ -29,9 +37,9 @@ impl Sent {
         !std::mem::replace(&mut self.asked, true)
     }
 
-    /// The bytes of all stanzas that are not acknowledged.
-    pub fn bytes(&self) -> usize {
-        self.bytes
+    /// Is more on its way than may be?
+    pub fn is_over(&self) -> bool {
+        self.bytes > self.bytes_max
     }
 
     /// Is everything acknowledged?
@@ -93,14 +101,15 @@ mod tests {
 
     #[test]
     fn one_question_is_out_at_a_time() {
-        let mut sent = Sent::default();
+        let mut sent = Sent::new(&Limits { remote_queue_bytes_max: 9, ..Limits::default() });
         let message = || Stanza::message(MessageType::Chat);
         assert!(sent.push(message(), 9));
-        assert!(!sent.push(message(), 9));
+        assert!(!sent.push(message(), 10));
+        assert!(sent.is_over());
         assert_eq!(acknowledge(&mut sent, "1"), Ok(true));
+        assert!(!sent.is_over());
         assert_eq!(acknowledge(&mut sent, "2"), Ok(false));
         assert!(sent.is_empty());
-        assert_eq!(sent.bytes(), 0);
         assert!(sent.push(message(), 9));
         for h in ["4", "1", "x", "", "-1"] {
             assert!(acknowledge(&mut sent, h).is_err(), "{h}");

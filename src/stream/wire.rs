@@ -1,6 +1,7 @@
 //! What every XML stream has: bytes in, a buffer out, a header of ours, an end.
 
 use super::header::{self, Ours};
+use super::sm::{self, Sent};
 use crate::config::Limits;
 use crate::xml::reader::{self, Event, ReadError, Reader};
 use crate::xml::{Element, writer};
@@ -83,13 +84,21 @@ impl Wire {
         }
     }
 
-    /// Writes a stanza; returns its bytes.
-    pub(super) fn send(&mut self, stanza: &Stanza) -> usize {
-        let before = self.output.len();
+    pub(super) fn send(&mut self, stanza: &Stanza) {
         if !self.ended {
             stanza.write(&mut self.output, self.content_ns);
         }
-        self.output.len().saturating_sub(before)
+    }
+
+    /// Sends a stanza that is to be acknowledged, where that is agreed on (XEP-0198 §4). Returns whether the peer keeps up.
+    pub(super) fn send_managed(&mut self, stanza: &Stanza, sent: &mut Option<Sent>) -> bool {
+        let before = self.output.len();
+        self.send(stanza);
+        let Some(sent) = sent else { return true };
+        if sent.push(stanza.clone(), self.output.len().saturating_sub(before)) {
+            self.write(&sm::element("r"));
+        }
+        !sent.is_over()
     }
 
     /// White space (RFC 6120 §4.6.1).
