@@ -1,0 +1,314 @@
+//! What streams between servers ask for, and what becomes of them: proofs, questions about keys, stanzas, their end.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use super::super::connections::{Connection, Talk};
+use super::super::{ClientTls, ConnectionId, Output, Server, Timer};
+use super::{ASKED_MAX, Asked};
+use crate::stream::dialback::{Pair, Verdict};
+use crate::stream::s2s_in::{self, S2sIn};
+use crate::stream::s2s_out::{self, S2sOut};
+use crate::stream::{Env, TlsInfo};
+use crate::xmpp::{Condition, Now, Stanza};
+impl Server {
+    /// A connection is open.
+    pub(in crate::server) fn connected(&mut self, now: Now, id: ConnectionId, peer: SocketAddr) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.peer = peer;
+        if matches!(connection.talk, Talk::Calling(_)) {
+            return self.called(now, id, peer);
+        }
+        let Talk::Dialing(pair) = &connection.talk else { return };
+        let direct = self.federation.dials.get(pair).and_then(|dial| dial.current.as_ref()).map(|c| c.direct_tls);
+        if direct == Some(false) {
+            self.open_stream(now, id, None);
+        }
+    }
+
+    /// The connection is ready for a stream.
+    pub(in crate::server) fn open_stream(&mut self, now: Now, id: ConnectionId, tls: Option<TlsInfo>) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Talk::Dialing(pair) = &connection.talk else { return };
+        let pair = pair.clone();
+        let policy = self.policy_of(&pair);
+        let proves = self.federation.dials.get(&pair).is_some_and(|dial| dial.proves);
+        let questions = self.questions(&pair);
+        let mut env = stream_env!(self, now, false);
+        let mut stream = S2sOut::new(&mut env, &pair, policy, tls, proves);
+        for (stream_id, key) in &questions {
+            stream.want_verify(&mut env, &pair.from, stream_id, key);
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.talk = Talk::Outgoing(Box::new(stream));
+        }
+        self.with_outgoing(now, id, |_, _| {});
+    }
+
+    /// Does something to one of our streams, then all that it asks for.
+    pub(in crate::server) fn with_outgoing(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        change: impl FnOnce(&mut S2sOut, &mut Env<'_>),
+    ) {
+        let mut change = Some(change);
+        loop {
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            connection.touch(id, &mut self.touched);
+            let Talk::Outgoing(stream) = &mut connection.talk else { return };
+            let mut env = stream_env!(self, now, false);
+            if let Some(change) = change.take() {
+                change(stream, &mut env);
+            }
+            let Some(action) = stream.poll(&mut env) else { return };
+            self.act_outgoing(now, id, action);
+        }
+    }
+
+    fn act_outgoing(&mut self, now: Now, id: ConnectionId, action: s2s_out::Action) {
+        use s2s_out::Action;
+        match action {
+            Action::StartTls(remote) => {
+                let local = self.pair_of(id).map(|pair| pair.from).unwrap_or_default();
+                self.take_stream_output(id);
+                self.outputs.push(Output::StartTls {
+                    id,
+                    host: local.clone(),
+                    client: Some(ClientTls { remote, local }),
+                });
+            }
+            Action::Ready { pair, how } => {
+                self.federation.dials.remove(&pair);
+                self.federation.told.remove(&pair);
+                let peer = self.connections.get(&id).map(|connection| connection.peer.ip());
+                let (address, secure) = (peer.map(|ip| ip.to_string()).unwrap_or_default(), self.tls_words(id));
+                log::info!(target: &pair.from, "stream to {} at {address} is open: proved by {how}, {secure}", pair.to);
+                self.watch(now, id);
+                let env = router_env!(self, now);
+                self.router.link_ready(&env, &pair, id);
+                self.flush_router(now);
+            }
+            Action::Refused { pair, why } => {
+                self.federation.dials.remove(&pair);
+                self.link_failed(now, &pair, Condition::RemoteServerTimeout, &why);
+            }
+            Action::Verified { pair, stream_id, verdict } => {
+                let towards = Pair { from: pair.to.clone(), to: pair.from.clone() };
+                if self.federation.dials.get(&towards).is_some_and(|dial| !dial.proves) {
+                    // It was opened to ask, and that is done; it stays for the next question, until it is idle.
+                    self.federation.dials.remove(&towards);
+                }
+                self.watch(now, id);
+                self.answered(now, pair, stream_id, &verdict);
+            }
+            Action::Stanza(stanza) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.stanzas = connection.stanzas.saturating_add(1);
+                }
+                let mut env = router_env!(self, now);
+                self.router.from_remote(&mut env, stanza);
+                self.flush_router(now);
+            }
+            Action::Close(why) => {
+                self.end_connection(id);
+                let lost = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
+                    Some(Talk::Outgoing(stream)) => stream.take_unacknowledged(),
+                    _ => VecDeque::new(),
+                };
+                self.outgoing_over(now, id, &why, lost);
+            }
+        }
+    }
+
+    pub(super) fn tls_words(&self, id: ConnectionId) -> &'static str {
+        match self.connections.get(&id).map(|connection| &connection.talk) {
+            Some(Talk::Outgoing(stream)) if stream.is_secure() => "TLS",
+            Some(Talk::Incoming(stream)) if stream.is_secure() => "TLS",
+            _ => "no TLS",
+        }
+    }
+
+    /// The pair that one of our connections was opened for.
+    pub(super) fn pair_of(&self, id: ConnectionId) -> Option<Pair> {
+        self.federation.outgoing.iter().find(|(_, other)| **other == id).map(|(pair, _)| pair.clone())
+    }
+
+    /// One of our streams is over: its pair is tried elsewhere, or what used it waits for the next.
+    pub(super) fn outgoing_over(&mut self, now: Now, id: ConnectionId, why: &str, lost: VecDeque<Stanza>) {
+        self.router.links_gone(id);
+        if let Some(pair) = self.pair_of(id) {
+            self.federation.outgoing.remove(&pair);
+            if self.federation.dials.contains_key(&pair) {
+                self.candidate_failed(now, &pair, why);
+            } else {
+                self.nobody_to_ask(now, &pair);
+            }
+        }
+        self.send_again(now, lost);
+    }
+
+    /// What a lost connection may have lost goes again, by another one.
+    pub(super) fn send_again(&mut self, now: Now, lost: VecDeque<Stanza>) {
+        if !lost.is_empty() {
+            let mut env = router_env!(self, now);
+            self.router.send_again(&mut env, lost);
+        }
+        self.flush_router(now);
+    }
+
+    /// A stream is proved: from now on it is looked at now and then.
+    pub(super) fn watch(&mut self, now: Now, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !std::mem::replace(&mut connection.is_watched, true) {
+            self.timers.set(now.monotonic_millis.saturating_add(self.idle_millis()), Timer::Idle(id));
+        }
+    }
+
+    fn idle_millis(&self) -> u64 {
+        self.config.federation.as_ref().map_or(900, |federation| federation.idle_seconds).saturating_mul(1000).max(1000)
+    }
+
+    /// A stream on which nothing was said for `<idletimeout>` ends; the next stanza opens a new one.
+    pub(in crate::server) fn idle(&mut self, now: Now, id: ConnectionId) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let quiet_since = connection.last_output_millis.max(connection.last_input_millis);
+        let until = quiet_since.saturating_add(self.idle_millis());
+        if until > now.monotonic_millis {
+            return self.timers.set(until, Timer::Idle(id));
+        }
+        match &connection.talk {
+            Talk::Incoming(_) => self.with_incoming(now, id, |stream, _| stream.end("idle")),
+            Talk::Outgoing(_) => self.with_outgoing(now, id, |stream, _| stream.end("idle")),
+            Talk::Client(_) | Talk::Dialing(_) | Talk::Component(_) | Talk::Calling(_) => {}
+        }
+    }
+
+    /// A server's connection is gone.
+    pub(in crate::server) fn server_gone(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        mut connection: Connection,
+        reason: &str,
+    ) {
+        match &mut connection.talk {
+            Talk::Incoming(stream) => {
+                let lost = stream.take_unacknowledged();
+                self.federation.asked.retain(|_, asked| asked.asker != id);
+                self.router.links_gone(id);
+                for (pair, how) in stream.proved() {
+                    let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
+                    log::info!(target: &format!("record:{}", pair.to), "in {how} {stanzas} {ip} {}", pair.from);
+                }
+                let is_clean = stream.is_closed();
+                for (pair, _) in stream.proved() {
+                    let back = Pair { from: pair.to.clone(), to: pair.from.clone() };
+                    if !is_clean || self.router.link_has_failed(&back) {
+                        self.doubt(now, back);
+                    }
+                }
+                self.send_again(now, lost);
+            }
+            Talk::Outgoing(stream) => {
+                let lost = stream.take_unacknowledged();
+                let is_clean = stream.is_closed();
+                for (local, how) in stream.proved() {
+                    let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
+                    log::info!(target: &format!("record:{}", stream.remote()), "out {how} {stanzas} {ip} {local}");
+                }
+                if let Some(pair) = self.pair_of(id).filter(|_| !is_clean) {
+                    self.doubt(now, pair);
+                }
+                self.outgoing_over(now, id, reason, lost);
+            }
+            Talk::Dialing(_) => self.outgoing_over(now, id, reason, VecDeque::new()),
+            Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) => {}
+        }
+    }
+
+    /// Does something to another server's stream, then all that it asks for.
+    pub(in crate::server) fn with_incoming(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        change: impl FnOnce(&mut S2sIn, &mut Env<'_>),
+    ) {
+        let mut change = Some(change);
+        loop {
+            let Some(connection) = self.connections.get_mut(&id) else { return };
+            connection.touch(id, &mut self.touched);
+            let Talk::Incoming(stream) = &mut connection.talk else { return };
+            let mut env = stream_env!(self, now, false);
+            if let Some(change) = change.take() {
+                change(stream, &mut env);
+            }
+            let Some(action) = stream.poll(&mut env) else { return };
+            self.act_incoming(now, id, action);
+        }
+    }
+
+    fn act_incoming(&mut self, now: Now, id: ConnectionId, action: s2s_in::Action) {
+        use s2s_in::Action;
+        match action {
+            Action::StartTls(host) => {
+                self.take_stream_output(id);
+                self.outputs.push(Output::StartTls { id, host, client: None });
+            }
+            Action::Verify { pair, stream_id, key } => {
+                if self.federation.asked.len() >= ASKED_MAX {
+                    let verdict = Verdict::Failed(Condition::ResourceConstraint, "try again later".to_string());
+                    return self
+                        .with_incoming(now, id, |stream, env| stream.verified(env, &pair, &stream_id, &verdict));
+                }
+                // The question goes from our host to the domain that is to be proved.
+                let towards = Pair { from: pair.to.clone(), to: pair.from.clone() };
+                self.federation.asked.insert((pair, stream_id.clone()), Asked { asker: id, key });
+                self.reach(now, &towards, Some(&stream_id));
+            }
+            Action::Proved { pair, how } => {
+                self.watch(now, id);
+                let secure = self.tls_words(id);
+                if let Some(connection) = self.connections.get(&id) {
+                    let ip = connection.peer.ip();
+                    log::info!(target: &pair.to, "stream from {} at {ip}: proved by {how}, {secure}", pair.from);
+                }
+                let env = router_env!(self, now);
+                self.router.server_heard(&env, &Pair { from: pair.to, to: pair.from });
+                self.flush_router(now);
+            }
+            Action::Bidirectional(pair) => {
+                let back = Pair { from: pair.to, to: pair.from };
+                self.federation.dials.remove(&back);
+                let env = router_env!(self, now);
+                self.router.link_ready(&env, &back, id);
+                self.flush_router(now);
+            }
+            Action::Stanza(stanza) => {
+                if let Some(connection) = self.connections.get_mut(&id) {
+                    connection.stanzas = connection.stanzas.saturating_add(1);
+                }
+                let mut env = router_env!(self, now);
+                self.router.from_remote(&mut env, stanza);
+                self.flush_router(now);
+            }
+            Action::Blocked(stanza) => self.router.stop_unproved(now, &stanza),
+            Action::Close(why) => {
+                log::debug!(target: "s2s", "incoming stream ends: {why}");
+                self.end_connection(id);
+                self.router.links_gone(id);
+                let lost = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
+                    Some(Talk::Incoming(stream)) => stream.take_unacknowledged(),
+                    _ => VecDeque::new(),
+                };
+                self.send_again(now, lost);
+            }
+        }
+    }
+
+    /// The authoritative server's word: `pair` is the domain that was to be proved, and our host.
+    pub(super) fn answered(&mut self, now: Now, pair: Pair, stream_id: String, verdict: &Verdict) {
+        let Some(asked) = self.federation.asked.remove(&(pair.clone(), stream_id.clone())) else { return };
+        self.with_incoming(now, asked.asker, |stream, env| stream.verified(env, &pair, &stream_id, verdict));
+    }
+}
