@@ -46,6 +46,8 @@ pub enum Out {
     Stanza(ConnectionId, Stanza),
     /// The end of a connection's stream, with the session that it was.
     Close(ConnectionId, Box<Session>, StreamError),
+    /// The end of the streams that are logged in to an account and have no session yet.
+    CloseUnbound(BareJid, StreamError),
     /// Password work; the result comes back by [`Router::hashed`] with this ticket.
     Hash(HashTicket, HashJob),
     /// A link between two domains is wanted; [`Router::link_ready`] or [`Router::link_failed`] answers.
@@ -285,6 +287,7 @@ impl Router {
                 for id in ids.into_iter().filter(|id| Some(*id) != except) {
                     self.close_session(env, id, error.clone());
                 }
+                self.out.push(Out::CloseUnbound(account, error));
             }
             Effect::Hash { module, host, job } => self.out.push(Out::Hash(HashTicket { module, host }, job)),
             Effect::Wake { module, host, at_millis, token } => {

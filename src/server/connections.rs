@@ -371,6 +371,15 @@ impl Server {
                         }
                         self.close(now, id, error);
                     }
+                    Out::CloseUnbound(account, error) => {
+                        let is_meant = |talk: &Talk| match talk {
+                            Talk::Client(stream) => stream.unbound_account() == Some(&account),
+                            _ => false,
+                        };
+                        let meant = self.connections.iter().filter(|(_, connection)| is_meant(&connection.talk));
+                        let ids: Vec<ConnectionId> = meant.map(|(id, _)| *id).collect();
+                        ids.into_iter().for_each(|id| self.close(now, id, error.clone()));
+                    }
                     Out::Hash(ticket, job) => {
                         let token = job.token();
                         self.hash(now, Asker::Module(ticket, token), job);

@@ -143,6 +143,14 @@ impl C2s {
         )
     }
 
+    /// The account that the client is logged in to, as long as no resource is bound.
+    pub fn unbound_account(&self) -> Option<&BareJid> {
+        match &self.state {
+            State::ExpectHeader(Stage::LoggedIn(account)) | State::ExpectBind(account) => Some(account),
+            _ => None,
+        }
+    }
+
     /// Is the end sent?
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
