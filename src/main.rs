@@ -52,7 +52,8 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error.to_string()),
     };
     if line.action == Action::Test {
-        return print(&config.report());
+        let printed = print(&config.report());
+        return config.check_files().map_or_else(|error| refuse(&error.to_string()), |()| printed);
     }
     if line.action == Action::AddAccount {
         return match accounts::add(&config, line.add_account.as_deref().unwrap_or_default(), &mut std::io::stdin()) {

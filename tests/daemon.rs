@@ -156,6 +156,8 @@ fn a_start_that_fails_says_why() {
         ("<jabber><a></jabber>".to_owned(), &[], "mismatched tag at line 1 and column".to_owned()),
         ("<jabber><a></jabber>".to_owned(), &["--test"], "mismatched tag".to_owned()),
         ("<jabber><a></jabber>".to_owned(), &["-B"], "mismatched tag".to_owned()),
+        // What a start would stumble over, the look before it finds.
+        (good.replace("error.log", "nowhere/error.log"), &["--test"], "cannot open the log".to_owned()),
         (good.clone(), &["-U", "no-such-user-here"], "there is no user 'no-such-user-here'".to_owned()),
         (good.clone(), &["-c"], "-c".to_owned()),
         (good.clone(), &["--no-such-option"], "--no-such-option".to_owned()),

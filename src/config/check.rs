@@ -35,18 +35,19 @@ impl Config {
         if problems.is_empty() { Ok(()) } else { Err(Error { problems }) }
     }
 
+    /// A data directory that is not there yet is made.
     fn data_directory(&self) -> Option<Problem> {
-        if self.spool.is_dir() {
+        if self.spool.is_dir() || !self.spool.exists() {
             return None;
         }
         let spool = self.spool.display();
         Some(Problem {
             place: Place::whole(self.file.as_path()),
             excerpt: None,
-            what: format!("the data directory {spool} is not there"),
-            found: if self.spool.exists() { "a file of that name".to_owned() } else { "nothing".to_owned() },
+            what: format!("{spool} is no data directory"),
+            found: "a file".to_owned(),
             expected: "a directory that the server may write to".to_owned(),
-            remedy: format!("mkdir {spool}; chown jabber {spool}; or name another in <spool>"),
+            remedy: "move the file away, or name a directory in <spool>".to_owned(),
         })
     }
 }

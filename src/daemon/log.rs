@@ -1,4 +1,4 @@
-//! Where log lines go: files, standard error and syslog, in jabberd 1.4's form (dossier §5).
+//! Where log lines go: files, standard error and syslog, in jabberd 1.4's form.
 //!
 //! The rest of the house writes with the `log` crate. The target is the host that a line is about, or `-internal`; a line
 //! of record.log has the target `record:` and the account. Levels are 1.4's types: error is `alert`, warn `warn`, info
@@ -193,7 +193,7 @@ impl SystemLog {
         self.connect(line.seconds);
         let Some(logger) = &mut self.logger else { return };
         let text = render(format, line);
-        // Dossier §3.4: alert and warn keep their names, notice and record are notices, all else is info.
+        // As in jabberd 1.4: alert and warn keep their names, notice and record are notices, all else is info.
         let sent = match line.kind {
             "alert" => logger.alert(text),
             "warn" => logger.warning(text),

@@ -1,4 +1,4 @@
-//! `<pidfile>`: jabberd 1.6's rules (dossier §2.4), so that init scripts of any age find the process.
+//! `<pidfile>`: jabberd 1.6's rules, so that init scripts of any age find the process.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write as _};

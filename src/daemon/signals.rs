@@ -10,7 +10,7 @@ use signal_hook::{flag, low_level::pipe};
 
 use crate::net::Signals;
 
-/// Takes over the signals of the process (dossier §2.3). SIGPIPE is ignored by Rust's own start.
+/// Takes over the signals of the process, the same that jabberd 1.4 knew. SIGPIPE is ignored by Rust's own start.
 ///
 /// # Errors
 /// The system lacks descriptors.

@@ -177,7 +177,7 @@ impl Registration {
         }
         let submitted = Submitted::parse_change(iq.payload(), &context.config.limits)?;
         if !names(&submitted.username, &account) {
-            // Dossier of jabberd 1.4: another's name changed one's own password there.
+            // In jabberd 1.4 another's name changed one's own password.
             return Err(StanzaError::new(Condition::NotAllowed, "You may change your own account only."));
         }
         if submitted.password.is_empty() {

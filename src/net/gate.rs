@@ -44,7 +44,7 @@ impl Gate {
     /// May this address connect to this port now?
     pub(super) fn admits(&mut self, peer: IpAddr, port: u16, rate: Option<Rate>, now: Now) -> bool {
         let millis = now.monotonic_millis;
-        // jabberd 1.4's words and types, which people grep for (dossier §5.2).
+        // jabberd 1.4's words and types, which people grep for.
         if !self.access.admits(peer) {
             self.warn(millis, "mio", format_args!("{peer} was denied access, due to the allow list of IPs"));
             return false;

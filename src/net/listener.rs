@@ -46,7 +46,7 @@ pub struct Refused {
 }
 
 impl std::fmt::Display for Refused {
-    /// jabberd 1.4's words, which people grep for (dossier §2.2), then the cause and the remedy.
+    /// jabberd 1.4's words, which people grep for, then the cause and the remedy.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (ip, port) = (self.address.ip(), self.address.port());
         write!(

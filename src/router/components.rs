@@ -97,7 +97,7 @@ impl Components {
     }
 }
 
-/// Dossier §7.1: 1.4.4's words and code.
+/// jabberd 1.4.4's words and code.
 fn not_connected(id: &str) -> StanzaError {
     let text = format!("Component '{id}' is not connected to server");
     StanzaError::new(Condition::ServiceUnavailable, text).typed(ErrorType::Wait).coded(502)

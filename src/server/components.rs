@@ -298,7 +298,7 @@ mod tests {
     const HEADER: &str = "<stream:stream xmlns='jabber:component:accept' \
                           xmlns:stream='http://etherx.jabber.org/streams' id='A1B2' from='users.xmpp.test'>";
 
-    /// The dossier's trace 21 of 1.4.4.
+    /// As jabberd 1.4.4 does it.
     #[test]
     fn a_component_is_connected_to() {
         let mut bench = Bench::new("-1");

@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn the_proof_is_that_of_the_traces() {
-        // Dossier: traces of 1.4.4 and 1.6, and `<connect>`.
+        // Compat: jabberd 1.4.4 and 1.6, and `<connect>`.
         let rows = [
             ("6B029D24", "icq-secret", "37597930d934d5fd89f07ccdc79a902a070d8b33"),
             ("6B029D2D", "icq-secret", "bb03d42e50d609a086597bdd83aebeb0c4f558dc"),

@@ -146,7 +146,7 @@ fn missing_files_on_disk() {
     let scratch = Scratch::new("disk");
     let log = scratch.0.join("error.log");
     let main = scratch.main(&format!(
-        "<xdb id='x'><xdb_file xmlns='jabber:config:xdb_file'><spool>/nonexistent/spool</spool></xdb_file></xdb>\n\
+        "<xdb id='x'><xdb_file xmlns='jabber:config:xdb_file'><spool>/etc/passwd</spool></xdb_file></xdb>\n\
          <log id='l'><file>{}</file></log>\n\
          <io><ssl><key id='*'>/nonexistent/key.pem</key></ssl></io>",
         log.display()
@@ -156,5 +156,5 @@ fn missing_files_on_disk() {
     let lines: Vec<u32> = error.problems.iter().map(|problem| problem.place.line).collect();
     assert_eq!(lines, [4, 0]);
     assert!(error.to_string().contains("cannot read the certificate /nonexistent/key.pem"), "{error}");
-    assert!(error.to_string().contains("the data directory /nonexistent/spool is not there"), "{error}");
+    assert!(error.to_string().contains("/etc/passwd is no data directory"), "{error}");
 }
