@@ -98,6 +98,8 @@ pub struct C2s {
     claimed: Option<BareJid>,
     sasl_has_failed: bool,
     unauthenticated_bytes: usize,
+    /// What a client of old said before it logged in, for afterwards; bounded by the bytes it may send until then.
+    early: VecDeque<Element>,
 }
 
 impl C2s {
@@ -119,6 +121,7 @@ impl C2s {
             claimed: None,
             sasl_has_failed: false,
             unauthenticated_bytes: 0,
+            early: VecDeque::new(),
         }
     }
 
@@ -198,12 +201,21 @@ impl C2s {
             if self.is_waiting() {
                 return None;
             }
+            if let Some(element) = self.early_element() {
+                self.step(env, Event::Element(element));
+                continue;
+            }
             match self.wire.next() {
                 Ok(None) => return None,
                 Ok(Some(event)) => self.step(env, event),
                 Err(error) => self.fail(env, error),
             }
         }
+    }
+
+    /// What was said before the login comes first after it.
+    fn early_element(&mut self) -> Option<Element> {
+        matches!(self.state, State::ExpectStanza(_)).then(|| self.early.pop_front()).flatten()
     }
 
     /// Does the stream wait for something that is not input?
@@ -240,7 +252,12 @@ impl C2s {
         // RFC 6120 §4.7.2: who says who it is is addressed so.
         let announced = theirs.from.as_deref().and_then(|from| BareJid::new(from).ok()).map(|jid| jid.to_string());
         let version = header::check(theirs, ns::CLIENT);
-        self.version = *version.as_ref().unwrap_or(&header::Version::Xmpp);
+        self.version = match &version {
+            Ok(version) => *version,
+            // RFC 6120 §4.7.5: who names no version gets none, wrong as all else may be.
+            Err(_) if theirs.version.is_none() => header::Version::Legacy,
+            Err(_) => header::Version::Xmpp,
+        };
         let host = self.host_of(env.config, &stage, theirs.to.as_deref());
         self.host = match (&host, env.config.hosts.first()) {
             (Some(host), _) => host.name.clone(),

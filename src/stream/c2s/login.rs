@@ -6,6 +6,7 @@ use crate::stream::sasl::{
     self, BindingData, Exchange, Failure, HashJob, HashResult, LegacyHash, Mechanism, NeedKeys, Offer, Outcome,
     Password, PlainLogin, Step, Success,
 };
+use crate::stream::header::Version;
 use crate::stream::{Env, bind, legacy_auth, wire};
 use crate::xml::Element;
 use crate::xmpp::stream_error::StreamCondition;
@@ -328,12 +329,16 @@ impl C2s {
     /// Requests before login: jabber:iq:auth is ours, others are for the modules. Anything else is not authorized
     /// (RFC 6120 §4.9.3.12).
     fn stanza_of_stranger(&mut self, env: &mut Env<'_>, element: Element) {
-        let stanza = match Stanza::parse(element) {
+        let stanza = match Stanza::parse(element.clone()) {
             Ok(stanza) => stanza,
             Err(_) => return self.fail(env, StreamCondition::NotAuthorized.into()),
         };
         let is_for_host = stanza.to().is_none_or(|to| to.as_str() == self.host);
         let is_known = stanza.as_request().is_some_and(|iq| matches!(iq.payload().ns(), ns::IQ_AUTH | ns::REGISTER));
+        if (!is_known || !is_for_host) && self.version == Version::Legacy {
+            // Compat: jabberd 1.4 kept what came too early, and clients of its time counted on that.
+            return self.early.push_back(element);
+        }
         if !is_known || !is_for_host {
             let text = "log in first";
             return self.fail(env, StreamError::new(StreamCondition::NotAuthorized, text));
