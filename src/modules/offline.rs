@@ -32,6 +32,8 @@ impl Module for Offline {
             Kind::Message(MessageType::Normal) => types.normal,
             Kind::Message(MessageType::Chat) => types.chat,
             Kind::Message(MessageType::Headline) => types.headline,
+            Kind::Message(MessageType::Groupchat) => types.groupchat,
+            Kind::Message(MessageType::Error) => types.error,
             _ => false,
         };
         if !is_kept {

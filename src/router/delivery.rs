@@ -3,9 +3,9 @@
 //! | to | kind | sessions that get it | none there |
 //! |---|---|---|---|
 //! | bare | message chat, normal | all of the highest non-negative priority | offline, else `<service-unavailable/>` |
-//! | bare | message headline | all of non-negative priority | dropped |
-//! | bare | message groupchat | none: `<service-unavailable/>` | |
-//! | bare | message error | none | dropped |
+//! | bare | message headline | all of non-negative priority | offline where the admin wants it, else dropped |
+//! | bare | message groupchat | none | offline where the admin wants it, else `<service-unavailable/>` |
+//! | bare | message error | none | offline where the admin wants it, else dropped |
 //! | bare | presence | all available | dropped |
 //! | bare | iq get, set | none: the server answers for the account | |
 //! | full | any | that session | message chat: as to the bare JID; normal, iq: `<service-unavailable/>` |
@@ -104,11 +104,14 @@ impl Router {
         parcel: Parcel,
     ) -> Result<(), StanzaError> {
         match parcel.stanza.kind() {
-            Kind::Message(MessageType::Groupchat) => Err(Condition::ServiceUnavailable.into()),
-            Kind::Message(MessageType::Error) | Kind::Iq(IqType::Result | IqType::Error) => Ok(()),
+            Kind::Message(MessageType::Groupchat) => self.undelivered(env, host, account, parcel),
+            Kind::Message(MessageType::Error) => self.stored_or_dropped(env, host, account, parcel),
+            Kind::Iq(IqType::Result | IqType::Error) => Ok(()),
             Kind::Message(MessageType::Headline) => {
-                self.deliver_to_all(env, account, &parcel, |priority| priority >= 0);
-                Ok(())
+                if self.deliver_to_all(env, account, &parcel, |priority| priority >= 0) > 0 {
+                    return Ok(());
+                }
+                self.stored_or_dropped(env, host, account, parcel)
             }
             Kind::Message(MessageType::Chat | MessageType::Normal) => {
                 let top = self.sessions.available(account).map(|(_, session)| session.priority).max();
@@ -155,16 +158,39 @@ impl Router {
         Err(Condition::ServiceUnavailable.into())
     }
 
-    fn deliver_to_all(&mut self, env: &mut Env<'_>, account: &BareJid, parcel: &Parcel, wanted: impl Fn(i8) -> bool) {
+    /// RFC 6121 §8.5.2.2.1: nobody hears that a headline or an error found no reader.
+    fn stored_or_dropped(
+        &mut self,
+        env: &mut Env<'_>,
+        host: HostPlace,
+        account: &BareJid,
+        parcel: Parcel,
+    ) -> Result<(), StanzaError> {
+        let told = self.undelivered(env, host, account, parcel);
+        told.or_else(|error| match error.condition() {
+            Condition::ServiceUnavailable => Ok(()),
+            _ => Err(error),
+        })
+    }
+
+    /// A copy for each of these sessions; how many there were.
+    fn deliver_to_all(
+        &mut self,
+        env: &mut Env<'_>,
+        account: &BareJid,
+        parcel: &Parcel,
+        wanted: impl Fn(i8) -> bool,
+    ) -> usize {
         let sessions: Vec<SessionId> = self
             .sessions
             .available(account)
             .filter(|(_, session)| wanted(session.priority))
             .map(|(id, _)| id)
             .collect();
-        for session in sessions {
-            self.deliver(env, parcel.depth, session, parcel.stanza.clone());
+        for session in &sessions {
+            self.deliver(env, parcel.depth, *session, parcel.stanza.clone());
         }
+        sessions.len()
     }
 
     /// Gives a copy to one session, after the modules saw it.

@@ -2,11 +2,11 @@
 
 use crate::config::Config;
 use crate::store::account::{self, Credentials, ScramHash};
+use crate::stream::header::Version;
 use crate::stream::sasl::{
     self, BindingData, Exchange, Failure, HashJob, HashResult, LegacyHash, Mechanism, NeedKeys, Offer, Outcome,
     Password, PlainLogin, Step, Success,
 };
-use crate::stream::header::Version;
 use crate::stream::{Env, bind, legacy_auth, wire};
 use crate::xml::Element;
 use crate::xmpp::stream_error::StreamCondition;
