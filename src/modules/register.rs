@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use self::form::Submitted;
 use self::rate::Rate;
-use crate::config::{NameReuse, Register};
+use crate::config::{Letter, NameReuse, Register};
 use crate::router::{About, AccountEvent, Answers, Context, Module, Pending, Reply, Requester, Scope, SessionId, Wake};
 use crate::store::account::{self, Credentials};
 use crate::store::registration;
@@ -46,7 +46,8 @@ struct Waiting {
 
 enum Purpose {
     Create(Submitted),
-    ChangePassword(SessionId),
+    /// With what else is to be kept from then on.
+    Change(SessionId, Option<Submitted>),
 }
 
 impl Module for Registration {
@@ -91,7 +92,9 @@ impl Module for Registration {
             Purpose::Create(submitted) => {
                 create(context, &waiting.account, &credentials, &submitted, waiting.pending.requester())
             }
-            Purpose::ChangePassword(session) => change_password(context, &waiting.account, &credentials, session),
+            Purpose::Change(session, submitted) => {
+                change(context, &waiting.account, &credentials, session, submitted.as_ref())
+            }
         };
         context.answer_later(&waiting.pending, done.map(|()| None));
         Ok(())
@@ -106,15 +109,27 @@ impl Module for Registration {
     ) -> Result<(), StanzaError> {
         let (AccountEvent::Created, Some(letter)) = (event, &context.host.welcome) else { return Ok(()) };
         let Some(host) = jid::of_host(&context.host.name) else { return Ok(()) };
-        let text = |name, text: &str| Element::new(name, ns::CLIENT).with_text(text.to_string());
-        let message = Stanza::message(MessageType::Normal)
-            .with_child(text("subject", &letter.subject))
-            .with_child(text("body", &letter.body))
-            .with_from(host)
-            .with_to(account.clone());
-        context.route(message);
+        context.route(written(letter).with_from(host).with_to(account.clone()));
         Ok(())
     }
+}
+
+/// A letter as a message, with all its languages (RFC 6121 §5.2.3): the client shows its user's.
+fn written(letter: &Letter) -> Stanza {
+    let text = |name, text: &str, lang: Option<&String>| {
+        let element = Element::new(name, ns::CLIENT).with_text(text.to_string());
+        lang.map_or(element.clone(), |lang| element.with_attribute("xml:lang", lang.clone()))
+    };
+    let mut message = Stanza::message(MessageType::Normal);
+    if let Some(lang) = &letter.lang {
+        message = message.map_element(|element| element.with_attribute("xml:lang", lang.clone()));
+    }
+    message = message.with_child(text("subject", &letter.subject, None)).with_child(text("body", &letter.body, None));
+    for other in letter.variants.iter().filter(|other| other.lang.is_some() && other.lang != letter.lang) {
+        message = message.with_child(text("subject", &other.subject, other.lang.as_ref()));
+        message = message.with_child(text("body", &other.body, other.lang.as_ref()));
+    }
+    message
 }
 
 /// A refused registration is a failed login in record.log, as it was in jabberd 1.4: fail2ban sees who tries names.
@@ -180,14 +195,19 @@ impl Registration {
             // In jabberd 1.4 another's name changed one's own password.
             return Err(StanzaError::new(Condition::NotAllowed, "You may change your own account only."));
         }
-        if submitted.password.is_empty() {
+        let kept = registration::of(context.store, &account)?;
+        let is_changed = submitted.differs_from(kept.as_deref().and_then(xml::parse).as_ref());
+        if is_changed || submitted.password.is_empty() {
             forbidden(&context.host.forbidden.registration_change)?;
+        }
+        if submitted.password.is_empty() {
             registration::set(context.store, &account, &submitted.to_element(context.now).to_string())?;
             return Ok(Reply::empty());
         }
         forbidden(&context.host.forbidden.password_change)?;
         let password = usable(&submitted.password, context.config.limits.password_bytes_max)?;
-        self.hash(context, iq, account, password, Purpose::ChangePassword(session))
+        let purpose = Purpose::Change(session, is_changed.then_some(submitted));
+        self.hash(context, iq, account, password, purpose)
     }
 
     fn hash(
@@ -310,13 +330,19 @@ fn notify(context: &mut Context<'_>, account: &BareJid, submitted: &Submitted, a
 }
 
 /// XEP-0077 §3.3. Other sessions end: they were opened with a password that is no longer the account's.
-fn change_password(
+///
+/// Compat: jabberd 1.4's clients send back the whole form; what else is in it is kept with the new password.
+fn change(
     context: &mut Context<'_>,
     account: &BareJid,
     credentials: &Credentials,
     session: SessionId,
+    submitted: Option<&Submitted>,
 ) -> Result<(), StanzaError> {
     account::set_credentials(context.store, account, credentials)?;
+    if let Some(submitted) = submitted {
+        registration::set(context.store, account, &submitted.to_element(context.now).to_string())?;
+    }
     log::info!(target: &context.host.name, "user {account} changed password");
     let error = StreamError::new(StreamCondition::Reset, "the password was changed");
     context.close_account(account, Some(session), error);

@@ -117,6 +117,13 @@ impl Submitted {
         self.fields.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
+    /// Is a field given that is not so on file?
+    pub(super) fn differs_from(&self, kept: Option<&Element>) -> bool {
+        let on_file =
+            |name| kept.and_then(|kept| kept.child(name, ns::REGISTER)).map(|field| field.text().into_owned());
+        self.fields().any(|(name, value)| on_file(name).unwrap_or_default() != value)
+    }
+
     /// What is kept: the name in the case it was typed, the fields, when; never the password.
     pub(super) fn to_element(&self, now: Now) -> Element {
         let fields = self.fields.iter().map(|(name, value)| field(name).with_text(value.clone()));
