@@ -4,6 +4,7 @@
 mod federation {
     mod blocking;
     mod components;
+    mod goodbyes;
     mod vanishing;
     pub mod world;
 }

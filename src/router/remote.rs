@@ -70,6 +70,15 @@ impl Router {
         &self.remotes
     }
 
+    /// The pairs with this domain for which stanzas wait.
+    pub fn links_awaited(&self, remote: &str) -> Vec<Pair> {
+        let config = self.hosts.config();
+        let components = config.components.iter().flat_map(|component| &component.hosts);
+        let ours = config.hosts.iter().map(|host| &host.name).chain(components);
+        let pairs = ours.map(|from| Pair { from: from.clone(), to: remote.to_owned() });
+        pairs.filter(|pair| matches!(self.remotes.links.get(pair), Some(Link::Awaited { .. }))).collect()
+    }
+
     /// May stanzas of this pair leave at once?
     pub fn link_is_open(&self, pair: &Pair) -> bool {
         matches!(self.remotes.links.get(pair), Some(Link::Open(_)))

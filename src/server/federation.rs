@@ -32,6 +32,8 @@ struct Asked {
     /// The stream to us on which the key came.
     asker: ConnectionId,
     key: String,
+    /// Did a stream end under the question once?
+    is_repeated: bool,
 }
 
 /// The work of getting one pair connected.
@@ -121,6 +123,23 @@ impl Server {
             let verdict = Verdict::Failed(Condition::RemoteServerNotFound, "your server was not reached".to_string());
             let claimed = Pair { from: pair.to.clone(), to: pair.from.clone() };
             self.answered(now, claimed, stream_id, &verdict);
+        }
+    }
+
+    /// A stream of ours to this domain is over. What it was asked, and could not say any more, the next one is asked: once.
+    fn ask_again(&mut self, now: Now, remote: &str) {
+        let open: Vec<(Pair, String)> =
+            self.federation.asked.keys().filter(|(claimed, _)| claimed.from == remote).cloned().collect();
+        for (claimed, stream_id) in open {
+            let towards = Pair { from: claimed.to.clone(), to: claimed.from.clone() };
+            if self.federation.dials.contains_key(&towards) {
+                continue;
+            }
+            let Some(asked) = self.federation.asked.get_mut(&(claimed, stream_id.clone())) else { continue };
+            match std::mem::replace(&mut asked.is_repeated, true) {
+                false => self.reach(now, &towards, Some(&stream_id)),
+                true => self.nobody_to_ask(now, &towards),
+            }
         }
     }
 

@@ -411,7 +411,7 @@ impl Server {
         self.is_stopping = true;
         let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
         for id in ids {
-            self.close(now, id, StreamCondition::SystemShutdown.into());
+            self.shut_down_stream(now, id);
         }
     }
 
@@ -457,6 +457,7 @@ impl Server {
                 Timer::Penalty(id) => self.with_client(now, id, |stream, env| stream.woke(env, now)),
                 Timer::Heartbeat(id) => self.heartbeat(now, id),
                 Timer::Idle(id) => self.idle(now, id),
+                Timer::Goodbye(id) => self.goodbye(now, id),
                 Timer::Module(timer) => {
                     let mut env = router_env!(self, now);
                     self.router.woke(&mut env, &timer);

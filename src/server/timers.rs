@@ -18,6 +18,8 @@ pub enum Timer {
     Heartbeat(ConnectionId),
     /// A stream between servers may have been idle for too long.
     Idle(ConnectionId),
+    /// A peer has had its time to end its stream after ours.
+    Goodbye(ConnectionId),
     /// Stanzas that wait for this link may have waited long enough.
     Queue(Box<Pair>),
     /// Stanzas that wait for this component may have waited long enough.

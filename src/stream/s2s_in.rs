@@ -5,6 +5,7 @@
 //! | `ExpectHeader` | the peer's header | features (none for a peer without version); `Open` |
 //! | `ExpectHandshake` | TLS, after `<proceed/>` | `ExpectHeader` |
 //! | `Open` | `<starttls/>`, `<auth/>`, dialback, stanzas of proved pairs | the end |
+//! | `Closing` | after our end: what the peer had on its way, and its own end | `Closed` |
 //! | `Closed` | nothing | |
 //!
 //! A stanza is taken only if its `from` is of a domain that was proved on this stream to the host it is for. A blocked
@@ -52,6 +53,8 @@ pub enum Action {
     Stanza(Stanza),
     /// A stanza from a blocked domain, whose sender was not proved: it goes nowhere, and record.log tells of it.
     Blocked(Stanza),
+    /// We say nothing more, and hear the peer out: call [`S2sIn::hang_up`] after a while. Why, for the log.
+    Ended(String),
     /// Nothing more will be said; why, for the log.
     Close(String),
 }
@@ -61,6 +64,7 @@ enum State {
     ExpectHeader,
     ExpectHandshake,
     Open,
+    Closing,
     Closed,
 }
 
@@ -128,9 +132,9 @@ impl S2sIn {
         self.tls.is_some()
     }
 
-    /// Nothing will come any more?
+    /// Is our end said?
     pub fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        matches!(self.state, State::Closing | State::Closed)
     }
 
     /// What was written since the last call.
@@ -148,7 +152,7 @@ impl S2sIn {
     /// A stanza for the peer, where both directions are open.
     pub fn send(&mut self, stanza: &Stanza) {
         if !self.wire.send_managed(stanza, &mut self.sent) {
-            self.end("it acknowledges too little of what is sent");
+            self.hang_up("it acknowledges too little of what is sent");
         }
     }
 
@@ -236,8 +240,32 @@ impl S2sIn {
         &self.stream_id
     }
 
-    /// Ends the stream without an error.
+    /// Ends the stream without an error. What the peer has on its way is heard still (RFC 6120 §4.4).
     pub fn end(&mut self, why: &str) {
+        match self.state == State::Open && self.is_proved() {
+            true => self.end_ours(None, why),
+            false if self.is_closed() => {}
+            false => self.hang_up(why),
+        }
+    }
+
+    /// Ends the stream because the server stops. What the peer has on its way is heard still.
+    pub fn shut_down(&mut self, env: &mut Env<'_>) {
+        let error = StreamError::from(StreamCondition::SystemShutdown);
+        match self.state == State::Open && self.is_proved() {
+            true => self.end_ours(Some(&error), "this server stops"),
+            false => self.fail(env, &error),
+        }
+    }
+
+    fn end_ours(&mut self, error: Option<&StreamError>, why: &str) {
+        self.wire.end_ours(self.handled.as_ref(), self.sent.as_ref(), error);
+        self.state = State::Closing;
+        self.actions.push_back(Action::Ended(why.to_string()));
+    }
+
+    /// Ends the stream, whatever the peer has to say.
+    pub fn hang_up(&mut self, why: &str) {
         if self.state != State::Closed {
             self.wire.end();
             self.state = State::Closed;
@@ -262,9 +290,10 @@ impl S2sIn {
     fn step(&mut self, env: &mut Env<'_>, event: Event) {
         match event {
             Event::Whitespace => {}
-            Event::Closed => self.end("the other server ended the stream"),
+            Event::Closed => self.hang_up("the other server ended the stream"),
             Event::Opened(header) if self.state == State::ExpectHeader => self.opened(env, &header),
             Event::Element(element) if self.state == State::Open => self.element(env, element),
+            Event::Element(element) if self.state == State::Closing => self.late_element(env, element),
             Event::Opened(_) | Event::Element(_) => self.fail(env, &StreamCondition::BadFormat.into()),
         }
     }
@@ -370,11 +399,24 @@ impl S2sIn {
             ("error", ns::STREAMS) => {
                 let condition = element.children().find(|child| child.ns() == ns::STREAM_ERRORS);
                 let name = condition.map_or("an error", Element::name).to_string();
-                self.end(&format!("the other server ended the stream: {name}"));
+                self.hang_up(&format!("the other server ended the stream: {name}"));
             }
             (_, ns::SM) => self.managed(env, &element),
             (_, ns::CLIENT) => self.stanza(env, element),
             _ => self.fail(env, &wire::unsupported(&element)),
+        }
+    }
+
+    /// RFC 6120 §4.4: what the peer had on its way when we ended the stream. Nothing of it can be answered.
+    ///
+    /// Deviation: where stanzas are acknowledged (XEP-0198), those that come now are left alone. No acknowledgement can
+    /// leave any more, so the peer sends them again, and they would arrive twice.
+    fn late_element(&mut self, env: &mut Env<'_>, element: Element) {
+        match (element.ns(), &self.handled) {
+            (ns::CLIENT, None) => self.stanza(env, element),
+            (ns::SM, Some(_)) if element.name() == "a" => self.managed(env, &element),
+            (ns::STREAMS, _) => self.hang_up("the other server ended the stream"),
+            _ => {}
         }
     }
 

@@ -8,6 +8,7 @@
 //! | `ExpectHandshake` | TLS | `ExpectHeader` |
 //! | `ExpectSasl` | `<success/>` or `<failure/>` | `ExpectHeader`; or dialback and `Open` |
 //! | `Open` | verdicts, and stanzas where both directions are open | the end |
+//! | `Closing` | after our end: what the peer had on its way, and its own end | `Closed` |
 //! | `Closed` | nothing | |
 //!
 //! The stream serves one remote domain and, by dialback, any number of our hosts: each pair of domains has its own proof.
@@ -55,6 +56,8 @@ pub enum Action {
     },
     /// A stanza for one of our hosts, where both directions are open (XEP-0288).
     Stanza(Stanza),
+    /// We say nothing more, and hear the peer out: call [`S2sOut::hang_up`] after a while. Why, for the log.
+    Ended(String),
     /// Nothing more will be said; why, for the log.
     Close(String),
 }
@@ -67,6 +70,7 @@ enum State {
     ExpectHandshake,
     ExpectSasl,
     Open,
+    Closing,
     Closed,
 }
 
@@ -166,9 +170,9 @@ impl S2sOut {
         self.state == State::Open
     }
 
-    /// Nothing will come any more?
+    /// Is our end said?
     pub fn is_closed(&self) -> bool {
-        self.state == State::Closed
+        matches!(self.state, State::Closing | State::Closed)
     }
 
     /// Asks for another of our hosts to be proved (XEP-0220 §2.1.1, piggybacking).
@@ -202,7 +206,7 @@ impl S2sOut {
     /// A stanza for the remote domain, of a pair that is ready.
     pub fn send(&mut self, stanza: &Stanza) {
         if !self.wire.send_managed(stanza, &mut self.sent) {
-            self.end("it acknowledges too little of what is sent");
+            self.hang_up("it acknowledges too little of what is sent");
         }
     }
 
@@ -237,8 +241,33 @@ impl S2sOut {
         }
     }
 
-    /// Ends the stream without an error.
+    /// Ends the stream without an error. What the peer has on its way is heard still (RFC 6120 §4.4).
     pub fn end(&mut self, why: &str) {
+        match self.state == State::Open && self.proved().next().is_some() {
+            true => self.end_ours(None, why),
+            false if self.is_closed() => {}
+            false => self.hang_up(why),
+        }
+    }
+
+    /// Ends the stream because the server stops. What the peer has on its way is heard still.
+    pub fn shut_down(&mut self) {
+        let error = StreamError::from(StreamCondition::SystemShutdown);
+        match self.state == State::Open && self.proved().next().is_some() {
+            true => self.end_ours(Some(&error), "this server stops"),
+            false => self.fail(&error),
+        }
+    }
+
+    fn end_ours(&mut self, error: Option<&StreamError>, why: &str) {
+        let handled = self.sent.as_ref().map(|_| &self.handled);
+        self.wire.end_ours(handled, self.sent.as_ref(), error);
+        self.state = State::Closing;
+        self.actions.push_back(Action::Ended(why.to_string()));
+    }
+
+    /// Ends the stream, whatever the peer has to say.
+    pub fn hang_up(&mut self, why: &str) {
         if self.state != State::Closed {
             self.wire.end();
             self.state = State::Closed;
@@ -289,18 +318,19 @@ impl S2sOut {
     fn step(&mut self, env: &mut Env<'_>, event: Event) {
         match event {
             Event::Whitespace => {}
-            Event::Closed => self.end("the other server ended the stream"),
+            Event::Closed => self.hang_up("the other server ended the stream"),
             Event::Opened(header) if self.state == State::ExpectHeader => self.opened(env, &header),
             Event::Element(element) if element.is("error", ns::STREAMS) => {
                 let condition = element.children().find(|child| child.ns() == ns::STREAM_ERRORS);
                 let name = condition.map_or("an error", Element::name);
-                self.end(&format!("the other server ended the stream: {name} {}", element_text(&element)));
+                self.hang_up(&format!("the other server ended the stream: {name} {}", element_text(&element)));
             }
             Event::Element(element) => match self.state {
                 State::ExpectFeatures => self.features(env, &element),
                 State::ExpectProceed => self.proceed(&element),
                 State::ExpectSasl => self.sasl(env, &element),
                 State::Open => self.element(env, element),
+                State::Closing => self.late_element(env, element),
                 _ => self.fail(&StreamCondition::BadFormat.into()),
             },
             Event::Opened(_) => self.fail(&StreamCondition::BadFormat.into()),
@@ -489,6 +519,18 @@ impl S2sOut {
                 Err(_) => self.fail(&wire::unsupported(&element)),
             },
             _ => self.fail(&wire::unsupported(&element)),
+        }
+    }
+
+    /// RFC 6120 §4.4: what the peer had on its way when we ended the stream. Nothing of it can be answered.
+    ///
+    /// Deviation: where stanzas are acknowledged (XEP-0198), those that come now are left alone. No acknowledgement can
+    /// leave any more, so the peer sends them again, and they would arrive twice.
+    fn late_element(&mut self, env: &mut Env<'_>, element: Element) {
+        match (element.ns(), &self.sent) {
+            (ns::CLIENT, None) if self.bidi => self.element(env, element),
+            (ns::SM, Some(_)) if element.name() == "a" => self.managed(&element),
+            _ => {}
         }
     }
 

@@ -1,7 +1,7 @@
 //! What every XML stream has: bytes in, a buffer out, a header of ours, an end.
 
 use super::header::{self, Ours};
-use super::sm::{self, Sent};
+use super::sm::{self, Handled, Sent};
 use crate::config::Limits;
 use crate::xml::reader::{self, Event, ReadError, Reader};
 use crate::xml::{Element, writer};
@@ -15,6 +15,8 @@ pub(super) struct Wire {
     output: String,
     header_sent: bool,
     ended: bool,
+    /// Is the peer heard, after our own end?
+    hears_on: bool,
 }
 
 impl Wire {
@@ -26,6 +28,7 @@ impl Wire {
             output: String::new(),
             header_sent: false,
             ended: false,
+            hears_on: false,
         }
     }
 
@@ -52,14 +55,14 @@ impl Wire {
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        if !self.ended {
+        if !self.ended || self.hears_on {
             self.reader.push(bytes);
         }
     }
 
     /// The next event, or the stream error that what was read deserves.
     pub(super) fn next(&mut self) -> Result<Option<Event>, StreamError> {
-        if self.ended {
+        if self.ended && !self.hears_on {
             return Ok(None);
         }
         self.reader.next().map_err(|error| read_error(&error))
@@ -127,6 +130,23 @@ impl Wire {
             self.output.push_str(header::CLOSE);
         }
         self.ended = true;
+        self.hears_on = false;
+    }
+
+    /// RFC 6120 §4.4: the end tag, while the peer may finish what it has to say. XEP-0198 §4: before it how much we
+    /// handled, so that nothing of it is sent again, and a last question about what we sent.
+    pub(super) fn end_ours(&mut self, handled: Option<&Handled>, sent: Option<&Sent>, error: Option<&StreamError>) {
+        if let Some(handled) = handled {
+            self.write(&handled.answer());
+        }
+        if sent.is_some_and(|sent| !sent.is_empty()) {
+            self.write(&sm::element("r"));
+        }
+        if let Some(error) = error {
+            self.write(&error.to_element());
+        }
+        self.end();
+        self.hears_on = true;
     }
 }
 

@@ -80,6 +80,9 @@ struct Wire {
     cut: bool,
 }
 
+/// A server and its connection, and what it said there.
+type Held = (usize, u64, Option<Vec<u8>>);
+
 /// Everything.
 pub struct World {
     servers: Vec<Server>,
@@ -94,6 +97,8 @@ pub struct World {
     now: Now,
     dials: usize,
     transcript: String,
+    /// What servers said to each other since [`World::hold`]: bytes, or the end for `None`.
+    held: Option<Vec<Held>>,
     /// The certificate of the test's own connections; empty for none.
     pub test_name: String,
 }
@@ -118,6 +123,7 @@ impl World {
             now,
             dials: 0,
             transcript: String::new(),
+            held: None,
             test_name: String::new(),
         };
         for (index, setup) in setups.into_iter().enumerate() {
@@ -290,6 +296,55 @@ impl World {
         self.input(server, Input::Reload(Arc::new(setup.config())));
     }
 
+    /// What servers say to each other stays on its way from now on.
+    pub fn hold(&mut self) {
+        self.held = Some(Vec::new());
+    }
+
+    /// It arrives.
+    pub fn let_go(&mut self) {
+        for (server, id, bytes) in self.held.take().unwrap_or_default() {
+            match bytes {
+                Some(bytes) => self.carry(server, id, &bytes),
+                None => self.close(server, ConnectionId(id)),
+            }
+        }
+    }
+
+    /// The process of a server is asked to stop.
+    pub fn terminate(&mut self, domain: &str) {
+        let server = self.server_of(domain);
+        self.input(server, Input::Terminate);
+    }
+
+    /// Has a server nothing more to say, after [`World::terminate`]?
+    pub fn is_stopped(&self, domain: &str) -> bool {
+        self.servers[self.server_of(domain)].is_stopped()
+    }
+
+    /// The test opens a stream in the name of `domain`, which its certificate proves.
+    pub fn peer(&mut self, domain: &str, to: &str) -> usize {
+        self.test_name = domain.to_string();
+        let header = format!(
+            "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+             xmlns:db='jabber:server:dialback' from='{domain}' to='{to}' version='1.0'>"
+        );
+        let peer = self.connect_as_server(to);
+        self.say(peer, &header);
+        self.start_tls(peer);
+        self.say(peer, &header);
+        self.say(peer, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>");
+        assert!(self.heard(peer).contains("<success"), "{}", self.transcript);
+        self.say(peer, &header);
+        self.heard(peer);
+        peer
+    }
+
+    /// Has the server closed this connection of the test's own?
+    pub fn is_hung_up(&self, client: usize) -> bool {
+        self.other_end(End::Test(client)).is_none()
+    }
+
     /// All wires between servers break.
     pub fn cut_servers(&mut self) {
         let ends: Vec<(End, End)> = self.wires.iter().filter(|wire| !wire.cut).map(|wire| wire.ends).collect();
@@ -338,15 +393,7 @@ impl World {
     fn output(&mut self, server: usize, output: Output) {
         match output {
             Output::Bytes { id, bytes } => self.carry(server, id.0, &bytes),
-            Output::Close { id } => {
-                let end = End::Server(server, id.0);
-                let other = self.other_end(end);
-                self.cut(end);
-                self.input(server, Input::Gone { id, reason: "closed by us" });
-                if let Some(End::Server(other, other_id)) = other {
-                    self.input(other, Input::Gone { id: ConnectionId(other_id), reason: "closed by the peer" });
-                }
-            }
+            Output::Close { id } => self.close(server, id),
             Output::Hash(job) => {
                 let result = job.run();
                 self.input(server, Input::Hashed(result));
@@ -370,10 +417,27 @@ impl World {
         }
     }
 
+    fn close(&mut self, server: usize, id: ConnectionId) {
+        let end = End::Server(server, id.0);
+        let other = self.other_end(end);
+        if let (Some(held), Some(End::Server(..))) = (&mut self.held, other) {
+            return held.push((server, id.0, None));
+        }
+        self.cut(end);
+        self.input(server, Input::Gone { id, reason: "closed by us" });
+        if let Some(End::Server(other, other_id)) = other {
+            self.input(other, Input::Gone { id: ConnectionId(other_id), reason: "closed by the peer" });
+        }
+    }
+
     fn carry(&mut self, server: usize, id: u64, bytes: &[u8]) {
+        let other = self.other_end(End::Server(server, id));
+        if let (Some(held), Some(End::Server(..))) = (&mut self.held, other) {
+            return held.push((server, id, Some(bytes.to_vec())));
+        }
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         self.transcript.push_str(&format!("{server}#{id:x}: {text}\n"));
-        match self.other_end(End::Server(server, id)) {
+        match other {
             Some(End::Test(test)) => self.heard.entry(test).or_default().push_str(&text),
             Some(End::Server(other, other_id)) if !self.muted.contains(&other) => {
                 self.input(other, Input::Bytes { id: ConnectionId(other_id), bytes });

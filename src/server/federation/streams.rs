@@ -10,7 +10,12 @@ use crate::stream::dialback::{Pair, Verdict};
 use crate::stream::s2s_in::{self, S2sIn};
 use crate::stream::s2s_out::{self, S2sOut};
 use crate::stream::{Env, TlsInfo};
+use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Condition, Now, Stanza};
+
+/// How long other servers have to end their streams when this one stops: nobody shall wait long for a restart.
+const GOODBYE_MILLIS: u64 = 1_000;
+
 impl Server {
     /// A connection is open.
     pub(in crate::server) fn connected(&mut self, now: Now, id: ConnectionId, peer: SocketAddr) {
@@ -110,6 +115,10 @@ impl Server {
                 self.router.from_remote(&mut env, stanza);
                 self.flush_router(now);
             }
+            Action::Ended(why) => {
+                self.hear_out(now, id);
+                self.outgoing_over(now, id, &why, VecDeque::new());
+            }
             Action::Close(why) => {
                 self.end_connection(id);
                 let lost = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
@@ -141,8 +150,11 @@ impl Server {
             self.federation.outgoing.remove(&pair);
             if self.federation.dials.contains_key(&pair) {
                 self.candidate_failed(now, &pair, why);
-            } else {
-                self.nobody_to_ask(now, &pair);
+            }
+            self.ask_again(now, &pair.to);
+            for pair in self.router.links_awaited(&pair.to) {
+                // It was to be proved on the stream that is over.
+                self.dial(now, &pair);
             }
         }
         self.send_again(now, lost);
@@ -181,6 +193,34 @@ impl Server {
             Talk::Incoming(_) => self.with_incoming(now, id, |stream, _| stream.end("idle")),
             Talk::Outgoing(_) => self.with_outgoing(now, id, |stream, _| stream.end("idle")),
             Talk::Client(_) | Talk::Dialing(_) | Talk::Component(_) | Talk::Calling(_) => {}
+        }
+    }
+
+    /// Our end of the stream is said; the peer has a while to say its own.
+    fn hear_out(&mut self, now: Now, id: ConnectionId) {
+        let wait = match self.is_stopping {
+            true => GOODBYE_MILLIS,
+            false => self.config.limits.closing_seconds.saturating_mul(1000),
+        };
+        self.timers.set(now.monotonic_millis.saturating_add(wait), Timer::Goodbye(id));
+    }
+
+    /// That while is over.
+    pub(in crate::server) fn goodbye(&mut self, now: Now, id: ConnectionId) {
+        let why = "the other server did not end the stream";
+        match self.connections.get(&id).map(|connection| &connection.talk) {
+            Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, _| stream.hang_up(why)),
+            Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, _| stream.hang_up(why)),
+            _ => {}
+        }
+    }
+
+    /// The server stops. What other servers have on its way to us is heard still.
+    pub(in crate::server) fn shut_down_stream(&mut self, now: Now, id: ConnectionId) {
+        match self.connections.get(&id).map(|connection| &connection.talk) {
+            Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.shut_down(env)),
+            Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, _| stream.shut_down()),
+            _ => self.close(now, id, StreamCondition::SystemShutdown.into()),
         }
     }
 
@@ -263,7 +303,7 @@ impl Server {
                 }
                 // The question goes from our host to the domain that is to be proved.
                 let towards = Pair { from: pair.to.clone(), to: pair.from.clone() };
-                self.federation.asked.insert((pair, stream_id.clone()), Asked { asker: id, key });
+                self.federation.asked.insert((pair, stream_id.clone()), Asked { asker: id, key, is_repeated: false });
                 self.reach(now, &towards, Some(&stream_id));
             }
             Action::Proved { pair, how } => {
@@ -293,6 +333,11 @@ impl Server {
                 self.flush_router(now);
             }
             Action::Blocked(stanza) => self.router.stop_unproved(now, &stanza),
+            Action::Ended(why) => {
+                log::debug!(target: "s2s", "incoming stream is ended: {why}");
+                self.hear_out(now, id);
+                self.router.links_gone(id);
+            }
             Action::Close(why) => {
                 log::debug!(target: "s2s", "incoming stream ends: {why}");
                 self.end_connection(id);
