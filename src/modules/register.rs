@@ -245,6 +245,9 @@ fn new_account(context: &mut Context<'_>, username: &str) -> Result<BareJid, Sta
     if account::exists(context.store, &account)? {
         return Err(taken());
     }
+    if account::is_reserved(context.store, &account)? {
+        return Err(taken());
+    }
     if let Some(removed) = account::removed_at(context.store, &account)? {
         let is_free = match context.host.name_reuse {
             NameReuse::AtOnce => true,

@@ -128,6 +128,7 @@ pub fn create(
             params![host, localpart, signed(unix_millis)],
         )?;
         store.write("DELETE FROM account_removed WHERE host = ?1 AND localpart = ?2", (host, localpart))?;
+        store.write("DELETE FROM account_reserved WHERE host = ?1 AND localpart = ?2", (host, localpart))?;
         set_credentials(store, account, credentials)?;
         Ok(true)
     })
@@ -228,6 +229,24 @@ pub fn remove(store: &mut Store, account: &BareJid, unix_millis: u64) -> Result<
 pub fn removed_at(store: &Store, account: &BareJid) -> Result<Option<u64>, Error> {
     let sql = "SELECT removed FROM account_removed WHERE host = ?1 AND localpart = ?2";
     store.one(sql, key(account), |row| row.get(0).map(unsigned))
+}
+
+/// Keeps a name for the one who had it elsewhere, until [`create`] makes the account. Who lets people register names asks
+/// [`is_reserved`] first.
+///
+/// # Errors
+/// When the database fails.
+pub fn reserve(store: &mut Store, account: &BareJid) -> Result<(), Error> {
+    store.write("INSERT OR IGNORE INTO account_reserved VALUES (?1, ?2)", key(account)).map(drop)
+}
+
+/// Is the name kept for somebody?
+///
+/// # Errors
+/// When the database fails.
+pub fn is_reserved(store: &Store, account: &BareJid) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM account_reserved WHERE host = ?1 AND localpart = ?2";
+    Ok(store.one(sql, key(account), |_| Ok(()))?.is_some())
 }
 
 /// Forgets the names of accounts that were removed before this time.
@@ -397,6 +416,17 @@ mod tests {
         assert!(create(&mut store, &romeo, &Credentials::default(), 99).unwrap());
         assert_eq!(removed_at(&store, &romeo).unwrap(), None);
         assert_eq!(vcard::of(&store, &romeo).unwrap(), None);
+    }
+
+    #[test]
+    fn a_reserved_name_is_kept_until_its_account_is_made() {
+        let mut store = store_with(&[]);
+        reserve(&mut store, &jid("romeo@h")).unwrap();
+        reserve(&mut store, &jid("romeo@h")).unwrap();
+        assert!(is_reserved(&store, &jid("romeo@h")).unwrap());
+        assert!(!is_reserved(&store, &jid("romeo@other")).unwrap());
+        assert!(create(&mut store, &jid("romeo@h"), &Credentials::default(), 1).unwrap());
+        assert!(!is_reserved(&store, &jid("romeo@h")).unwrap());
     }
 
     #[test]

@@ -29,6 +29,12 @@ CREATE TABLE account_removed (               -- names that were accounts, so tha
     PRIMARY KEY (host, localpart)
 ) WITHOUT ROWID;
 
+CREATE TABLE account_reserved (              -- names of accounts whose old files could not be read: theirs, once mended
+    host            TEXT NOT NULL,
+    localpart       TEXT NOT NULL,
+    PRIMARY KEY (host, localpart)
+) WITHOUT ROWID;
+
 CREATE TABLE scram (                         -- RFC 5802 §3: enough to check a password, not to know it
     account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
     hash            INTEGER NOT NULL,        -- bits of the hash: 1 for SHA-1, 256, 512

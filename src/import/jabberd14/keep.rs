@@ -45,8 +45,13 @@ pub(super) fn account(
         report.piece(name, &note.what, &note.why);
     }
     if let Some(why) = &read.why_not {
+        let kept = if read.is_damaged { "; nobody can register the name until the file is mended" } else { "" };
         for file in &job.files {
-            report.left(&file.name, why);
+            report.left(&file.name, &format!("{why}{kept}"));
+        }
+        if read.is_damaged {
+            // Whoever registered the name would be taken for its owner by all contacts.
+            account::reserve(store, &job.account)?;
         }
         // What could not be read may be readable the next time, without the file having changed.
         return if read.again { Ok(()) } else { done(store, job) };

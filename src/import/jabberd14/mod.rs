@@ -199,12 +199,18 @@ struct Read {
     why_not: Option<String>,
     /// It may be readable the next time, without the file having changed.
     again: bool,
+    /// There may be an account in it that nobody could read: jabberd 1.4 gave its name away.
+    is_damaged: bool,
 }
 
 impl Read {
     fn none(why: String, notes: Vec<(String, Note)>) -> Read {
         let (person, credentials) = (Person::default(), Credentials::default());
-        Read { person, credentials, notes, why_not: Some(why), again: false }
+        Read { person, credentials, notes, why_not: Some(why), again: false, is_damaged: false }
+    }
+
+    fn damaged(why: String, notes: Vec<(String, Note)>, again: bool) -> Read {
+        Read { again, is_damaged: true, ..Read::none(why, notes) }
     }
 }
 
@@ -226,7 +232,7 @@ fn read(job: &Job, plan: &Plan, passwords: &dyn Passwords) -> Read {
     catch_unwind(AssertUnwindSafe(|| read_account(job, plan, passwords))).unwrap_or_else(
         |payload: Box<dyn Any + Send>| {
             let text = payload.downcast_ref::<&str>().copied().unwrap_or("no text");
-            Read::none(format!("a bug in this server, please report it: {text}"), Vec::new())
+            Read::damaged(format!("a bug in this server, please report it: {text}"), Vec::new(), false)
         },
     )
 }
@@ -247,7 +253,7 @@ fn read_account(job: &Job, plan: &Plan, passwords: &dyn Passwords) -> Read {
         }
     }
     if let Some(Failure { why, again }) = failure {
-        return Read { again, ..Read::none(why, notes) };
+        return Read::damaged(why, notes, again);
     }
     let (mut person, last_notes) = reader.finish();
     let first = job.files.first().map(|file| file.name.clone()).unwrap_or_default();
@@ -274,7 +280,7 @@ fn read_account(job: &Job, plan: &Plan, passwords: &dyn Passwords) -> Read {
         Some(Password::Hash(_)) => without("it is in a form that cannot be checked".to_owned()),
         None | Some(Password::Clear(_)) => without("it is empty".to_owned()),
     };
-    Read { person, credentials, notes, why_not: None, again: false }
+    Read { person, credentials, notes, why_not: None, again: false, is_damaged: false }
 }
 
 fn file_text(file: &SpoolFile) -> Result<String, Failure> {

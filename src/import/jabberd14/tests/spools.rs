@@ -203,6 +203,11 @@ fn corner_cases_written_by_hand() {
     }
     assert_eq!((imported.counts.accounts, imported.counts.old_hashes, imported.counts.rules), (8, 3, 2));
 
+    for (name, expected) in [("cut", true), ("empty", true), ("gone", false), ("global", false), ("byscript", false)] {
+        let is_reserved = account::is_reserved(&store, &jid(&format!("{name}@example.org"))).unwrap();
+        assert_eq!(is_reserved, expected, "{name}: a damaged file was a free name in jabberd 1.4");
+    }
+
     let corner = jid("corner@example.org");
     let found = |contact: &str| roster::item(&store, &corner, &Jid::new(contact).unwrap()).unwrap().unwrap();
     assert_eq!(found("a@example.net").groups, ["One", "Two & Three"]);
