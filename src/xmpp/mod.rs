@@ -6,6 +6,7 @@
 //! Serves every room below. Invariant: a [`Stanza`] has addresses that passed stringprep, a known type, and content in
 //! `jabber:client`, whichever stream it came from.
 
+pub mod data_form;
 pub mod datetime;
 pub mod delay;
 pub mod jid;

@@ -70,6 +70,8 @@ pub const DELAY: &str = "urn:xmpp:delay";
 pub const LEGACY_DELAY: &str = "jabber:x:delay";
 /// XEP-0004: data forms.
 pub const DATA_FORMS: &str = "jabber:x:data";
+/// XEP-0122 §3: how the value of a form's field is checked.
+pub const FORM_VALIDATION: &str = "http://jabber.org/protocol/xdata-validate";
 /// XEP-0066: out-of-band data.
 pub const OOB: &str = "jabber:x:oob";
 /// XEP-0085: chat states.
