@@ -26,6 +26,7 @@ impl Module for Disco {
                 Answers { scope: BOTH, kind: IqType::Get, ns: ns::DISCO_INFO, name: "query" },
                 Answers { scope: ALL, kind: IqType::Get, ns: ns::DISCO_ITEMS, name: "query" },
             ],
+            ..About::NONE
         }
     }
 

@@ -27,6 +27,7 @@ impl Module for Last {
                 ns: ns::LAST,
                 name: "query",
             }],
+            ..About::NONE
         }
     }
 

@@ -22,6 +22,7 @@ impl Module for Vcard {
                 Answers { scope: &[Scope::Server, Scope::Account], kind: IqType::Get, ns: ns::VCARD, name: "vCard" },
                 Answers { scope: &[Scope::Account], kind: IqType::Set, ns: ns::VCARD, name: "vCard" },
             ],
+            ..About::NONE
         }
     }
 

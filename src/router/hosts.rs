@@ -92,6 +92,11 @@ impl Hosts {
         })
     }
 
+    /// The row that answers for a node of XEP-0030 at a host.
+    pub(super) fn answering_node(&self, host: HostPlace, node: &str) -> Option<usize> {
+        self.matching(host, |about| about.nodes.contains(&node))
+    }
+
     /// Is such a request known at a host, if only of the other type?
     pub(super) fn knows(&self, host: HostPlace, scope: Scope, ns: &str, name: &str) -> bool {
         let known =

@@ -389,12 +389,9 @@ impl Router {
                 (IqType::Result | IqType::Error, _) => Ok(()),
                 (_, None) => Err(Condition::BadRequest.into()),
                 (_, Some(iq)) => {
-                    let bare = parcel.stanza.to().is_some_and(|to| to.is_bare());
-                    let answer = if bare {
-                        self.call_answer(env, host, parcel.requester, Scope::Server, &iq)
-                    } else {
-                        Err(Condition::ServiceUnavailable.into())
-                    };
+                    let is_bare = parcel.stanza.to().is_some_and(|to| to.is_bare());
+                    let scope = if is_bare { Scope::Server } else { Scope::Resource };
+                    let answer = self.call_answer(env, host, parcel.requester, scope, &iq);
                     self.answer(env, &parcel, answer)
                 }
             };
@@ -439,7 +436,9 @@ impl Router {
         scope: Scope,
         iq: &Iq<'_>,
     ) -> Result<Reply, StanzaError> {
-        match self.hosts.answering(host, scope, iq.kind(), iq.payload().ns(), iq.payload().name()) {
+        let of_node = node_of(iq).and_then(|node| self.hosts.answering_node(host, node));
+        let of_kind = || self.hosts.answering(host, scope, iq.kind(), iq.payload().ns(), iq.payload().name());
+        match of_node.or_else(of_kind) {
             Some(index) => {
                 let call = Call { point: Point::Answer, host, depth: 0, requester };
                 self.enter(env, call, index, |module, context| module.answer(context, iq))
@@ -525,6 +524,12 @@ impl Router {
             }
         }
     }
+}
+
+/// The node that a request of XEP-0030 is about.
+fn node_of<'a>(iq: &Iq<'a>) -> Option<&'a str> {
+    let is_disco = matches!(iq.payload().ns(), ns::DISCO_INFO | ns::DISCO_ITEMS) && iq.payload().name() == "query";
+    iq.payload().attribute("node").filter(|_| is_disco && iq.kind() == IqType::Get)
 }
 
 /// A namespace from before XMPP.

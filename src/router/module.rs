@@ -18,11 +18,13 @@ pub struct About {
     pub account_disco: &'static [&'static str],
     /// The requests it answers.
     pub answers: &'static [Answers],
+    /// Nodes in XEP-0030 of the host and its accounts, existing or not, for which it answers in place of mod_disco.
+    pub nodes: &'static [&'static str],
 }
 
 impl About {
     /// Nothing declared: the rest of a literal.
-    pub const NONE: About = About { specs: &[], disco: &[], account_disco: &[], answers: &[] };
+    pub const NONE: About = About { specs: &[], disco: &[], account_disco: &[], answers: &[], nodes: &[] };
 }
 
 /// A kind of request that a module answers.
@@ -42,6 +44,8 @@ pub struct Answers {
 pub enum Scope {
     /// A host.
     Server,
+    /// A resource of a host: `host/admin`.
+    Resource,
     /// The bare JID of a local account, by anybody. The module decides who may.
     Account,
     /// A bare JID of a host without an account behind it. Answer as for an account that shows itself to nobody.
