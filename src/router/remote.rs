@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::{ConnectionId, Effect, Env, Out, Parcel, Router};
 use crate::stream::dialback::Pair;
-use crate::xmpp::{Condition, Kind, PresenceType, Stanza, StanzaError};
+use crate::xmpp::{Condition, Kind, PresenceType, Stanza, StanzaError, jid};
 
 /// The first wait after a failure; doubled with each further one.
 const RETRY_MILLIS: u64 = 5_000;
@@ -264,6 +264,11 @@ impl Router {
 
     /// A stanza from another server, whose sender was proved.
     pub fn from_remote(&mut self, env: &mut Env<'_>, stanza: Stanza) {
+        // Only the server itself speaks as one of its hosts: modules take such a stanza's word.
+        if stanza.from().is_some_and(|from| from.node().is_none() && self.hosts.place(jid::domain(from)).is_some()) {
+            log::warn!(target: "-internal", "a stanza in the name of one of our hosts came from outside: dropped");
+            return;
+        }
         if stanza.from().is_some_and(|from| self.blocked(from.domain().as_str()).is_some()) {
             let error = self.stop_incoming(env.now, &stanza);
             if let Some(reply) = error.and_then(|error| stanza.error(&error)) {

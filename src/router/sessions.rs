@@ -23,6 +23,8 @@ pub struct Session {
     pub priority: i8,
     /// RFC 6121 §2.2: it asked for the roster, so it gets roster pushes.
     pub interested: bool,
+    /// XEP-0013 §2.2: it looks through the messages that wait, so they are not sent to it unasked.
+    pub reads_offline: bool,
     /// RFC 6121 §4.6.3: who got directed presence and must hear of the end.
     pub directed: BTreeSet<Jid>,
     /// When this session last became available, in the order of all such events: the newest wins among equals.
@@ -86,6 +88,7 @@ impl Sessions {
             presence_unix_millis: 0,
             priority: 0,
             interested: false,
+            reads_offline: false,
             directed: BTreeSet::new(),
             available_order: 0,
             received: 0,

@@ -86,15 +86,38 @@ pub fn fetch(store: &Store, account: &BareJid, after: u64, limit: usize) -> Resu
             " AND id > ?3 ORDER BY id LIMIT ?4"
         ),
         params![host, localpart, signed(after), signed(limit as u64)],
-        |row| {
-            Ok(Stored {
-                id: row.get(0).map(unsigned)?,
-                stanza: row.get(1)?,
-                received_unix_millis: row.get(2).map(unsigned)?,
-                bytes: row.get(3).map(unsigned)?,
-            })
-        },
+        stored,
     )
+}
+
+fn stored(row: &rusqlite::Row<'_>) -> rusqlite::Result<Stored> {
+    Ok(Stored {
+        id: row.get(0).map(unsigned)?,
+        stanza: row.get(1)?,
+        received_unix_millis: row.get(2).map(unsigned)?,
+        bytes: row.get(3).map(unsigned)?,
+    })
+}
+
+/// The message with this number, if it waits for this account.
+///
+/// # Errors
+/// When the database fails.
+pub fn one(store: &Store, account: &BareJid, id: u64) -> Result<Option<Stored>, Error> {
+    let (host, localpart) = key(account);
+    let sql =
+        concat!("SELECT id, stanza, received, bytes FROM offline WHERE account = ", account_id!(), " AND id = ?3");
+    store.one(sql, params![host, localpart, signed(id)], stored)
+}
+
+/// Deletes one message; false if none with this number waits for this account.
+///
+/// # Errors
+/// When the database fails.
+pub fn delete(store: &mut Store, account: &BareJid, id: u64) -> Result<bool, Error> {
+    let (host, localpart) = key(account);
+    let sql = concat!("DELETE FROM offline WHERE account = ", account_id!(), " AND id = ?3");
+    Ok(store.write(sql, params![host, localpart, signed(id)])? > 0)
 }
 
 /// Deletes the messages up to and with number `last`: they were delivered. Returns how many.

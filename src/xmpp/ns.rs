@@ -78,6 +78,10 @@ pub const OOB: &str = "jabber:x:oob";
 pub const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 /// XEP-0022: message events of older clients.
 pub const EVENT: &str = "jabber:x:event";
+/// XEP-0023: messages that are worth nothing after a time.
+pub const EXPIRE: &str = "jabber:x:expire";
+/// XEP-0013: messages that wait, looked through and fetched one by one.
+pub const OFFLINE: &str = "http://jabber.org/protocol/offline";
 /// XEP-0334: processing hints.
 pub const HINTS: &str = "urn:xmpp:hints";
 /// XEP-0160 §4: offline storage, as a disco feature.

@@ -8,9 +8,6 @@ use super::report::counted;
 use crate::xml::Element;
 use crate::xmpp::{Stanza, datetime, jid, ns};
 
-/// XEP-0023: messages that are worth nothing after some time.
-const EXPIRE: &str = "jabber:x:expire";
-
 /// A message and when it came.
 pub(super) struct Message {
     pub(super) stanza: String,
@@ -48,7 +45,7 @@ fn message(reader: &Reader<'_>, element: Element) -> Result<Option<Message>, &'s
     // A message that was stored a second time has two; it came when it was stored first.
     let own_stamps = element.children().filter(|child| is_own_stamp(reader, child));
     let stamped = own_stamps.filter_map(|x| datetime::parse_legacy_stamp(x.attribute("stamp")?)).min();
-    let expire = element.child("x", EXPIRE).cloned();
+    let expire = element.child("x", ns::EXPIRE).cloned();
     let seconds = |name| expire.as_ref().and_then(|x| x.attribute(name)).and_then(|text| text.parse::<u64>().ok());
     let stored = seconds("stored").map(|stored| stored.saturating_mul(1000));
     if let (Some(seconds), Some(stored)) = (seconds("seconds"), stored) {
