@@ -197,6 +197,15 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        name: "defects",
+        check: rules::defects,
+        refuses: &[&[
+            ("tests/defects.txt", "1 | tests/a.talk | nobody | passwords shown\n"),
+            ("tests/a.talk", "## else\n"),
+        ]],
+        allows: &[],
+    },
+    Rule {
         name: "versions",
         check: rules::versions,
         refuses: &[&[

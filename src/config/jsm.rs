@@ -128,9 +128,14 @@ fn element(reading: &mut Reading, tree: &Tree, host: &mut Host, welcomes: &mut V
     }
 }
 
+/// jabberd 1.4 took every value for a yes, `no` among them.
+fn means_yes(value: &str) -> bool {
+    !["no", "false", "off", "0"].contains(&value.trim().to_ascii_lowercase().as_str())
+}
+
 /// `<register>`. In 1.6's form a form without fields is closed, and every field must be filled in.
 fn register(reading: &mut Reading, tree: &Tree) -> Option<Register> {
-    let mut register = Register { notify: tree.attribute("notify").is_some(), ..Register::default() };
+    let mut register = Register { notify: tree.attribute("notify").is_some_and(means_yes), ..Register::default() };
     register.enforce_fields = reading.is_namespaced;
     let mut has_instructions = false;
     let mut has_child = false;

@@ -47,18 +47,15 @@ impl Line<'_> {
     }
 }
 
-/// Fills in a `<format>`. As in jabberd 1.4, unknown directives vanish, and so does what follows the last one.
+/// Fills in a `<format>`. As in jabberd 1.4, unknown directives vanish; what follows the last one stays, which 1.4 lost.
 fn render(format: &str, line: &Line<'_>) -> String {
     let mut text = String::with_capacity(line.text.len().saturating_add(64));
-    let mut literal = String::new();
     let mut rest = format.chars();
     while let Some(c) = rest.next() {
         if c != '%' {
-            literal.push(c);
+            text.push(c);
             continue;
         }
-        text.push_str(&literal);
-        literal.clear();
         match rest.next() {
             Some('d') => text.push_str(&datetime::legacy_stamp(line.seconds.saturating_mul(1000))),
             Some('t') => text.push_str(line.kind),
@@ -458,11 +455,11 @@ mod tests {
             (LogSink::ERROR_FORMAT, notice, "20261122T07:33:01: [notice] (-internal): initializing server"),
             (LogSink::RECORD_FORMAT, record, "20261122T07:33:01 juliet@xmpp.test login ok 127.0.0.1 balcony"),
             ("[%t] (%h): %s", notice, "[notice] (-internal): initializing server"),
-            // Text after the last directive is dropped, and so are unknown directives.
-            ("%t: %s -- end", notice, "notice: initializing server"),
+            // Unknown directives vanish.
+            ("%t: %s -- end", notice, "notice: initializing server -- end"),
             ("%x%q%t", notice, "notice"),
             ("100%% %t", notice, "100 notice"),
-            ("no directive", notice, ""),
+            ("no directive", notice, "no directive"),
             ("%s%", notice, "initializing server"),
             ("", notice, ""),
         ] {
@@ -508,6 +505,8 @@ mod tests {
             sink(&[], &[], "%t %s", &path("error")),
             sink(&["record"], &[], "%h %s", &path("record")),
             sink(&["record"], &["two.test"], "%s", &path("two")),
+            // In jabberd 1.4 two sections for one thing started well and then lost the lines.
+            sink(&["record"], &[], "again %s", &path("again")),
         ])
         .unwrap();
         for (kind, about, text) in [
@@ -522,6 +521,7 @@ mod tests {
         assert_eq!(read("error"), "notice start\nwarn careful\n");
         assert_eq!(read("record"), "romeo@one.test login\nnurse@two.test logout\n");
         assert_eq!(read("two"), "logout\n");
+        assert_eq!(read("again"), "again login\nagain logout\n");
         assert_eq!(std::fs::metadata(path("error")).unwrap().mode() & 0o7137, 0);
         std::fs::remove_dir_all(directory).unwrap();
     }

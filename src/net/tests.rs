@@ -401,10 +401,16 @@ type TlsClient = Client<rustls::StreamOwned<rustls::ClientConnection, TcpStream>
 const VERSIONS: [(&rustls::SupportedProtocolVersion, &str); 2] =
     [(&rustls::version::TLS12, "TLSv1.2"), (&rustls::version::TLS13, "TLSv1.3")];
 
+/// jabberd 1.4 watched its sockets with select, which knows no descriptor above 1023.
 #[test]
-fn two_hundred_connections_are_served() {
+fn more_connections_are_served_than_select_could_watch() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    const CONNECTIONS: usize = 1_100;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    assert!(hard > 3 * CONNECTIONS as u64, "this machine allows a process {hard} files: too few for this test");
     let server = Server::start(Bounds::default(), None);
-    let mut clients: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    let mut clients: Vec<_> = (0..CONNECTIONS).map(|_| server.connect()).collect();
     for (number, client) in clients.iter_mut().enumerate() {
         client.send(&format!("say {number}"));
     }

@@ -203,6 +203,33 @@ fn citation_fault(comment: &str) -> Option<String> {
     comment.contains("§ ").then(|| "no space after §".to_string())
 }
 
+/// What jabberd 1.4 did wrong has a test each that shows it is not done here: `tests/defects.txt` says where, a line each of
+/// number, file and a phrase of it, then what it was.
+pub fn defects(tree: &Tree) -> Vec<String> {
+    const LIST: &str = "tests/defects.txt";
+    let Some(list) = tree.get(LIST) else { return Vec::new() };
+    let mut findings = Vec::new();
+    let mut numbers = BTreeSet::new();
+    for (number, line) in numbered(list).filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let mut parts = line.splitn(4, " | ");
+        let (Some(defect), Some(file), Some(phrase), Some(_)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            findings.push(format!("{LIST}:{number}: not NUMBER | FILE | PHRASE | DEFECT"));
+            continue;
+        };
+        numbers.insert(defect.trim());
+        if !tree.get(file.trim()).is_some_and(|text| text.contains(phrase.trim())) {
+            findings.push(format!("{LIST}:{number}: {file} has no \"{phrase}\""));
+        }
+    }
+    let all = (1..=33).map(|number: u32| number.to_string()).chain(["31a".to_string()]);
+    findings.extend(
+        all.filter(|number| !numbers.contains(number.as_str())).map(|number| format!("{LIST}: where is {number}?")),
+    );
+    findings
+}
+
 /// No names that say nothing, no promises.
 pub fn words(tree: &Tree) -> Vec<String> {
     const NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "manager", "misc"];

@@ -108,6 +108,10 @@ fn values_of_jsm() {
     let register = host("<register><instructions> Hi </instructions><username/><email/><email/></register>").register;
     let register = register.unwrap();
     assert_eq!((register.instructions.as_str(), register.fields.len(), register.notify), ("Hi", 1, false));
+    for (value, expected) in [("yes", true), ("1", true), ("", true), ("no", false), ("No", false), ("false", false)] {
+        let register = host(&format!("<register notify='{value}'/>")).register.unwrap();
+        assert_eq!(register.notify, expected, "notify={value:?}");
+    }
     let strict = host("<register><enforce-fields xmlns='urn:jabber:config:3'/><email/></register>").register.unwrap();
     assert!(strict.enforce_fields);
     let letter = host("<welcome xml:lang='en'><body>b</body></welcome><welcome xml:lang='de'/>").welcome.unwrap();
