@@ -8,10 +8,12 @@
 //! - [`stream`]: one XML stream's talk: header, TLS, login, binding, stanzas.
 //! - [`router`]: a stanza's way, the sessions, and the trait by which features join.
 //! - [`modules`]: the features, a row each.
+//! - [`admin`]: what jabberctl can ask of a running server, a row each.
 //! - [`server`]: the whole server as one plain value.
 //! - [`net`]: the roof: sockets, TLS, the clock and dice, and the one loop.
 //! - [`daemon`]: the process: logs, users, signals, certificate files.
 
+pub mod admin;
 pub mod config;
 pub mod daemon;
 pub mod import;

@@ -10,6 +10,7 @@ use jabber::daemon::accounts;
 use jabber::daemon::authorities;
 use jabber::daemon::background::{self, Side, Waiting};
 use jabber::daemon::certificates::Keeper;
+use jabber::daemon::control;
 use jabber::daemon::importing;
 use jabber::daemon::log::Log;
 use jabber::daemon::pidfile::PidFile;
@@ -118,6 +119,7 @@ struct Privileged {
     keeper: Keeper,
     settings: Arc<Settings>,
     trust: Authorities,
+    control: Option<jabber::net::control::Opened>,
     files: u64,
 }
 
@@ -136,7 +138,8 @@ fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, S
     let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids);
     let (keeper, settings) = Keeper::load(config, owner)?;
     let trust = authorities::load(config)?;
-    Ok(Privileged { signals, ports, pidfile, keeper, settings, trust, files })
+    let control = control::open(config, identity);
+    Ok(Privileged { signals, ports, pidfile, keeper, settings, trust, control, files })
 }
 
 fn start(line: CommandLine, config: Config, log: &Arc<Log>, waiting: Option<Waiting>) -> Result<(), StartError> {
@@ -187,7 +190,7 @@ fn assemble(
     let clock = Clock::new();
     let mut engine = Server::new(Arc::clone(config), store, Box::new(Dice::new()), clock.now())
         .map_err(|error| StartError(error.to_string()))?;
-    let Privileged { signals, ports, pidfile, keeper, settings, trust, files } = privileged;
+    let Privileged { signals, ports, pidfile, keeper, settings, trust, control, files } = privileged;
     engine.set_trust(Box::new(trust));
     let served: Vec<String> = ports.iter().map(|port| port.address.to_string()).collect();
     let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
@@ -199,6 +202,7 @@ fn assemble(
         keeper,
         renewed: None,
         trust: None,
+        control: None,
         _pidfile: pidfile,
     };
     EventLoop::new(Parts {
@@ -211,6 +215,7 @@ fn assemble(
         signals,
         settings: Some(settings),
         ports,
+        control,
         resolver: Files::default(),
         disk: Some(disk),
     })
@@ -244,6 +249,7 @@ fn tell_what_waits(old: &Config, new: &Config) {
         (old.spool != new.spool, "the data directory"),
         (old.user != new.user, "the user"),
         (old.pidfile != new.pidfile, "the pid file"),
+        (old.control_socket() != new.control_socket(), "the control socket"),
     ] {
         if changed {
             log::warn!(target: INTERNAL, "{what} cannot change while the server runs: restart it");
@@ -261,17 +267,19 @@ struct Daemon {
     renewed: Option<Arc<Settings>>,
     /// Authorities that came with the last reload.
     trust: Option<Authorities>,
+    /// Who may use the control socket since the last reload.
+    control: Option<jabber::net::control::Allowed>,
     /// Removed when the loop is dropped.
     _pidfile: Option<PidFile>,
 }
 
 impl Surroundings for Daemon {
-    fn reload(&mut self) -> Option<Arc<Config>> {
+    fn reload(&mut self) -> Result<Arc<Config>, String> {
         notify::tell(notify::RELOADING);
         self.log.reopen();
         log::info!(target: INTERNAL, "reloading configuration");
         let config = match Config::load(&self.line.config_file(), &self.line) {
-            Ok(config) => Some(Arc::new(config)),
+            Ok(config) => Ok(Arc::new(config)),
             Err(error) => {
                 for problem in error.to_string().lines() {
                     log::error!(target: INTERNAL, "{problem}");
@@ -279,10 +287,10 @@ impl Surroundings for Daemon {
                 // jabberd 1.4's words, which people grep for.
                 log::error!(target: INTERNAL,
                     "Failed to reload config!  Resetting internal config -- please check your configuration!");
-                None
+                Err(error.to_string())
             }
         };
-        if let Some(config) = &config {
+        if let Ok(config) = &config {
             if let Err(error) = self.log.configure(&config.logs) {
                 log::error!(target: INTERNAL, "{error}; the logs stay as they were");
             }
@@ -293,6 +301,11 @@ impl Surroundings for Daemon {
             match authorities::load(config) {
                 Ok(trust) => self.trust = Some(trust),
                 Err(error) => log::error!(target: INTERNAL, "{error}; those loaded before stay trusted"),
+            }
+            let identity = config.user.as_deref().and_then(|name| Identity::of(name).ok());
+            match control::allowed(config, identity.as_ref()) {
+                Ok(allowed) => self.control = Some(allowed),
+                Err(why) => log::error!(target: INTERNAL, "{why}; the control socket stays as it was"),
             }
             self.config = Arc::clone(config);
         }
@@ -308,6 +321,10 @@ impl Surroundings for Daemon {
 
     fn renewed_trust(&mut self) -> Option<Box<dyn Trust>> {
         self.trust.take().map(|trust| Box::new(trust) as Box<dyn Trust>)
+    }
+
+    fn renewed_control(&mut self) -> Option<jabber::net::control::Allowed> {
+        self.control.take()
     }
 
     fn stopping(&mut self) {

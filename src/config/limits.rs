@@ -164,6 +164,13 @@ limits! {
     accepts_per_tick, "accepts-per-tick": usize = 100, at least 1;
     /// Password checks that wait for the helper thread. Outcome: temporary-auth-failure.
     password_jobs_max, "password-jobs-max": usize = 1_000, at least 1;
+    /// Clients of the control socket (jabberctl) at a time: a script gone wild. Outcome: further ones are told to come back.
+    control_clients_max, "control-clients-max": usize = 32, at least 1;
+    /// Bytes of one line that such a client sends. Outcome: an error, and its connection is closed.
+    control_line_bytes_max, "control-line-bytes-max": usize = 262_144, at least 65_536;
+    /// Seconds in which such a client must send what is awaited of it, or read what it is sent.
+    /// Outcome: its connection is closed.
+    control_seconds, "control-seconds": u64 = 60, at least 5;
 }
 
 impl Limits {

@@ -17,6 +17,7 @@ pub mod certificates;
 mod check;
 pub mod cmdline;
 pub mod components;
+pub mod control;
 mod document;
 pub mod error;
 pub mod federation;
@@ -46,6 +47,7 @@ pub use blocks::{Block, BlockAction, Blocks};
 pub use certificates::CertificateSource;
 pub use cmdline::CommandLine;
 pub use components::{Component, Link};
+pub use control::Control;
 pub use error::{Error, Notice, Place, Problem, Severity};
 pub use federation::Federation;
 pub use hosts::{
@@ -105,6 +107,8 @@ pub struct Config {
     pub federation: Option<Federation>,
     /// Domains with which nothing is exchanged.
     pub blocks: Blocks,
+    /// The socket of jabberctl.
+    pub control: Control,
     /// Debug lines are logged (`<debug>`, `-D`).
     pub debug: bool,
     /// What the admin should know, in the order of reading.
@@ -199,9 +203,15 @@ impl Config {
             components: Vec::new(),
             federation: None,
             blocks: Blocks::default(),
+            control: Control::default(),
             debug: false,
             notices: Vec::new(),
         }
+    }
+
+    /// Where the control socket is.
+    pub fn control_socket(&self) -> PathBuf {
+        self.control.path(&self.spool)
     }
 
     /// The host with this name.

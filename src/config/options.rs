@@ -1,6 +1,7 @@
 //! Elements that are only ours: children of the root in `urn:jabber:config:3`.
 
 use super::certificates::CertificateSource;
+use super::control::Control;
 use super::hosts::host_name;
 use super::limits::Limits;
 use super::pthcsock::networks;
@@ -9,13 +10,14 @@ use super::tree::Tree;
 use super::{Config, RegistrationRate, blocks};
 
 /// Their names.
-pub(super) const NAMES: &[&str] = &["block", "certificate", "limits", "registration-rate", "user"];
+pub(super) const NAMES: &[&str] = &["block", "certificate", "control", "limits", "registration-rate", "user"];
 
 /// Reads one of them into the configuration.
 pub(super) fn read(reading: &mut Reading, tree: &Tree, config: &mut Config) {
     match tree.name.as_str() {
         "block" => block(reading, tree, config),
         "certificate" => config.certificates.extend(certificate(reading, tree)),
+        "control" => config.control = control(reading, tree),
         "limits" => limits(reading, tree, &mut config.limits),
         "registration-rate" => config.registration_rate = registration_rate(reading, tree),
         "user" => config.user = Some(tree.text()).filter(|name| !name.is_empty()),
@@ -29,6 +31,26 @@ fn block(reading: &mut Reading, tree: &Tree, config: &mut Config) {
         reading.warn(&tree.place, format!("<block> names {} twice: the last one counts", block.domain));
     }
     config.blocks.insert(block);
+}
+
+/// `<control group="adm">/run/jabber/control</control>`: the socket of jabberctl.
+fn control(reading: &mut Reading, tree: &Tree) -> Control {
+    let text = tree.text();
+    let socket = (!text.is_empty()).then(|| reading.path(&text));
+    if let Some(path) = socket.as_ref().filter(|path| path.as_os_str().len() > Control::PATH_BYTES_MAX) {
+        let (most, is) = (Control::PATH_BYTES_MAX, path.as_os_str().len());
+        reading.refuse(
+            &tree.place,
+            Refusal {
+                what: "<control> names a path that no socket can have",
+                found: &format!("a path of {is} bytes"),
+                expected: &format!("one of {most} bytes at most"),
+                remedy: "name a shorter one, or delete the element: /run/jabber/control is used then",
+            },
+        );
+        return Control::default();
+    }
+    Control { socket, group: tree.attribute("group").filter(|group| !group.is_empty()).map(str::to_owned) }
 }
 
 /// `<limits>`: a bound each.

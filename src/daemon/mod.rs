@@ -2,7 +2,7 @@
 //!
 //! [`log`] is where the `log` crate's lines go; [`privileges`] becomes somebody else than root; [`pidfile`], [`signals`],
 //! [`background`] and [`notify`] are what init scripts and service managers look at; [`certificates`] finds, makes and
-//! renews what TLS shows; [`importing`] brings an old spool in; [`authorities`] loads what the certificates of others are checked against.
+//! renews what TLS shows; [`importing`] brings an old spool in; [`control`] makes jabberctl's socket; [`authorities`] loads what the certificates of others are checked against.
 //!
 //! Serves `main.rs` alone. Invariants: no line of a log can be forged by a peer; a full disk never stops the server; no
 //! file is opened as root that the server's own user could have planted.
@@ -11,6 +11,7 @@ pub mod accounts;
 pub mod authorities;
 pub mod background;
 pub mod certificates;
+pub mod control;
 pub mod importing;
 pub mod log;
 pub mod notify;

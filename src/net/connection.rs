@@ -15,10 +15,9 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
-use mio::net::TcpStream;
-
 use super::engine::{ClientTls, ConnectionId, Gone, Tick, TlsInfo};
 use super::karma::Purse;
+use super::socket::Socket;
 use super::tls::{Opened, Session, Settings, Start};
 use crate::config::ListenerKind;
 
@@ -89,7 +88,7 @@ impl Buffers {
 /// One socket.
 pub(super) struct Connection {
     pub(super) id: ConnectionId,
-    pub(super) stream: TcpStream,
+    pub(super) stream: Socket,
     /// The kind of the port it came to. One of our own counts as a server's.
     kind: ListenerKind,
     tls: Option<Box<Session>>,
@@ -119,11 +118,11 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(id: ConnectionId, stream: TcpStream, kind: ListenerKind, tls: Option<Session>) -> Self {
+    pub(super) fn new(id: ConnectionId, stream: impl Into<Socket>, kind: ListenerKind, tls: Option<Session>) -> Self {
         let phase = if tls.is_some() { Phase::Handshaking { received: 0 } } else { Phase::Open };
         Connection {
             id,
-            stream,
+            stream: stream.into(),
             kind,
             tls: tls.map(Box::new),
             held: VecDeque::new(),
@@ -157,6 +156,11 @@ impl Connection {
     /// Is TLS wanted, and not there yet?
     pub(super) fn is_switching(&self) -> bool {
         matches!(self.phase, Phase::ExpectSwitch | Phase::Handshaking { .. })
+    }
+
+    /// Is it a client of the control socket?
+    pub(super) fn is_control(&self) -> bool {
+        matches!(self.stream, Socket::Unix(_))
     }
 
     /// Bytes that wait, for the disk or for the socket.
@@ -325,7 +329,7 @@ impl Connection {
 
     /// Compat: jabberd 1.4's words, which people look for.
     fn out_of_karma(&self) {
-        let peer = self.stream.peer_addr().map_or_else(|_| "somewhere".to_owned(), |peer| peer.ip().to_string());
+        let peer = self.stream.peer_ip().map_or_else(|| "somewhere".to_owned(), |ip| ip.to_string());
         log::info!(target: "-internal",
             "socket from {peer} is out of karma: traffic exceeds karma limits defined in jabberd configuration");
     }

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 
 use mio::event::Event as Ready;
-use mio::net::TcpStream;
+use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use slab::Slab;
 
@@ -58,6 +58,8 @@ pub(super) struct Connections {
     /// All waits for one thing are equally long, so these stay in order by themselves.
     handshakes: VecDeque<Deadline>,
     closings: VecDeque<Deadline>,
+    /// Clients of the control socket who have got all that was said to them.
+    drained: Vec<ConnectionId>,
     /// Who must not be read until `<karma>` lets it.
     resting: VecDeque<Deadline>,
 }
@@ -82,6 +84,7 @@ impl Connections {
             handshakes: VecDeque::new(),
             closings: VecDeque::new(),
             resting: VecDeque::new(),
+            drained: Vec::new(),
         }
     }
 
@@ -107,7 +110,7 @@ impl Connections {
 
     /// Must the next tick come at once?
     pub(super) fn has_work(&self) -> bool {
-        !self.unread.is_empty() || !self.unwritten.is_empty() || !self.gone.is_empty()
+        !self.unread.is_empty() || !self.unwritten.is_empty() || !self.gone.is_empty() || !self.drained.is_empty()
     }
 
     /// The moment of the next deadline.
@@ -145,14 +148,28 @@ impl Connections {
             None if kind.is_direct_tls() => return Err(io::Error::other("no certificate is loaded")),
             _ => None,
         };
-        let place = self.slots.vacant_key();
-        self.serial += 1;
-        let id = ConnectionId(self.serial << PLACE_BITS | (place as u64 & PLACE_MASK));
+        let (place, id) = self.next_place();
         let mut connection = Connection::new(id, stream, kind, tls);
         connection.karma = listener.karma.map(|rules| Box::new(Purse::new(rules, self.now.monotonic_millis)));
         registry.register(&mut connection.stream, Token(self.first_token + place), INTEREST)?;
         self.insert(connection);
         Ok(id)
+    }
+
+    /// Takes a client of the control socket in.
+    pub(super) fn add_control(&mut self, registry: &Registry, stream: UnixStream) -> io::Result<ConnectionId> {
+        let (place, id) = self.next_place();
+        // It never asks for TLS, so the kind of its port means nothing.
+        let mut connection = Connection::new(id, stream, ListenerKind::Component, None);
+        registry.register(&mut connection.stream, Token(self.first_token + place), INTEREST)?;
+        self.insert(connection);
+        Ok(id)
+    }
+
+    fn next_place(&mut self) -> (usize, ConnectionId) {
+        let place = self.slots.vacant_key();
+        self.serial += 1;
+        (place, ConnectionId(self.serial << PLACE_BITS | (place as u64 & PLACE_MASK)))
     }
 
     /// Takes a connection in that we opened, by the number that the server gave it. With names it speaks TLS from its
@@ -221,6 +238,9 @@ impl Connections {
     pub(super) fn read(&mut self, mut handle: impl FnMut(Input<'_>)) {
         for (id, reason) in std::mem::take(&mut self.gone) {
             handle(Input::Gone { id, reason: &reason.to_string() });
+        }
+        for id in std::mem::take(&mut self.drained) {
+            handle(Input::Drained { id });
         }
         let now_millis = self.now.monotonic_millis;
         for id in std::mem::take(&mut self.unread) {
@@ -392,7 +412,7 @@ impl Connections {
             return self.list(id);
         }
         // RFC 6120 §4.9.1.1: an error is sent inside a stream; a peer that got no header yet gets none.
-        if connection.spoken && !connection.is_handshaking() {
+        if connection.spoken && !connection.is_handshaking() && !connection.is_control() {
             connection.queue(None, Piece::Bytes(last_words()));
         }
         connection.queue(None, Piece::Close);
@@ -408,7 +428,11 @@ impl Connections {
         for id in std::mem::take(&mut self.unwritten) {
             let Some(connection) = self.slot(id) else { continue };
             connection.listed_unwritten = false;
-            match connection.flush(settings, budget) {
+            let flushed = connection.flush(settings, budget);
+            if connection.is_control() && connection.queued_bytes() == 0 {
+                self.drained.push(id);
+            }
+            match flushed {
                 Flushed::Rests | Flushed::Again => self.list(id),
                 Flushed::Finished => self.remove(id),
                 Flushed::Broken(reason) => self.cut(id, reason),

@@ -12,22 +12,25 @@ use super::Bounds;
 use super::clock::{Clock, Dice};
 use super::connection::Piece;
 use super::connections::Connections;
+use super::control::{self, ControlSocket};
 use super::dialing::{self, Dialed, Dialer};
 use super::disk::{DiskHelper, Durable, Report};
 use super::dns::Dns;
 use super::dns::files::Files;
-use super::engine::{Candidate, Engine, Gone, Input, Output, Tick, Trust};
+use super::engine::{Candidate, ConnectionId, Engine, Gone, Input, Output, Tick, Trust};
 use super::gate::Gate;
 use super::hashing::HashingHelper;
 use super::listener::{Accepted, Listener, Opened, Reserve};
 use super::tls::Settings;
+use crate::admin::{Outside, Told};
 use crate::config::Config;
 use crate::server::Unfound;
 use crate::xmpp::Now;
 
 const WAKER: Token = Token(0);
 const SIGNALS: Token = Token(1);
-const FIRST_LISTENER: usize = 2;
+const CONTROL: Token = Token(2);
+const FIRST_LISTENER: usize = 3;
 /// The resolver's sockets are far above those of connections, and of attempts to have one.
 const FIRST_LOOKUP: usize = dialing::FIRST_TOKEN << 1;
 /// How many events one poll brings at most; the others come with the next.
@@ -52,12 +55,17 @@ pub struct Signals {
 
 /// What the daemon does for the loop outside of the protocol.
 pub trait Surroundings {
-    /// SIGHUP: the new configuration; `None` keeps the old one.
-    fn reload(&mut self) -> Option<Arc<Config>>;
+    /// SIGHUP: the new configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it; the old one is kept.
+    fn reload(&mut self) -> Result<Arc<Config>, String>;
     /// After a reload, and every minute: new TLS settings if a certificate changed.
     fn renewed_tls(&mut self) -> Option<Arc<Settings>>;
     /// After a reload: other authorities to trust, if they could be read.
     fn renewed_trust(&mut self) -> Option<Box<dyn Trust>>;
+    /// After a reload: who may use the control socket.
+    fn renewed_control(&mut self) -> Option<control::Allowed>;
     /// The server stops.
     fn stopping(&mut self);
 }
@@ -74,6 +82,7 @@ pub struct EventLoop<E> {
     listeners: Vec<Listener>,
     reserve: Reserve,
     gate: Gate,
+    control: Option<ControlSocket>,
     files: u64,
     connections: Connections,
     dialer: Dialer,
@@ -91,6 +100,8 @@ pub struct EventLoop<E> {
     dice: Dice,
     /// What was found out about domains, for the next tick.
     found: Vec<(u64, Result<Vec<Candidate>, Unfound>)>,
+    /// What clients of the control socket want of the world around, for the next tick.
+    outside: Vec<(ConnectionId, Outside)>,
 }
 
 /// All that a loop is made from.
@@ -113,6 +124,8 @@ pub struct Parts<E> {
     pub settings: Option<Arc<Settings>>,
     /// The open ports.
     pub ports: Vec<Opened>,
+    /// The control socket.
+    pub control: Option<control::Opened>,
     /// The files that say whom to ask for other servers.
     pub resolver: Files,
     /// The disk, if ticks are to wait for one.
@@ -138,6 +151,10 @@ impl<E: Engine> EventLoop<E> {
         for (place, listener) in listeners.iter_mut().enumerate() {
             poll.registry().register(&mut listener.socket, Token(FIRST_LISTENER + place), Interest::READABLE)?;
         }
+        let mut control = parts.control.map(ControlSocket::new);
+        if let Some(control) = &mut control {
+            poll.registry().register(&mut control.listener, CONTROL, Interest::READABLE)?;
+        }
         let bounds = parts.bounds;
         let connections = Connections::new(bounds, FIRST_LISTENER + listeners.len());
         Ok(EventLoop {
@@ -151,6 +168,7 @@ impl<E: Engine> EventLoop<E> {
             listeners,
             reserve: Reserve::new(),
             gate: Gate::new(&parts.config),
+            control,
             files: parts.files,
             connections,
             dialer: Dialer::new(&parts.config.bind),
@@ -164,6 +182,7 @@ impl<E: Engine> EventLoop<E> {
             dns: Dns::new(FIRST_LOOKUP, cache_seconds(&parts.config), parts.resolver),
             dice: Dice::new(),
             found: Vec::new(),
+            outside: Vec::new(),
         })
     }
 
@@ -187,6 +206,7 @@ impl<E: Engine> EventLoop<E> {
                 match event.token() {
                     WAKER => {}
                     SIGNALS => self.drain_signals(),
+                    CONTROL => self.control.iter_mut().for_each(|control| control.ready = true),
                     token if self.dns.owns(token) => {
                         self.dns.handle_event(self.poll.registry(), now, &mut self.dice, event);
                     }
@@ -208,6 +228,7 @@ impl<E: Engine> EventLoop<E> {
     fn tick(&mut self, now: Now) {
         self.look_around(now);
         self.accept(now);
+        self.accept_control(now);
         let EventLoop { connections, engine, .. } = self;
         connections.read(|input| engine.handle(now, input));
         self.dial(now);
@@ -247,6 +268,7 @@ impl<E: Engine> EventLoop<E> {
                 Output::Close { id } if self.dialer.abandon(id) => self.connections.refuse(id, Gone::Closed),
                 Output::Close { id } => self.connections.take(tick, id, Piece::Close),
                 Output::Hash(job) => self.hashing.request(job),
+                Output::Outside { id, what } => self.outside.push((id, what)),
                 Output::Find { ticket, domain, services } => {
                     self.dns.find(self.poll.registry(), now, &mut self.dice, ticket, &domain, &services);
                 }
@@ -275,7 +297,7 @@ impl<E: Engine> EventLoop<E> {
                     let why = Gone::NotDurable.to_string();
                     self.found.push((ticket, Err(Unfound { why, is_temporary: true })));
                 }
-                Output::Hash(_) => {}
+                Output::Hash(_) | Output::Outside { .. } => {}
             }
         }
         self.connections.lose_tick();
@@ -335,6 +357,20 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
+    /// Clients of the control socket come in even when no more connections are taken: then they are needed most.
+    fn accept_control(&mut self, now: Now) {
+        let Some(control) = self.control.as_mut().filter(|control| control.ready && self.stop_at.is_none()) else {
+            return;
+        };
+        for _ in 0..self.bounds.accepts {
+            let Some((stream, peer)) = control.accept() else { return };
+            match self.connections.add_control(self.poll.registry(), stream) {
+                Ok(id) => self.engine.handle(now, Input::Control { id, peer }),
+                Err(error) => log::error!(target: "-internal", "a client of the control socket was not taken: {error}"),
+            }
+        }
+    }
+
     /// Goes on with connections of our own that are not open yet.
     fn dial(&mut self, now: Now) {
         for dialed in self.dialer.advance(self.poll.registry(), now) {
@@ -376,27 +412,44 @@ impl<E: Engine> EventLoop<E> {
 
     fn obey_signals(&mut self, now: Now) {
         if self.signals.reload.swap(false, Ordering::AcqRel) {
-            if let Some(config) = self.surroundings.reload() {
-                self.gate.reload(&config);
-                self.listeners.iter_mut().for_each(|listener| listener.renew(&config.listeners));
-                self.bounds = Bounds::new(&config.limits, self.files);
-                self.connections.rebound(self.bounds);
-                self.dialer.rebind(&config.bind);
-                self.dns.reload(cache_seconds(&config));
-                if let Some(trust) = self.surroundings.renewed_trust() {
-                    self.engine.set_trust(trust);
-                }
-                self.engine.handle(now, Input::Reload(config));
-            }
-            self.look_around_at = now.monotonic_millis;
+            // What is wrong with the new configuration was logged.
+            let _ = self.reload(now);
+        }
+        for (id, what) in std::mem::take(&mut self.outside) {
+            let told = match what {
+                Outside::Reload => self.reload(now),
+            };
+            let told = told.map_or_else(Told::Failed, |()| Told::Done);
+            self.engine.handle(now, Input::Told { id, told });
         }
         if self.signals.terminate.swap(false, Ordering::AcqRel) && self.stop_at.is_none() {
             self.surroundings.stopping();
             self.stop_at = Some(now.after(self.bounds.stopping));
             // Who connects from now on shall be refused, not kept waiting.
             self.listeners.clear();
+            self.control = None;
             self.engine.handle(now, Input::Terminate);
         }
+    }
+
+    /// Takes over what the configuration says now.
+    fn reload(&mut self, now: Now) -> Result<(), String> {
+        self.look_around_at = now.monotonic_millis;
+        let config = self.surroundings.reload()?;
+        self.gate.reload(&config);
+        self.listeners.iter_mut().for_each(|listener| listener.renew(&config.listeners));
+        self.bounds = Bounds::new(&config.limits, self.files);
+        self.connections.rebound(self.bounds);
+        self.dialer.rebind(&config.bind);
+        self.dns.reload(cache_seconds(&config));
+        if let Some(trust) = self.surroundings.renewed_trust() {
+            self.engine.set_trust(trust);
+        }
+        if let (Some(control), Some(allowed)) = (&mut self.control, self.surroundings.renewed_control()) {
+            control.allow(allowed);
+        }
+        self.engine.handle(now, Input::Reload(config));
+        Ok(())
     }
 
     fn look_around(&mut self, now: Now) {
@@ -416,7 +469,9 @@ impl<E: Engine> EventLoop<E> {
         let told = self.signals.terminate.load(Ordering::Acquire) || self.signals.reload.load(Ordering::Acquire);
         if told
             || !self.found.is_empty()
+            || !self.outside.is_empty()
             || self.connections.has_work()
+            || self.control.as_ref().is_some_and(|control| control.ready && self.stop_at.is_none())
             || (room && !pausing && self.listeners.iter().any(|listener| listener.ready))
         {
             return Some(Duration::ZERO);

@@ -14,6 +14,7 @@ mod certificate;
 pub mod clock;
 mod connection;
 mod connections;
+pub mod control;
 mod dialing;
 pub mod disk;
 pub mod dns;
@@ -23,6 +24,7 @@ mod gate;
 pub mod hashing;
 mod karma;
 pub mod listener;
+mod socket;
 pub mod tls;
 
 use std::time::Duration;

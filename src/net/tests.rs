@@ -179,7 +179,7 @@ impl Engine for Puppet {
             Input::Found { ticket, result } => {
                 let _ = self.heard.send((ConnectionId(ticket), Heard::Found(result)));
             }
-            Input::Timeout | Input::Reload(_) => {}
+            Input::Timeout | Input::Reload(_) | Input::Control { .. } | Input::Drained { .. } | Input::Told { .. } => {}
         }
     }
 
@@ -208,13 +208,16 @@ impl Engine for Puppet {
 struct Nothing;
 
 impl Surroundings for Nothing {
-    fn reload(&mut self) -> Option<Arc<Config>> {
-        None
+    fn reload(&mut self) -> Result<Arc<Config>, String> {
+        Err("there is none".to_owned())
     }
     fn renewed_tls(&mut self) -> Option<Arc<Settings>> {
         None
     }
     fn renewed_trust(&mut self) -> Option<Box<dyn Trust>> {
+        None
+    }
+    fn renewed_control(&mut self) -> Option<super::control::Allowed> {
         None
     }
     fn stopping(&mut self) {}
@@ -294,6 +297,7 @@ impl Server {
                 signals,
                 settings,
                 ports,
+                control: None,
                 resolver: Files::new("/nonexistent", "/nonexistent"),
                 disk,
             })?

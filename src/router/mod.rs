@@ -229,6 +229,12 @@ impl Router {
         self.work(env);
     }
 
+    /// Something that the admin wants: an effect as a module's.
+    pub fn carry_out(&mut self, env: &mut Env<'_>, effect: Effect) {
+        self.queue.push_back((0, effect));
+        self.work(env);
+    }
+
     /// Password work is done.
     pub fn hashed(&mut self, env: &mut Env<'_>, ticket: &HashTicket, result: HashResult) {
         self.wake(env, ticket.module, &ticket.host, Wake::Hashed(result));

@@ -34,6 +34,7 @@ macro_rules! stream_env {
 pub mod addresses;
 pub mod components;
 pub mod connections;
+mod control;
 pub mod federation;
 pub mod timers;
 
@@ -46,8 +47,10 @@ use std::time::Duration;
 use self::addresses::Addresses;
 use self::components::Calls;
 use self::connections::Connection;
+use self::control::Control;
 use self::federation::Federation;
 use self::timers::{Timer, Timers};
+use crate::admin::{self, Outside, Told};
 use crate::config::{Block, Config, Listener};
 pub use crate::router::ConnectionId;
 use crate::router::{HashTicket, IdMap, Router};
@@ -105,6 +108,25 @@ pub enum Input<'a> {
         /// Where its server may be, in the order to try; or why nothing was found.
         result: Result<Vec<Candidate>, Unfound>,
     },
+    /// A client of the control socket was accepted.
+    Control {
+        /// The number of its connection.
+        id: ConnectionId,
+        /// Who it is.
+        peer: admin::Peer,
+    },
+    /// A client of the control socket has got all that it was sent.
+    Drained {
+        /// Its connection.
+        id: ConnectionId,
+    },
+    /// What a client of the control socket wanted of the world outside is done.
+    Told {
+        /// Its connection.
+        id: ConnectionId,
+        /// What came of it.
+        told: Told,
+    },
     /// Password work is done.
     Hashed(HashResult),
     /// Time has passed.
@@ -159,6 +181,13 @@ pub enum Output {
     },
     /// Do password work beside the loop.
     Hash(HashJob),
+    /// Do what a client of the control socket wants of the world outside.
+    Outside {
+        /// Its connection.
+        id: ConnectionId,
+        /// What it wants.
+        what: Outside,
+    },
 }
 
 /// What a TLS client says.
@@ -196,6 +225,7 @@ pub struct Unfound {
 enum Asker {
     Stream(ConnectionId),
     Module(HashTicket, u64),
+    Control(ConnectionId),
 }
 
 /// The server.
@@ -210,6 +240,8 @@ pub struct Server {
     calls: Calls,
     router: Router,
     connections: IdMap<ConnectionId, Connection>,
+    controls: IdMap<ConnectionId, Control>,
+    started_millis: u64,
     addresses: Addresses,
     timers: Timers,
     askers: HashMap<u64, Asker>,
@@ -268,6 +300,8 @@ impl Server {
             federation: Federation::default(),
             calls: Calls::default(),
             connections: IdMap::default(),
+            controls: IdMap::default(),
+            started_millis: now.monotonic_millis,
             addresses: Addresses::default(),
             timers: Timers::default(),
             askers: HashMap::new(),
@@ -285,7 +319,11 @@ impl Server {
     pub fn handle(&mut self, now: Now, input: Input<'_>) {
         self.now = now;
         let concerned = match &input {
-            Input::Secured { id, .. } | Input::Bytes { id, .. } | Input::Connected { id, .. } => Some(*id),
+            Input::Secured { id, .. }
+            | Input::Bytes { id, .. }
+            | Input::Connected { id, .. }
+            | Input::Drained { id }
+            | Input::Told { id, .. } => Some(*id),
             _ => None,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -301,9 +339,14 @@ impl Server {
         match input {
             Input::Accepted { id, listener, peer } => self.accepted(now, id, listener, peer),
             Input::Secured { id, tls } => self.secured(now, id, tls),
+            Input::Bytes { id, bytes } if self.is_control(id) => self.control_bytes(now, id, bytes),
             Input::Bytes { id, bytes } => self.bytes(now, id, bytes),
             Input::Connected { id, peer } => self.connected(now, id, peer),
             Input::Found { ticket, result } => self.found(now, ticket, result),
+            Input::Control { id, peer } => self.control_came(now, id, peer),
+            Input::Drained { id } => self.control_drained(now, id),
+            Input::Told { id, told } => self.control_event(now, id, admin::Event::Told(told)),
+            Input::Gone { id, .. } if self.is_control(id) => self.control_gone(id),
             Input::Gone { id, reason } => self.gone(now, id, reason),
             Input::Hashed(result) => self.hashed(now, result),
             Input::Timeout => {}
@@ -318,6 +361,7 @@ impl Server {
         log::error!(target: "-internal", "a connection was dropped because of a bug in the server; please report the panic above");
         self.router.abandon();
         if let Some(id) = concerned {
+            self.end_control(id);
             self.end_connection(id);
         }
     }
@@ -399,7 +443,7 @@ impl Server {
 
     /// Is everything said, after [`Input::Terminate`]?
     pub fn is_stopped(&self) -> bool {
-        self.is_stopping && self.connections.is_empty()
+        self.is_stopping && self.connections.is_empty() && self.controls.is_empty()
     }
 
     /// The configuration in force.
@@ -413,6 +457,7 @@ impl Server {
         for id in ids {
             self.shut_down_stream(now, id);
         }
+        self.end_controls();
     }
 
     /// Takes over a configuration. Sessions of hosts that are gone end (RFC 6120 §4.9.3.5).
@@ -454,6 +499,8 @@ impl Server {
                     self.router.walk_on(&mut env);
                     self.flush_router(now);
                 }
+                Timer::Control(id) => self.control_timed_out(now, id),
+                Timer::Waker(id) => self.control_woken(now, id),
                 Timer::Penalty(id) => self.with_client(now, id, |stream, env| stream.woke(env, now)),
                 Timer::Heartbeat(id) => self.heartbeat(now, id),
                 Timer::Idle(id) => self.idle(now, id),
@@ -470,6 +517,7 @@ impl Server {
     fn hashed(&mut self, now: Now, mut result: HashResult) {
         match self.askers.remove(&result.token) {
             None => {}
+            Some(Asker::Control(id)) => self.control_event(now, id, admin::Event::Hashed(result.outcome)),
             Some(Asker::Stream(id)) => self.with_client(now, id, |stream, env| stream.hashed(env, result)),
             Some(Asker::Module(ticket, token)) => {
                 result.token = token;

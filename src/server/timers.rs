@@ -30,6 +30,10 @@ pub enum Timer {
     Doubt(Pair),
     /// The next step of a walk through rosters.
     Walk,
+    /// A client of the control socket must have said or read something by now.
+    Control(ConnectionId),
+    /// A job of a client of the control socket waits no longer.
+    Waker(ConnectionId),
     /// A module asked for it.
     Module(Box<ModuleTimer>),
 }

@@ -64,6 +64,15 @@ pub struct Bounds {
     pub bytes: u64,
 }
 
+/// How much room the database takes on the disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// The database itself.
+    pub database_bytes: u64,
+    /// The log beside it, which holds the latest commits.
+    pub log_bytes: u64,
+}
+
 /// The database, and the tick that is running on it.
 pub struct Store {
     connection: Connection,
@@ -138,6 +147,14 @@ impl Store {
     /// Where the database is; `:memory:` for one in memory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// How much room it takes on the disk; nothing for one in memory.
+    pub fn size(&self) -> Size {
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
+        let mut log = self.path.clone().into_os_string();
+        log.push("-wal");
+        Size { database_bytes: bytes(&self.path), log_bytes: bytes(Path::new(&log)) }
     }
 
     /// Ends the tick: what it wrote becomes one commit with the next number; `None` when it wrote nothing.

@@ -125,6 +125,11 @@ impl C2s {
         }
     }
 
+    /// Is it encrypted?
+    pub fn is_secure(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// The full JID, once a resource is bound.
     pub fn jid(&self) -> Option<&FullJid> {
         match &self.state {

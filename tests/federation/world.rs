@@ -394,6 +394,8 @@ impl World {
         match output {
             Output::Bytes { id, bytes } => self.carry(server, id.0, &bytes),
             Output::Close { id } => self.close(server, id),
+            // There is no control socket here.
+            Output::Outside { .. } => {}
             Output::Hash(job) => {
                 let result = job.run();
                 self.input(server, Input::Hashed(result));

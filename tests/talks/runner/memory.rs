@@ -131,6 +131,8 @@ impl Memory {
                 self.server.handle(self.now, Input::Found { ticket, result });
             }
             Output::Connect { id, .. } => self.server.handle(self.now, Input::Gone { id, reason: "refused" }),
+            // There is no control socket here.
+            Output::Outside { .. } => {}
             Output::Hash(job) => self.server.handle(self.now, Input::Hashed(job.run())),
         }
     }

@@ -1,0 +1,73 @@
+//! The lines of an answer, each one JSON object.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::request::Refusal;
+
+/// What is to be said to a client.
+#[derive(Debug, Default)]
+pub struct Answer(String);
+
+impl Answer {
+    fn line(&mut self, value: &Value) {
+        self.0.push_str(&value.to_string());
+        self.0.push('\n');
+    }
+
+    /// A row of a table, or the one row of a record.
+    pub fn row(&mut self, row: Value) {
+        self.line(&json!({ "row": row }));
+    }
+
+    /// A remark for people.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.line(&json!({ "note": text.into() }));
+    }
+
+    /// How far long work is: `done` of `all` of these things.
+    pub fn progress(&mut self, done: u64, all: u64, things: &str) {
+        self.line(&json!({ "progress": { "done": done, "all": all, "things": things } }));
+    }
+
+    /// Bytes for the file that the command names.
+    pub fn data(&mut self, bytes: &[u8]) {
+        self.line(&json!({ "data": STANDARD.encode(bytes) }));
+    }
+
+    /// The client's turn: a piece of its data.
+    pub(super) fn want_data(&mut self) {
+        self.line(&json!({ "want": "data" }));
+    }
+
+    /// The end, after what a command says itself.
+    pub(super) fn done(&mut self, text: &str) {
+        self.line(&json!({ "done": text }));
+    }
+
+    /// The end, if it did not work.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
+        let Refusal { kind, text, remedy } = refusal;
+        self.line(&json!({ "error": { "kind": kind.word(), "text": text, "remedy": remedy } }));
+    }
+
+    /// Nothing is to be said.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Takes what is to be said.
+    pub(super) fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.0).into_bytes()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Forgets what was said since it was so long: a step that failed says nothing but its failure.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.0.truncate(len);
+    }
+}

@@ -1,0 +1,269 @@
+//! The talk with one client of the control socket.
+//!
+//! | state | comes | next |
+//! |---|---|---|
+//! | `ExpectRequest` | a line | `Resting`, `Waiting`, `ExpectData`, or `ExpectRequest` again with the end of the answer |
+//! | `Resting` | what was said has left | the job goes on |
+//! | `Waiting` | what it asked for | the job goes on |
+//! | `ExpectData` | a line of data | the job goes on |
+//! | `Ended` | | nothing is taken any more |
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+use zeroize::Zeroize as _;
+
+use super::answer::Answer;
+use super::command::{Command, Does};
+use super::job::{Event, Job, Next};
+use super::request::{Refusal, Request};
+use super::view::{Ask, Facts, View};
+use crate::config::{Config, LogSink};
+use crate::router::Router;
+use crate::store::Store;
+use crate::xmpp::{Now, Random};
+
+/// Who connected, by the word of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// The user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// The process.
+    pub pid: i32,
+}
+
+/// What a client's talk is lent with each input.
+pub struct Lent<'a> {
+    /// The moment of this tick.
+    pub now: Now,
+    /// Dice.
+    pub random: &'a mut dyn Random,
+    /// All that is kept.
+    pub store: &'a mut Store,
+    /// The router.
+    pub router: &'a mut Router,
+    /// The configuration in force.
+    pub config: &'a std::sync::Arc<Config>,
+    /// What only the server knows.
+    pub facts: &'a dyn Facts,
+}
+
+enum State {
+    ExpectRequest,
+    Resting(Box<dyn Job>),
+    Waiting(Box<dyn Job>),
+    ExpectData(Box<dyn Job>),
+    Ended,
+}
+
+/// One client.
+pub struct Client {
+    peer: Peer,
+    state: State,
+    /// What came and is not yet read: less than a line, or what comes after the command at hand.
+    input: Vec<u8>,
+    answer: Answer,
+    said: String,
+    asks: Vec<Ask>,
+    /// The command at hand, for the log.
+    command: Option<(&'static Command, String)>,
+}
+
+impl Client {
+    /// A client that has just connected.
+    pub fn new(peer: Peer) -> Client {
+        Client {
+            peer,
+            state: State::ExpectRequest,
+            input: Vec::new(),
+            answer: Answer::default(),
+            said: String::new(),
+            asks: Vec::new(),
+            command: None,
+        }
+    }
+
+    /// Who it is.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
+    /// Must it say something, or read something, for the talk to go on?
+    pub fn is_awaited(&self) -> bool {
+        !matches!(self.state, State::Waiting(_))
+    }
+
+    /// Is nothing more to be said to it?
+    pub fn is_ended(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+
+    /// Does the job at hand want to go on when what was said has left?
+    pub fn is_resting(&self) -> bool {
+        matches!(self.state, State::Resting(_))
+    }
+
+    /// What is to be said to it.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        self.answer.take()
+    }
+
+    /// What it asked of the floors above.
+    pub fn take_asks(&mut self) -> Vec<Ask> {
+        std::mem::take(&mut self.asks)
+    }
+
+    /// Bytes came.
+    pub fn push(&mut self, lent: &mut Lent<'_>, bytes: &[u8]) {
+        if self.is_ended() {
+            return;
+        }
+        let most = lent.config.limits.control_line_bytes_max;
+        if self.input.len().saturating_add(bytes.len()) > most.saturating_mul(2) {
+            return self.fail(&Refusal::usage(format!("more than {most} bytes in one line")));
+        }
+        self.input.extend_from_slice(bytes);
+        self.read_lines(lent);
+    }
+
+    /// What a job waits for has happened.
+    pub fn hear(&mut self, lent: &mut Lent<'_>, event: Event) {
+        match (std::mem::replace(&mut self.state, State::Ended), event) {
+            (State::Resting(job), Event::GoOn) => self.step(lent, job, Event::GoOn),
+            (State::Waiting(job), event) if !matches!(event, Event::GoOn | Event::Data(_)) => {
+                self.step(lent, job, event);
+            }
+            (state, _) => self.state = state,
+        }
+        self.read_lines(lent);
+    }
+
+    /// The talk ends for a reason of ours.
+    pub fn fail(&mut self, refusal: &Refusal) {
+        if !self.is_ended() {
+            self.state = State::Ended;
+            self.answer.refuse(refusal);
+            self.input.zeroize();
+        }
+    }
+
+    /// Takes lines as long as one can be taken.
+    fn read_lines(&mut self, lent: &mut Lent<'_>) {
+        while matches!(self.state, State::ExpectRequest | State::ExpectData(_)) {
+            let most = lent.config.limits.control_line_bytes_max;
+            let Some(end) = memchr::memchr(b'\n', &self.input) else {
+                if self.input.len() > most {
+                    self.fail(&Refusal::usage(format!("more than {most} bytes in one line")));
+                }
+                return;
+            };
+            if end > most {
+                return self.fail(&Refusal::usage(format!("more than {most} bytes in one line")));
+            }
+            let rest = self.input.split_off(end.saturating_add(1));
+            let mut line = std::mem::replace(&mut self.input, rest);
+            line.truncate(end);
+            match std::mem::replace(&mut self.state, State::Ended) {
+                State::ExpectData(job) => match data(&line) {
+                    Ok(bytes) => self.step(lent, job, Event::Data(bytes)),
+                    Err(refusal) => self.finish(Err(refusal)),
+                },
+                _ => self.request(lent, &line),
+            }
+            // There may have been a password in it.
+            line.zeroize();
+        }
+    }
+
+    fn request(&mut self, lent: &mut Lent<'_>, line: &[u8]) {
+        let (command, request) = match Request::parse(line, lent.config, super::find) {
+            Ok(parsed) => parsed,
+            Err(refusal) => {
+                log::debug!(target: LogSink::INTERNAL, "control: uid={} pid={}: {refusal}", self.peer.uid, self.peer.pid);
+                return self.finish(Err(refusal));
+            }
+        };
+        let told = request.for_log(command);
+        let (uid, pid) = (self.peer.uid, self.peer.pid);
+        match command.changes {
+            true => log::info!(target: LogSink::INTERNAL, "control: uid={uid} pid={pid}: {told}"),
+            false => log::debug!(target: LogSink::INTERNAL, "control: uid={uid} pid={pid}: {told}"),
+        }
+        self.command = Some((command, told));
+        let Does::Server(does) = command.does else {
+            return self.finish(Err(Refusal::usage(format!("{} is done by jabberctl itself", command.name))));
+        };
+        self.run(lent, |view| does(view, &request));
+    }
+
+    fn step(&mut self, lent: &mut Lent<'_>, job: Box<dyn Job>, event: Event) {
+        self.run(lent, |view| job.step(view, event));
+    }
+
+    /// Runs one step in a savepoint: one that fails leaves no half-done writes, and says nothing but why.
+    fn run(&mut self, lent: &mut Lent<'_>, work: impl FnOnce(&mut View<'_>) -> Result<Next, Refusal>) {
+        let before = self.answer.len();
+        let Lent { now, random, store, router, config, facts } = lent;
+        let (answer, said, asks) = (&mut self.answer, &mut self.said, &mut self.asks);
+        let next = store.savepoint(|store| {
+            work(&mut View {
+                now: *now,
+                random: &mut **random,
+                store,
+                router,
+                config,
+                facts: *facts,
+                answer,
+                said,
+                asks,
+            })
+        });
+        match next {
+            Ok(Next::Done) => self.finish(Ok(())),
+            Ok(Next::More(job)) => self.state = State::Resting(job),
+            Ok(Next::Wait(job)) => self.state = State::Waiting(job),
+            Ok(Next::Data(job)) => {
+                self.answer.want_data();
+                self.state = State::ExpectData(job);
+            }
+            Err(refusal) => {
+                self.answer.truncate(before);
+                self.asks.clear();
+                self.finish(Err(refusal));
+            }
+        }
+    }
+
+    /// The last line of an answer; the next request may come.
+    fn finish(&mut self, result: Result<(), Refusal>) {
+        let said = std::mem::take(&mut self.said);
+        match result {
+            Ok(()) => self.answer.done(&said),
+            Err(refusal) => {
+                if let Some((command, told)) = self.command.take().filter(|(command, _)| command.changes) {
+                    let _ = command;
+                    log::info!(target: LogSink::INTERNAL, "control: {told}: not done: {refusal}");
+                }
+                self.answer.refuse(&refusal);
+            }
+        }
+        self.command = None;
+        self.state = State::ExpectRequest;
+    }
+}
+
+/// A line of data: `{"data":"BASE64"}`, or `{"end":true}`.
+fn data(line: &[u8]) -> Result<Vec<u8>, Refusal> {
+    let wrong = || Refusal::usage("a line of data was expected");
+    let value: Value = serde_json::from_slice(line).map_err(|_| wrong())?;
+    if value.get("end") == Some(&Value::Bool(true)) {
+        return Ok(Vec::new());
+    }
+    let text = value.get("data").and_then(Value::as_str).ok_or_else(wrong)?;
+    match STANDARD.decode(text) {
+        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
+        _ => Err(wrong()),
+    }
+}

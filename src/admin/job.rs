@@ -1,0 +1,54 @@
+//! Work that is not done in one call: it goes on step by step, so that no list, however long, holds up the loop.
+
+use super::request::Refusal;
+use super::view::View;
+use crate::stream::sasl::Outcome;
+use crate::xmpp::Stanza;
+
+/// What becomes of a command after a step.
+pub enum Next {
+    /// All is said and done.
+    Done,
+    /// There is more: [`Event::GoOn`] comes when what was said has left, in one of the next ticks.
+    More(Box<dyn Job>),
+    /// What was asked for ([`super::view::Ask`]) must come first.
+    Wait(Box<dyn Job>),
+    /// Bytes are wanted of the client, which reads them from its [`super::Kind::File`] or standard input:
+    /// [`Event::Data`] comes with each piece, the last one is empty.
+    Data(Box<dyn Job>),
+}
+
+/// A command that is under way. It is dropped when its client goes away, and must leave nothing half-done then.
+pub trait Job {
+    /// Goes on. A step takes at most a few milliseconds: a page of a list, a hundred accounts.
+    ///
+    /// # Errors
+    /// What the client is told as the end of its command. What the step wrote is undone.
+    fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal>;
+}
+
+/// Why a job goes on.
+#[derive(Debug)]
+pub enum Event {
+    /// What was said has left for the client.
+    GoOn,
+    /// Password work is done.
+    Hashed(Outcome),
+    /// A piece of the client's data; empty at the end.
+    Data(Vec<u8>),
+    /// A wait is over.
+    Woken,
+    /// The answer to a request of a host of ours; `None` if none came in time.
+    Answered(Option<Stanza>),
+    /// What came of a thing that is done outside of the server.
+    Told(Told),
+}
+
+/// What came of a thing that is done outside of the server.
+#[derive(Debug)]
+pub enum Told {
+    /// It is done.
+    Done,
+    /// It could not be done: cause and remedy.
+    Failed(String),
+}

@@ -1,0 +1,53 @@
+//! What jabberctl can ask: the table of commands, the protocol of the control socket, and the talk with one client.
+//!
+//! A client sends one line of JSON, and gets lines of JSON until one ends the answer; then it may ask again.
+//!
+//! ```text
+//! {"command":"user add","arguments":{"account":"romeo@example.org"},"secret":"..."}
+//! {"done":"romeo@example.org can log in"}
+//! {"command":"user info","arguments":{"account":"paris@example.org"}}
+//! {"error":{"kind":"not-found","text":"there is no account paris@example.org","remedy":""}}
+//! ```
+//!
+//! | line from the server | meaning |
+//! |---|---|
+//! | `{"row":{...}}` | a row; its fields are the columns in the command's [`Shows`] |
+//! | `{"note":"..."}` | a remark for people |
+//! | `{"progress":{"done":3,"all":9,"things":"accounts"}}` | how far long work is |
+//! | `{"data":"..."}` | base64 for the file that the command names: jabberctl opens it, as who called it |
+//! | `{"want":"data"}` | the client's turn: a line `{"data":"..."}` with base64, or `{"end":true}` |
+//! | `{"done":"..."}` | the end: it worked |
+//! | `{"error":{"kind":"...","text":"...","remedy":"..."}}` | the end: it did not, see [`RefusalKind`] |
+//!
+//! How a command joins: a constant [`Command`] beside the function that does it, in the file of its subject, and a row in
+//! [`COMMANDS`]. Help, manual, completion and the checks of arguments come from the row. What takes longer than a few
+//! milliseconds is a [`Job`]: it says something and returns [`Next::More`], and goes on in a later tick, when that has left.
+//!
+//! Serves `server/`, which lends its parts as a [`View`], and jabberctl, which reads the table. Invariants: no answer
+//! leaves before the tick that made it is durable (it is output like any other); a line, the clients and their idle time
+//! are bounded; a secret is never an argument, and never logged.
+
+mod answer;
+mod client;
+mod command;
+mod job;
+mod local;
+mod request;
+mod status;
+mod users;
+mod view;
+
+pub use answer::Answer;
+pub use client::{Client, Lent, Peer};
+pub use command::{Argument, Column, Command, Does, Form, Kind, Shows, Unit};
+pub use job::{Event, Job, Next, Told};
+pub use request::{Refusal, RefusalKind, Request};
+pub use view::{Ask, Client as ClientFacts, Connections, Facts, Outside, View};
+
+/// The table of commands, in the order of the help.
+pub const COMMANDS: &[&Command] = &[&status::STATUS, &users::ADD, &local::HELP, &local::VERSION];
+
+/// The command of this name.
+pub fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name).copied()
+}

@@ -1,0 +1,309 @@
+//! A request as a line of JSON, read once into checked values; and why one is refused.
+
+use std::fmt;
+
+use serde_json::{Map, Value};
+use zeroize::Zeroizing;
+
+use super::command::{Argument, Command, Form, Kind};
+use crate::config::Config;
+use crate::stream::sasl::Password;
+use crate::xmpp::{BareJid, Jid, jid};
+
+/// What the client is told at the end in place of `done`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What kind of failure it is: jabberctl's exit code comes from it.
+    pub kind: RefusalKind,
+    /// What is wrong.
+    pub text: String,
+    /// What to do about it; may be empty.
+    pub remedy: String,
+}
+
+/// Kinds of failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The request cannot be understood.
+    Usage,
+    /// What it is about is not there.
+    NotFound,
+    /// What it wants to make is there.
+    Conflict,
+    /// It can be understood, and will not be done.
+    Refused,
+    /// Not now.
+    Busy,
+    /// It was tried, and did not work.
+    Failed,
+}
+
+impl RefusalKind {
+    /// The word in the answer.
+    pub fn word(self) -> &'static str {
+        match self {
+            RefusalKind::Usage => "usage",
+            RefusalKind::NotFound => "not-found",
+            RefusalKind::Conflict => "conflict",
+            RefusalKind::Refused => "refused",
+            RefusalKind::Busy => "busy",
+            RefusalKind::Failed => "failed",
+        }
+    }
+}
+
+impl Refusal {
+    fn new(kind: RefusalKind, text: impl Into<String>) -> Refusal {
+        Refusal { kind, text: text.into(), remedy: String::new() }
+    }
+
+    /// The request cannot be understood.
+    pub fn usage(text: impl Into<String>) -> Refusal {
+        Refusal::new(RefusalKind::Usage, text)
+    }
+
+    /// What it is about is not there.
+    pub fn not_found(text: impl Into<String>) -> Refusal {
+        Refusal::new(RefusalKind::NotFound, text)
+    }
+
+    /// What it wants to make is there.
+    pub fn conflict(text: impl Into<String>) -> Refusal {
+        Refusal::new(RefusalKind::Conflict, text)
+    }
+
+    /// It will not be done.
+    pub fn refused(text: impl Into<String>) -> Refusal {
+        Refusal::new(RefusalKind::Refused, text)
+    }
+
+    /// Not now.
+    pub fn busy(text: impl Into<String>) -> Refusal {
+        Refusal::new(RefusalKind::Busy, text)
+    }
+
+    /// It did not work.
+    pub fn failed(text: impl Into<String>) -> Refusal {
+        Refusal::new(RefusalKind::Failed, text)
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn remedy(self, remedy: impl Into<String>) -> Refusal {
+        Refusal { remedy: remedy.into(), ..self }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<crate::store::Error> for Refusal {
+    fn from(error: crate::store::Error) -> Refusal {
+        Refusal::failed(error.to_string())
+    }
+}
+
+/// A request whose arguments are what its command wants them to be.
+#[derive(Debug)]
+pub struct Request {
+    values: Map<String, Value>,
+    secret: Option<Zeroizing<String>>,
+}
+
+impl Request {
+    /// Reads a line: the name of a command that `find` knows, and its arguments.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn parse(
+        line: &[u8],
+        config: &Config,
+        find: impl Fn(&str) -> Option<&'static Command>,
+    ) -> Result<(&'static Command, Request), Refusal> {
+        let text = std::str::from_utf8(line).map_err(|_| Refusal::usage("the request is not UTF-8"))?;
+        let value: Value = serde_json::from_str(text)
+            .map_err(|error| Refusal::usage(format!("the request is no JSON object on one line: {error}")))?;
+        let Value::Object(mut object) = value else {
+            return Err(Refusal::usage("the request is no JSON object"));
+        };
+        // Out of the tree first: what is refused below must not keep it.
+        let secret = match object.remove("secret") {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(Zeroizing::new(text)),
+            Some(_) => return Err(Refusal::usage("\"secret\" is no string")),
+        };
+        let name = match object.remove("command") {
+            Some(Value::String(name)) => name,
+            _ => return Err(Refusal::usage("\"command\" is missing, or no string")),
+        };
+        let command = find(&name).ok_or_else(|| {
+            Refusal::usage(format!("there is no command \"{}\"", shown(&name)))
+                .remedy("jabberctl and jabberd may be of different releases: restart jabberd")
+        })?;
+        let mut values = match object.remove("arguments") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(values)) => values,
+            Some(_) => return Err(Refusal::usage("\"arguments\" is no object")),
+        };
+        if let Some(other) = object.keys().next() {
+            return Err(Refusal::usage(format!("a request has no \"{}\"", shown(other))));
+        }
+        if let Some(name) = values.keys().find(|name| command.argument(name).is_none()) {
+            return Err(Refusal::usage(format!("{} takes no argument \"{}\"", command.name, shown(name))));
+        }
+        values.retain(|_, value| !value.is_null());
+        for argument in command.arguments {
+            check(argument, values.get(argument.name), config)?;
+        }
+        if command.secret.is_some() != secret.is_some() {
+            let what = if secret.is_some() { "takes no" } else { "needs a" };
+            return Err(Refusal::usage(format!("{} {what} \"secret\"", command.name)));
+        }
+        Ok((command, Request { values, secret }))
+    }
+
+    /// An argument's text; empty if it is not there.
+    pub fn text(&self, name: &str) -> &str {
+        self.values.get(name).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Is the argument there?
+    pub fn has(&self, name: &str) -> bool {
+        self.values.get(name).is_some_and(|value| *value != Value::Bool(false))
+    }
+
+    /// A number.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        self.values.get(name).and_then(Value::as_u64)
+    }
+
+    /// The account that a [`Kind::Account`] names.
+    ///
+    /// # Errors
+    /// It was checked: none, when it must be there.
+    pub fn account(&self, name: &str) -> Result<BareJid, Refusal> {
+        account(self.text(name))
+    }
+
+    /// The JID that a [`Kind::Jid`] names.
+    ///
+    /// # Errors
+    /// It was checked: none, when it must be there.
+    pub fn jid(&self, name: &str) -> Result<Jid, Refusal> {
+        address(self.text(name))
+    }
+
+    /// A host or domain, prepared.
+    ///
+    /// # Errors
+    /// It was checked: none, when it must be there.
+    pub fn domain(&self, name: &str) -> Result<String, Refusal> {
+        domain(self.text(name))
+    }
+
+    /// The password that came as the secret.
+    ///
+    /// # Errors
+    /// It cannot be used as one.
+    pub fn password(&self) -> Result<Password, Refusal> {
+        let text = self.secret.as_ref().map(|text| text.as_str()).unwrap_or_default();
+        Password::new(text).map_err(|error| Refusal::refused(format!("the password cannot be used: {error}")))
+    }
+
+    /// The arguments as the log shows them: without texts.
+    pub(super) fn for_log(&self, command: &Command) -> String {
+        let mut line = command.name.to_owned();
+        for argument in command.arguments.iter().filter(|argument| self.has(argument.name)) {
+            let value = match (argument.kind, self.values.get(argument.name)) {
+                (Kind::Text, _) => "...".to_owned(),
+                (_, Some(Value::String(text))) => text.clone(),
+                (_, value) => value.map(Value::to_string).unwrap_or_default(),
+            };
+            match argument.form {
+                Form::Flag => line.push_str(&format!(" --{}", argument.name)),
+                Form::Option => line.push_str(&format!(" --{} {value}", argument.name)),
+                Form::Needed | Form::Optional => line.push_str(&format!(" {value}")),
+            }
+        }
+        line
+    }
+}
+
+/// Is the value what the argument wants?
+fn check(argument: &Argument, value: Option<&Value>, config: &Config) -> Result<(), Refusal> {
+    let name = argument.name;
+    // Its bytes come, not its name.
+    if argument.kind == Kind::File {
+        return Ok(());
+    }
+    let Some(value) = value else {
+        return match argument.form {
+            Form::Needed => Err(Refusal::usage(format!("{} is missing", argument.placeholder()))),
+            _ => Ok(()),
+        };
+    };
+    let wrong = |what: &str| Refusal::usage(format!("{name} is not {what}"));
+    if argument.form == Form::Flag {
+        return if value.is_boolean() { Ok(()) } else { Err(wrong("true or false")) };
+    }
+    if argument.kind == Kind::Number {
+        return if value.is_u64() { Ok(()) } else { Err(wrong("a whole number")) };
+    }
+    let text = value.as_str().ok_or_else(|| wrong("a string"))?;
+    match argument.kind {
+        Kind::Account => {
+            let account = account(text)?;
+            served(account.domain().as_str(), config)
+        }
+        Kind::Jid => address(text).map(drop),
+        Kind::Host => served(&domain(text)?, config),
+        Kind::Domain => domain(text).map(drop),
+        Kind::Word(words) if !words.contains(&text) => {
+            Err(Refusal::usage(format!("\"{}\" is none of {}", shown(text), words.join(", "))))
+        }
+        _ if text.is_empty() => Err(Refusal::usage(format!("{} is empty", argument.placeholder()))),
+        _ => Ok(()),
+    }
+}
+
+fn served(host: &str, config: &Config) -> Result<(), Refusal> {
+    if config.host(host).is_some() {
+        return Ok(());
+    }
+    let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
+    Err(Refusal::not_found(format!("{host} is not served here")).remedy(format!("<host> names {}", hosts.join(", "))))
+}
+
+fn address(text: &str) -> Result<Jid, Refusal> {
+    jid::stable(text).ok_or_else(|| {
+        Refusal::usage(format!("\"{}\" is no address", shown(text))).remedy("an address looks like romeo@example.org")
+    })
+}
+
+/// Reads an account's name.
+pub(crate) fn account(text: &str) -> Result<BareJid, Refusal> {
+    let jid = address(text)?;
+    if jid.node().is_none() || !jid.is_bare() {
+        return Err(Refusal::usage(format!("an account looks like name@host, not {}", shown(text))));
+    }
+    Ok(jid.into_bare())
+}
+
+fn domain(text: &str) -> Result<String, Refusal> {
+    match jid::DomainPart::new(text.trim_end_matches('.')) {
+        Ok(domain) => Ok(domain.as_str().to_owned()),
+        Err(_) => Err(Refusal::usage(format!("\"{}\" is no domain", shown(text)))),
+    }
+}
+
+/// What came from outside, short enough and without control characters.
+fn shown(text: &str) -> String {
+    const CHARACTERS: usize = 80;
+    text.chars().take(CHARACTERS).map(|c| if c.is_control() { '?' } else { c }).collect()
+}

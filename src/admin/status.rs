@@ -1,0 +1,80 @@
+//! How the server is.
+
+use serde_json::json;
+
+use super::command::{Column, Command, Does, Shows, Unit};
+use super::job::Next;
+use super::request::{Refusal, Request};
+use super::view::View;
+use crate::router::LinkState;
+use crate::store::account;
+
+/// `status`.
+pub const STATUS: Command = Command {
+    name: "status",
+    summary: "show how the server is",
+    examples: &[
+        ("jabberctl status", "what it serves, since when, for how many"),
+        ("jabberctl --json status", "for scripts"),
+    ],
+    shows: Shows::Record(&[
+        Column::text("version", "Version"),
+        Column::of("up_seconds", "Up for", Unit::Seconds),
+        Column::text("hosts", "Hosts"),
+        Column::number("accounts", "Accounts"),
+        Column::number("sessions", "Sessions"),
+        Column::number("clients", "Client connections"),
+        Column::number("servers_in", "Streams from servers"),
+        Column::number("servers_out", "Streams to servers"),
+        Column::number("components", "Components"),
+        Column::number("links_waiting", "Domains waited for"),
+        Column::number("stanzas_waiting", "Stanzas waiting"),
+        Column::number("links_failing", "Domains failing"),
+        Column::number("blocks", "Blocked domains"),
+        Column::of("memory_bytes", "Memory", Unit::Bytes),
+        Column::of("database_bytes", "Database", Unit::Bytes),
+        Column::of("log_bytes", "Database log", Unit::Bytes),
+    ]),
+    does: Does::Server(status),
+    ..Command::NONE
+};
+
+fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
+    let hosts: Vec<&str> = view.config.hosts.iter().map(|host| host.name.as_str()).collect();
+    let mut accounts = 0_u64;
+    for host in &hosts {
+        accounts = accounts.saturating_add(account::count(view.store, host)?);
+    }
+    let (mut waiting, mut stanzas, mut failing) = (0_u64, 0_usize, 0_u64);
+    for (_, state) in view.router.remotes().states() {
+        match state {
+            LinkState::Awaited(count) => {
+                waiting = waiting.saturating_add(1);
+                stanzas = stanzas.saturating_add(count);
+            }
+            LinkState::Failed(_) => failing = failing.saturating_add(1),
+            LinkState::Open => {}
+        }
+    }
+    let connections = view.facts.connections();
+    let size = view.store.size();
+    view.answer.row(json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "up_seconds": view.facts.up_millis() / 1000,
+        "hosts": hosts,
+        "accounts": accounts,
+        "sessions": view.router.sessions().len(),
+        "clients": connections.clients,
+        "servers_in": connections.servers_in,
+        "servers_out": connections.servers_out,
+        "components": connections.components,
+        "links_waiting": waiting,
+        "stanzas_waiting": stanzas,
+        "links_failing": failing,
+        "blocks": view.router.blocks().len(),
+        "memory_bytes": view.facts.memory_bytes(),
+        "database_bytes": size.database_bytes,
+        "log_bytes": size.log_bytes,
+    }));
+    Ok(Next::Done)
+}

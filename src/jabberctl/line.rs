@@ -1,0 +1,211 @@
+//! The command line: words of the command, its arguments, and the options that all commands share.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use jabber::admin::{self, Argument, COMMANDS, Command, Form, Kind};
+use serde_json::{Map, Value};
+
+use super::Failure;
+
+/// A command line.
+#[derive(Default)]
+pub(super) struct Line {
+    pub(super) wish: Wish,
+    /// `--json`.
+    pub(super) json: bool,
+    /// `--yes`: no question before something is destroyed.
+    pub(super) yes: bool,
+    /// `--socket`.
+    pub(super) socket: Option<PathBuf>,
+    /// `-c`.
+    pub(super) config: Option<PathBuf>,
+}
+
+/// What is wanted.
+pub(super) enum Wish {
+    Help(Option<String>),
+    Version,
+    Command { command: &'static Command, arguments: Arguments },
+}
+
+impl Default for Wish {
+    fn default() -> Wish {
+        Wish::Help(None)
+    }
+}
+
+/// Arguments by their names.
+#[derive(Debug, Default)]
+pub(super) struct Arguments(pub(super) Map<String, Value>);
+
+impl Arguments {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+}
+
+/// An option that all commands share.
+pub(super) struct Shared {
+    pub(super) names: &'static [&'static str],
+    pub(super) value: Option<&'static str>,
+    pub(super) help: &'static str,
+}
+
+/// They may stand anywhere before `--`.
+pub(super) const SHARED: &[Shared] = &[
+    Shared { names: &["--json"], value: None, help: "print JSON, for scripts" },
+    Shared { names: &["--yes", "-y"], value: None, help: "do not ask before something is destroyed" },
+    Shared {
+        names: &["--config", "-c"],
+        value: Some("FILE"),
+        help: "the server's jabber.xml, which says where its socket is",
+    },
+    Shared { names: &["--socket"], value: Some("FILE"), help: "the server's control socket" },
+    Shared { names: &["--help", "-h"], value: None, help: "help; behind a command, about that command" },
+    Shared { names: &["--version", "-V"], value: None, help: "print the version" },
+];
+
+/// Reads the arguments, without the program's own name.
+pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, Failure> {
+    let mut line = Line::default();
+    let (mut help, mut version) = (false, false);
+    let mut words: Vec<String> = Vec::new();
+    // What belongs to the command: words with the place where options end.
+    let mut rest: Vec<String> = Vec::new();
+    let mut options_end = None;
+    let mut arguments = arguments;
+    while let Some(argument) = arguments.next() {
+        let argument = argument
+            .into_string()
+            .map_err(|raw| Failure::usage(format!("the argument {} is not UTF-8", raw.to_string_lossy())))?;
+        if options_end.is_some() || !argument.starts_with('-') || argument == "-" {
+            let wants_word = options_end.is_none()
+                && rest.is_empty()
+                && (words.is_empty() || (words.len() == 1 && has_second(words.first().map_or("", String::as_str))));
+            if wants_word {
+                words.push(argument)
+            } else {
+                rest.push(argument)
+            }
+            continue;
+        }
+        if argument == "--" {
+            options_end = Some(rest.len());
+            continue;
+        }
+        let (name, inline) = match argument.split_once('=') {
+            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
+            _ => (argument.as_str(), None),
+        };
+        let Some(shared) = SHARED.iter().find(|shared| shared.names.contains(&name)) else {
+            rest.push(argument);
+            continue;
+        };
+        let value = match (shared.value, inline) {
+            (Some(_), Some(value)) => value,
+            (Some(_), None) => {
+                let value = arguments.next().and_then(|value| value.into_string().ok());
+                value.ok_or_else(|| Failure::usage(format!("{name} needs a value")))?
+            }
+            (None, Some(_)) => return Err(Failure::usage(format!("{name} takes no value"))),
+            (None, None) => String::new(),
+        };
+        match shared.names.first().copied().unwrap_or_default() {
+            "--json" => line.json = true,
+            "--yes" => line.yes = true,
+            "--config" => line.config = Some(PathBuf::from(value)),
+            "--socket" => line.socket = Some(PathBuf::from(value)),
+            "--help" => help = true,
+            _ => version = true,
+        }
+    }
+    let name = words.join(" ");
+    line.wish = match () {
+        () if help => Wish::Help(Some(name).filter(|name| !name.is_empty())),
+        () if version => Wish::Version,
+        () if name.is_empty() && rest.is_empty() => Wish::Help(None),
+        () => {
+            let command = admin::find(&name).ok_or_else(|| unknown(&name))?;
+            let arguments = fill(command, &rest, options_end.unwrap_or(rest.len()))?;
+            Wish::Command { command, arguments }
+        }
+    };
+    Ok(line)
+}
+
+/// Are there commands whose first word is this one, and that have a second?
+fn has_second(word: &str) -> bool {
+    COMMANDS.iter().any(|command| command.name.split_once(' ').is_some_and(|(first, _)| first == word))
+}
+
+fn unknown(name: &str) -> Failure {
+    let first = name.split(' ').next().unwrap_or_default();
+    let near: Vec<&str> =
+        COMMANDS.iter().map(|command| command.name).filter(|other| other.split(' ').next() == Some(first)).collect();
+    match (name.is_empty(), near.is_empty()) {
+        (true, _) => Failure::usage("what shall it do?").remedy("jabberctl help lists the commands"),
+        (_, true) => Failure::usage(format!("there is no command \"{name}\"")).remedy("jabberctl help lists them"),
+        _ => {
+            Failure::usage(format!("\"{name}\" is no whole command")).remedy(format!("there are: {}", near.join(", ")))
+        }
+    }
+}
+
+/// Gives each word its argument.
+fn fill(command: &'static Command, rest: &[String], options_end: usize) -> Result<Arguments, Failure> {
+    let usage = |text: String| Failure::usage(text).remedy(format!("usage: jabberctl {}", command.usage()));
+    let mut values = Map::new();
+    let mut places = command.arguments.iter().filter(|a| matches!(a.form, Form::Needed | Form::Optional)).peekable();
+    let mut last: Option<&Argument> = None;
+    let mut words = rest.iter().enumerate();
+    while let Some((at, word)) = words.next() {
+        if at < options_end && word.starts_with('-') && word != "-" {
+            let (name, inline) =
+                word.split_once('=').map_or((word.as_str(), None), |(name, value)| (name, Some(value)));
+            let option = name.strip_prefix("--").and_then(|name| command.argument(name));
+            let option = option.filter(|option| matches!(option.form, Form::Option | Form::Flag));
+            let option = option.ok_or_else(|| usage(format!("{} has no option {name}", command.name)))?;
+            let value = match (option.form, inline) {
+                (Form::Flag, None) => Value::Bool(true),
+                (Form::Flag, Some(_)) => return Err(usage(format!("{name} takes no value"))),
+                (_, Some(inline)) => value(option, inline).map_err(usage)?,
+                (_, None) => {
+                    let (_, word) = words.next().ok_or_else(|| usage(format!("{name} needs a value")))?;
+                    value(option, word).map_err(usage)?
+                }
+            };
+            values.insert(option.name.to_owned(), value);
+            continue;
+        }
+        match places.next() {
+            Some(argument) => {
+                values.insert(argument.name.to_owned(), value(argument, word).map_err(usage)?);
+                last = Some(argument);
+            }
+            // A text need not be quoted.
+            None => match last.filter(|argument| argument.kind == Kind::Text) {
+                Some(argument) => {
+                    let text = values.get(argument.name).and_then(Value::as_str).unwrap_or_default();
+                    values.insert(argument.name.to_owned(), Value::String(format!("{text} {word}")));
+                }
+                None => return Err(usage(format!("\"{word}\" is one argument too many"))),
+            },
+        }
+    }
+    if let Some(missing) = places.next().filter(|argument| argument.form == Form::Needed) {
+        return Err(usage(format!("{} is missing: {}", missing.placeholder(), missing.help)));
+    }
+    Ok(Arguments(values))
+}
+
+fn value(argument: &Argument, word: &str) -> Result<Value, String> {
+    match argument.kind {
+        Kind::Number => match word.parse::<u64>() {
+            Ok(number) => Ok(Value::from(number)),
+            Err(_) => Err(format!("{} is a whole number, not \"{word}\"", argument.placeholder())),
+        },
+        Kind::Word(words) if !words.contains(&word) => Err(format!("\"{word}\" is none of {}", words.join(", "))),
+        _ => Ok(Value::String(word.to_owned())),
+    }
+}

@@ -1,0 +1,131 @@
+//! The sysadmin's tool: reads a command line by the table of commands, asks the server, shows what it answers.
+//!
+//! [`line`] reads the command line, [`talk`] asks the server, [`show`] prints rows as tables or JSON, [`terminal`] asks
+//! for passwords, [`help`] is the help, the manual's list and the shells' completion.
+//!
+//! Invariants: a password is never an argument; what fails says why and what to do; a closed standard output ends it
+//! quietly.
+
+mod help;
+mod line;
+mod show;
+mod talk;
+mod terminal;
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use jabber::admin::{Command, Does, RefusalKind};
+use line::{Line, Wish};
+
+/// How it ended, as an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Code {
+    Done = 0,
+    Failed = 1,
+    Usage = 2,
+    Unreachable = 3,
+}
+
+/// Why it failed.
+#[derive(Debug)]
+struct Failure {
+    code: Code,
+    kind: &'static str,
+    text: String,
+    remedy: String,
+}
+
+impl Failure {
+    fn new(code: Code, kind: &'static str, text: impl Into<String>) -> Failure {
+        Failure { code, kind, text: text.into(), remedy: String::new() }
+    }
+
+    fn usage(text: impl Into<String>) -> Failure {
+        Failure::new(Code::Usage, RefusalKind::Usage.word(), text)
+    }
+
+    fn failed(text: impl Into<String>) -> Failure {
+        Failure::new(Code::Failed, RefusalKind::Failed.word(), text)
+    }
+
+    fn unreachable(text: impl Into<String>) -> Failure {
+        Failure::new(Code::Unreachable, "unreachable", text)
+    }
+
+    fn remedy(self, remedy: impl Into<String>) -> Failure {
+        Failure { remedy: remedy.into(), ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "jabberctl: {}", self.text)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, "\n  {}", self.remedy) }
+    }
+}
+
+/// What a broken pipe becomes: who closed it has seen enough.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Failure::new(Code::Done, "", ""),
+            _ => Failure::failed(format!("cannot write the answer: {error}")),
+        }
+    }
+}
+
+/// Does what a command line wants.
+pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let line = match line::parse(arguments) {
+        Ok(line) => line,
+        Err(failure) => return end(&failure, false),
+    };
+    let done = match &line.wish {
+        Wish::Help(topic) => help::print(topic.as_deref()),
+        Wish::Version => say(concat!("jabberctl ", env!("CARGO_PKG_VERSION"), "\n")),
+        Wish::Command { command, arguments } => obey(&line, command, arguments),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code as u8),
+        Err(failure) => end(&failure, line.json),
+    }
+}
+
+fn obey(line: &Line, command: &'static Command, arguments: &line::Arguments) -> Result<Code, Failure> {
+    match command.does {
+        Does::Server(_) => talk::ask(line, command, arguments),
+        Does::Client => match command.name {
+            "help" => help::print(arguments.text("command")),
+            _ => say(concat!("jabberctl ", env!("CARGO_PKG_VERSION"), "\n")),
+        },
+    }
+}
+
+fn say(text: &str) -> Result<Code, Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(Code::Done)
+}
+
+fn end(failure: &Failure, json: bool) -> ExitCode {
+    if failure.code != Code::Done {
+        let text = if json {
+            serde_json::json!({ "error": { "kind": failure.kind, "text": failure.text, "remedy": failure.remedy } })
+                .to_string()
+        } else {
+            failure.to_string()
+        };
+        // A closed standard error leaves nobody to tell.
+        let _ = writeln!(io::stderr(), "{text}");
+    }
+    ExitCode::from(failure.code as u8)
+}
+
+/// May it write for eyes: progress, and questions?
+fn has_reader() -> bool {
+    io::stderr().is_terminal()
+}

@@ -1,0 +1,223 @@
+//! What the server answers, as tables for people or JSON for scripts.
+
+use std::io::{self, Write as _};
+
+use jabber::admin::{Column, Command, Shows, Unit};
+use jabber::xmpp::datetime;
+use serde_json::{Value, json};
+
+use super::has_reader;
+
+/// Rows that are looked at before the widths of the columns are settled.
+const ROWS_HELD: usize = 200;
+/// Characters of the bar.
+const BAR: usize = 30;
+
+/// The answer of one command.
+pub(super) struct Show {
+    shows: Shows,
+    json: bool,
+    held: Vec<Vec<String>>,
+    widths: Option<Vec<usize>>,
+    rows: usize,
+    has_bar: bool,
+}
+
+impl Show {
+    pub(super) fn new(command: &Command, json: bool) -> Show {
+        Show { shows: command.shows, json, held: Vec::new(), widths: None, rows: 0, has_bar: false }
+    }
+
+    pub(super) fn row(&mut self, row: &Value) -> io::Result<()> {
+        self.clear_bar();
+        self.rows = self.rows.saturating_add(1);
+        if self.json {
+            let mut out = io::stdout().lock();
+            return match self.shows {
+                Shows::Table(_) => write!(out, "{}{row}", if self.rows == 1 { "[" } else { ",\n " }),
+                _ => writeln!(out, "{row}"),
+            };
+        }
+        match self.shows {
+            Shows::Record(columns) => record(columns, row),
+            Shows::Table(columns) => {
+                let cells = columns.iter().map(|column| cell(column.unit, row.get(column.key))).collect();
+                match &self.widths {
+                    Some(widths) => print(&mut io::stdout().lock(), columns, widths, &cells),
+                    None => {
+                        self.held.push(cells);
+                        if self.held.len() >= ROWS_HELD { self.release() } else { Ok(()) }
+                    }
+                }
+            }
+            Shows::Nothing => Ok(()),
+        }
+    }
+
+    /// Settles the widths, and prints what was held.
+    fn release(&mut self) -> io::Result<()> {
+        let Shows::Table(columns) = self.shows else { return Ok(()) };
+        if self.widths.is_some() || self.held.is_empty() {
+            return Ok(());
+        }
+        let titles: Vec<String> = columns.iter().map(|column| column.title.to_uppercase()).collect();
+        let width = |at: usize| {
+            let cells = std::iter::once(&titles).chain(&self.held).filter_map(|row| row.get(at));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns.len()).map(width).collect();
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        for row in std::iter::once(&titles).chain(&self.held) {
+            print(&mut out, columns, &widths, row)?;
+        }
+        out.flush()?;
+        self.held.clear();
+        self.widths = Some(widths);
+        Ok(())
+    }
+
+    pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
+        self.clear_bar();
+        writeln!(io::stderr(), "note: {text}")
+    }
+
+    pub(super) fn progress(&mut self, value: &Value) -> io::Result<()> {
+        if !has_reader() {
+            return Ok(());
+        }
+        let number = |key: &str| value.get(key).and_then(Value::as_u64).unwrap_or(0);
+        let (done, all) = (number("done"), number("all").max(1));
+        let things = value.get("things").and_then(Value::as_str).unwrap_or_default();
+        let filled = usize::try_from(done.min(all).saturating_mul(BAR as u64) / all).unwrap_or(0);
+        let bar: String = (0..BAR).map(|at| if at < filled { '#' } else { '.' }).collect();
+        self.has_bar = true;
+        let mut out = io::stderr().lock();
+        write!(out, "\r\x1b[K[{bar}] {:3} %  {done} of {all} {things}", done.min(all).saturating_mul(100) / all)?;
+        out.flush()
+    }
+
+    fn clear_bar(&mut self) {
+        if std::mem::take(&mut self.has_bar) {
+            // A terminal that is gone shows no bar.
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    /// No more rows come.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        self.clear_bar();
+        self.release()?;
+        let mut out = io::stdout().lock();
+        if self.json && matches!(self.shows, Shows::Table(_)) {
+            out.write_all(if self.rows == 0 { b"[]\n" } else { b"]\n" })?;
+        }
+        out.flush()
+    }
+
+    /// It worked.
+    pub(super) fn done(&mut self, text: &str) -> io::Result<()> {
+        self.end()?;
+        let mut out = io::stdout().lock();
+        match (self.json, self.shows) {
+            (true, Shows::Nothing) => writeln!(out, "{}", json!({ "done": text }))?,
+            (false, _) if !text.is_empty() => writeln!(out, "{text}")?,
+            _ => {}
+        }
+        out.flush()
+    }
+}
+
+fn print(out: &mut dyn io::Write, columns: &[Column], widths: &[usize], cells: &Vec<String>) -> io::Result<()> {
+    let mut line = String::new();
+    for ((column, width), cell) in columns.iter().zip(widths).zip(cells) {
+        let room = " ".repeat(width.saturating_sub(cell.chars().count()));
+        let right = matches!(column.unit, Unit::Number | Unit::Bytes | Unit::Seconds | Unit::Millis);
+        match right {
+            true => line.push_str(&format!("{room}{cell}  ")),
+            false => line.push_str(&format!("{cell}{room}  ")),
+        }
+    }
+    writeln!(out, "{}", line.trim_end())
+}
+
+fn record(columns: &[Column], row: &Value) -> io::Result<()> {
+    let width = columns.iter().map(|column| column.title.chars().count()).max().unwrap_or(0);
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    for column in columns.iter().filter(|column| row.get(column.key).is_some()) {
+        let room = " ".repeat(width.saturating_sub(column.title.chars().count()));
+        writeln!(out, "{}{room}  {}", column.title, cell(column.unit, row.get(column.key)))?;
+    }
+    out.flush()
+}
+
+/// A value as people read it, without control characters: some of it comes from strangers.
+fn cell(unit: Unit, value: Option<&Value>) -> String {
+    let value = value.unwrap_or(&Value::Null);
+    let text = match (unit, value) {
+        (Unit::Moment, Value::Null) => "never".to_owned(),
+        (_, Value::Null) => "-".to_owned(),
+        (Unit::YesNo, Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
+        (Unit::Bytes, value) => value.as_u64().map_or_else(|| value.to_string(), bytes),
+        (Unit::Seconds, value) => value.as_u64().map_or_else(|| value.to_string(), seconds),
+        (Unit::Millis, value) => value.as_u64().map_or_else(|| value.to_string(), |millis| format!("{millis} ms")),
+        (Unit::Moment, value) => value.as_u64().map_or_else(|| value.to_string(), moment),
+        (_, Value::String(text)) => text.clone(),
+        (_, Value::Array(items)) => {
+            let items = items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));
+            items.collect::<Vec<_>>().join(", ")
+        }
+        (_, value) => value.to_string(),
+    };
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn bytes(count: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut shown = count as f64;
+    let mut unit = "B";
+    for next in UNITS {
+        if shown < 1024.0 {
+            break;
+        }
+        (shown, unit) = (shown / 1024.0, next);
+    }
+    if unit == "B" { format!("{count} B") } else { format!("{shown:.1} {unit}") }
+}
+
+fn seconds(count: u64) -> String {
+    let (days, hours, minutes) = (count / 86_400, count / 3600 % 24, count / 60 % 60);
+    match (days, hours) {
+        (0, 0) => format!("{minutes}:{:02} min", count % 60),
+        (0, _) => format!("{hours}:{minutes:02} h"),
+        (1, _) => format!("1 day {hours}:{minutes:02} h"),
+        _ => format!("{days} days {hours}:{minutes:02} h"),
+    }
+}
+
+fn moment(unix_seconds: u64) -> String {
+    datetime::stamp(unix_seconds.saturating_mul(1000)).replace('T', " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_shown_as_people_read_them() {
+        let rows = [
+            (Unit::Bytes, json!(17), "17 B"),
+            (Unit::Bytes, json!(3_565_158), "3.4 MiB"),
+            (Unit::Seconds, json!(59), "0:59 min"),
+            (Unit::Seconds, json!(3_660), "1:01 h"),
+            (Unit::Seconds, json!(183_840), "2 days 3:04 h"),
+            (Unit::YesNo, json!(true), "yes"),
+            (Unit::Moment, json!(null), "never"),
+            (Unit::Number, json!(null), "-"),
+            (Unit::Text, json!(["a", "b"]), "a, b"),
+            (Unit::Text, json!("a\u{1b}[31mb"), "a?[31mb"),
+        ];
+        for (unit, value, expected) in rows {
+            assert_eq!(cell(unit, Some(&value)), expected);
+        }
+    }
+}

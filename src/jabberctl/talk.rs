@@ -1,0 +1,234 @@
+//! The talk with the server: the request, then lines of the answer until one ends it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use jabber::admin::{Command, Kind};
+use jabber::config::{CommandLine, Config, Control};
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use super::line::{Arguments, Line};
+use super::show::Show;
+use super::{Code, Failure, has_reader, terminal};
+
+/// Bytes of a file in one line.
+const PIECE_BYTES: usize = 96 << 10;
+
+/// Asks the server, and shows the answer.
+pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments) -> Result<Code, Failure> {
+    if command.destroys && !line.yes {
+        confirm(command, arguments)?;
+    }
+    let secret = match command.secret {
+        Some(what) => Some(terminal::secret(what)?),
+        None => None,
+    };
+    let file = command.arguments.iter().find(|argument| argument.kind == Kind::File);
+    let file = file.and_then(|argument| arguments.text(argument.name)).map(PathBuf::from);
+    let mut sent = arguments.0.clone();
+    // A file is opened here, as who called it: the server need not know its name.
+    sent.retain(|name, _| command.argument(name).is_none_or(|argument| argument.kind != Kind::File));
+    let path = socket(line);
+    let stream = connect(&path)?;
+    let mut request = json!({ "command": command.name, "arguments": sent });
+    if let (Some(secret), Some(object)) = (&secret, request.as_object_mut()) {
+        object.insert("secret".to_owned(), Value::String(secret.to_string()));
+    }
+    let text = Zeroizing::new(format!("{request}\n"));
+    (&stream).write_all(text.as_bytes()).map_err(|error| broken(&error.to_string()))?;
+    drop((request, secret));
+    hear(&stream, command, Show::new(command, line.json), Transfer::new(file))
+}
+
+/// Lines until the last one.
+fn hear(stream: &UnixStream, command: &Command, mut show: Show, mut transfer: Transfer) -> Result<Code, Failure> {
+    let mut input = BufReader::new(stream);
+    let mut line = String::new();
+    loop {
+        line.clear();
+        let count = input.read_line(&mut line).map_err(|error| broken(&error.to_string()))?;
+        if count == 0 || !line.ends_with('\n') {
+            show.end()?;
+            return Err(broken("it closed the connection"));
+        }
+        let value: Value = serde_json::from_str(&line).map_err(|_| broken("its answer is no JSON"))?;
+        let Some((key, value)) = value.as_object().and_then(|object| object.iter().next()) else { continue };
+        match key.as_str() {
+            "row" => show.row(value)?,
+            "note" => show.note(value.as_str().unwrap_or_default())?,
+            "progress" => show.progress(value)?,
+            "data" => transfer.write(value)?,
+            "want" => {
+                let piece = transfer.read()?;
+                (&*stream).write_all(piece.as_bytes()).map_err(|error| broken(&error.to_string()))?;
+            }
+            "done" => {
+                transfer.done()?;
+                show.done(value.as_str().unwrap_or_default())?;
+                return Ok(Code::Done);
+            }
+            "error" => {
+                show.end()?;
+                return Err(refused(command, value));
+            }
+            // A newer server may say more than we know.
+            _ => {}
+        }
+    }
+}
+
+/// The server's refusal, as our failure.
+fn refused(command: &Command, error: &Value) -> Failure {
+    let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kinds = ["usage", "not-found", "conflict", "refused", "busy", "failed"];
+    let kind = kinds.into_iter().find(|kind| text("kind") == *kind).unwrap_or("failed");
+    let code = if kind == "usage" { Code::Usage } else { Code::Failed };
+    let failure = Failure::new(code, kind, text("text"));
+    match text("remedy") {
+        remedy if remedy.is_empty() && kind == "usage" => {
+            failure.remedy(format!("usage: jabberctl {}", command.usage()))
+        }
+        remedy => failure.remedy(remedy),
+    }
+}
+
+/// The socket: as the command line says, or jabber.xml, or where it is by default.
+fn socket(line: &Line) -> PathBuf {
+    if let Some(socket) = &line.socket {
+        return socket.clone();
+    }
+    let given = CommandLine { config: line.config.clone(), ..CommandLine::default() };
+    match Config::load(&given.config_file(), &given) {
+        Ok(config) => config.control_socket(),
+        // It may be unreadable for us, or wrong since the server started.
+        Err(_) => PathBuf::from(Control::DEFAULT),
+    }
+}
+
+fn connect(path: &Path) -> Result<UnixStream, Failure> {
+    UnixStream::connect(path).map_err(|error| {
+        let shown = path.display();
+        match error.kind() {
+            io::ErrorKind::NotFound => {
+                Failure::unreachable(format!("the server is not running: its control socket {shown} is not there"))
+                    .remedy("start it: /etc/init.d/jabber start; one with another jabber.xml is named with -c FILE")
+            }
+            io::ErrorKind::ConnectionRefused => {
+                Failure::unreachable(format!("the server is not running: nobody listens at {shown}"))
+                    .remedy("start it: /etc/init.d/jabber start; /var/log/jabber/error.log says why it ended")
+            }
+            io::ErrorKind::PermissionDenied => {
+                Failure::unreachable(format!("you may not use {shown}: only root and its group may"))
+                    .remedy("run it as root (sudo jabberctl), or add yourself to the group: adduser NAME jabber")
+            }
+            _ => Failure::unreachable(format!("cannot connect to {shown}: {error}")),
+        }
+    })
+}
+
+fn broken(why: &str) -> Failure {
+    Failure::unreachable(format!("the server did not finish its answer: {why}"))
+        .remedy("/var/log/jabber/error.log may say why")
+}
+
+/// Before something is destroyed.
+fn confirm(command: &Command, arguments: &Arguments) -> Result<(), Failure> {
+    let what: Vec<&str> = arguments.0.values().filter_map(Value::as_str).collect();
+    let what = format!("{} {}", command.name, what.join(" "));
+    if !has_reader() || !io::IsTerminal::is_terminal(&io::stdin()) {
+        return Err(Failure::usage(format!("{what}: this cannot be undone")).remedy("say --yes if it is meant"));
+    }
+    write!(io::stderr(), "{what}: this cannot be undone. Go on? [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::failed("nothing was done")),
+    }
+}
+
+/// The file that a command names, in whichever direction its bytes go; `-`, or none, is standard input or output.
+struct Transfer {
+    path: Option<PathBuf>,
+    out: Option<(File, PathBuf)>,
+    source: Option<Box<dyn Read>>,
+}
+
+impl Transfer {
+    fn new(path: Option<PathBuf>) -> Transfer {
+        Transfer { path: path.filter(|path| path != Path::new("-")), out: None, source: None }
+    }
+
+    /// A piece from the server.
+    fn write(&mut self, value: &Value) -> Result<(), Failure> {
+        let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok()).ok_or_else(|| broken("bad base64"))?;
+        let Some(path) = &self.path else {
+            io::stdout().write_all(&bytes)?;
+            return Ok(());
+        };
+        let failed = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
+        if self.out.is_none() {
+            if path.exists() {
+                let text = format!("{} is there already", path.display());
+                return Err(Failure::failed(text).remedy("name another file, or remove it"));
+            }
+            // Whole or not at all: the name stands for a file that is complete.
+            let mut part = path.clone().into_os_string();
+            part.push(".part");
+            let part = PathBuf::from(part);
+            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
+            self.out = Some((file.map_err(failed)?, part));
+        }
+        match &mut self.out {
+            Some((file, _)) => file.write_all(&bytes).map_err(failed),
+            None => Ok(()),
+        }
+    }
+
+    /// All has come.
+    fn done(&mut self) -> Result<(), Failure> {
+        let (Some((file, part)), Some(path)) = (self.out.take(), &self.path) else { return Ok(()) };
+        file.sync_all()
+            .and_then(|()| std::fs::rename(&part, path))
+            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
+    }
+
+    /// A piece for the server, as a line.
+    fn read(&mut self) -> Result<String, Failure> {
+        if self.source.is_none() {
+            self.source = Some(match &self.path {
+                None => Box::new(io::stdin()),
+                Some(path) => Box::new(
+                    File::open(path)
+                        .map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))?,
+                ),
+            });
+        }
+        let mut bytes = Vec::new();
+        if let Some(source) = &mut self.source {
+            source
+                .take(PIECE_BYTES as u64)
+                .read_to_end(&mut bytes)
+                .map_err(|error| Failure::failed(format!("cannot read the file: {error}")))?;
+        }
+        Ok(match bytes.is_empty() {
+            true => "{\"end\":true}\n".to_owned(),
+            false => format!("{}\n", json!({ "data": STANDARD.encode(&bytes) })),
+        })
+    }
+}
+
+/// What did not come whole is not left behind.
+impl Drop for Transfer {
+    fn drop(&mut self) {
+        if let Some((_, part)) = self.out.take() {
+            let _ = std::fs::remove_file(part);
+        }
+    }
+}

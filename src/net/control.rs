@@ -1,0 +1,128 @@
+//! The control socket: opened at start, who connects is who the kernel says.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::path::{Path, PathBuf};
+
+use mio::net::{UnixListener, UnixStream};
+use nix::sys::socket::{getsockopt, sockopt};
+
+use crate::admin::Peer;
+
+/// Who may use the socket besides root and the server's own user.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allowed {
+    /// The server's own user.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Its members.
+    pub members: Vec<u32>,
+}
+
+impl Allowed {
+    fn admits(&self, peer: Peer) -> bool {
+        peer.uid == 0 || peer.uid == self.uid || peer.gid == self.gid || self.members.contains(&peer.uid)
+    }
+}
+
+/// The socket, open and not yet served.
+#[derive(Debug)]
+pub struct Opened {
+    path: PathBuf,
+    listener: StdListener,
+    allowed: Allowed,
+    /// Device and inode, so that what somebody else put there is not removed at the end.
+    file: (u64, u64),
+}
+
+/// Opens the socket, as whoever we are (root, at start), for root and this group only.
+///
+/// # Errors
+/// Cause and remedy: another server has it, the directory is not there, or is not ours.
+pub fn open(path: &Path, allowed: Allowed, chowns: bool) -> Result<Opened, String> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Err(_) => {}
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(format!("{shown} is there, and no socket: remove it, or name another path (<control>)"));
+        }
+        // One that was left behind takes no connection.
+        Ok(_) => match StdStream::connect(path) {
+            Ok(_) => return Err(format!("{shown} is served by another jabberd: name another path (<control>)")),
+            Err(_) => {
+                fs::remove_file(path).map_err(|error| format!("cannot remove the old socket {shown}: {error}"))?
+            }
+        },
+    }
+    let failed = |what: &str, error: io::Error| format!("cannot {what} {shown}: {error}");
+    let listener = StdListener::bind(path).map_err(|error| failed("make", error))?;
+    // Nobody has come in meanwhile: the file mask gives nothing to others, and each client's user is looked at.
+    if chowns {
+        chown(path, Some(allowed.uid), Some(allowed.gid)).map_err(|error| failed("change the owner of", error))?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(|error| failed("change the mode of", error))?;
+    listener.set_nonblocking(true).map_err(|error| failed("prepare", error))?;
+    let found = fs::symlink_metadata(path).map_err(|error| failed("look at", error))?;
+    Ok(Opened { path: path.to_owned(), listener, allowed, file: (found.dev(), found.ino()) })
+}
+
+/// The socket, served.
+pub(super) struct ControlSocket {
+    path: PathBuf,
+    pub(super) listener: UnixListener,
+    allowed: Allowed,
+    file: (u64, u64),
+    /// Somebody may wait.
+    pub(super) ready: bool,
+}
+
+impl ControlSocket {
+    pub(super) fn new(opened: Opened) -> ControlSocket {
+        let Opened { path, listener, allowed, file } = opened;
+        ControlSocket { path, listener: UnixListener::from_std(listener), allowed, file, ready: true }
+    }
+
+    /// The next client that may come in.
+    pub(super) fn accept(&mut self) -> Option<(UnixStream, Peer)> {
+        loop {
+            let stream = match self.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    // Without descriptors it stays ready: the next tick with an event tries again.
+                    self.ready = false;
+                    if error.kind() != io::ErrorKind::WouldBlock {
+                        log::error!(target: "-internal", "a client of the control socket was not taken: {error}");
+                    }
+                    return None;
+                }
+            };
+            let Ok(found) = getsockopt(&stream, sockopt::PeerCredentials) else { continue };
+            let peer = Peer { uid: found.uid(), gid: found.gid(), pid: found.pid() };
+            if self.allowed.admits(peer) {
+                return Some((stream, peer));
+            }
+            log::warn!(target: "-internal", "control: uid={} gid={} pid={} was refused: neither root nor in the group {}; \
+                       who was added to it lately is known after a reload", peer.uid, peer.gid, peer.pid, self.allowed.gid);
+        }
+    }
+
+    /// Who may use it from now on.
+    pub(super) fn allow(&mut self, allowed: Allowed) {
+        self.allowed = allowed;
+    }
+}
+
+/// The socket goes with its server, unless another one stands in its place.
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        let is_ours = |found: fs::Metadata| (found.dev(), found.ino()) == self.file;
+        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
+            // Left behind, the next start removes it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! A server of one test's own, and jabberctl for it.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// Only a broken program makes a test wait this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory with a configuration, for one test.
+pub struct Site {
+    pub directory: PathBuf,
+    pub port: u16,
+}
+
+impl Site {
+    pub fn new(name: &str) -> Site {
+        Site::with(name, "")
+    }
+
+    /// With more in its configuration.
+    pub fn with(name: &str, extra: &str) -> Site {
+        let directory = std::env::temp_dir().join(format!("jabberctl-site-{}-{name}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        // Free a moment ago: the kernel gives out another one next time.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let site = Site { directory, port };
+        site.write("jabber.xml", &site.xml(extra));
+        site
+    }
+
+    pub fn xml(&self, extra: &str) -> String {
+        let (directory, port) = (self.directory.display(), self.port);
+        format!(
+            "<jabber>
+               <service id='sessions'><host>localhost</host>
+                 <jsm xmlns='jabber:config:jsm'><register/></jsm></service>
+               <xdb id='xdb'><xdb_file xmlns='jabber:config:xdb_file'><spool>{directory}/spool</spool></xdb_file></xdb>
+               <service id='c2s'><pthcsock xmlns='jabber:config:pth-csock'>
+                 <ip port='{port}'>127.0.0.1</ip>
+                 <plain-login xmlns='urn:jabber:config:3' starttls='no'/></pthcsock></service>
+               <log id='elogger'><host/><logtype/><format>%d: [%t] (%h): %s</format><file>{directory}/error.log</file></log>
+               <pidfile>{directory}/jabber.pid</pidfile>{extra}
+             </jabber>"
+        )
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("error.log")).unwrap_or_default()
+    }
+
+    /// jabberctl with these arguments, for this server.
+    pub fn ctl(&self, arguments: &[&str]) -> Ctl {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jabberctl"));
+        command.arg("-c").arg(self.path("jabber.xml")).args(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ctl { command, input: None }
+    }
+
+    /// A client of the control socket that speaks for itself.
+    pub fn connect(&self) -> UnixStream {
+        let client = UnixStream::connect(self.path("spool/control")).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client
+    }
+
+    /// Starts it in the foreground and waits until it serves.
+    pub fn start(&self) -> Running {
+        let socket = self.path("notify");
+        let _ = fs::remove_file(&socket);
+        let news = UnixDatagram::bind(&socket).unwrap();
+        news.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jabberd"));
+        command.arg("-c").arg(self.path("jabber.xml")).stdin(Stdio::null()).env("NOTIFY_SOCKET", &socket);
+        let running = Running(command.stderr(Stdio::null()).spawn().unwrap());
+        let mut buffer = [0; 256];
+        loop {
+            let count = news.recv(&mut buffer).expect("a start");
+            if buffer[..count] == *b"READY=1" {
+                break;
+            }
+        }
+        running
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// A server that runs. A test that fails leaves no process behind.
+pub struct Running(Child);
+
+impl Running {
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(self.0.id().try_into().unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
+    pub fn stop(mut self) {
+        self.signal(nix::sys::signal::SIGTERM);
+        assert_eq!(self.0.wait().unwrap().code(), Some(0));
+    }
+
+    pub fn kill(mut self) {
+        self.signal(nix::sys::signal::SIGKILL);
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A run of jabberctl.
+pub struct Ctl {
+    command: Command,
+    input: Option<String>,
+}
+
+impl Ctl {
+    pub fn input(mut self, text: &str) -> Ctl {
+        self.input = Some(text.to_owned());
+        self.command.stdin(Stdio::piped());
+        self
+    }
+
+    pub fn output(mut self) -> Output {
+        let mut child = self.command.spawn().unwrap();
+        if let (Some(text), Some(mut stdin)) = (self.input, child.stdin.take()) {
+            // It may end without reading it.
+            let _ = stdin.write_all(text.as_bytes());
+        }
+        child.wait_with_output().unwrap()
+    }
+
+    /// What it prints when all goes well.
+    pub fn success(self) -> String {
+        let output = self.output();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{errors}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub fn json(self) -> serde_json::Value {
+        let text = self.success();
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// What it says on standard error when it fails with this code.
+    pub fn fails(self, code: i32) -> String {
+        let output = self.output();
+        let errors = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{errors}");
+        errors
+    }
+}
+
+/// The next line of an answer.
+pub fn line(client: &mut UnixStream) -> String {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while client.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+        line.push(byte[0]);
+    }
+    String::from_utf8(line).unwrap()
+}
