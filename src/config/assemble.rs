@@ -11,7 +11,9 @@ use super::listen::{Listener, ListenerKind};
 use super::reading::{Reading, Refusal};
 use super::sections::{self, Section, SectionKind};
 use super::tree::{CORE_NS, Tree};
-use super::{Config, Source, blocks, io, jsm, logging, options, pthcsock, replace, servers, services, storage};
+use super::{
+    Config, Source, blocks, io, jsm, logging, options, own_services, pthcsock, replace, servers, services, storage,
+};
 
 const CORE: &[&str] = &["service", "xdb", "log", "io", "pidfile", "debug", "global", "base", "user"];
 
@@ -42,6 +44,7 @@ fn config(mut reading: Reading, root: &Tree) -> Result<Config, Error> {
     reading.is_namespaced = root.ns == CORE_NS;
     let mut config = Config::for_host("");
     config.hosts.clear();
+    config.services.clear();
     config.file = reading.source.file.clone();
     for warning in reading.source.command_line.warnings.clone() {
         reading.warn(&Place::whole(Path::new("")), warning);
@@ -65,7 +68,9 @@ fn config(mut reading: Reading, root: &Tree) -> Result<Config, Error> {
         }
     }
     hosts(reading, &sections, &grants, &mut config);
-    doors(reading, &sections, &io, &mut config);
+    doors(reading, &sections, &mut config);
+    own_services::settle(reading, &mut config);
+    rates(&io, &mut config);
     let storage = storage::read(reading, &sections, &config.limits);
     config.spool = storage.spool;
     config.other_spools = storage.others;
@@ -172,7 +177,7 @@ fn refuse_without_sessions(reading: &mut Reading) {
 }
 
 /// Listeners, aliases, other servers, components.
-fn doors(reading: &mut Reading, all: &[Section<'_>], io: &io::Io, config: &mut Config) {
+fn doors(reading: &mut Reading, all: &[Section<'_>], config: &mut Config) {
     let services = || all.iter().filter(|section| section.kind == SectionKind::Service && !section.is_sessions());
     let ids: BTreeSet<String> = services().map(|section| section.id.clone()).collect();
     let mut has_clients = false;
@@ -219,6 +224,10 @@ fn doors(reading: &mut Reading, all: &[Section<'_>], io: &io::Io, config: &mut C
         }
         config.listeners.extend(defaults);
     }
+}
+
+/// What `<io>` says of all ports.
+fn rates(io: &io::Io, config: &mut Config) {
     for listener in &mut config.listeners {
         listener.rate = listener.rate.or(io.rate);
         if listener.kind != ListenerKind::Component {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use super::access::{Grants, feature};
 use super::modules::Modules;
+use super::own_services::ServiceOptions;
 use crate::xml::Element;
 use crate::xmpp::{BareJid, Jid};
 
@@ -47,6 +48,8 @@ pub struct Host {
     pub presence_bcc: Vec<Jid>,
     /// A vCard is also registered at the first user directory of `browse`.
     pub vcard_to_directory: bool,
+    /// The services that have names of their own.
+    pub services: ServiceOptions,
 }
 
 impl Host {
@@ -71,6 +74,7 @@ impl Host {
             offline: OfflineTypes::default(),
             presence_bcc: Vec::new(),
             vcard_to_directory: false,
+            services: ServiceOptions::default(),
         }
     }
 
@@ -258,6 +262,13 @@ pub struct BrowseItem {
     pub only_if: Option<String>,
     /// Not for those to whom this feature is granted (`acl:ifnot`).
     pub only_if_not: Option<String>,
+}
+
+impl BrowseItem {
+    /// Is it a user directory, in 1.4's words or in 1.6's?
+    pub fn is_directory(&self) -> bool {
+        self.kind == "jud" || (self.category == "directory" && self.kind == "user")
+    }
 }
 
 /// `<mod_version>`: other answers for jabber:iq:version.

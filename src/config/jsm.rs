@@ -6,6 +6,7 @@ use super::hosts::{
     Admin, BrowseItem, Forbidden, Host, Letter, NamePolicy, NameReuse, OfflineTypes, Register, Version, host_name,
 };
 use super::modules::Modules;
+use super::own_services::{self, ServiceKind};
 use super::reading::{Reading, Refusal};
 use super::tree::{ACL_NS, Tree};
 use crate::xmpp::jid::NodePart;
@@ -73,8 +74,13 @@ pub(super) fn read(reading: &mut Reading, block: Option<&Tree>, modules: Modules
 
 /// What only we know.
 fn own(reading: &mut Reading, tree: &Tree, host: &mut Host) {
+    if let Some(kind) = own_services::kind_of(tree) {
+        return own_services::read(reading, tree, kind, &mut host.services);
+    }
     if tree.name != "modules" {
-        return reading.unknown(tree, "<jsm>", &["modules"]);
+        let services = ServiceKind::ALL.iter().map(|kind| kind.element());
+        let known: Vec<&str> = services.chain(["modules"]).collect();
+        return reading.unknown(tree, "<jsm>", &known);
     }
     reading.stray_text(tree);
     for child in tree.children() {
@@ -100,10 +106,7 @@ fn element(reading: &mut Reading, tree: &Tree, host: &mut Host, welcomes: &mut V
         "browse" => host.browse = browse(reading, tree),
         "disco" => host.disco = tree.children().map(|extra| extra.to_element(ns::DISCO_INFO)).collect(),
         "agents" => host.agents = true,
-        "vcard2jud" => {
-            host.vcard_to_directory = true;
-            reading.not_yet(tree);
-        }
+        "vcard2jud" => host.vcard_to_directory = true,
         "presence" => presence(reading, tree, host),
         "mod_version" => host.version = version(reading, tree),
         "mod_offline" => host.offline = offline(reading, tree),

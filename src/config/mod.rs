@@ -31,6 +31,7 @@ pub mod logs;
 pub mod modules;
 pub mod not_yet;
 mod options;
+pub mod own_services;
 mod pthcsock;
 mod reading;
 mod replace;
@@ -57,6 +58,7 @@ pub use limits::Limits;
 pub use listen::{Alias, Listener, ListenerKind, PlainLogin, StartTls};
 pub use logs::{LogSink, LogTarget};
 pub use modules::Modules;
+pub use own_services::{Service, ServiceKind, ServiceOptions};
 
 /// The namespace of all elements that jabberd 1.4 and 1.6 did not know.
 pub const OWN_NS: &str = "urn:jabber:config:3";
@@ -103,6 +105,8 @@ pub struct Config {
     pub bounce: Option<String>,
     /// Other processes and addresses that go nowhere.
     pub components: Vec<Component>,
+    /// Domains that modules of ours serve; none is a host's or a component's.
+    pub services: Vec<Service>,
     /// Other servers; `None` without a `<dialback>` section: then the server is an island.
     pub federation: Option<Federation>,
     /// Domains with which nothing is exchanged.
@@ -201,12 +205,14 @@ impl Config {
             bind: Vec::new(),
             bounce: None,
             components: Vec::new(),
+            services: Vec::new(),
             federation: None,
             blocks: Blocks::default(),
             control: Control::default(),
             debug: false,
             notices: Vec::new(),
         }
+        .with_usual_services()
     }
 
     /// Where the control socket is.
@@ -230,9 +236,9 @@ impl Config {
         self.components.iter().find(has_it).filter(|_| self.host(domain).is_none())
     }
 
-    /// Is this domain one of ours, or a component's?
+    /// Is this domain one of ours, a host's or a service's, or a component's?
     pub fn is_own(&self, domain: &str) -> bool {
-        self.host(domain).is_some() || self.component_of(domain).is_some()
+        self.host(domain).is_some() || self.service(domain).is_some() || self.component_of(domain).is_some()
     }
 
     /// May this component speak for this domain?

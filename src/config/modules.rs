@@ -24,7 +24,7 @@ pub const CLASSIC: &[&str] = &[
 ];
 
 /// Modules that came later or were never in the stock file: a list without them says nothing about them.
-pub const LATER: &[&str] = &["mod_disco", "mod_ping", "mod_privacy", "mod_useridpolicy"];
+pub const LATER: &[&str] = &["mod_disco", "mod_ping", "mod_privacy", "mod_search", "mod_useridpolicy"];
 
 /// Modules that work only when named.
 pub const ON_REQUEST: &[&str] = &["mod_stat"];

@@ -74,6 +74,13 @@ impl Config {
             };
             writeln!(out, "                {}{key}", source.certificate.display())?;
         }
+        let services: Vec<String> = self
+            .services_of(&host.name)
+            .map(|service| format!("{} ({})", service.name, service.kind.module()))
+            .collect();
+        if !services.is_empty() {
+            writeln!(out, "  services:     {}", services.join(", "))?;
+        }
         let admins: Vec<String> = host.admins.iter().map(|admin| admin.jid.to_string()).collect();
         if !admins.is_empty() {
             writeln!(out, "  admins:       {}", admins.join(", "))?;

@@ -1,8 +1,8 @@
-//! XEP-0030: Service Discovery: what the host and its accounts are and can do, told by the modules that are on.
+//! XEP-0030: Service Discovery: what the host, its accounts and its services are and can do, told by the modules that are on.
 
 use std::collections::BTreeSet;
 
-use crate::router::{About, Answers, Context, Module, Reply, Scope};
+use crate::router::{About, Answers, Context, Module, Reply, Scope, ServiceAbout};
 use crate::store::roster;
 use crate::xml::Element;
 use crate::xmpp::{Condition, Iq, IqType, Jid, StanzaError, jid, ns};
@@ -16,15 +16,16 @@ struct Disco;
 
 impl Module for Disco {
     fn about(&self) -> &'static About {
-        const BOTH: &[Scope] = &[Scope::Server, Scope::Account];
-        const ALL: &[Scope] = &[Scope::Server, Scope::Account, Scope::Nobody];
+        const INFO: &[Scope] = &[Scope::Server, Scope::Account, Scope::Service];
+        const ITEMS: &[Scope] = &[Scope::Server, Scope::Account, Scope::Service, Scope::Nobody];
         &About {
             specs: &["XEP-0030 2.5.0"],
             disco: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
             account_disco: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
+            service_disco: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
             answers: &[
-                Answers { scope: BOTH, kind: IqType::Get, ns: ns::DISCO_INFO, name: "query" },
-                Answers { scope: ALL, kind: IqType::Get, ns: ns::DISCO_ITEMS, name: "query" },
+                Answers { scope: INFO, kind: IqType::Get, ns: ns::DISCO_INFO, name: "query" },
+                Answers { scope: ITEMS, kind: IqType::Get, ns: ns::DISCO_ITEMS, name: "query" },
             ],
             ..About::NONE
         }
@@ -44,6 +45,11 @@ impl Module for Disco {
         // XEP-0030 §3.2: a node that is not known is not found.
         if iq.payload().attribute("node").is_some_and(|node| !node.is_empty()) {
             return Err(Condition::ItemNotFound.into());
+        }
+        if let Some((_, service)) = context.service() {
+            // XEP-0030 §4.1: a service without items has an empty list of them.
+            let items = || Element::new("query", ns::DISCO_ITEMS);
+            return Ok(if wants_info { service_info(context, service) } else { items() }.into());
         }
         Ok(match (is_server, wants_info) {
             (true, true) => server_info(context).into(),
@@ -80,14 +86,25 @@ fn server_info(context: &Context<'_>) -> Element {
         .with_children(context.host.disco.iter().cloned())
 }
 
-/// XEP-0030 §4.1: the services that jabber.xml lists.
+/// XEP-0030 §4.1: the services that jabber.xml lists, then those of our own that it does not.
 fn server_items(context: &Context<'_>) -> Element {
-    let items = context.host.browse.iter().filter(|item| item.only_if.is_none()).map(|item| {
-        Element::new("item", ns::DISCO_ITEMS)
-            .with_attribute("jid", item.jid.to_string())
-            .with_attribute("name", item.name.clone())
-    });
-    Element::new("query", ns::DISCO_ITEMS).with_children(items)
+    let item = |jid: &str, name: String| {
+        Element::new("item", ns::DISCO_ITEMS).with_attribute("jid", jid.to_owned()).with_attribute("name", name)
+    };
+    let listed = || context.host.browse.iter().filter(|item| item.only_if.is_none());
+    let is_listed = |name: &str| listed().any(|item| item.jid.as_str() == name);
+    let own = context.services().filter(|(name, _)| !is_listed(name));
+    Element::new("query", ns::DISCO_ITEMS)
+        .with_children(listed().map(|listed| item(listed.jid.as_str(), listed.name.clone())))
+        .with_children(own.map(|(name, service)| item(name, service.name.to_owned())))
+}
+
+/// XEP-0030 §3.1, of a service that its module declared.
+fn service_info(context: &Context<'_>, service: &'static ServiceAbout) -> Element {
+    let shared = context.abouts().flat_map(|about| about.service_disco.iter().copied());
+    Element::new("query", ns::DISCO_INFO)
+        .with_child(identity(service.category, service.identity).with_attribute("name", service.name))
+        .with_children(features(shared.chain(service.disco.iter().copied())))
 }
 
 fn account_info(context: &Context<'_>) -> Element {

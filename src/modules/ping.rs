@@ -1,4 +1,4 @@
-//! XEP-0199: XMPP Ping. The server and its accounts answer; a ping to a full JID is routed like any iq.
+//! XEP-0199: XMPP Ping. The server, its accounts and its services answer; a ping to a full JID is routed like any iq.
 
 use crate::router::{About, Answers, Context, Module, Reply, Scope};
 use crate::xmpp::{Iq, IqType, StanzaError, ns};
@@ -15,8 +15,9 @@ impl Module for Ping {
         &About {
             specs: &["XEP-0199 2.0.1"],
             disco: &[ns::PING],
+            service_disco: &[ns::PING],
             answers: &[Answers {
-                scope: &[Scope::Server, Scope::Account],
+                scope: &[Scope::Server, Scope::Account, Scope::Service],
                 kind: IqType::Get,
                 ns: ns::PING,
                 name: "ping",

@@ -16,7 +16,13 @@ impl Module for Version {
         &About {
             specs: &["XEP-0092 1.1"],
             disco: &[ns::VERSION],
-            answers: &[Answers { scope: &[Scope::Server], kind: IqType::Get, ns: ns::VERSION, name: "query" }],
+            service_disco: &[ns::VERSION],
+            answers: &[Answers {
+                scope: &[Scope::Server, Scope::Service],
+                kind: IqType::Get,
+                ns: ns::VERSION,
+                name: "query",
+            }],
             ..About::NONE
         }
     }

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use super::ids::{ConnectionId, SessionId};
-use super::module::{About, SessionEvent};
+use super::module::{About, ServiceAbout, SessionEvent};
 use super::sessions::Sessions;
-use crate::config::{Config, Host};
+use crate::config::{Config, Host, Service};
 use crate::store::Store;
 use crate::stream::sasl::HashJob;
 use crate::xml::Element;
@@ -86,6 +86,7 @@ pub struct Context<'a> {
     pub started_millis: u64,
     /// What the modules that are on at this host declare.
     pub(super) abouts: &'a [(&'static str, &'static About)],
+    pub(super) service: Option<(&'a Service, &'static ServiceAbout)>,
     pub(super) module: usize,
     pub(super) idle: bool,
     pub(super) effects: &'a mut Vec<Effect>,
@@ -167,6 +168,22 @@ impl Context<'_> {
     /// What the modules that are on at this host declare.
     pub fn abouts(&self) -> impl Iterator<Item = &'static About> {
         self.abouts.iter().map(|(_, about)| *about)
+    }
+
+    /// The service that the stanza at hand is for, if it is for one: its name, and what its module says of it.
+    pub fn service(&self) -> Option<(&str, &'static ServiceAbout)> {
+        self.service.map(|(service, about)| (service.name.as_str(), about))
+    }
+
+    /// The services of this host, each with its name.
+    pub fn services(&self) -> impl Iterator<Item = (&str, &'static ServiceAbout)> {
+        let about = |service: &Service| {
+            let mut services = self.abouts().filter_map(|about| about.service.as_ref());
+            services.find(|about| about.kind == service.kind)
+        };
+        self.config
+            .services_of(&self.host.name)
+            .filter_map(move |service| Some((service.name.as_str(), about(service)?)))
     }
 
     /// The session that sent the stanza at hand, if it was one of ours.

@@ -13,7 +13,7 @@
 use super::hosts::HostPlace;
 use super::ids::SessionId;
 use super::module::{Flow, Point, Scope};
-use super::{Call, Effect, Env, Out, Parcel, Requester, Router};
+use super::{Addressee, Call, Effect, Env, Out, Parcel, Requester, Router};
 use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError, jid};
 
 impl Router {
@@ -30,7 +30,8 @@ impl Router {
         if self.sessions.count(&account) == 0 && !crate::store::account::exists(env.store, &account)? {
             return self.for_nobody(env, host, account, &parcel);
         }
-        let call = Call { point: Point::Arriving, host, depth: parcel.depth, requester: parcel.requester };
+        let Parcel { requester, depth, .. } = parcel;
+        let call = Call { point: Point::Arriving, host, service: None, depth, requester };
         for index in 0..self.modules_len() {
             let flow =
                 self.enter(env, call, index, |module, context| module.arriving(context, &account, &parcel.stanza));
@@ -70,7 +71,7 @@ impl Router {
             Kind::Presence(_) => Ok(()),
             Kind::Iq(IqType::Get | IqType::Set) if parcel.stanza.to().is_some_and(Jid::is_bare) => {
                 let iq = parcel.stanza.as_request().ok_or(Condition::BadRequest)?;
-                let answer = self.call_answer(env, host, parcel.requester, Scope::Nobody, &iq);
+                let answer = self.call_answer(env, Addressee::at(host, Scope::Nobody), parcel.requester, &iq);
                 self.answer(env, parcel, answer)
             }
             _ => Err(Condition::ServiceUnavailable.into()),
@@ -132,7 +133,7 @@ impl Router {
             Kind::Iq(IqType::Get | IqType::Set) => match parcel.stanza.as_request() {
                 None => Err(Condition::BadRequest.into()),
                 Some(iq) => {
-                    let answer = self.call_answer(env, host, parcel.requester, Scope::Account, &iq);
+                    let answer = self.call_answer(env, Addressee::at(host, Scope::Account), parcel.requester, &iq);
                     self.answer(env, &parcel, answer)
                 }
             },
@@ -147,7 +148,8 @@ impl Router {
         account: &BareJid,
         parcel: Parcel,
     ) -> Result<(), StanzaError> {
-        let call = Call { point: Point::Undelivered, host, depth: parcel.depth, requester: parcel.requester };
+        let Parcel { requester, depth, .. } = parcel;
+        let call = Call { point: Point::Undelivered, host, service: None, depth, requester };
         for index in 0..self.modules_len() {
             let flow =
                 self.enter(env, call, index, |module, context| module.undelivered(context, account, &parcel.stanza));
@@ -197,7 +199,7 @@ impl Router {
     pub(super) fn deliver(&mut self, env: &mut Env<'_>, depth: u32, session: SessionId, mut stanza: Stanza) {
         let Some(receiver) = self.sessions.by_id(session) else { return };
         let host = self.hosts.place(receiver.account().domain().as_str()).unwrap_or(HostPlace::NOWHERE);
-        let call = Call { point: Point::Delivering, host, depth, requester: Requester::Elsewhere };
+        let call = Call { point: Point::Delivering, host, service: None, depth, requester: Requester::Elsewhere };
         for index in 0..self.modules_len() {
             let flow = self.enter(env, call, index, |module, context| module.delivering(context, session, &stanza));
             match flow {

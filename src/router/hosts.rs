@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::module::{About, Scope};
-use crate::config::{Config, Host};
+use super::Addressee;
+use super::module::{About, Answers, Scope, ServiceAbout};
+use crate::config::{Config, Host, Service};
 use crate::xmpp::IqType;
 
 /// What is fixed for one host until the configuration changes.
@@ -24,6 +25,14 @@ impl HostPlace {
     pub(super) const NOWHERE: HostPlace = HostPlace(usize::MAX);
 }
 
+/// Which service of which host, and the row of the table of modules that serves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ServicePlace {
+    pub(super) host: HostPlace,
+    pub(super) module: usize,
+    place: usize,
+}
+
 /// A host as a module's call needs it.
 pub(super) struct HostView<'a> {
     pub(super) config: &'a Host,
@@ -37,12 +46,14 @@ pub struct Hosts {
     /// In the order of the configuration.
     entries: Vec<Entry>,
     by_name: HashMap<String, HostPlace>,
+    services: HashMap<String, ServicePlace>,
 }
 
 impl Hosts {
     /// The hosts of a configuration.
     pub(super) fn new(config: Arc<Config>, table: Vec<(&'static str, &'static About)>) -> Hosts {
-        let mut hosts = Hosts { config: config.clone(), table, entries: Vec::new(), by_name: HashMap::new() };
+        let (by_name, services) = (HashMap::new(), HashMap::new());
+        let mut hosts = Hosts { config: config.clone(), table, entries: Vec::new(), by_name, services };
         hosts.reload(config);
         hosts
     }
@@ -58,6 +69,14 @@ impl Hosts {
         self.entries = config.hosts.iter().map(entry).collect();
         let names = config.hosts.iter().enumerate();
         self.by_name = names.map(|(place, host)| (host.name.clone(), HostPlace(place))).collect();
+        let serves =
+            |service: &Service, about: &About| about.service.as_ref().is_some_and(|own| own.kind == service.kind);
+        let services = config.services.iter().enumerate().filter_map(|(place, service)| {
+            let host = *self.by_name.get(&service.host)?;
+            let module = self.table.iter().position(|(_, about)| serves(service, about))?;
+            Some((service.name.clone(), ServicePlace { host, module, place }))
+        });
+        self.services = services.collect();
         self.config = config;
     }
 
@@ -76,6 +95,17 @@ impl Hosts {
         self.by_name.get(domain).copied()
     }
 
+    /// The service with this domain.
+    pub(super) fn service(&self, domain: &str) -> Option<ServicePlace> {
+        self.services.get(domain).copied()
+    }
+
+    /// What a call for a service is told of it.
+    pub(super) fn service_view(&self, service: ServicePlace) -> Option<(&Service, &'static ServiceAbout)> {
+        let (_, about) = self.table.get(service.module)?;
+        Some((self.config.services.get(service.place)?, about.service.as_ref()?))
+    }
+
     /// A host for a call of a module, if that module is on there.
     pub(super) fn with_module(&self, host: HostPlace, index: usize) -> Option<HostView<'_>> {
         let entry = self.entries.get(host.0)?;
@@ -85,27 +115,29 @@ impl Hosts {
         Some(HostView { config: self.config.hosts.get(host.0)?, abouts: &entry.abouts })
     }
 
-    /// The row that answers such a request at a host.
-    pub(super) fn answering(&self, host: HostPlace, scope: Scope, kind: IqType, ns: &str, name: &str) -> Option<usize> {
-        self.matching(host, |about| {
-            about.answers.iter().any(|a| a.kind == kind && a.ns == ns && a.name == name && a.scope.contains(&scope))
-        })
+    /// The row that answers such a request.
+    pub(super) fn answering(&self, whom: Addressee, kind: IqType, ns: &str, name: &str) -> Option<usize> {
+        let answers = |a: &Answers| a.kind == kind && a.ns == ns && a.name == name;
+        self.matching(whom, |about| about.answers_at(whom.scope, answers))
     }
 
-    /// The row that answers for a node of XEP-0030 at a host.
-    pub(super) fn answering_node(&self, host: HostPlace, node: &str) -> Option<usize> {
-        self.matching(host, |about| about.nodes.contains(&node))
+    /// The row that answers for a node of XEP-0030 at a host, or at a service of its own.
+    pub(super) fn answering_node(&self, whom: Addressee, node: &str) -> Option<usize> {
+        self.matching(whom, |about| about.nodes.contains(&node) && about.service.is_some() == whom.service.is_some())
     }
 
-    /// Is such a request known at a host, if only of the other type?
-    pub(super) fn knows(&self, host: HostPlace, scope: Scope, ns: &str, name: &str) -> bool {
-        let known =
-            |about: &About| about.answers.iter().any(|a| a.ns == ns && a.name == name && a.scope.contains(&scope));
-        self.matching(host, known).is_some()
+    /// Is such a request known there, if only of the other type?
+    pub(super) fn knows(&self, whom: Addressee, ns: &str, name: &str) -> bool {
+        self.matching(whom, |about| about.answers_at(whom.scope, |a| a.ns == ns && a.name == name)).is_some()
     }
 
-    fn matching(&self, host: HostPlace, wanted: impl Fn(&About) -> bool) -> Option<usize> {
-        let entry = self.entries.get(host.0)?;
-        self.table.iter().zip(&entry.on).position(|((_, about), on)| *on && wanted(about))
+    fn matching(&self, whom: Addressee, wanted: impl Fn(&About) -> bool) -> Option<usize> {
+        let entry = self.entries.get(whom.host.0)?;
+        let owner = whom.service.map(|service| service.module);
+        // At a service its own module answers, and those that have none.
+        let is_there =
+            |row: usize, about: &About| whom.scope != Scope::Service || about.service.is_none() || owner == Some(row);
+        let mut rows = self.table.iter().zip(&entry.on).enumerate();
+        rows.find(|(row, ((_, about), on))| **on && is_there(*row, about) && wanted(about)).map(|(row, _)| row)
     }
 }

@@ -1,4 +1,5 @@
-//! A stanza's way: by its address to the host itself, to a local account, to a component, or to the rest of the world.
+//! A stanza's way: by its address to the host itself, to a local account, to a service of ours, to a component, or to
+//! the rest of the world.
 //!
 //! The router owns the sessions and the modules, and works off the effects that modules push until none is left. What
 //! must leave the server comes out as [`Out`] values, in order; the router knows neither sockets nor streams.
@@ -14,6 +15,7 @@ pub mod hosts;
 pub mod ids;
 pub mod module;
 pub mod remote;
+mod services;
 pub mod sessions;
 pub mod vanished;
 
@@ -23,11 +25,11 @@ use std::sync::Arc;
 
 pub use blocks::Origin;
 pub use context::{Context, Effect, Pending, Requester};
-use hosts::HostPlace;
 pub use hosts::Hosts;
+use hosts::{HostPlace, ServicePlace};
 pub use ids::{ConnectionId, IdMap, SessionId};
 use module::Point;
-pub use module::{About, AccountEvent, Answers, Flow, Module, Reply, Scope, SessionEvent, Wake};
+pub use module::{About, AccountEvent, Answers, Flow, Module, Reply, Scope, ServiceAbout, SessionEvent, Wake};
 pub use remote::{LinkState, Remotes};
 pub use sessions::{Session, Sessions};
 
@@ -97,11 +99,27 @@ pub(crate) struct Parcel {
     depth: u32,
 }
 
+/// Whom a request is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Addressee {
+    host: HostPlace,
+    scope: Scope,
+    /// Which service of the host, if it is for one.
+    service: Option<ServicePlace>,
+}
+
+impl Addressee {
+    fn at(host: HostPlace, scope: Scope) -> Addressee {
+        Addressee { host, scope, service: None }
+    }
+}
+
 /// A call that modules get one after the other.
 #[derive(Clone, Copy)]
 pub(crate) struct Call {
     point: Point,
     host: HostPlace,
+    service: Option<ServicePlace>,
     depth: u32,
     requester: Requester,
 }
@@ -213,7 +231,7 @@ impl Router {
         let answer = match stanza.as_request() {
             None => Err(Condition::NotAuthorized.into()),
             Some(iq) => match self.hosts.place(host) {
-                Some(host) => self.call_answer(env, host, requester, Scope::BeforeLogin, &iq),
+                Some(host) => self.call_answer(env, Addressee::at(host, Scope::BeforeLogin), requester, &iq),
                 None => Err(Condition::ServiceUnavailable.into()),
             },
         };
@@ -249,7 +267,7 @@ impl Router {
 
     fn wake(&mut self, env: &mut Env<'_>, module: usize, host: &str, wake: Wake) {
         let Some(host) = self.hosts.place(host) else { return };
-        let call = Call { point: Point::Woke, host, depth: 0, requester: Requester::Elsewhere };
+        let call = Call { point: Point::Woke, host, service: None, depth: 0, requester: Requester::Elsewhere };
         let result = self.enter(env, call, module, |module, context| module.woke(context, wake));
         if let Some(Err(error)) = result {
             log::warn!(target: "-internal", "a wake-up failed: {}", error.condition().name());
@@ -360,7 +378,7 @@ impl Router {
         let account = sender.account().clone();
         let requester = Requester::Session(session);
         let host = self.hosts.place(account.domain().as_str()).unwrap_or(HostPlace::NOWHERE);
-        let call = Call { point: Point::Sent, host, depth: 0, requester };
+        let call = Call { point: Point::Sent, host, service: None, depth: 0, requester };
         for index in 0..self.modules.len() {
             let flow = self.enter(env, call, index, |module, context| module.sent(context, session, &stanza));
             match flow.transpose()? {
@@ -376,8 +394,12 @@ impl Router {
     /// By domain: ours, a component's, or the rest of the world (RFC 6120 §10.4, §10.5).
     fn dispatch(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
         let Some(to) = parcel.stanza.to_shared() else { return Ok(()) };
-        let Some(host) = self.hosts.place(to.domain().as_str()) else {
-            return match self.components.owner(to.domain().as_str()) {
+        let domain = to.domain().as_str();
+        let Some(host) = self.hosts.place(domain) else {
+            if let Some(service) = self.hosts.service(domain) {
+                return self.for_service(env, service, &to, parcel);
+            }
+            return match self.components.owner(domain) {
                 Some(id) => self.for_component(env, &id, parcel),
                 None => self.for_remote(env, parcel),
             };
@@ -397,12 +419,13 @@ impl Router {
                 (_, Some(iq)) => {
                     let is_bare = parcel.stanza.to().is_some_and(|to| to.is_bare());
                     let scope = if is_bare { Scope::Server } else { Scope::Resource };
-                    let answer = self.call_answer(env, host, parcel.requester, scope, &iq);
+                    let answer = self.call_answer(env, Addressee::at(host, scope), parcel.requester, &iq);
                     self.answer(env, &parcel, answer)
                 }
             };
         }
-        let call = Call { point: Point::Visited, host, depth: parcel.depth, requester: parcel.requester };
+        let Parcel { requester, depth, .. } = parcel;
+        let call = Call { point: Point::Visited, host, service: None, depth, requester };
         for index in 0..self.modules.len() {
             let flow = self.enter(env, call, index, |module, context| module.visited(context, &parcel.stanza));
             match flow.transpose()? {
@@ -437,24 +460,22 @@ impl Router {
     fn call_answer(
         &mut self,
         env: &mut Env<'_>,
-        host: HostPlace,
+        whom: Addressee,
         requester: Requester,
-        scope: Scope,
         iq: &Iq<'_>,
     ) -> Result<Reply, StanzaError> {
-        let of_node = node_of(iq).and_then(|node| self.hosts.answering_node(host, node));
-        let of_kind = || self.hosts.answering(host, scope, iq.kind(), iq.payload().ns(), iq.payload().name());
+        let of_node = node_of(iq).and_then(|node| self.hosts.answering_node(whom, node));
+        let of_kind = || self.hosts.answering(whom, iq.kind(), iq.payload().ns(), iq.payload().name());
         match of_node.or_else(of_kind) {
             Some(index) => {
-                let call = Call { point: Point::Answer, host, depth: 0, requester };
+                let Addressee { host, service, .. } = whom;
+                let call = Call { point: Point::Answer, host, service, depth: 0, requester };
                 self.enter(env, call, index, |module, context| module.answer(context, iq))
                     .unwrap_or_else(|| Err(Condition::ServiceUnavailable.into()))
             }
             // Compat: what jabberd 1.4 knew and was asked in the wrong way it answered with 405. For all else that is no
             // service (RFC 6121 §8.5.2.1.3).
-            None if is_of_old(iq.payload().ns())
-                && self.hosts.knows(host, scope, iq.payload().ns(), iq.payload().name()) =>
-            {
+            None if is_of_old(iq.payload().ns()) && self.hosts.knows(whom, iq.payload().ns(), iq.payload().name()) => {
                 Err(Condition::NotAllowed.into())
             }
             None => Err(Condition::ServiceUnavailable.into()),
@@ -483,6 +504,7 @@ impl Router {
             requester: call.requester,
             started_millis: self.started_millis,
             abouts: host.abouts,
+            service: call.service.and_then(|service| self.hosts.service_view(service)),
             module: index,
             idle: false,
             effects: &mut effects,
@@ -509,7 +531,7 @@ impl Router {
     fn tell_session(&mut self, env: &mut Env<'_>, depth: u32, session: SessionId, event: &SessionEvent) {
         let Some(account) = self.sessions.by_id(session).map(|session| session.account().clone()) else { return };
         let Some(host) = self.hosts.place(account.domain().as_str()) else { return };
-        let call = Call { point: Point::Session, host, depth, requester: Requester::Session(session) };
+        let call = Call { point: Point::Session, host, service: None, depth, requester: Requester::Session(session) };
         for index in 0..self.modules.len() {
             let result = self.enter(env, call, index, |module, context| module.session(context, session, event));
             if let Some(Err(error)) = result {
@@ -521,7 +543,7 @@ impl Router {
 
     fn tell_account(&mut self, env: &mut Env<'_>, depth: u32, account: &BareJid, event: AccountEvent) {
         let Some(host) = self.hosts.place(account.domain().as_str()) else { return };
-        let call = Call { point: Point::Account, host, depth, requester: Requester::Elsewhere };
+        let call = Call { point: Point::Account, host, service: None, depth, requester: Requester::Elsewhere };
         for index in 0..self.modules.len() {
             let result = self.enter(env, call, index, |module, context| module.account(context, account, event));
             if let Some(Err(error)) = result {

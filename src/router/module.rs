@@ -4,6 +4,7 @@
 
 use super::context::Context;
 use super::ids::SessionId;
+use crate::config::ServiceKind;
 use crate::stream::sasl::HashResult;
 use crate::xml::Element;
 use crate::xmpp::{BareJid, Iq, IqType, Stanza, StanzaError};
@@ -16,6 +17,10 @@ pub struct About {
     pub disco: &'static [&'static str],
     /// Features of every account in XEP-0030.
     pub account_disco: &'static [&'static str],
+    /// Features of every service of ours in XEP-0030, whoever's it is.
+    pub service_disco: &'static [&'static str],
+    /// The service that it has at a domain of its own.
+    pub service: Option<ServiceAbout>,
     /// The requests it answers.
     pub answers: &'static [Answers],
     /// Nodes in XEP-0030 of the host and its accounts, existing or not, for which it answers in place of mod_disco.
@@ -24,7 +29,34 @@ pub struct About {
 
 impl About {
     /// Nothing declared: the rest of a literal.
-    pub const NONE: About = About { specs: &[], disco: &[], account_disco: &[], answers: &[], nodes: &[] };
+    pub const NONE: About = About {
+        specs: &[],
+        disco: &[],
+        account_disco: &[],
+        service_disco: &[],
+        service: None,
+        answers: &[],
+        nodes: &[],
+    };
+
+    /// Does it answer such a request, addressed so?
+    pub(super) fn answers_at(&self, scope: Scope, wanted: impl Fn(&Answers) -> bool) -> bool {
+        self.answers.iter().any(|answers| wanted(answers) && answers.scope.contains(&scope))
+    }
+}
+
+/// What a service with a domain of its own is, in XEP-0030's words.
+pub struct ServiceAbout {
+    /// Which one: jabber.xml says what it is called.
+    pub kind: ServiceKind,
+    /// The identity's category.
+    pub category: &'static str,
+    /// The identity's type.
+    pub identity: &'static str,
+    /// What people call it.
+    pub name: &'static str,
+    /// Its features, besides those that every service has.
+    pub disco: &'static [&'static str],
 }
 
 /// A kind of request that a module answers.
@@ -52,6 +84,8 @@ pub enum Scope {
     Nobody,
     /// The stream's host, before login.
     BeforeLogin,
+    /// The domain of a service: the module's own if it has one, else everyone's.
+    Service,
 }
 
 /// The answer to a request.
@@ -195,7 +229,8 @@ pub trait Module {
         Ok(())
     }
 
-    /// A message or presence for a host itself, or for a resource of it.
+    /// A message or presence for a host itself, or for a resource of it. With [`Context::service`]: anything for the
+    /// module's own service that [`Module::answer`] does not get.
     fn visited(&mut self, context: &mut Context<'_>, _: &Stanza) -> Result<Flow, StanzaError> {
         context.nothing_to_do();
         Ok(Flow::Pass)

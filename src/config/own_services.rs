@@ -1,0 +1,251 @@
+//! Services that are ours and have a domain of their own, such as `users.HOST`: which there are, what each is called at
+//! each host, who may use it.
+//!
+//! In `<jsm>` each has an element in our own namespace; without one it has its usual name, and the people of the host may
+//! use it. `<modules><off>` switches it off. A name that jabber.xml gives to a host or to a component is theirs.
+
+use std::collections::BTreeMap;
+
+use super::error::Place;
+use super::hosts::host_name;
+use super::reading::Reading;
+use super::tree::Tree;
+use super::{Config, jsm};
+use crate::xmpp::{BareJid, Jid};
+
+/// Which service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ServiceKind {
+    /// The user directory (XEP-0055).
+    Search,
+}
+
+impl ServiceKind {
+    /// All of them, in the order in which clients are told of them.
+    pub const ALL: &[ServiceKind] = &[ServiceKind::Search];
+
+    /// The module whose service it is, by its name in jabber.xml.
+    pub fn module(self) -> &'static str {
+        match self {
+            ServiceKind::Search => "mod_search",
+        }
+    }
+
+    /// Its element in `<jsm>`.
+    pub fn element(self) -> &'static str {
+        match self {
+            ServiceKind::Search => "search",
+        }
+    }
+
+    /// Its name where jabber.xml gives none; `*` stands for the host.
+    pub fn usual_name(self) -> &'static str {
+        match self {
+            ServiceKind::Search => "users.*",
+        }
+    }
+}
+
+/// A domain that is served by a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Which service it is.
+    pub kind: ServiceKind,
+    /// Its domain.
+    pub name: String,
+    /// The host to which it belongs.
+    pub host: String,
+}
+
+/// What jabber.xml says of one service at a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceRules {
+    /// The name with `*` for the host.
+    name: String,
+    /// Where it says so; `None` for the defaults.
+    place: Option<Place>,
+    /// Who may use it.
+    pub users: Users,
+}
+
+/// Who may use a service: the people of its host, those that `<allow>` adds, and none that `<deny>` names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Users {
+    /// An empty `<allow/>`: everybody, of whatever domain.
+    everybody: bool,
+    allowed: Vec<Jid>,
+    denied: Vec<Jid>,
+}
+
+impl Users {
+    /// May this one use the service of this host?
+    pub fn admit(&self, host: &str, who: &Jid) -> bool {
+        // A name in the list is a person, or all of a domain.
+        let fits = |entry: &Jid| match entry.node() {
+            Some(_) => crate::xmpp::jid::same_bare(entry, who),
+            None => entry.domain() == who.domain(),
+        };
+        let is_wanted = self.everybody || who.domain().as_str() == host || self.allowed.iter().any(fits);
+        is_wanted && !self.denied.iter().any(fits)
+    }
+}
+
+/// What jabber.xml says of the services of a host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceOptions {
+    rules: BTreeMap<ServiceKind, ServiceRules>,
+}
+
+impl Default for ServiceOptions {
+    fn default() -> ServiceOptions {
+        let rules = |kind: ServiceKind| {
+            let name = kind.usual_name().to_owned();
+            (kind, ServiceRules { name, place: None, users: Users::default() })
+        };
+        ServiceOptions { rules: ServiceKind::ALL.iter().map(|kind| rules(*kind)).collect() }
+    }
+}
+
+impl ServiceOptions {
+    /// May this one use that service of this host?
+    pub fn admit(&self, kind: ServiceKind, host: &str, who: &Jid) -> bool {
+        self.rules.get(&kind).is_some_and(|rules| rules.users.admit(host, who))
+    }
+}
+
+/// The kind whose element this is.
+pub(super) fn kind_of(tree: &Tree) -> Option<ServiceKind> {
+    ServiceKind::ALL.iter().copied().find(|kind| kind.element() == tree.name)
+}
+
+/// Reads `<search>` and its like
+pub(super) fn read(reading: &mut Reading, tree: &Tree, kind: ServiceKind, options: &mut ServiceOptions) {
+    reading.stray_text(tree);
+    const KNOWN: &[&str] = &["name", "allow", "deny"];
+    let Some(rules) = options.rules.get_mut(&kind) else { return };
+    rules.place = Some(tree.place.clone());
+    for child in tree.children() {
+        match child.name.as_str() {
+            "name" if !child.text().is_empty() => rules.name = child.text(),
+            "name" => {
+                reading.warn(&child.place, "<name> is empty: the usual name is used; <modules><off> switches off")
+            }
+            "allow" if child.text().is_empty() => rules.users.everybody = true,
+            "allow" => rules.users.allowed.extend(user(reading, child)),
+            "deny" => rules.users.denied.extend(user(reading, child)),
+            _ => reading.unknown(child, &tree.tag(), KNOWN),
+        }
+    }
+}
+
+fn user(reading: &mut Reading, tree: &Tree) -> Option<Jid> {
+    jsm::bare_jid(reading, &tree.place, &tree.text()).map(|jid: BareJid| jid.into())
+}
+
+/// Why a service is not to be had under its name.
+struct Obstacle {
+    host: String,
+    kind: ServiceKind,
+    why: String,
+}
+
+impl Config {
+    /// The service of ours with this domain.
+    pub fn service(&self, domain: &str) -> Option<&Service> {
+        self.services.iter().find(|service| service.name == domain)
+    }
+
+    /// The services of a host.
+    pub fn services_of<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Service> {
+        self.services.iter().filter(move |service| service.host == host)
+    }
+
+    /// Gives each service of each host its name, as far as nobody else has it. Returns what stands in the way.
+    fn name_services(&mut self) -> Vec<Obstacle> {
+        let mut services: Vec<Service> = Vec::new();
+        let mut obstacles = Vec::new();
+        for host in &self.hosts {
+            for (kind, rules) in host.services.rules.iter().filter(|(kind, _)| host.modules.is_on(kind.module())) {
+                let (kind, wanted) = (*kind, rules.name.replace('*', &host.name));
+                let taken = |name: &String| services.iter().find(|other| other.name == *name);
+                let outcome = match host_name(&wanted) {
+                    Err(why) => Err(format!("\"{wanted}\" is not a domain ({why})")),
+                    Ok(name) if self.host(&name).is_some() => Err(format!("{name} is a host with users")),
+                    Ok(name) => match self.components.iter().find(|component| component.has_host(&name)) {
+                        Some(component) => Err(format!("{name} is an address of the service at {}", component.place)),
+                        None => match taken(&name) {
+                            Some(other) => Err(format!("{name} is taken by {} of {}", other.kind.module(), other.host)),
+                            None => Ok(name),
+                        },
+                    },
+                };
+                match outcome {
+                    Ok(name) => services.push(Service { kind, name, host: host.name.clone() }),
+                    Err(why) => obstacles.push(Obstacle { host: host.name.clone(), kind, why }),
+                }
+            }
+        }
+        self.services = services;
+        obstacles
+    }
+
+    /// The services that there are without a word in jabber.xml.
+    pub(super) fn with_usual_services(mut self) -> Config {
+        self.name_services();
+        self
+    }
+}
+
+/// Names the services, once hosts and components are known.
+pub(super) fn settle(reading: &mut Reading, config: &mut Config) {
+    for Obstacle { host, kind, why } in config.name_services() {
+        let rules = config.host(&host).and_then(|host| host.services.rules.get(&kind));
+        let place = rules.and_then(|rules| rules.place.clone());
+        let (module, element) = (kind.module(), kind.element());
+        let text = format!("{module} of {host} is off: {why}");
+        match place {
+            Some(place) => reading.warn(&place, text),
+            None => {
+                let remedy = format!("give it another with <{element} xmlns=\"{}\"><name>", super::OWN_NS);
+                reading.notice(&Place::whole(config.file.as_path()), format!("{text}; {remedy}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn jid(text: &str) -> Jid {
+        Jid::new(text).unwrap()
+    }
+
+    #[test]
+    fn the_people_of_the_host_may_use_a_service_and_others_where_the_admin_says_so() {
+        let lists = |allowed: &[&str], denied: &[&str]| Users {
+            everybody: false,
+            allowed: allowed.iter().map(|text| jid(text)).collect(),
+            denied: denied.iter().map(|text| jid(text)).collect(),
+        };
+        let by_default = Users::default();
+        let wider = lists(&["b.test", "romeo@c.test"], &["tybalt@a.test", "tybalt@b.test"]);
+        let open = Users { everybody: true, ..lists(&[], &["evil.test"]) };
+        for (users, who, admitted) in [
+            (&by_default, "juliet@a.test/balcony", true),
+            (&by_default, "a.test", true),
+            (&by_default, "juliet@sub.a.test", false),
+            (&by_default, "juliet@b.test", false),
+            (&wider, "juliet@a.test", true),
+            (&wider, "juliet@b.test", true),
+            (&wider, "romeo@c.test/orchard", true),
+            (&wider, "juliet@c.test", false),
+            (&wider, "tybalt@a.test/street", false),
+            (&wider, "tybalt@b.test", false),
+            (&open, "anybody@anywhere.test", true),
+            (&open, "anybody@evil.test/x", false),
+        ] {
+            assert_eq!(users.admit("a.test", &jid(who)), admitted, "{who} {users:?}");
+        }
+    }
+}
