@@ -38,6 +38,13 @@ impl Config {
         all
     }
 
+    /// The places where a service may have a certificate of its own; where it has none it shows its host's.
+    pub fn certificates_of_service(&self, name: &str) -> Vec<CertificateSource> {
+        let own = self.certificates.iter().filter(|source| source.domains.iter().any(|domain| domain == name));
+        let lets_encrypt = unasked(name, &Path::new(LETSENCRYPT).join(file_stem(name)), "fullchain.pem", "privkey.pem");
+        own.cloned().chain([lets_encrypt]).collect()
+    }
+
     /// Where the self-made certificate of a host is, or will be, with its key in the same file: beside the system's
     /// configuration, or with the data of a server that runs from elsewhere (a checkout), so that it leaves nothing
     /// behind in `/etc`.

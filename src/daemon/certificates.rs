@@ -1,7 +1,8 @@
 //! Certificate files: found, made where there are none, watched, and taken over when they change.
 //!
 //! For each host the places that [`Config::certificates_of`] lists are tried in their order. What jabber.xml names must be usable at the
-//! start; what we look for unasked is passed over if it is not. Later nothing is fatal: the old certificate stays.
+//! start; what we look for unasked is passed over if it is not. Later nothing is fatal: the old certificate stays. A
+//! service with a name of its own has its host's certificate, unless one is there for that name.
 
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -32,9 +33,12 @@ const XMPP_ADDR: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 8, 5];
 /// What tells that a file is another one than before.
 type Stamp = Option<(i64, i64, u64, u64)>;
 
+#[derive(Clone)]
 struct Loaded {
     host: String,
     certificate: Arc<Certificate>,
+    /// We made it, and nobody trusts it anyhow.
+    is_self_made: bool,
     /// The next step of `WARNINGS` that is worth a line; after the last one, the end itself.
     warned: usize,
 }
@@ -48,22 +52,49 @@ pub struct Keeper {
     complaint: String,
 }
 
-/// Where to look, by host.
+/// A host or a service, and where its certificate may be.
+#[derive(Clone)]
+struct Wanted {
+    name: String,
+    sources: Vec<CertificateSource>,
+    kind: WantedKind,
+}
+
+#[derive(Clone)]
+enum WantedKind {
+    /// The last source is what we make ourselves; the names of its services go into it.
+    Host(Vec<String>),
+    /// It can do with the certificate of its host.
+    Service(String),
+}
+
+/// Where to look, by host and service.
 #[derive(Clone)]
 struct Plan {
-    hosts: Vec<(String, Vec<CertificateSource>)>,
+    wanted: Vec<Wanted>,
+    /// Other servers will look at the names in certificates.
+    is_federated: bool,
     /// Who shall own what we make.
     owner: Option<(u32, u32)>,
 }
 
 impl Plan {
     fn new(config: &Config, owner: Option<(u32, u32)>) -> Self {
-        let hosts = config.hosts.iter().map(|host| (host.name.clone(), config.certificates_of(&host.name)));
-        Plan { hosts: hosts.collect(), owner }
+        let hosts = config.hosts.iter().map(|host| Wanted {
+            name: host.name.clone(),
+            sources: config.certificates_of(&host.name),
+            kind: WantedKind::Host(config.services_of(&host.name).map(|service| service.name.clone()).collect()),
+        });
+        let services = config.services.iter().map(|service| Wanted {
+            name: service.name.clone(),
+            sources: config.certificates_of_service(&service.name),
+            kind: WantedKind::Service(service.host.clone()),
+        });
+        Plan { wanted: hosts.chain(services).collect(), is_federated: config.federation.is_some(), owner }
     }
 
     fn files(&self) -> impl Iterator<Item = &Path> {
-        let sources = self.hosts.iter().flat_map(|(_, sources)| sources);
+        let sources = self.wanted.iter().flat_map(|wanted| &wanted.sources);
         sources.flat_map(|source| [source.certificate.as_path(), source.key.as_path()])
     }
 
@@ -82,13 +113,13 @@ impl Keeper {
     pub fn load(config: &Config, owner: Option<(u32, u32)>) -> Result<(Keeper, Arc<Settings>), StartError> {
         let plan = Plan::new(config, owner);
         let mut loaded = Vec::new();
-        for (host, sources) in &plan.hosts {
-            let certificate = Arc::new(first_usable(host, sources, plan.owner, true)?);
-            loaded.push(Loaded { host: host.clone(), certificate, warned: 0 });
+        for wanted in &plan.wanted {
+            loaded.extend(first_usable(wanted, plan.owner, true)?);
         }
         let stamps = plan.stamps();
         let mut keeper = Keeper { plan, loaded, stamps, complaint: String::new() };
         let settings = keeper.settings()?;
+        keeper.warn_of_names();
         keeper.warn_of_ends(unix_seconds());
         Ok((keeper, settings))
     }
@@ -134,23 +165,18 @@ impl Keeper {
         let mut loaded = Vec::new();
         let mut complaint = String::new();
         let mut changed = Vec::new();
-        for (host, sources) in &self.plan.hosts {
-            let old = self.loaded.iter().find(|loaded| loaded.host == *host);
-            match (first_usable(host, sources, self.plan.owner, old.is_none()), old) {
-                (Ok(new), Some(old)) if new.is_same(&old.certificate) => {
-                    let certificate = Arc::clone(&old.certificate);
-                    loaded.push(Loaded { host: host.clone(), certificate, warned: old.warned });
+        for wanted in &self.plan.wanted {
+            let old = self.loaded.iter().find(|loaded| loaded.host == wanted.name);
+            match (first_usable(wanted, self.plan.owner, old.is_none()), old) {
+                (Ok(Some(new)), Some(old)) if new.certificate.is_same(&old.certificate) => loaded.push(old.clone()),
+                (Ok(Some(new)), _) => {
+                    changed.push(wanted.name.clone());
+                    loaded.push(new);
                 }
-                (Ok(new), _) => {
-                    changed.push(host.clone());
-                    loaded.push(Loaded { host: host.clone(), certificate: Arc::new(new), warned: 0 });
-                }
+                (Ok(None), _) => {}
                 (Err(error), old) => {
                     let _ = writeln!(complaint, "{error}");
-                    if let Some(old) = old {
-                        let certificate = Arc::clone(&old.certificate);
-                        loaded.push(Loaded { host: host.clone(), certificate, warned: old.warned });
-                    }
+                    loaded.extend(old.cloned());
                 }
             }
         }
@@ -165,6 +191,7 @@ impl Keeper {
         if changed.is_empty() && !hosts_changed {
             return None;
         }
+        self.warn_of_names();
         for host in changed {
             log::info!(target: &host, "certificate loaded");
         }
@@ -178,8 +205,40 @@ impl Keeper {
         for loaded in &self.loaded {
             set.add(&loaded.host, Arc::clone(&loaded.certificate));
         }
+        for (service, host) in self.sharing() {
+            set.add(service, Arc::clone(&host.certificate));
+        }
         let settings = Settings::new(set).map_err(|error| StartError(format!("TLS cannot be set up: {error}")))?;
         Ok(Arc::new(settings))
+    }
+
+    /// The services that have their host's certificate.
+    fn sharing(&self) -> impl Iterator<Item = (&str, &Loaded)> {
+        let loaded = |name: &str| self.loaded.iter().find(|loaded| loaded.host == name);
+        self.plan.wanted.iter().filter_map(move |wanted| match &wanted.kind {
+            WantedKind::Service(host) if loaded(&wanted.name).is_none() => Some((wanted.name.as_str(), loaded(host)?)),
+            WantedKind::Service(_) | WantedKind::Host(_) => None,
+        })
+    }
+
+    /// Other servers look for a service's name in the certificate that it shows.
+    fn warn_of_names(&self) {
+        if !self.plan.is_federated {
+            return;
+        }
+        for host in self.loaded.iter().filter(|host| !host.is_self_made && host_address(&host.host).is_none()) {
+            let is_missing = |name: &&str| !host.certificate.covers(name);
+            let shares = self.sharing().filter(|(_, loaded)| loaded.host == host.host).map(|(service, _)| service);
+            let missing: Vec<&str> = shares.filter(is_missing).collect();
+            if !missing.is_empty() {
+                log::warn!(target: &host.host,
+                    "the certificate does not cover {}: servers that insist on certificates will not talk to what is there; \
+                     renew it with these names, too (certbot: -d {}), or switch the services off (jabber.xml(5), SERVICES)",
+                    missing.join(", "),
+                    missing.join(" -d ")
+                );
+            }
+        }
     }
 
     fn warn_of_ends(&mut self, now: i64) {
@@ -200,15 +259,35 @@ impl Keeper {
     }
 }
 
-/// The first certificate among the places that can be used. `make` allows to make one in the last place.
-fn first_usable(
-    host: &str,
-    sources: &[CertificateSource],
-    owner: Option<(u32, u32)>,
-    make: bool,
-) -> Result<Certificate, StartError> {
-    let (own, others) = sources.split_last().ok_or_else(|| StartError(format!("no certificate for {host}")))?;
-    for source in others {
+/// The first certificate among the places that can be used. `make` allows to make one in a host's last place; a service
+/// may have none.
+fn first_usable(wanted: &Wanted, owner: Option<(u32, u32)>, make: bool) -> Result<Option<Loaded>, StartError> {
+    let host = &wanted.name;
+    let loaded = |certificate: Certificate, is_self_made| {
+        Some(Loaded { host: host.clone(), certificate: Arc::new(certificate), is_self_made, warned: 0 })
+    };
+    let WantedKind::Host(services) = &wanted.kind else {
+        return Ok(first_given(host, &wanted.sources)?.and_then(|certificate| loaded(certificate, false)));
+    };
+    let (own, others) = wanted.sources.split_last().ok_or_else(|| StartError(format!("no certificate for {host}")))?;
+    if let Some(certificate) = first_given(host, others)? {
+        return Ok(loaded(certificate, false));
+    }
+    match load(own) {
+        Ok(certificate) if certificate.expires_unix_seconds() > unix_seconds() || !make => {
+            Ok(loaded(certificate, true))
+        }
+        Err(error) if !error.missing || !make => Err(error.start_error()),
+        _ => {
+            make_self_signed(host, services, &own.certificate, owner)?;
+            load(own).map(|certificate| loaded(certificate, true)).map_err(|error| error.start_error())
+        }
+    }
+}
+
+/// The first certificate that somebody put into one of these places.
+fn first_given(host: &str, sources: &[CertificateSource]) -> Result<Option<Certificate>, StartError> {
+    for source in sources {
         match load(source) {
             Ok(certificate) => {
                 if !certificate.covers(host.trim_matches(['[', ']'])) {
@@ -218,7 +297,7 @@ fn first_usable(
                         certificate.names().join(", ")
                     );
                 }
-                return Ok(certificate);
+                return Ok(Some(certificate));
             }
             Err(error) if source.place.is_some() => return Err(error.start_error()),
             Err(LoadError { missing: true, .. }) => {}
@@ -226,14 +305,7 @@ fn first_usable(
             Err(error) => log::warn!(target: host, "{}; looking elsewhere", error.start_error()),
         }
     }
-    match load(own) {
-        Ok(certificate) if certificate.expires_unix_seconds() > unix_seconds() || !make => Ok(certificate),
-        Err(error) if !error.missing || !make => Err(error.start_error()),
-        _ => {
-            make_self_signed(host, &own.certificate, owner)?;
-            load(own).map_err(|error| error.start_error())
-        }
-    }
+    Ok(None)
 }
 
 struct LoadError {
@@ -277,10 +349,10 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Makes a certificate for a host or address, with its key in the same file, mode 0640.
-fn make_self_signed(host: &str, path: &Path, owner: Option<(u32, u32)>) -> Result<(), StartError> {
+/// Makes a certificate for a host or address and its services, with its key in the same file, mode 0640.
+fn make_self_signed(host: &str, services: &[String], path: &Path, owner: Option<(u32, u32)>) -> Result<(), StartError> {
     let place = path.display();
-    let pem = self_signed_pem(host).map_err(|error| {
+    let pem = self_signed_pem(host, services).map_err(|error| {
         StartError(format!("no certificate can be made for {host} ({error}); name one in jabber.xml"))
     })?;
     write_secret(path, &pem, owner).map_err(|error| {
@@ -296,17 +368,19 @@ fn make_self_signed(host: &str, path: &Path, owner: Option<(u32, u32)>) -> Resul
     Ok(())
 }
 
-fn self_signed_pem(host: &str) -> Result<String, rcgen::Error> {
+fn self_signed_pem(host: &str, services: &[String]) -> Result<String, rcgen::Error> {
     let mut parameters = CertificateParams::default();
     let mut names = Vec::new();
     match host_address(host) {
         Some(address) => names.push(SanType::IpAddress(address)),
         None => {
-            // A name beyond ASCII has no place in a DNS name; the next line carries it.
-            if let Ok(name) = host.try_into() {
-                names.push(SanType::DnsName(name));
+            for domain in std::iter::once(host).chain(services.iter().map(String::as_str)) {
+                // A name beyond ASCII has no place in a DNS name; the next line carries it.
+                if let Ok(name) = domain.try_into() {
+                    names.push(SanType::DnsName(name));
+                }
+                names.push(SanType::OtherName((XMPP_ADDR.to_vec(), OtherNameValue::Utf8String(domain.to_owned()))));
             }
-            names.push(SanType::OtherName((XMPP_ADDR.to_vec(), OtherNameValue::Utf8String(host.to_owned()))));
         }
     }
     parameters.subject_alt_names = names;
@@ -381,7 +455,7 @@ mod tests {
 
     /// Certificate and key of a pair made for a host.
     fn pair(host: &str) -> (String, String) {
-        let pem = self_signed_pem(host).unwrap();
+        let pem = self_signed_pem(host, &[]).unwrap();
         let (chain, key) = pem.split_at(pem.find("-----BEGIN PRIVATE").unwrap());
         (chain.to_owned(), key.to_owned())
     }
@@ -393,8 +467,10 @@ mod tests {
             let config = config(host, &directory);
             let (keeper, _) = Keeper::load(&config, None).unwrap();
             let certificate = &keeper.loaded[0].certificate;
-            assert_eq!(certificate.names(), [name]);
             assert!(certificate.covers(name));
+            // A domain has its services below it; nobody finds any below an address.
+            let services = config.services.iter().filter(|service| certificate.covers(&service.name)).count();
+            assert_eq!(services, if host == "chat.test" { config.services.len() } else { 0 });
             assert!(certificate.expires_unix_seconds() > unix_seconds() + 3600 * DAY);
             let path = directory.join("ssl").join(format!("{name}.pem"));
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
@@ -403,7 +479,7 @@ mod tests {
             Keeper::load(&config, None).unwrap();
             assert_eq!(std::fs::read(&path).unwrap(), before);
         }
-        assert!(self_signed_pem("bücher.test").is_ok());
+        assert!(self_signed_pem("bücher.test", &["users.bücher.test".to_owned()]).is_ok());
         std::fs::remove_dir_all(directory).unwrap();
     }
 
@@ -457,6 +533,32 @@ mod tests {
         assert!(keeper.check().is_some());
         assert!(!keeper.loaded[0].certificate.is_same(&first));
         assert!(keeper.check().is_none());
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+    #[test]
+    fn a_service_shows_its_hosts_certificate_or_its_own() {
+        let directory = crate::daemon::scratch("certificate-services");
+        let files = |name: &str| (directory.join(format!("{name}.pem")), directory.join(format!("{name}.key")));
+        for name in ["chat.test", "users.chat.test"] {
+            let ((chain_file, key_file), (chain, key)) = (files(name), pair(name));
+            std::fs::write(chain_file, chain).unwrap();
+            std::fs::write(key_file, key).unwrap();
+        }
+        let mut config = config("chat.test", &directory);
+        config.federation = Some(crate::config::Federation::default());
+        let (chain, key) = files("chat.test");
+        config.certificates.push(named(&chain, &key));
+        let (keeper, _) = Keeper::load(&config, None).unwrap();
+        let shared: Vec<(&str, &str)> =
+            keeper.sharing().map(|(service, loaded)| (service, loaded.host.as_str())).collect();
+        assert!(shared.contains(&("users.chat.test", "chat.test")), "{shared:?}");
+        let (chain, key) = files("users.chat.test");
+        let domains = vec!["users.chat.test".to_owned()];
+        config.certificates.push(CertificateSource { domains, is_default: false, ..named(&chain, &key) });
+        let (keeper, _) = Keeper::load(&config, None).unwrap();
+        assert!(keeper.sharing().all(|(service, _)| service != "users.chat.test"));
+        let own = keeper.loaded.iter().find(|loaded| loaded.host == "users.chat.test").unwrap();
+        assert_eq!(own.certificate.names(), ["users.chat.test"]);
         std::fs::remove_dir_all(directory).unwrap();
     }
 }
