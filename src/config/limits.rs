@@ -128,6 +128,9 @@ limits! {
     private_elements_max, "private-elements-max": usize = 200, at least 1;
     /// Bytes of a vCard; avatars are in it. Outcome: resource-constraint.
     vcard_bytes_max, "vcard-bytes-max": usize = 131_072, at least 1_024;
+    /// People whom one search in the user directory finds: it is no way to copy the directory.
+    /// Outcome: the others are not told.
+    search_results_max, "search-results-max": usize = 100, at least 1;
     /// Contacts to whom one session has sent directed presence. Outcome: resource-constraint for the next one, since one
     /// that is forgotten would never hear of the end.
     directed_presence_max, "directed-presence-max": usize = 1_000, at least 10;

@@ -8,7 +8,6 @@ pub const NOT_YET: &[(&str, &str)] = &[
     ("bounce", "web browsers that come to an XML port are not redirected yet"),
     ("dir", "stanza files are not read yet"),
     ("to", "log lines are not sent as messages yet"),
-    ("vcard2jud", "user directories are not told of vCards yet"),
 ];
 
 /// What happens instead of an element's own effect; `None` if it has its effect.

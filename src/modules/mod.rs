@@ -13,6 +13,7 @@ mod presence;
 mod private;
 mod register;
 mod roster;
+mod search;
 mod time;
 mod vcard;
 mod version;
@@ -30,6 +31,7 @@ const MODULES: &[Row] = &[
     ("mod_last", last::new),
     ("mod_vcard", vcard::new),
     ("mod_xml", private::new),
+    ("mod_search", search::new),
     ("mod_disco", disco::new),
     ("mod_version", version::new),
     ("mod_time", time::new),

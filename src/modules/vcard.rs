@@ -1,9 +1,11 @@
-//! XEP-0054: vcard-temp: a card for each account, which everybody may read, and one for the host.
+//! XEP-0054: vcard-temp: a card for each account, which everybody may read, and one for the host. A user directory on
+//! another server or in a component hears of each new card, where jabber.xml says so.
 
 use crate::router::{About, Answers, Context, Module, Reply, Scope};
 use crate::store::vcard;
 use crate::xml::{self, Element};
-use crate::xmpp::{Condition, Iq, IqType, StanzaError, jid, ns};
+use crate::xmpp::directory::{Entry, Field};
+use crate::xmpp::{BareJid, Condition, Iq, IqType, Stanza, StanzaError, jid, ns};
 
 /// The module.
 pub fn new() -> Box<dyn Module> {
@@ -57,6 +59,28 @@ fn set(context: &mut Context<'_>, iq: &Iq<'_>, is_own: bool) -> Result<Reply, St
             format!("The vCard may have {most} bytes at most."),
         ));
     }
-    vcard::set(context.store, &to.to_bare(), &text)?;
+    let account = to.to_bare();
+    vcard::set(context.store, &account, &text)?;
+    tell_directory(context, account, iq.payload());
     Ok(Reply::empty())
+}
+
+/// jabberd 1.4's `<vcard2jud/>`: the first directory among the services gets the names of the card. Our own has them.
+fn tell_directory(context: &mut Context<'_>, account: BareJid, card: &Element) {
+    if !context.host.vcard_to_directory {
+        return;
+    }
+    let Some(directory) = context.host.browse.iter().find(|item| item.is_directory()) else { return };
+    if context.config.service(jid::domain(&directory.jid)).is_some() {
+        return;
+    }
+    let field = |name: &'static str, text: String| Element::new(name, ns::REGISTER).with_text(text);
+    let entry = Entry::of_card(card);
+    let name = card.child("FN", ns::VCARD).map(|name| name.text().into_owned()).unwrap_or_default();
+    let query = Element::new("query", ns::REGISTER)
+        .with_child(field("name", name))
+        .with_children(Field::ALL.map(|of| field(of.name(), entry.field(of).to_owned())));
+    let request = Stanza::iq(IqType::Set, context.random.token(), Some(query)).with_to(directory.jid.clone());
+    // From the account itself: no client gets an answer that it did not ask for. 1.4's did, and showed errors.
+    context.route(request.with_from(account));
 }

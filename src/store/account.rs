@@ -387,7 +387,7 @@ mod tests {
                 },
             )
             .unwrap();
-            vcard::set(&mut store, account, "<vCard/>").unwrap();
+            vcard::set(&mut store, account, "<vCard xmlns='vcard-temp'><FN>R J</FN></vCard>").unwrap();
             registration::set(&mut store, account, "<query/>").unwrap();
             imported::set(&mut store, account, "n", "<x/>").unwrap();
             last::set(&mut store, account, &last::Last { unix_millis: 1, status: String::new() }).unwrap();

@@ -14,6 +14,7 @@ pub mod account;
 pub mod blocks;
 pub mod component_data;
 pub mod component_offline;
+pub mod directory;
 pub mod disk;
 mod error;
 pub mod imported;

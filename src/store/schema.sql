@@ -80,6 +80,25 @@ CREATE TABLE vcard (                         -- XEP-0054
     xml             TEXT NOT NULL
 );
 
+CREATE TABLE directory (                     -- XEP-0055: what may be found of an account
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    state           INTEGER NOT NULL,        -- 0 as its vCard says, 1 as it registered, 2 it wants to be in no directory
+    first           TEXT NOT NULL,
+    last            TEXT NOT NULL,
+    nick            TEXT NOT NULL,
+    email           TEXT NOT NULL,
+    words           TEXT NOT NULL            -- all words below in one text, each behind U+001F and its field
+);
+
+CREATE TABLE directory_word (                -- folded; a host's words of a field lie side by side, so that a beginning finds them
+    host            TEXT NOT NULL,
+    field           TEXT NOT NULL,
+    word            TEXT NOT NULL,
+    account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    PRIMARY KEY (host, field, word, account)
+) WITHOUT ROWID;
+CREATE INDEX directory_word_by_account ON directory_word (account);
+
 CREATE TABLE private (                       -- XEP-0049
     account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
     ns              TEXT NOT NULL,

@@ -1,9 +1,11 @@
-//! The vCard of an account (XEP-0054), as XML text.
+//! The vCard of an account (XEP-0054), as XML text. The user directory's entry goes with it.
 
 use rusqlite::params;
 
-use super::{Error, Store, account_id, key};
+use super::{Error, Store, account_id, directory, key};
+use crate::xml;
 use crate::xmpp::BareJid;
+use crate::xmpp::directory::Entry;
 
 /// The account's vCard.
 ///
@@ -23,7 +25,9 @@ pub fn set(store: &mut Store, account: &BareJid, xml: &str) -> Result<(), Error>
         account,
         "INSERT OR REPLACE INTO vcard SELECT id, ?3 FROM account WHERE host = ?1 AND localpart = ?2",
         params![host, localpart, xml],
-    )
+    )?;
+    let entry = xml::parse(xml).map(|card| Entry::of_card(&card)).unwrap_or_default();
+    directory::renew(store, account, &entry)
 }
 
 /// Forgets the vCard.
@@ -31,7 +35,8 @@ pub fn set(store: &mut Store, account: &BareJid, xml: &str) -> Result<(), Error>
 /// # Errors
 /// When the database fails.
 pub fn remove(store: &mut Store, account: &BareJid) -> Result<(), Error> {
-    store.write(concat!("DELETE FROM vcard WHERE account = ", account_id!()), key(account)).map(drop)
+    store.write(concat!("DELETE FROM vcard WHERE account = ", account_id!()), key(account))?;
+    directory::forget_card(store, account)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 pub mod data_form;
 pub mod datetime;
 pub mod delay;
+pub mod directory;
 pub mod jid;
 pub mod ns;
 pub mod random;

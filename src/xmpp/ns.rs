@@ -72,6 +72,8 @@ pub const LEGACY_DELAY: &str = "jabber:x:delay";
 pub const DATA_FORMS: &str = "jabber:x:data";
 /// XEP-0122 §3: how the value of a form's field is checked.
 pub const FORM_VALIDATION: &str = "http://jabber.org/protocol/xdata-validate";
+/// XEP-0055: search in a directory.
+pub const SEARCH: &str = "jabber:iq:search";
 /// XEP-0066: out-of-band data.
 pub const OOB: &str = "jabber:x:oob";
 /// XEP-0085: chat states.

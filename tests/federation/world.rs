@@ -42,12 +42,15 @@ pub struct Setup {
     pub certificates: bool,
     /// Further children of the root of jabber.xml.
     pub root: String,
+    /// What stands in `<jsm>`.
+    pub jsm: String,
     dialback: String,
 }
 
 impl Setup {
     pub fn new(host: &str) -> Setup {
-        Setup { hosts: vec![host.to_string()], certificates: false, root: String::new(), dialback: String::new() }
+        let (root, jsm, dialback) = (String::new(), String::new(), String::new());
+        Setup { hosts: vec![host.to_string()], certificates: false, root, jsm, dialback }
     }
 
     /// What stands in `<dialback>`.
@@ -58,11 +61,11 @@ impl Setup {
     fn config(&self) -> Config {
         let hosts: String = self.hosts.iter().map(|host| format!("<host>{host}</host>")).collect();
         let text = format!(
-            "<jabber><service id='sessions'>{hosts}<jsm xmlns='jabber:config:jsm'/></service>\
+            "<jabber><service id='sessions'>{hosts}<jsm xmlns='jabber:config:jsm'>{}</jsm></service>\
              <service id='s2s'><load><dialback/></load>\
              <dialback xmlns='jabber:config:dialback'>{}</dialback></service>\
              <service id='dnsrv'><host/><load><dnsrv/></load><dnsrv xmlns='jabber:config:dnsrv'/></service>{}</jabber>",
-            self.dialback, self.root
+            self.jsm, self.dialback, self.root
         );
         Config::from_xml(&text, &Source::new("test.xml")).unwrap_or_else(|error| panic!("{error}"))
     }

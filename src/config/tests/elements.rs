@@ -571,7 +571,47 @@ fn every_bound_is_in_the_table_and_the_man_page() {
     for (name, _) in not_yet::NOT_YET {
         assert!(page.lines().any(|line| line == format!(".It Ic {name}")), "man/jabber.xml.5 does not list {name}");
     }
-    for name in options::NAMES.iter().chain(&["modules", "plain-login", "enforce-fields"]) {
+    for name in options::NAMES.iter().chain(&["modules", "plain-login", "enforce-fields", "search"]) {
         assert!(page.contains(&format!(".It Ic {name}")), "man/jabber.xml.5 does not explain {name}");
     }
+}
+
+#[test]
+fn services_have_the_names_that_nobody_else_has() {
+    let names = |config: &Config| -> Vec<String> {
+        let search = config.services.iter().filter(|service| service.kind == ServiceKind::Search);
+        search.map(|service| service.name.clone()).collect()
+    };
+    let search = |inside: &str| with_jsm(&format!("<search xmlns='urn:jabber:config:3'>{inside}</search>")).unwrap();
+    assert_eq!(names(&with("").unwrap()), ["users.a.test"]);
+    assert_eq!(names(&search("<name>people.*</name>")), ["people.a.test"]);
+    assert_eq!(names(&search("<name>Directory.Example.ORG</name>")), ["directory.example.org"]);
+    assert!(with("").unwrap().is_own("users.a.test") && !search("<name>x.test</name>").is_own("users.a.test"));
+    let off = with_jsm("<modules xmlns='urn:jabber:config:3'><off>mod_search</off></modules>").unwrap();
+    assert_eq!((names(&off), notices(&off)), (Vec::<String>::new(), Vec::new()));
+    for (text, notice) in [
+        ("<name>a.test</name>", "mod_search of a.test is off: a.test is a host with users"),
+        ("<name>a..b</name>", "mod_search of a.test is off: \"a..b\" is not a domain"),
+        ("<nmae>x</nmae>", "unknown element <nmae> in <search>: ignored; did you mean <name>?"),
+        ("<allow>@</allow>", "\"@\" is not a JID"),
+        ("<name/>", "<name> is empty"),
+    ] {
+        let found = notices(&search(text));
+        assert!(found.iter().any(|found| found.contains(notice)), "{text}: {found:?}");
+    }
+    // A component that jabber.xml names is the admin's own directory, whatever stands behind it.
+    for inside in ["<accept><ip>127.0.0.1</ip><port>5347</port><secret>s</secret></accept>", "<null/>"] {
+        let config = with(&format!("<service id='jud'><host>users.a.test</host>{inside}</service>")).unwrap();
+        assert_eq!(names(&config), Vec::<String>::new());
+        let found = notices(&config);
+        assert!(found.iter().any(|text| text.contains("is an address of the service at test.xml:1:")), "{found:?}");
+    }
+    let two = read(
+        "<jabber><service id='sessions'><host>a.test</host><host>b.test</host><jsm xmlns='jabber:config:jsm'>\
+         <search xmlns='urn:jabber:config:3'><name>people.test</name></search></jsm></service></jabber>",
+    )
+    .unwrap();
+    assert_eq!(names(&two), ["people.test"]);
+    assert!(notices(&two)[0].contains("mod_search of b.test is off: people.test is taken by mod_search of a.test"));
+    assert!(search("").report().contains("users.a.test (mod_search)"));
 }
