@@ -28,7 +28,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{Cause, Error};
-use super::{Store, migrate};
+use super::{Store, migrate, wal_path};
 
 /// How long the WAL may become, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -236,12 +236,6 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
 fn wait(tries: i32) -> bool {
     thread::sleep(BUSY_STEP);
     u32::try_from(tries).is_ok_and(|tries| BUSY_STEP.saturating_mul(tries) < BUSY)
-}
-
-fn wal_path(path: &Path) -> PathBuf {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    PathBuf::from(wal)
 }
 
 /// Is the log at least this long since it last started? The size of the file does not tell: it is kept when the log starts

@@ -27,6 +27,8 @@ pub(super) enum Cause {
     Io(&'static str, io::Error),
     /// Written by a later release: its version and the newest one known here.
     Newer { found: i64, known: i64 },
+    /// Written by an earlier release, and only to be read here.
+    Older { found: i64, known: i64 },
     /// A database, but of another program.
     Foreign,
     /// No write-ahead log on this file system; the text is the journal mode SQLite fell back to.
@@ -39,6 +41,16 @@ pub(super) enum Cause {
     WalRemoved,
     /// Data for an account that does not exist.
     NoAccount(BareJid),
+    /// A file that is not to be overwritten.
+    Exists,
+    /// What SQLite's own check found wrong with a file.
+    Unsound(String),
+    /// Somebody, of this number if it is known, has the database open.
+    InUse(Option<i32>),
+    /// No copy could be made before something that may go wrong.
+    NoCopy(Box<Error>),
+    /// Whoever wanted it done wanted it to end.
+    Stopped,
 }
 
 impl Error {
@@ -74,12 +86,18 @@ impl Error {
                 _ => "look for disk errors in the kernel's log",
             },
             Cause::Newer { .. } => "install the newer release again, or restore the backup made before it",
+            Cause::Older { .. } => "start the server once: it brings the database up to date, and keeps a backup",
             Cause::Foreign => "point the server at a directory of its own",
             Cause::NoWal(_) => "the data directory must be on a local file system",
             Cause::TickLost => "see the error before this one",
             Cause::SyncFailedBefore => "look for disk errors in the kernel's log, then restart the server",
             Cause::WalRemoved => "stop the server before touching its files; restart it now",
             Cause::NoAccount(_) => "the account was removed meanwhile",
+            Cause::Exists => "name another file, or say that it may be overwritten",
+            Cause::Unsound(_) => "take another backup; sqlite3's .recover may save a part of this one",
+            Cause::InUse(_) => "stop the server first: /etc/init.d/jabber stop",
+            Cause::NoCopy(_) => "nothing was changed; see to it and start again",
+            Cause::Stopped => "nothing was changed",
         }
     }
 }
@@ -93,12 +111,21 @@ impl fmt::Display for Error {
             Cause::Newer { found, known } => {
                 write!(f, "written by a newer release (format {found}, this one knows up to {known})")?;
             }
+            Cause::Older { found, known } => {
+                write!(f, "written by an earlier release (format {found}, this is {known})")?
+            }
             Cause::Foreign => f.write_str("the database of another program")?,
             Cause::NoWal(mode) => write!(f, "no write-ahead log here (journal mode {mode})")?,
             Cause::TickLost => f.write_str("the running transaction was given up")?,
             Cause::SyncFailedBefore => f.write_str("an earlier sync failed, nothing more can be promised")?,
             Cause::WalRemoved => f.write_str("the write-ahead log (-wal) was deleted or replaced")?,
             Cause::NoAccount(account) => write!(f, "no account {account}")?,
+            Cause::Exists => f.write_str("the file is there already")?,
+            Cause::Unsound(found) => write!(f, "damaged: {found}")?,
+            Cause::InUse(Some(process)) => write!(f, "process {process} has the database open")?,
+            Cause::InUse(None) => f.write_str("somebody has the database open")?,
+            Cause::NoCopy(error) => write!(f, "its format must change, and no backup can be made first: {error}")?,
+            Cause::Stopped => f.write_str("stopped before its end")?,
         }
         write!(f, " ({})", self.hint())
     }

@@ -16,31 +16,84 @@ const SCHEMA: &str = include_str!("schema.sql");
 /// `STEPS[n]` takes format n + 1 to n + 2. A database taken through all steps must equal a new one.
 const STEPS: &[&str] = &[];
 
-/// Brings the database to [`VERSION`], all or nothing.
-pub(super) fn migrate(connection: &mut Connection) -> Result<(), Cause> {
+/// What a release knows: tests make releases up.
+#[derive(Clone, Copy)]
+pub(super) struct Release {
+    /// The format it writes: one more than it has steps.
+    version: i64,
+    schema: &'static str,
+    steps: &'static [&'static str],
+}
+
+/// This one.
+pub(super) const TODAY: Release = Release { version: VERSION, schema: SCHEMA, steps: STEPS };
+
+/// What is to be done with a database before it can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Task {
+    Nothing,
+    Make,
+    /// From this format.
+    Change(i64),
+}
+
+/// Brings the database to the release's format, all or nothing. `before` is called when data are about to change their
+/// form, with the format they are in and the new one: that is the moment to make a copy.
+pub(super) fn migrate(
+    connection: &mut Connection,
+    release: Release,
+    before: &mut dyn FnMut(i64, i64) -> Result<(), Cause>,
+) -> Result<(), Cause> {
+    // Nobody else may change it between the look and the work; but a look alone, which is what most starts are, writes
+    // nothing.
+    if task(connection, release)? == Task::Nothing {
+        return Ok(());
+    }
+    if let Task::Change(found) = task(connection, release)? {
+        before(found, release.version)?;
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Cause::Sql)?;
+    match task(&transaction, release)? {
+        Task::Nothing => return Ok(()),
+        Task::Make => {
+            transaction.execute_batch(release.schema).map_err(Cause::Sql)?;
+            transaction.pragma_update(None, "application_id", APPLICATION).map_err(Cause::Sql)?;
+        }
+        Task::Change(found) => {
+            let done = usize::try_from(found.saturating_sub(1)).unwrap_or(0);
+            for step in release.steps.iter().skip(done) {
+                transaction.execute_batch(step).map_err(Cause::Sql)?;
+            }
+        }
+    }
+    transaction.pragma_update(None, "user_version", release.version).map_err(Cause::Sql)?;
+    transaction.commit().map_err(Cause::Sql)
+}
+
+fn task(connection: &Connection, release: Release) -> Result<Task, Cause> {
     let found = pragma(connection, "user_version")?;
     let application = pragma(connection, "application_id")?;
-    if found > VERSION && application == APPLICATION {
-        return Err(Cause::Newer { found, known: VERSION });
+    if found > release.version && application == APPLICATION {
+        return Err(Cause::Newer { found, known: release.version });
     }
     if application != APPLICATION && !(found == 0 && is_empty(connection)?) {
         return Err(Cause::Foreign);
     }
-    if found == VERSION {
-        return Ok(());
+    Ok(match found {
+        0 => Task::Make,
+        found if found == release.version => Task::Nothing,
+        found => Task::Change(found),
+    })
+}
+
+/// The format of a database that is ours and not newer than we are, without changing it.
+pub(super) fn format(connection: &Connection) -> Result<i64, Cause> {
+    let found = pragma(connection, "user_version")?;
+    match pragma(connection, "application_id")? {
+        APPLICATION if found > VERSION => Err(Cause::Newer { found, known: VERSION }),
+        APPLICATION => Ok(found),
+        _ => Err(Cause::Foreign),
     }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(Cause::Sql)?;
-    if found == 0 {
-        transaction.execute_batch(SCHEMA).map_err(Cause::Sql)?;
-        transaction.pragma_update(None, "application_id", APPLICATION).map_err(Cause::Sql)?;
-    } else {
-        let done = usize::try_from(found.saturating_sub(1)).unwrap_or(0);
-        for step in STEPS.iter().skip(done) {
-            transaction.execute_batch(step).map_err(Cause::Sql)?;
-        }
-    }
-    transaction.pragma_update(None, "user_version", VERSION).map_err(Cause::Sql)?;
-    transaction.commit().map_err(Cause::Sql)
 }
 
 fn pragma(connection: &Connection, name: &str) -> Result<i64, Cause> {
@@ -52,8 +105,27 @@ fn is_empty(connection: &Connection) -> Result<bool, Cause> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A later release: tables of today, and two changes since.
+    pub(in crate::store) const LATER: Release = Release {
+        version: VERSION + 2,
+        schema: SCHEMA,
+        steps: &[
+            "CREATE TABLE badge (account INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE, name TEXT NOT NULL);
+             INSERT INTO badge SELECT id, 'old hand' FROM account;",
+            "ALTER TABLE badge ADD COLUMN colour TEXT NOT NULL DEFAULT 'grey';",
+        ],
+    };
+
+    /// Its second step cannot work.
+    pub(in crate::store) const BROKEN: Release =
+        Release { steps: &["CREATE TABLE badge (name TEXT);", "INSERT INTO nowhere VALUES (1);"], ..LATER };
+
+    fn quietly(connection: &mut Connection, release: Release) -> Result<(), Cause> {
+        migrate(connection, release, &mut |_, _| Ok(()))
+    }
 
     #[test]
     fn databases_are_made_kept_or_refused() {
@@ -69,7 +141,7 @@ mod tests {
         for (before, outcome) in rows {
             let mut connection = Connection::open_in_memory().unwrap();
             connection.execute_batch(before).unwrap();
-            let found = match migrate(&mut connection) {
+            let found = match quietly(&mut connection, TODAY) {
                 Ok(()) => "ok",
                 Err(Cause::Newer { .. }) => "newer",
                 Err(Cause::Foreign) => "foreign",
@@ -82,10 +154,40 @@ mod tests {
     #[test]
     fn a_second_start_changes_nothing() {
         let mut connection = Connection::open_in_memory().unwrap();
-        migrate(&mut connection).unwrap();
+        quietly(&mut connection, TODAY).unwrap();
         let changes = connection.total_changes();
-        migrate(&mut connection).unwrap();
+        quietly(&mut connection, TODAY).unwrap();
         assert_eq!(connection.total_changes(), changes);
         assert_eq!(STEPS.len() as i64, VERSION - 1);
+    }
+
+    #[test]
+    fn steps_are_taken_once_each_after_a_copy_or_not_at_all() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        quietly(&mut connection, TODAY).unwrap();
+        connection.execute_batch("INSERT INTO account (host, localpart, created) VALUES ('h', 'a', 1)").unwrap();
+        // Without a copy nothing changes.
+        let refused = migrate(&mut connection, LATER, &mut |_, _| Err(Cause::Stopped));
+        assert!(matches!(refused, Err(Cause::Stopped)));
+        assert_eq!(pragma(&connection, "user_version").unwrap(), VERSION);
+        assert!(matches!(quietly(&mut connection, BROKEN), Err(Cause::Sql(_))));
+        assert_eq!(pragma(&connection, "user_version").unwrap(), VERSION);
+        let tables = "SELECT count(*) FROM sqlite_schema WHERE name = 'badge'";
+        assert_eq!(connection.query_row(tables, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
+
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            migrate(&mut connection, LATER, &mut |found, wanted| {
+                told.push((found, wanted));
+                Ok(())
+            })
+            .unwrap();
+        }
+        assert_eq!(told, [(VERSION, VERSION + 2)]);
+        let badge = "SELECT name || ' ' || colour FROM badge";
+        assert_eq!(connection.query_row(badge, [], |row| row.get::<_, String>(0)).unwrap(), "old hand grey");
+        // Back on the older release it is refused, not spoiled.
+        assert!(matches!(quietly(&mut connection, TODAY), Err(Cause::Newer { .. })));
+        assert!(matches!(format(&connection), Err(Cause::Newer { .. })));
     }
 }

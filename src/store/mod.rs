@@ -11,6 +11,7 @@
 //! Serves every room below. Invariant: nobody else sees SQL, a connection or a row number that means anything outside.
 
 pub mod account;
+pub mod backup;
 pub mod blocks;
 pub mod component_data;
 pub mod component_offline;
@@ -29,6 +30,7 @@ pub mod vcard;
 
 use std::fs::{OpenOptions, Permissions};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
@@ -106,7 +108,7 @@ impl Store {
             .busy_timeout(BUSY)
             .and_then(|()| connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)));
         match mode.map_err(|error| Error::new(path, Cause::Sql(error)))? {
-            mode if mode == "wal" => Store::prepared(connection, path),
+            mode if mode == "wal" => Store::prepared(connection, path, migrate::TODAY),
             mode => Err(Error::new(path, Cause::NoWal(mode))),
         }
     }
@@ -118,11 +120,30 @@ impl Store {
     pub fn in_memory() -> Result<Store, Error> {
         let path = Path::new(":memory:");
         let connection = Connection::open_in_memory().map_err(|error| Error::new(path, Cause::Sql(error)))?;
-        Store::prepared(connection, path)
+        Store::prepared(connection, path, migrate::TODAY)
     }
 
-    fn prepared(mut connection: Connection, path: &Path) -> Result<Store, Error> {
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    /// A database to read, as it is at this moment however long that takes. Nothing is written, not even a newer format.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is not ours, or of another release's format.
+    pub fn open_to_read(path: &Path) -> Result<Store, Error> {
+        let error = |cause| Error::new(path, cause);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(|sql| error(Cause::Sql(sql)))?;
+        let begun = connection.busy_timeout(BUSY).and_then(|()| {
+            connection.execute_batch(
+                "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0; BEGIN; SELECT 1 FROM sqlite_schema;",
+            )
+        });
+        begun.map_err(|sql| error(Cause::Sql(sql)))?;
+        match migrate::format(&connection).map_err(error)? {
+            migrate::VERSION => Ok(Store::new(connection, path)),
+            found => Err(error(Cause::Older { found, known: migrate::VERSION })),
+        }
+    }
+
+    fn prepared(mut connection: Connection, path: &Path, release: migrate::Release) -> Result<Store, Error> {
         // Nothing in the loop waits for the disk: no sync at commit, no checkpoint; both are disk.rs's.
         // Savepoints keep their journal in memory, never in a file.
         connection
@@ -131,9 +152,16 @@ impl Store {
                  PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};"
             ))
             .map_err(Cause::Sql)
-            .and_then(|()| migrate::migrate(&mut connection))
+            .and_then(|()| {
+                migrate::migrate(&mut connection, release, &mut |found, wanted| copy_before(path, found, wanted))
+            })
             .map_err(|cause| Error::new(path, cause))?;
-        Ok(Store {
+        Ok(Store::new(connection, path))
+    }
+
+    fn new(connection: Connection, path: &Path) -> Store {
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        Store {
             connection,
             path: path.to_owned(),
             tick: Tick(0),
@@ -142,7 +170,7 @@ impl Store {
             savepoints: 0,
             savepoints_made: 0,
             gate: disk::Gate::default(),
-        })
+        }
     }
 
     /// Where the database is; `:memory:` for one in memory.
@@ -319,6 +347,18 @@ impl Store {
     }
 }
 
+/// A copy of the data in their old form.
+fn copy_before(path: &Path, found: i64, wanted: i64) -> Result<(), Cause> {
+    if path == Path::new(":memory:") {
+        return Ok(());
+    }
+    let why = format!("format-{found}-before-format-{wanted}");
+    let copied = backup::automatic(path, &why, &mut |_| ControlFlow::Continue(()));
+    let file = copied.map_err(|error| Cause::NoCopy(Box::new(error)))?;
+    log::info!(target: "-internal", "the database changes from format {found} to {wanted}; a copy of it as it was is {}", file.display());
+    Ok(())
+}
+
 /// The number of the account with host `?1` and localpart `?2`, as a term inside a statement.
 macro_rules! account_id {
     () => {
@@ -339,6 +379,13 @@ fn signed(number: u64) -> i64 {
 
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+/// The write-ahead log of a database.
+fn wal_path(path: &Path) -> PathBuf {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    PathBuf::from(wal)
 }
 
 /// Makes an empty file with the right mode before SQLite makes one with a wider one, and narrows an old one. The log

@@ -1,0 +1,370 @@
+//! Copies of the database: made while the server runs, checked, kept for a while, and put back.
+//!
+//! A copy is made by SQLite's online backup on a connection of its own, some pages at a time, inside one read
+//! transaction: it is the database as it was at one moment, however much is written meanwhile, and it never has to begin
+//! again. All that the server notices is that its log cannot start again before the copy is done. What paces the copy and
+//! tells how far it is, is the caller's: it is asked after each [`STEP_PAGES`].
+//!
+//! A copy has its name only when it is whole: it is made under another name, checked, synced, then renamed. One that was
+//! interrupted leaves a file `.NAME.partial`, which the next one replaces.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+
+use super::error::{Cause, Error};
+use super::{migrate, unsigned, wal_path};
+
+/// Pages copied at a time: a megabyte, some milliseconds of reading and writing.
+pub const STEP_PAGES: i32 = 256;
+/// Copies that the server made of its own accord and keeps; an older one goes when a new one is made.
+pub const KEPT: usize = 5;
+/// Where those are, beside the database.
+pub const DIRECTORY: &str = "backup";
+/// Nobody but the server's user and its group may read it: it has what passwords can be guessed with.
+const MODE: u32 = 0o640;
+/// How many copies for the same reason may be told apart by a number.
+const NAMES_MAX: usize = 1_000;
+
+/// How far a copy is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Pages that are copied.
+    pub done: u64,
+    /// Pages in all.
+    pub all: u64,
+}
+
+/// Asked after each step; it may wait, and it may end the work.
+pub type Pace<'a> = &'a mut dyn FnMut(Progress) -> ControlFlow<()>;
+
+/// What a sound copy holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The format of its tables.
+    pub format: i64,
+    /// Its accounts, over all hosts.
+    pub accounts: u64,
+    /// The length of the file.
+    pub bytes: u64,
+}
+
+/// What [`restore`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// What is in place now.
+    pub facts: Facts,
+    /// Where the database is that was in place before, if there was one.
+    pub aside: Option<PathBuf>,
+}
+
+/// Copies the database of a server, running or not, into a file. A file that is there is replaced only if `overwrite`.
+///
+/// # Errors
+/// The file is there, cannot be written, or the copy is not sound; then there is no new file. Also when `pace` ended it.
+pub fn make(database: &Path, file: &Path, overwrite: bool, pace: Pace<'_>) -> Result<Facts, Error> {
+    if !overwrite && file.symlink_metadata().is_ok() {
+        return Err(Error::new(file, Cause::Exists));
+    }
+    let partial = partial_path(file);
+    let made = copy(database, &partial, OpenFlags::SQLITE_OPEN_READ_WRITE, pace)
+        .and_then(|()| finish(&partial))
+        .and_then(|facts| put(&partial, file, overwrite).map(|()| facts));
+    if made.is_err() {
+        // It is of no use to anybody.
+        let _ = fs::remove_file(&partial);
+    }
+    made
+}
+
+/// Copies the database into the directory for copies that nobody asked for, and removes the oldest of them. `why` becomes
+/// a part of the name.
+///
+/// # Errors
+/// When the copy cannot be made. Whatever it was to protect from should not be done then.
+pub fn automatic(database: &Path, why: &str, pace: Pace<'_>) -> Result<PathBuf, Error> {
+    let directory = database.parent().unwrap_or(Path::new(".")).join(DIRECTORY);
+    let made = fs::DirBuilder::new().recursive(true).mode(0o750).create(&directory);
+    made.map_err(|error| Error::new(&directory, Cause::Io("make the directory for backups", error)))?;
+    let named = |number: usize| match number {
+        1 => directory.join(format!("jabber-{why}.db")),
+        more => directory.join(format!("jabber-{why}-{more}.db")),
+    };
+    let free = (1..=NAMES_MAX).map(named).find(|path| path.symlink_metadata().is_err());
+    let file = free.unwrap_or_else(|| named(1));
+    make(database, &file, false, pace)?;
+    prune(&directory, &file);
+    Ok(file)
+}
+
+/// Removes all but the newest copies, and never `newest`. One that cannot be removed stays: it is no reason to fail.
+fn prune(directory: &Path, newest: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    let is_copy = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with("jabber-") && name.ends_with(".db")
+    };
+    let mut copies: Vec<_> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| is_copy(path) && path != newest)
+        .filter_map(|path| Some((path.symlink_metadata().ok()?.modified().ok()?, path)))
+        .collect();
+    copies.sort();
+    let superfluous = copies.len().saturating_sub(KEPT.saturating_sub(1));
+    for (_, path) in copies.iter().take(superfluous) {
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Is this file a sound database of ours, that this release can read?
+///
+/// # Errors
+/// It is not; the error says why.
+pub fn verify(file: &Path) -> Result<Facts, Error> {
+    let connection =
+        Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let connection = connection.map_err(|error| Error::new(file, Cause::Sql(error)))?;
+    let format = migrate::format(&connection).map_err(|cause| Error::new(file, cause))?;
+    let sql = |error| Error::new(file, Cause::Sql(error));
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sql)?;
+    if found != "ok" {
+        return Err(Error::new(file, Cause::Unsound(found)));
+    }
+    let count = connection.query_row("SELECT count(*) FROM account", [], |row| row.get(0)).map_err(sql)?;
+    let bytes = file.metadata().map_err(|error| Error::new(file, Cause::Io("look at the file", error)))?.len();
+    Ok(Facts { format, accounts: unsigned(count), bytes })
+}
+
+/// Puts a copy in the place of the database of a server that is stopped. The database that was there is kept under
+/// another name, with `label` in it; at every moment one of the two is in place, whole.
+///
+/// # Errors
+/// The copy is not sound or of a newer release, somebody has the database open, or the files cannot be written. Then the
+/// database is as it was.
+pub fn restore(file: &Path, database: &Path, label: &str, pace: Pace<'_>) -> Result<Restored, Error> {
+    verify(file)?;
+    let there = database.symlink_metadata().is_ok();
+    if there {
+        refuse_if_open(database)?;
+    }
+    let partial = partial_path(database);
+    let facts = copy(file, &partial, OpenFlags::SQLITE_OPEN_READ_ONLY, pace)
+        .and_then(|()| finish(&partial))
+        .and_then(|facts| own(&partial, database).map(|()| facts))
+        .inspect_err(|_| drop(fs::remove_file(&partial)))?;
+    let swapped = swap(&partial, database, label, there);
+    if swapped.is_err() {
+        let _ = fs::remove_file(&partial);
+    }
+    Ok(Restored { facts, aside: swapped? })
+}
+
+fn swap(partial: &Path, database: &Path, label: &str, there: bool) -> Result<Option<PathBuf>, Error> {
+    if !there {
+        set_log_aside(database, label)?;
+        put(partial, database, false)?;
+        return Ok(None);
+    }
+    fold_log(database)?;
+    let old = OpenOptions::new().read(true).write(true).open(database);
+    let old = old.map_err(|error| Error::new(database, Cause::Io("open the file", error)))?;
+    // From here on nobody can begin to use it.
+    lock(&old, database)?;
+    set_log_aside(database, label)?;
+    let aside = aside_path(database, label);
+    // A second name first: there is no moment without a database.
+    let linked = fs::hard_link(database, &aside);
+    linked.map_err(|error| Error::new(&aside, Cause::Io("keep the old database under this name", error)))?;
+    put(partial, database, true)?;
+    drop(old);
+    Ok(Some(aside))
+}
+
+fn aside_path(database: &Path, label: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(format!(".before-restore-{label}"));
+    PathBuf::from(path)
+}
+
+/// `.NAME.partial` beside the file.
+fn partial_path(file: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(file.file_name().unwrap_or_default());
+    name.push(".partial");
+    file.with_file_name(name)
+}
+
+/// The pages of one database into a new file.
+fn copy(database: &Path, partial: &Path, mode: OpenFlags, pace: Pace<'_>) -> Result<(), Error> {
+    let error = |cause| Error::new(database, cause);
+    let source = Connection::open_with_flags(database, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    let source = source.map_err(|sql| error(Cause::Sql(sql)))?;
+    // The server's helper shortens the log; nobody else may (see disk.rs).
+    let begun = source.busy_timeout(super::BUSY).and_then(|()| {
+        source
+            .execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = 64; BEGIN; SELECT 1 FROM sqlite_schema;")
+    });
+    begun.map_err(|sql| error(Cause::Sql(sql)))?;
+    migrate::format(&source).map_err(error)?;
+    let written = |cause| Error::new(partial, cause);
+    make_empty(partial).map_err(|io| written(Cause::Io("write the file", io)))?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut target = Connection::open_with_flags(partial, flags).map_err(|sql| written(Cause::Sql(sql)))?;
+    // It is synced as a whole, and thrown away if anything goes wrong.
+    let quick = target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;");
+    quick.map_err(|sql| written(Cause::Sql(sql)))?;
+    let backup = Backup::new(&source, &mut target).map_err(|sql| written(Cause::Sql(sql)))?;
+    loop {
+        let step = backup.step(STEP_PAGES).map_err(|sql| written(Cause::Sql(sql)))?;
+        let now = backup.progress();
+        let (all, left) = (unsigned(now.pagecount.into()), unsigned(now.remaining.into()));
+        let is_broken = pace(Progress { done: all.saturating_sub(left), all }).is_break();
+        if step == StepResult::Done {
+            return Ok(());
+        }
+        if is_broken {
+            return Err(written(Cause::Stopped));
+        }
+    }
+}
+
+fn make_empty(partial: &Path) -> io::Result<()> {
+    match fs::remove_file(partial) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    OpenOptions::new().write(true).create_new(true).mode(MODE).open(partial).map(drop)
+}
+
+/// The copy becomes one file that needs no log, is checked, and is on the disk.
+fn finish(partial: &Path) -> Result<Facts, Error> {
+    let error = |cause| Error::new(partial, cause);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let alone = Connection::open_with_flags(partial, flags).and_then(|connection| {
+        connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0))
+    });
+    alone.map_err(|sql| error(Cause::Sql(sql)))?;
+    let facts = verify(partial)?;
+    let synced = File::open(partial).and_then(|file| file.sync_all());
+    synced.map_err(|io| error(Cause::Io("sync the file", io)))?;
+    Ok(facts)
+}
+
+/// Gives the whole file its name.
+fn put(partial: &Path, file: &Path, overwrite: bool) -> Result<(), Error> {
+    let error = |io| Error::new(file, Cause::Io("give the file its name", io));
+    if overwrite {
+        fs::rename(partial, file).map_err(error)?;
+    } else {
+        match fs::hard_link(partial, file) {
+            Ok(()) => drop(fs::remove_file(partial)),
+            Err(io) if io.kind() == io::ErrorKind::AlreadyExists => return Err(Error::new(file, Cause::Exists)),
+            // File systems without second names: a memory stick.
+            Err(_) if file.symlink_metadata().is_err() => fs::rename(partial, file).map_err(error)?,
+            Err(io) => return Err(error(io)),
+        }
+    }
+    sync_directory(file).map_err(error)
+}
+
+fn sync_directory(file: &Path) -> io::Result<()> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(directory)?.sync_all()
+}
+
+/// The new database belongs to whom the old one belongs to, or the directory.
+fn own(partial: &Path, database: &Path) -> Result<(), Error> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let directory = database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let model = database.metadata().or_else(|_| directory.metadata());
+    let given = model.and_then(|model| std::os::unix::fs::chown(partial, Some(model.uid()), Some(model.gid())));
+    given.map_err(|io| Error::new(partial, Cause::Io("give the file to the server's user", io)))
+}
+
+/// What waits in the log goes into the database it belongs to. A database that is damaged keeps its log beside it: SQLite
+/// would throw it away.
+fn fold_log(database: &Path) -> Result<(), Error> {
+    let readable =
+        Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX);
+    if !has_header(database) || !readable.is_ok_and(|connection| migrate::format(&connection).is_ok()) {
+        return Ok(());
+    }
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let folded = Connection::open_with_flags(database, flags).and_then(|connection| {
+        connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0))
+    });
+    match folded {
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy) => {
+            Err(Error::new(database, Cause::InUse(None)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Does the file begin as all of SQLite's do?
+fn has_header(database: &Path) -> bool {
+    let mut begin = [0; 16];
+    let read = File::open(database).and_then(|mut file| io::Read::read_exact(&mut file, &mut begin));
+    read.is_ok() && &begin == b"SQLite format 3\0"
+}
+
+/// A log that is left must never meet another database than its own.
+fn set_log_aside(database: &Path, label: &str) -> Result<(), Error> {
+    let log = wal_path(database);
+    let moved = match fs::rename(&log, wal_path(&aside_path(database, label))) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    };
+    moved.map_err(|error| Error::new(&log, Cause::Io("set the old log aside", error)))?;
+    let mut index = database.as_os_str().to_owned();
+    index.push("-shm");
+    // It is made anew from the log.
+    let _ = fs::remove_file(index);
+    Ok(())
+}
+
+/// The bytes that SQLite locks for as long as a database in use is open (its file format, §1.3.1 "lock-byte page").
+fn range(kind: i32) -> libc::flock {
+    const SHARED_FIRST: i64 = 0x4000_0002;
+    const SHARED_SIZE: i64 = 510;
+    libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: SHARED_FIRST,
+        l_len: SHARED_SIZE,
+        l_pid: 0,
+    }
+}
+
+/// Who has the database open?
+fn refuse_if_open(database: &Path) -> Result<(), Error> {
+    let error = |io| Error::new(database, Cause::Io("open the file", io));
+    let file = OpenOptions::new().read(true).write(true).open(database).map_err(error)?;
+    let mut found = range(libc::F_WRLCK);
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found)).map_err(|errno| error(errno.into()))?;
+    if i32::from(found.l_type) == libc::F_UNLCK {
+        return Ok(());
+    }
+    Err(Error::new(database, Cause::InUse(Some(found.l_pid).filter(|pid| *pid > 0))))
+}
+
+fn lock(file: &File, database: &Path) -> Result<(), Error> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&range(libc::F_WRLCK))) {
+        Ok(_) => Ok(()),
+        Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Err(Error::new(database, Cause::InUse(None))),
+        Err(errno) => Err(Error::new(database, Cause::Io("lock the file", errno.into()))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

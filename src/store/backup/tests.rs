@@ -1,0 +1,228 @@
+use super::*;
+use crate::store::account::{self, Credentials};
+use crate::store::tests::{Scratch, jid};
+use crate::store::{Store, meta};
+use std::os::unix::fs::PermissionsExt as _;
+
+fn on(_: Progress) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+fn with_accounts(path: &Path, names: &[&str]) -> Store {
+    let mut store = Store::open(path).unwrap();
+    for name in names {
+        assert!(account::create(&mut store, &jid(name), &Credentials::default(), 1).unwrap());
+    }
+    store.commit().unwrap();
+    store
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let store = Store::open_to_read(path).unwrap();
+    let hosts = account::hosts(&store).unwrap();
+    let pages = hosts.iter().map(|host| account::list(&store, host, "", 1_000).unwrap());
+    pages.flatten().map(|account| account.jid.to_string()).collect()
+}
+
+#[test]
+fn a_copy_is_whole_and_checked_and_overwrites_nothing() {
+    let scratch = Scratch::new("backup");
+    let store = with_accounts(&scratch.database(), &["a@h", "b@h"]);
+    let file = scratch.0.join("copy.db");
+    let facts = make(&scratch.database(), &file, false, &mut on).unwrap();
+    assert_eq!((facts.format, facts.accounts, facts.bytes), (1, 2, file.metadata().unwrap().len()));
+    assert_eq!(verify(&file).unwrap(), facts);
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    assert_eq!(names(&file), ["a@h", "b@h"]);
+    // One file, which needs no log.
+    assert!(!wal_path(&file).exists());
+
+    let refused = make(&scratch.database(), &file, false, &mut on).unwrap_err().to_string();
+    assert!(refused.contains("there already"), "{refused}");
+    drop(store);
+    let store = with_accounts(&scratch.database(), &["c@h"]);
+    assert_eq!(names(&file).len(), 2);
+    assert_eq!(make(&scratch.database(), &file, true, &mut on).unwrap().accounts, 3);
+    drop(store);
+}
+
+#[test]
+fn a_copy_is_of_one_moment_while_the_server_writes() {
+    let scratch = Scratch::new("backup-busy");
+    let mut store = with_accounts(&scratch.database(), &["a@h"]);
+    // More than one step.
+    meta::set(&mut store, "large", &vec![7; 4 << 20]).unwrap();
+    store.commit().unwrap();
+    let file = scratch.0.join("copy.db");
+    let mut steps = 0;
+    let mut write = |progress: Progress| {
+        // Between all steps the server goes on: pages that are copied and pages that are not change.
+        steps += 1;
+        let name = format!("n{steps}@h");
+        assert!(account::create(&mut store, &jid(&name), &Credentials::default(), 1).unwrap());
+        meta::set(&mut store, "large", &vec![steps as u8; 4 << 20]).unwrap();
+        store.commit().unwrap();
+        assert!(progress.done <= progress.all);
+        ControlFlow::Continue(())
+    };
+    assert_eq!(make(&scratch.database(), &file, false, &mut write).unwrap().accounts, 1);
+    assert!(steps > 3, "{steps}");
+    assert_eq!(names(&file), ["a@h"]);
+    assert_eq!(names(&scratch.database()).len(), 1 + steps);
+    let copied = Store::open_to_read(&file).unwrap();
+    assert_eq!(meta::value(&copied, "large").unwrap().unwrap(), vec![7; 4 << 20]);
+}
+
+#[test]
+fn a_copy_that_ends_early_leaves_nothing_under_its_name() {
+    let scratch = Scratch::new("backup-stop");
+    let mut store = with_accounts(&scratch.database(), &["a@h"]);
+    meta::set(&mut store, "large", &vec![7; 4 << 20]).unwrap();
+    store.commit().unwrap();
+    let file = scratch.0.join("copy.db");
+    make(&scratch.database(), &file, false, &mut |_| ControlFlow::Break(())).unwrap_err();
+    assert!(!file.exists() && !partial_path(&file).exists());
+    // What a process that died leaves behind is in nobody's way.
+    fs::write(partial_path(&file), "half a page").unwrap();
+    assert!(make(&scratch.database(), &file, false, &mut on).is_ok());
+    assert!(!partial_path(&file).exists());
+    // A link in the place of the file is not followed.
+    let linked = scratch.0.join("linked.db");
+    std::os::unix::fs::symlink(scratch.0.join("elsewhere"), &linked).unwrap();
+    assert!(make(&scratch.database(), &linked, false, &mut on).is_err());
+    let nowhere = make(&scratch.database(), &scratch.0.join("no/copy.db"), false, &mut on).unwrap_err().to_string();
+    assert!(nowhere.contains("make the directory"), "{nowhere}");
+}
+
+#[test]
+fn copies_of_its_own_accord_are_few() {
+    let scratch = Scratch::new("backup-prune");
+    let _store = with_accounts(&scratch.database(), &["a@h"]);
+    let mut made = Vec::new();
+    for number in 0..KEPT + 2 {
+        let why = if number < 3 { "before-import".to_owned() } else { format!("n{number}") };
+        made.push(automatic(&scratch.database(), &why, &mut on).unwrap());
+    }
+    let directory = scratch.0.join(DIRECTORY);
+    fs::write(directory.join("jabber-notes.txt"), "mine").unwrap();
+    assert_eq!(made[2], directory.join("jabber-before-import-3.db"));
+    let left = fs::read_dir(&directory).unwrap().count();
+    assert_eq!(left, KEPT + 1);
+    assert!(made.last().unwrap().exists());
+}
+
+#[test]
+fn what_is_restored_is_there_and_what_was_there_is_kept() {
+    let scratch = Scratch::new("restore");
+    let database = scratch.database();
+    let file = scratch.0.join("copy.db");
+    let store = with_accounts(&database, &["a@h"]);
+    make(&database, &file, false, &mut on).unwrap();
+    // SQLite's locks are those of a process, so the one who has it open is played by a lock.
+    drop(store);
+    drop(with_accounts(&database, &["b@h"]));
+    let opened = OpenOptions::new().read(true).write(true).open(&database).unwrap();
+    fcntl(&opened, FcntlArg::F_OFD_SETLK(&range(libc::F_RDLCK))).unwrap();
+    let refused = restore(&file, &database, "1", &mut on).unwrap_err().to_string();
+    assert!(refused.contains("stop the server"), "{refused}");
+    drop(opened);
+    assert_eq!(names(&database), ["a@h", "b@h"]);
+
+    let done = restore(&file, &database, "1", &mut on).unwrap();
+    assert_eq!(done.facts.accounts, 1);
+    assert_eq!(names(&database), ["a@h"]);
+    assert_eq!(names(&done.aside.unwrap()), ["a@h", "b@h"]);
+    assert_eq!(database.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    // And the server starts on it.
+    drop(with_accounts(&database, &["c@h"]));
+
+    // Where nothing was.
+    let new = scratch.0.join("new.db");
+    fs::write(wal_path(&new), "of a database that is gone").unwrap();
+    assert_eq!(restore(&file, &new, "2", &mut on).unwrap().aside, None);
+    assert_eq!(names(&new), ["a@h"]);
+}
+
+#[test]
+fn a_damaged_database_is_replaced_with_its_log_kept_beside_it() {
+    let scratch = Scratch::new("restore-damaged");
+    let database = scratch.database();
+    let file = scratch.0.join("copy.db");
+    drop(with_accounts(&database, &["a@h"]));
+    make(&database, &file, false, &mut on).unwrap();
+    fs::write(&database, vec![0x55; 20_000]).unwrap();
+    fs::write(wal_path(&database), "a log").unwrap();
+    let done = restore(&file, &database, "1", &mut on).unwrap();
+    let aside = done.aside.unwrap();
+    assert_eq!(fs::read(&aside).unwrap(), vec![0x55; 20_000]);
+    assert_eq!(fs::read(wal_path(&aside)).unwrap(), b"a log");
+    assert!(!wal_path(&database).exists());
+    assert_eq!(names(&database), ["a@h"]);
+}
+
+#[test]
+fn what_is_no_sound_copy_changes_nothing() {
+    let scratch = Scratch::new("restore-bad");
+    let database = scratch.database();
+    let mut store = with_accounts(&database, &["a@h"]);
+    meta::set(&mut store, "large", &vec![7; 1 << 20]).unwrap();
+    store.commit().unwrap();
+    drop(store);
+    let whole = scratch.0.join("whole.db");
+    make(&database, &whole, false, &mut on).unwrap();
+    let bytes = fs::read(&whole).unwrap();
+    let cut = bytes[..bytes.len() / 2].to_vec();
+    let mut flipped = bytes.clone();
+    // The root page of some tree.
+    flipped[4096 * 3..4096 * 3 + 200].fill(0xAA);
+    for (name, content) in [("cut", cut), ("flipped", flipped), ("text", b"no database".to_vec()), ("empty", vec![])] {
+        let file = scratch.0.join(name);
+        fs::write(&file, content).unwrap();
+        assert!(restore(&file, &database, "1", &mut on).is_err(), "{name}");
+    }
+    for (pragma, words) in [("user_version = 99", "newer release"), ("application_id = 5", "another program")] {
+        let file = scratch.0.join("changed.db");
+        fs::copy(&whole, &file).unwrap();
+        Connection::open(&file).unwrap().execute_batch(&format!("PRAGMA {pragma}")).unwrap();
+        let why = restore(&file, &database, "1", &mut on).unwrap_err().to_string();
+        assert!(why.contains(words), "{why}");
+    }
+    assert!(restore(&scratch.0.join("missing"), &database, "1", &mut on).is_err());
+    restore(&whole, &database, "1", &mut |_| ControlFlow::Break(())).unwrap_err();
+    assert_eq!(names(&database), ["a@h"]);
+    let names: Vec<_> = fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_string_lossy().contains("before-restore")), "{names:?}");
+}
+
+#[test]
+fn a_format_changes_only_after_a_copy() {
+    let scratch = Scratch::new("backup-format");
+    let database = scratch.database();
+    drop(with_accounts(&database, &["a@h"]));
+    let reopened = |release| {
+        let connection = Connection::open(&database).unwrap();
+        Store::prepared(connection, &database, release)
+    };
+    let copy = scratch.0.join(DIRECTORY).join("jabber-format-1-before-format-3.db");
+    // No room for a copy: a file where the directory should be.
+    fs::write(scratch.0.join(DIRECTORY), "").unwrap();
+    let why = reopened(migrate::tests::LATER).map(drop).unwrap_err().to_string();
+    assert!(why.contains("no backup can be made"), "{why}");
+    assert_eq!(verify(&database).unwrap().format, 1);
+    fs::remove_file(scratch.0.join(DIRECTORY)).unwrap();
+    // A change that fails leaves all as it was.
+    assert!(reopened(migrate::tests::BROKEN).is_err());
+    assert_eq!(verify(&database).unwrap().format, 1);
+    assert!(copy.exists());
+    drop(reopened(migrate::tests::LATER).unwrap());
+    let second = scratch.0.join(DIRECTORY).join("jabber-format-1-before-format-3-2.db");
+    assert!(verify(&database).is_err(), "today's release does not know it");
+    assert!(Store::open(&database).is_err() && Store::open_to_read(&database).is_err());
+    // The way back that the error speaks of.
+    for copy in [copy, second] {
+        assert_eq!(verify(&copy).unwrap().format, 1);
+        restore(&copy, &database, &copy.file_name().unwrap().to_string_lossy(), &mut on).unwrap();
+        drop(Store::open(&database).unwrap());
+        assert_eq!(names(&database), ["a@h"]);
+    }
+}
