@@ -10,15 +10,26 @@ struct Entry {
     connections: usize,
     unauthenticated: usize,
     failed_logins: usize,
+    /// Streams that shall be offered nothing but PLAIN, until this moment on the monotonic clock.
+    plain_streams: u8,
+    plain_until_millis: u64,
     /// Start of the window in which failed logins are counted, on the monotonic clock.
     window_millis: u64,
 }
 
 impl Entry {
     fn is_idle(&self, now_millis: u64, window_millis: u64) -> bool {
-        self.connections == 0 && (self.failed_logins == 0 || self.window_millis + window_millis <= now_millis)
+        self.connections == 0
+            && (self.plain_streams == 0 || self.plain_until_millis <= now_millis)
+            && (self.failed_logins == 0 || self.window_millis + window_millis <= now_millis)
     }
 }
+
+/// How many streams of an address are offered PLAIN alone after a login failed for want of it: the next one, and some to
+/// spare, for other clients behind the same address may come first.
+const PLAIN_STREAMS: u8 = 3;
+/// And for how long: the person may have to type the password again.
+const PLAIN_MILLIS: u64 = 600_000;
 
 /// The table of addresses.
 #[derive(Default)]
@@ -49,6 +60,7 @@ impl Addresses {
         if let Some(entry) = self.table.get_mut(&address) {
             entry.unauthenticated = entry.unauthenticated.saturating_sub(1);
             entry.failed_logins = 0;
+            entry.plain_streams = 0;
         }
     }
 
@@ -59,7 +71,7 @@ impl Addresses {
         if !was_logged_in {
             entry.unauthenticated = entry.unauthenticated.saturating_sub(1);
         }
-        if entry.connections == 0 && entry.failed_logins == 0 {
+        if entry.connections == 0 && entry.failed_logins == 0 && entry.plain_streams == 0 {
             self.table.remove(&address);
         }
     }
@@ -73,6 +85,23 @@ impl Addresses {
             entry.failed_logins = 0;
         }
         entry.failed_logins += 1;
+    }
+
+    /// A login `failed` that would have had to be by PLAIN; or else, PLAIN alone was offered to one stream.
+    pub fn plain(&mut self, address: IpAddr, failed: bool, now_millis: u64) {
+        let Some(entry) = self.table.get_mut(&address) else { return };
+        if failed {
+            entry.plain_streams = PLAIN_STREAMS;
+            entry.plain_until_millis = now_millis.saturating_add(PLAIN_MILLIS);
+        } else {
+            entry.plain_streams = entry.plain_streams.saturating_sub(1);
+        }
+    }
+
+    /// Shall the next stream of this address be offered PLAIN alone?
+    pub fn is_plain_due(&self, address: IpAddr, now_millis: u64) -> bool {
+        let due = |entry: &Entry| entry.plain_streams > 0 && now_millis < entry.plain_until_millis;
+        self.table.get(&address).is_some_and(due)
     }
 
     /// Did too many logins from this address fail of late?
@@ -107,6 +136,13 @@ mod tests {
         assert!(!table.is_suspect(address, &limits, 11_000));
         table.disconnected(address, false);
         assert!(table.connected(address, &limits, 0));
+        table.plain(address, true, 5_000);
+        for _ in 0..PLAIN_STREAMS {
+            assert!(table.is_plain_due(address, 5_000) && !table.is_plain_due(address, 5_000 + PLAIN_MILLIS));
+            table.plain(address, false, 5_000);
+        }
+        assert!(!table.is_plain_due(address, 5_000));
+        table.plain(address, true, 5_000);
         table.logged_in(address);
         table.disconnected(address, true);
         table.disconnected(address, false);

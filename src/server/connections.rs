@@ -235,9 +235,11 @@ impl Server {
             connection.touch(id, &mut self.touched);
             let Talk::Client(stream) = &mut connection.talk else { return };
             // Only of a failed login is it asked.
-            let suspect = !stream.is_logged_in()
-                && self.addresses.is_suspect(connection.peer.ip(), &self.config.limits, now.monotonic_millis);
+            let (address, is_stranger) = (connection.peer.ip(), !stream.is_logged_in());
+            let suspect = is_stranger && self.addresses.is_suspect(address, &self.config.limits, now.monotonic_millis);
+            let plain_is_due = is_stranger && self.addresses.is_plain_due(address, now.monotonic_millis);
             let mut env = stream_env!(self, now, suspect);
+            env.plain_is_due = plain_is_due;
             if let Some(change) = change.take() {
                 change(stream, &mut env);
             }
@@ -267,6 +269,12 @@ impl Server {
                 if let Some(connection) = self.connections.get(&id) {
                     let address = connection.peer.ip();
                     self.addresses.login_failed(address, &self.config.limits, now.monotonic_millis);
+                }
+            }
+            Action::FailedInVain | Action::OfferedPlain => {
+                if let Some(connection) = self.connections.get(&id) {
+                    let failed = matches!(action, Action::FailedInVain);
+                    self.addresses.plain(connection.peer.ip(), failed, now.monotonic_millis);
                 }
             }
             Action::Request(stanza) => {

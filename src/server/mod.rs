@@ -23,6 +23,7 @@ macro_rules! stream_env {
             store: &mut $server.store,
             config: &$server.config,
             address_is_suspect: $suspect,
+            plain_is_due: false,
             decoy: &$server.decoy,
             blocks: $server.router.blocks_in_force(),
             dialback: &$server.dialback,

@@ -21,6 +21,9 @@ pub enum ScramHash {
 }
 
 impl ScramHash {
+    /// All of them, weakest first.
+    pub const ALL: [ScramHash; 3] = [ScramHash::Sha1, ScramHash::Sha256, ScramHash::Sha512];
+
     fn bits(self) -> i64 {
         match self {
             ScramHash::Sha1 => 1,
@@ -29,8 +32,17 @@ impl ScramHash {
         }
     }
 
+    /// In `account.hashes`.
+    fn mask(self) -> i64 {
+        match self {
+            ScramHash::Sha1 => 1,
+            ScramHash::Sha256 => 2,
+            ScramHash::Sha512 => 4,
+        }
+    }
+
     fn of_bits(bits: i64) -> Option<ScramHash> {
-        [ScramHash::Sha1, ScramHash::Sha256, ScramHash::Sha512].into_iter().find(|hash| hash.bits() == bits)
+        ScramHash::ALL.into_iter().find(|hash| hash.bits() == bits)
     }
 }
 
@@ -190,6 +202,8 @@ pub fn set_credentials(store: &mut Store, account: &BareJid, credentials: &Crede
                 ],
             )?;
         }
+        let hashes = credentials.scram.iter().fold(0, |all, keys| all | keys.hash.mask());
+        store.write("UPDATE account SET hashes = ?3 WHERE host = ?1 AND localpart = ?2", (host, localpart, hashes))?;
         if let Some(legacy) = &credentials.legacy {
             store.write_for(
                 account,
@@ -200,6 +214,39 @@ pub fn set_credentials(store: &mut Store, account: &BareJid, credentials: &Crede
         }
         Ok(())
     })
+}
+
+/// The hashes that all accounts of a host have keys for, those without any keys left aside. A client chooses a mechanism
+/// before it says who it is: what is not there for everybody must be offered to nobody.
+///
+/// # Errors
+/// When the database fails.
+pub fn common_hashes(store: &Store, host: &str) -> Result<Vec<ScramHash>, Error> {
+    let sql = "WITH mask(bits) AS (VALUES (1), (2), (3), (4), (5), (6), (7))
+               SELECT bits FROM mask WHERE EXISTS (SELECT 1 FROM account WHERE host = ?1 AND hashes = bits)";
+    let masks: Vec<i64> = store.all(sql, [host], |row| row.get(0))?;
+    Ok(ScramHash::ALL.into_iter().filter(|hash| masks.iter().all(|mask| mask & hash.mask() != 0)).collect())
+}
+
+/// Some account of this host, the same for the same `place` as long as the accounts do not change much, and for the
+/// places of many names as many different ones: what a name without an account is made to look like.
+///
+/// # Errors
+/// When the database fails.
+pub fn some_account(store: &Store, host: &str, place: u64) -> Result<Option<BareJid>, Error> {
+    let named = |localpart: String| BareJid::new(&format!("{localpart}@{host}")).ok();
+    let highest = store.one("SELECT coalesce(max(id), 0) FROM account", [], |row| row.get(0).map(unsigned))?;
+    // It changes for everybody only when the accounts have doubled.
+    let range = highest.filter(|&highest| highest > 0).map_or(1, |highest| 1 << highest.ilog2());
+    // The next account of this host, but not the whole table for a host with few among many.
+    let sql = "SELECT localpart FROM (SELECT id, host, localpart FROM account WHERE id > ?2 ORDER BY id LIMIT 100)
+               WHERE host = ?1 ORDER BY id LIMIT 1";
+    let near = store.one(sql, params![host, signed(place % range)], |row| row.get(0))?;
+    if near.is_some() {
+        return Ok(near.and_then(named));
+    }
+    let first = "SELECT localpart FROM account WHERE host = ?1 ORDER BY localpart LIMIT 1";
+    Ok(store.one(first, [host], |row| row.get(0))?.and_then(named))
 }
 
 /// Removes an account with everything that any room of the store keeps for it, and remembers that the name was used.
@@ -370,6 +417,43 @@ mod tests {
         assert_eq!(credentials(&store, &romeo).unwrap(), Some(Credentials::default()));
         let error = set_credentials(&mut store, &jid("nobody@montague.net"), &new).unwrap_err();
         assert!(error.is_no_account());
+    }
+
+    #[test]
+    fn what_all_accounts_have_keys_for() {
+        let mut store = store_with(&["a@h", "b@h", "nobody@h", "x@other"]);
+        let all = ScramHash::ALL.to_vec();
+        let have = |store: &mut Store, name: &str, hashes: &[ScramHash]| {
+            let scram = hashes.iter().map(|&hash| keys(hash, 1)).collect();
+            set_credentials(store, &jid(name), &Credentials { scram, legacy: None }).unwrap();
+        };
+        assert_eq!(common_hashes(&store, "h").unwrap(), all);
+        have(&mut store, "a@h", &ScramHash::ALL);
+        have(&mut store, "x@other", &[ScramHash::Sha512]);
+        assert_eq!(common_hashes(&store, "h").unwrap(), all);
+        assert_eq!(common_hashes(&store, "other").unwrap(), [ScramHash::Sha512]);
+        have(&mut store, "b@h", &[ScramHash::Sha1, ScramHash::Sha256]);
+        assert_eq!(common_hashes(&store, "h").unwrap(), [ScramHash::Sha1, ScramHash::Sha256]);
+        have(&mut store, "a@h", &[ScramHash::Sha512]);
+        assert_eq!(common_hashes(&store, "h").unwrap(), []);
+        assert!(remove(&mut store, &jid("a@h"), 1).unwrap());
+        have(&mut store, "b@h", &[]);
+        assert_eq!(common_hashes(&store, "h").unwrap(), all);
+    }
+
+    #[test]
+    fn places_are_spread_over_the_accounts_of_a_host() {
+        let names: Vec<String> =
+            (0..64).map(|n| format!("user{n}@{}", if n % 8 == 0 { "small" } else { "h" })).collect();
+        let store = store_with(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        for (host, least) in [("h", 40), ("small", 7)] {
+            let found: std::collections::HashSet<_> =
+                (0..64).map(|place| some_account(&store, host, place * 7919).unwrap().unwrap()).collect();
+            assert!(found.len() >= least && found.iter().all(|jid| jid.domain().as_str() == host), "{}", found.len());
+        }
+        assert_eq!(some_account(&store, "nowhere", 5).unwrap(), None);
+        let empty = Store::in_memory().unwrap();
+        assert_eq!(some_account(&empty, "h", u64::MAX).unwrap(), None);
     }
 
     #[test]

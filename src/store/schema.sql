@@ -19,8 +19,10 @@ CREATE TABLE account (
     localpart       TEXT NOT NULL,
     created         INTEGER NOT NULL,
     disabled        INTEGER NOT NULL DEFAULT 0,
+    hashes          INTEGER NOT NULL DEFAULT 0, -- which keys it has in scram: 1 SHA-1, 2 SHA-256, 4 SHA-512, added up
     UNIQUE (host, localpart)
 );
+CREATE INDEX account_by_hashes ON account (host, hashes);
 
 CREATE TABLE account_removed (               -- names that were accounts, so that nobody inherits one too soon
     host            TEXT NOT NULL,

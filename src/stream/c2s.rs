@@ -16,6 +16,7 @@
 //! changes is seen by the next element. While it waits for TLS, a verdict or a penalty, what the client sends stays
 //! unread: clients of jabberd 1.4's time pipeline login, roster and presence in one write.
 
+mod likeness;
 mod login;
 
 use std::collections::VecDeque;
@@ -47,6 +48,10 @@ pub enum Action {
     Stanza(Stanza),
     /// A login failed: count it for the peer's address.
     LoginFailed,
+    /// A login could not but fail, since nothing but PLAIN would do: remember it for the peer's address.
+    FailedInVain,
+    /// PLAIN alone was offered because of that.
+    OfferedPlain,
     /// Call [`C2s::woke`] then (on the monotonic clock, in milliseconds).
     WakeAt(u64),
     /// Nothing more will be said, for this reason: let what was written leave, then close the connection.
@@ -97,6 +102,8 @@ pub struct C2s {
     /// Whom the present SASL exchange is about, for record.log.
     claimed: Option<BareJid>,
     sasl_has_failed: bool,
+    /// The present SASL exchange is in vain, since what it is about has, or seems to have, an old hash only.
+    is_in_vain: bool,
     unauthenticated_bytes: usize,
     /// What a client of old said before it logged in, for afterwards; bounded by the bytes it may send until then.
     early: VecDeque<Element>,
@@ -120,6 +127,7 @@ impl C2s {
             failures: 0,
             claimed: None,
             sasl_has_failed: false,
+            is_in_vain: false,
             unauthenticated_bytes: 0,
             early: VecDeque::new(),
         }
@@ -283,12 +291,15 @@ impl C2s {
                 self.state = State::ExpectBind(account);
             }
             Stage::First => {
-                let offer = self.offer_to(env.config);
+                let offer = self.offer_to(env);
                 if self.version == header::Version::Xmpp {
-                    self.write(&match self.must_start_tls() {
-                        true => features::tls_only(),
-                        false => features::login(host, &offer, self.may_start_tls(), self.hide_registration),
-                    });
+                    let features = if self.must_start_tls() {
+                        features::tls_only()
+                    } else {
+                        let shown = self.narrowed(env, offer.clone(), announced.as_deref());
+                        features::login(host, &shown, self.may_start_tls(), self.hide_registration)
+                    };
+                    self.write(&features);
                 }
                 self.offer = Some(Box::new(offer));
                 self.state = State::ExpectLogin;

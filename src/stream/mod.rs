@@ -38,6 +38,8 @@ pub struct Env<'a> {
     pub config: &'a Config,
     /// The address of the peer had many failed logins of late.
     pub address_is_suspect: bool,
+    /// A client of this address failed of late because the account has an old hash only: it may do better with PLAIN.
+    pub plain_is_due: bool,
     /// Makes the answers for names without an account look like the others.
     pub decoy: &'a sasl::DecoySecret,
     /// Domains with which nothing is exchanged.

@@ -1,6 +1,5 @@
 //! The part of a client's stream before login: TLS, SASL, jabber:iq:auth, requests to register.
 
-use crate::config::Config;
 use crate::store::account::{self, Credentials, ScramHash};
 use crate::stream::header::Version;
 use crate::stream::sasl::{
@@ -12,7 +11,7 @@ use crate::xml::Element;
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{BareJid, Condition, Now, Stanza, StanzaError, StreamError, jid, ns};
 
-use super::{Action, Binding, C2s, Stage, State};
+use super::{Action, Binding, C2s, Stage, State, likeness};
 
 /// Who waits for the helper thread's word on a password.
 pub(super) struct Verdict {
@@ -41,11 +40,16 @@ const PENALTY_MILLIS_MAX: u64 = 8_000;
 
 impl C2s {
     /// What TLS knows, and what it lets us offer.
-    pub(super) fn offer_to(&self, config: &Config) -> Offer {
+    pub(super) fn offer_to(&self, env: &Env<'_>) -> Offer {
         let tls = self.tls.as_ref().map(|tls| BindingData { exporter: tls.exporter, end_point: tls.end_point.clone() });
         let plain_in_clear = tls.is_none() && !self.must_start_tls();
-        let plain_is_on = self.host_config(config).is_some();
-        Offer::new(tls, plain_in_clear && plain_is_on)
+        let plain_is_on = self.host_config(env.config).is_some();
+        let offer = Offer::new(tls, plain_in_clear && plain_is_on);
+        match account::common_hashes(env.store, &self.host) {
+            Ok(hashes) => offer.limited_to(&hashes),
+            // Then the login fails, and says so.
+            Err(_) => offer,
+        }
     }
 
     /// A first-level element of a stranger.
@@ -83,7 +87,7 @@ impl C2s {
             let why = Failure::told(sasl::Condition::InvalidMechanism, "no such mechanism");
             return self.sasl_failed(env, None, &why);
         };
-        let offer = self.offer.clone().unwrap_or_else(|| Box::new(self.offer_to(env.config)));
+        let offer = self.offer.clone().unwrap_or_else(|| Box::new(self.offer_to(env)));
         let step = match sasl::decode(&element.text()) {
             Ok(initial) => {
                 let initial = initial.as_ref().map(|bytes| bytes.as_slice());
@@ -145,9 +149,14 @@ impl C2s {
                 log::error!(target: &self.host, "the keys of {name} could not be read: {error}");
                 Failure::silent(sasl::Condition::TemporaryAuthFailure, "the store failed").into()
             }
-            Ok(stored) => match stored.and_then(|credentials| credentials.keys(need.hash()).cloned()) {
+            Ok(stored) => match stored.as_ref().and_then(|credentials| credentials.keys(need.hash()).cloned()) {
                 Some(keys) => need.known(keys),
-                None => need.unknown(env.decoy, &name),
+                None => {
+                    let likeness = stored.unwrap_or_else(|| likeness::of_nobody(env, &self.host, &name));
+                    self.is_in_vain = likeness::has_old_hash_only(&likeness);
+                    let model = likeness.keys(need.hash());
+                    need.unknown(env.decoy, &name, model)
+                }
             },
         }
     }
@@ -180,12 +189,17 @@ impl C2s {
         let legacy = stored.as_ref().and_then(|stored| stored.legacy.as_ref());
         let legacy = legacy.and_then(|hash| LegacyHash::from_text(&hash.value));
         let keys = stored.as_ref().and_then(sasl::quickest).cloned();
+        let has_all = stored.as_ref().is_some_and(|stored| stored.scram.len() == ScramHash::ALL.len());
         let job = match (keys, legacy) {
-            (Some(keys), _) => HashJob::verify(0, password, keys),
+            (Some(keys), _) if has_all => HashJob::verify(0, password, keys),
+            (Some(keys), _) => HashJob::complete(0, password, keys, env.random),
             (None, Some(hash)) => HashJob::upgrade(0, password, hash, env.random),
             (None, None) => {
                 let name = account.as_ref().map_or_else(|| name.to_string(), BareJid::to_string);
-                HashJob::verify(0, password, env.decoy.keys(ScramHash::Sha256, &name))
+                let likeness = likeness::of_nobody(env, &self.host, &name);
+                let model = sasl::quickest(&likeness).map(|model| env.decoy.keys_like(model, &name));
+                let keys = model.unwrap_or_else(|| env.decoy.keys(ScramHash::Sha256, &name));
+                HashJob::verify(0, password, keys)
             }
         };
         let account = account.filter(|_| stored.is_some());
@@ -278,6 +292,9 @@ impl C2s {
             reply = reply.with_child(Element::new("text", ns::SASL).with_attribute("xml:lang", "en").with_text(text));
         }
         self.sasl_has_failed = true;
+        if std::mem::take(&mut self.is_in_vain) {
+            self.actions.push_back(Action::FailedInVain);
+        }
         let claimed = self.claimed.take();
         let who = account.or(claimed.as_ref()).map_or_else(|| self.host.clone(), BareJid::to_string);
         if failure.is_guess() {

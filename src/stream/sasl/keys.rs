@@ -18,7 +18,10 @@ pub const ITERATIONS: NonZeroU32 = NonZeroU32::new(10_000).unwrap();
 const SALT_BYTES: usize = 16;
 
 /// The hashes that keys are made for, weakest first.
-pub(super) const HASHES: [ScramHash; 3] = [ScramHash::Sha1, ScramHash::Sha256, ScramHash::Sha512];
+pub(super) const HASHES: [ScramHash; 3] = ScramHash::ALL;
+
+/// The hashes for each of many passwords at once: every client knows one of them, and SHA-512 would take as long as both.
+pub(super) const QUICK_HASHES: &[ScramHash] = &[ScramHash::Sha1, ScramHash::Sha256];
 
 fn digest_of(hash: ScramHash) -> &'static digest::Algorithm {
     match hash {
@@ -57,7 +60,12 @@ pub(super) fn derive(hash: ScramHash, password: &Password, salt: Vec<u8>, iterat
 
 /// Keys for every hash: tens of milliseconds of work, not for the loop.
 pub(super) fn derive_all(password: &Password, salts: Salts) -> Credentials {
-    let pairs = HASHES.into_iter().zip(salts.0);
+    derive_for(&HASHES, password, salts)
+}
+
+/// Keys for some hashes.
+pub(super) fn derive_for(hashes: &[ScramHash], password: &Password, salts: Salts) -> Credentials {
+    let pairs = hashes.iter().copied().zip(salts.0);
     let scram = pairs.map(|(hash, salt)| derive(hash, password, salt.to_vec(), ITERATIONS)).collect();
     Credentials { scram, legacy: None }
 }
@@ -123,16 +131,40 @@ impl DecoySecret {
         DecoySecret(hmac::Key::new(hmac::HMAC_SHA512, secret))
     }
 
+    /// Where in the table of accounts to look for one that a name without an account is made to look like: an account's
+    /// keys may be of another server's making, with another length of salt and number of rounds, or there may be an old
+    /// hash only; so what is not there must differ in the same ways.
+    pub fn place(&self, account: &str) -> u64 {
+        let tag = hmac::sign(&self.0, ["place", account].join("\0").as_bytes());
+        tag.as_ref().iter().take(8).fold(0, |place, &byte| place << 8 | u64::from(byte))
+    }
+
+    /// [`DecoySecret::keys`] that look like those of an account in all that a client gets to see.
+    pub fn keys_like(&self, model: &ScramKeys, account: &str) -> ScramKeys {
+        let mut keys = self.keys(model.hash, account);
+        for round in 0_u32.. {
+            if keys.salt.len() >= model.salt.len() {
+                break;
+            }
+            keys.salt.extend(self.part(&format!("salt {round}"), model.hash, account, SALT_BYTES));
+        }
+        keys.salt.truncate(model.salt.len());
+        keys.iterations = model.iterations;
+        keys
+    }
+
+    fn part(&self, what: &str, hash: ScramHash, account: &str, length: usize) -> Vec<u8> {
+        let name = super::mechanism::Mechanism::Scram(hash).name();
+        let message = [what, name, account].join("\0");
+        hmac::sign(&self.0, message.as_bytes()).as_ref().iter().copied().take(length).collect()
+    }
+
     /// Keys that no password opens. `account` is the bare JID that was looked up, normalised as for an account
     /// that exists: names that would find the same account must get the same salt, and the same name another one
     /// on each host.
     pub fn keys(&self, hash: ScramHash, account: &str) -> ScramKeys {
         let length = digest_of(hash).output_len();
-        let name = super::mechanism::Mechanism::Scram(hash).name();
-        let part = |what: &str, length| {
-            let message = [what, name, account].join("\0");
-            hmac::sign(&self.0, message.as_bytes()).as_ref().iter().copied().take(length).collect::<Vec<u8>>()
-        };
+        let part = |what, length| self.part(what, hash, account, length);
         ScramKeys {
             hash,
             iterations: ITERATIONS.get(),

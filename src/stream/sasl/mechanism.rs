@@ -108,6 +108,25 @@ impl Offer {
         Offer { mechanisms, binding }
     }
 
+    /// The same without the mechanisms that need keys of other hashes than these.
+    #[must_use]
+    pub fn limited_to(mut self, hashes: &[ScramHash]) -> Offer {
+        self.mechanisms.retain(|mechanism| match mechanism {
+            Mechanism::ScramPlus(hash) | Mechanism::Scram(hash) => hashes.contains(hash),
+            Mechanism::Plain => true,
+        });
+        self
+    }
+
+    /// Nothing but PLAIN, where that may be: for whoever has an old hash only, which nothing else can be checked against.
+    #[must_use]
+    pub fn plain_if_possible(mut self) -> Offer {
+        if self.mechanisms.contains(&Mechanism::Plain) {
+            self.mechanisms = vec![Mechanism::Plain];
+        }
+        self
+    }
+
     /// The mechanisms, strongest first, as RFC 6120 §6.3.3 wants them listed.
     pub fn mechanisms(&self) -> &[Mechanism] {
         &self.mechanisms
@@ -152,6 +171,16 @@ mod tests {
         let offer = Offer::new(Some(exporter), false);
         assert_eq!(names(&offer), [&plus[..], &scram[..], &["PLAIN"]].concat());
         assert_eq!(offer.channel_bindings(), ["tls-exporter", "tls-server-end-point"]);
+    }
+
+    #[test]
+    fn an_offer_can_be_narrowed() {
+        let secure = || Offer::new(Some(BindingData { exporter: Some([1; 32]), end_point: None }), false);
+        assert_eq!(names(&secure().limited_to(&[ScramHash::Sha1])), ["SCRAM-SHA-1-PLUS", "SCRAM-SHA-1", "PLAIN"]);
+        assert_eq!(names(&secure().limited_to(&[])), ["PLAIN"]);
+        let plain = secure().plain_if_possible();
+        assert_eq!((names(&plain), plain.channel_bindings().len()), (vec!["PLAIN"], 0));
+        assert_eq!(names(&Offer::new(None, false).plain_if_possible()).len(), 3);
     }
 
     #[test]

@@ -120,8 +120,12 @@ impl NeedKeys {
 
     /// Goes on without: the name has no account, or the account no keys for this hash. The client gets a
     /// challenge as any other, and fails at the end. `account` as in [`DecoySecret::keys`].
-    pub fn unknown(self, secret: &DecoySecret, account: &str) -> Step {
-        let keys = secret.keys(self.hash, account);
+    /// `model` is an account's keys that those made up should look like.
+    pub fn unknown(self, secret: &DecoySecret, account: &str, model: Option<&ScramKeys>) -> Step {
+        let keys = match model.filter(|model| model.hash == self.hash) {
+            Some(model) => secret.keys_like(model, account),
+            None => secret.keys(self.hash, account),
+        };
         self.challenge(keys, true)
     }
 

@@ -490,7 +490,8 @@ fn a_name_without_account_is_treated_like_one_with() {
     for algorithm in HASHES {
         let mechanism = Mechanism::Scram(algorithm);
         let client = Client::new(algorithm, "n,,", &[], "pencil");
-        let ask = |account| challenge(need_keys(start(mechanism, &offer(), &client.first())).unknown(&secret, account));
+        let ask =
+            |account| challenge(need_keys(start(mechanism, &offer(), &client.first())).unknown(&secret, account, None));
         let (first, exchange) = ask("romeo@localhost");
         assert_eq!(first, ask("romeo@localhost").0);
         assert_ne!(first, ask("romeo@example.org").0);
@@ -615,7 +616,8 @@ fn mutated_messages_neither_panic_nor_log_in() {
         let client = Client::new(algorithm, headers[dice.below(headers.len())], &[0xE5; 32], "Pencil");
         let first = if round % 3 == 0 { client.first() } else { mutate(client.first(), &mut dice) };
         let Step::NeedKeys(need) = start(mechanism, &offer(), &first) else { continue };
-        let step = if round % 2 == 0 { need.known(keys(algorithm)) } else { need.unknown(&secret, "romeo@localhost") };
+        let step =
+            if round % 2 == 0 { need.known(keys(algorithm)) } else { need.unknown(&secret, "romeo@localhost", None) };
         let (server_first, exchange) = challenge(step);
         let server_first =
             if round % 2 == 0 { server_first } else { b"r=fyko+d2lbbFgONRv9qkxdawL,s=AAAA,i=2".to_vec() };

@@ -16,21 +16,25 @@ pub fn sha1_hex(text: &str) -> String {
 /// Rounds for accounts of talks: they guard nothing, and talks shall be quick.
 const ROUNDS: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
-/// What the store keeps of a password; `{SHA}…` is what jabberd 1.4 kept.
+/// What the store keeps of a password; `{SHA}…` is what jabberd 1.4 kept, and `SHA-1/…` what another server did that knew
+/// no other hash.
 pub fn credentials(password: &str) -> Credentials {
     if password.starts_with('{') {
         let legacy = LegacyHash { kind: "jabber:iq:auth:crypt".to_string(), value: password.to_string() };
         return Credentials { scram: Vec::new(), legacy: Some(legacy) };
     }
-    let hashes = [ScramHash::Sha1, ScramHash::Sha256, ScramHash::Sha512];
+    let (hashes, password, salt): (&[_], _, &[u8]) = match password.split_once('/') {
+        Some(("SHA-1", password)) => (&[ScramHash::Sha1], password, b"a longer salt, of another server"),
+        _ => (&[ScramHash::Sha1, ScramHash::Sha256, ScramHash::Sha512], password, b"salt of the talks"),
+    };
     let keys = |hash| {
-        let salt = b"salt of the talks".to_vec();
+        let salt = salt.to_vec();
         let salted = salted(hash, password, &salt, ROUNDS);
         let stored_key = digest::digest(algorithms(hash).0, &mac(hash, &salted, b"Client Key")).as_ref().to_vec();
         let server_key = mac(hash, &salted, b"Server Key");
         ScramKeys { hash, iterations: ROUNDS.get(), salt, stored_key, server_key }
     };
-    Credentials { scram: hashes.map(keys).to_vec(), legacy: None }
+    Credentials { scram: hashes.iter().map(|&hash| keys(hash)).collect(), legacy: None }
 }
 
 fn algorithms(hash: ScramHash) -> (&'static digest::Algorithm, hmac::Algorithm, pbkdf2::Algorithm) {
