@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::privileges::Identity;
 use super::{StartError, accounts, notify};
 use crate::config::{CommandLine, Config, LogSink};
-use crate::import::jabberd14::{self, Passwords, Plan, Progress};
+use crate::import::jabberd14::{self, Plan};
+use crate::import::{Passwords, Progress};
 use crate::net::clock::Dice;
 use crate::store::Store;
 use crate::store::account::Credentials;
@@ -135,9 +136,10 @@ pub fn export(config: &Config, directory: &Path) -> Result<String, StartError> {
 pub struct Keys;
 
 impl Passwords for Keys {
-    fn derive(&self, password: &str) -> Result<Credentials, String> {
+    fn derive(&self, password: &str, of_many: bool) -> Result<Credentials, String> {
         let password = Password::new(password).map_err(|error| error.to_string())?;
-        match HashJob::derive(0, password, &mut Dice::new()).run().outcome {
+        let derive = if of_many { HashJob::derive_quickly } else { HashJob::derive };
+        match derive(0, password, &mut Dice::new()).run().outcome {
             Outcome::Derived(credentials) => Ok(credentials),
             _ => Err("it could not be hashed".to_owned()),
         }

@@ -1,10 +1,56 @@
 //! Other servers' data into the store, and back out.
 //!
-//! [`jabberd14`] reads the spool of jabberd 1.4 and 1.6, and writes one. Files are read and never written: a site that
-//! wants its old server back finds all as it was.
+//! [`jabberd14`] reads the spool of jabberd 1.4 and 1.6, and writes one; [`portable`] reads and writes the format that
+//! servers have in common (XEP-0227). What they read becomes a [`person`], which the store keeps, or a line of the
+//! [`report`]. Files are read and never written: a site that wants its old server back finds all as it was.
 //!
-//! Serves `daemon`, before the server serves. What it needs of the rooms to its right (keys from a password, the moment,
-//! a place for the report) is handed in. Invariants: nothing is imported twice, no account that is here is changed, and
-//! whatever is left behind stands in the report with its file and the reason.
+//! Serves `daemon`, before the server serves or beside it. What it needs of the rooms to its right (keys from a password,
+//! the moment, a place for the report) is handed in. Invariants: nothing is imported twice, no account that is here is
+//! changed, and whatever is left behind stands in the report with its file and the reason.
 
 pub mod jabberd14;
+pub mod person;
+pub mod portable;
+pub mod report;
+
+use std::ops::ControlFlow;
+
+use self::report::Report;
+use crate::store::disk::Disk;
+use crate::store::{Error, Store, account, backup};
+use crate::xmpp::datetime;
+
+pub use self::person::Passwords;
+pub use self::report::Counts;
+
+/// How far an import is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Accounts looked at.
+    pub done: usize,
+    /// Accounts to look at.
+    pub all: usize,
+}
+
+/// Where there is something to lose, there is a copy of it before strangers' data come in.
+fn copy_before(store: &Store, now_unix_millis: u64) -> Result<(), Error> {
+    if store.is_in_memory() || account::hosts(store)?.is_empty() {
+        return Ok(());
+    }
+    let why = format!("{}-before-import", datetime::stamp(now_unix_millis).replace(':', ""));
+    let file = backup::automatic(store.path(), &why, &mut |_| ControlFlow::Continue(()))?;
+    log::info!(target: "-internal", "a copy of the database as it was before the import is {}", file.display());
+    Ok(())
+}
+
+/// To the disk as well: the log of the database would grow as long as the import.
+fn commit(store: &mut Store, disk: Option<&Disk>, report: &mut Report<'_>) -> Result<(), Error> {
+    if store.commit()?.is_some() {
+        if let Some(disk) = disk {
+            disk.sync()?;
+            disk.checkpoint()?;
+        }
+    }
+    report.flush();
+    Ok(())
+}

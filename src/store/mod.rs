@@ -153,6 +153,7 @@ impl Store {
             ))
             .map_err(Cause::Sql)
             .and_then(|()| {
+                // A database in memory is never of an older release.
                 migrate::migrate(&mut connection, release, &mut |found, wanted| copy_before(path, found, wanted))
             })
             .map_err(|cause| Error::new(path, cause))?;
@@ -181,9 +182,12 @@ impl Store {
     /// How much room it takes on the disk; nothing for one in memory.
     pub fn size(&self) -> Size {
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
-        let mut log = self.path.clone().into_os_string();
-        log.push("-wal");
-        Size { database_bytes: bytes(&self.path), log_bytes: bytes(Path::new(&log)) }
+        Size { database_bytes: bytes(&self.path), log_bytes: bytes(&wal_path(&self.path)) }
+    }
+
+    /// Is there no file, and nothing to be kept?
+    pub fn is_in_memory(&self) -> bool {
+        self.path == Path::new(":memory:")
     }
 
     /// Ends the tick: what it wrote becomes one commit with the next number; `None` when it wrote nothing.
@@ -349,9 +353,6 @@ impl Store {
 
 /// A copy of the data in their old form.
 fn copy_before(path: &Path, found: i64, wanted: i64) -> Result<(), Cause> {
-    if path == Path::new(":memory:") {
-        return Ok(());
-    }
     let why = format!("format-{found}-before-format-{wanted}");
     let copied = backup::automatic(path, &why, &mut |_| ControlFlow::Continue(()));
     let file = copied.map_err(|error| Cause::NoCopy(Box::new(error)))?;
@@ -408,4 +409,4 @@ fn make_file(path: &Path) -> Result<(), Cause> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

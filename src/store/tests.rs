@@ -223,3 +223,38 @@ fn what_cannot_be_opened_says_why() {
         assert!(error.starts_with(path.to_str().unwrap()) && error.contains(expected), "{error}");
     }
 }
+
+/// All that is kept of accounts, a line for each row, without what depends on the order of changes: two stores that hold the
+/// same give the same.
+pub(crate) fn contents(store: &Store) -> Vec<String> {
+    let tables = "SELECT m.name FROM sqlite_schema m, pragma_table_info(m.name) c
+                  WHERE m.type = 'table' AND c.name = 'account'";
+    let tables: Vec<String> = store.all(tables, [], |row| row.get(0)).unwrap();
+    let mut lines: Vec<String> = Vec::new();
+    for table in tables.into_iter().filter(|table| table != "roster_removed" && table != "roster") {
+        let sql = format!("SELECT a.localpart || '@' || a.host, t.* FROM {table} t JOIN account a ON a.id = t.account");
+        let mut statement = store.connection.prepare(&sql).unwrap();
+        let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let mut line = format!("{table} {}", row.get::<_, String>(0).unwrap());
+            for (at, name) in names.iter().enumerate().skip(1) {
+                if !matches!(name.as_str(), "account" | "id" | "version") {
+                    let value = row.get_ref(at).unwrap();
+                    let text = value.as_str().map_or_else(|_| format!("{value:?}"), str::to_owned);
+                    line.push_str(&format!(" {name}={text}"));
+                }
+            }
+            lines.push(line);
+        }
+    }
+    let mut statement =
+        store.connection.prepare("SELECT host, localpart, created, disabled, hashes FROM account").unwrap();
+    let accounts = statement.query_map([], |row| {
+        let (host, name): (String, String) = (row.get(0)?, row.get(1)?);
+        Ok(format!("account {name}@{host} {:?} {:?} {:?}", row.get_ref(2)?, row.get_ref(3)?, row.get_ref(4)?))
+    });
+    lines.extend(accounts.unwrap().map(Result::unwrap));
+    lines.sort();
+    lines
+}

@@ -40,6 +40,12 @@ pub fn stamp(unix_millis: u64) -> String {
     utc(unix_millis).format(STAMP).unwrap_or_default()
 }
 
+/// XEP-0082 §3.2, with the fraction that keeps the stamp exact: `2002-09-10T23:41:07.123Z`.
+pub fn exact_stamp(unix_millis: u64) -> String {
+    let whole = stamp(unix_millis);
+    format!("{}.{:03}Z", whole.trim_end_matches('Z'), unix_millis % 1000)
+}
+
 /// XEP-0091 §2: `20020910T23:41:07`, in UTC.
 pub fn legacy_stamp(unix_millis: u64) -> String {
     utc(unix_millis).format(LEGACY_STAMP).unwrap_or_default()

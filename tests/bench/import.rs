@@ -9,7 +9,8 @@ use std::thread;
 use std::time::Instant;
 
 use jabber::daemon::importing::Keys;
-use jabber::import::jabberd14::{Passwords, Plan, import};
+use jabber::import::Passwords;
+use jabber::import::jabberd14::{Plan, import};
 use jabber::store::account::Credentials;
 use jabber::store::disk::{Disk, WalBounds};
 use jabber::store::{Error, Store};
@@ -35,7 +36,7 @@ pub(crate) fn run() {
 struct NoKeys;
 
 impl Passwords for NoKeys {
-    fn derive(&self, _: &str) -> Result<Credentials, String> {
+    fn derive(&self, _: &str, _: bool) -> Result<Credentials, String> {
         Ok(Credentials::default())
     }
     fn can_check(&self, _: &str) -> bool {

@@ -6,12 +6,10 @@ use roxmltree::Node;
 
 use super::document::{self, XDB};
 use super::person::{Reader, STORED_REQUESTS, text};
+use crate::import::person::REQUEST_BYTES_MAX;
 use crate::store::roster::{RosterItem, Subscription};
 use crate::xml::Element;
 use crate::xmpp::{Jid, Kind, PresenceType, Stanza, jid, ns};
-
-/// Bytes of a request that is kept until it is answered; of a longer one only the start tag is.
-const REQUEST_BYTES_MAX: usize = 8_192;
 
 /// Reads a roster.
 pub(super) fn roster(reader: &mut Reader<'_>, piece: Node<'_, '_>) {

@@ -1,7 +1,7 @@
 //! Accounts back into the spool's flat layout, in 1.4.4's own form with what 1.6 and we have besides, so that the old
 //! server reads it, and [`super::import`] reads it without loss.
 //!
-//! Deviation: jabberd 1.4 needs the password itself, which nobody has. The files hold the SCRAM keys (XEP-0227 §4) and an
+//! Deviation: jabberd 1.4 needs the password itself, which nobody has. The files hold the SCRAM keys (XEP-0227 §4.3) and an
 //! empty password: the accounts are there, and need a new password from an admin.
 
 use std::fs;
@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::person::{AUTH_CRYPT, AUTH_ZEROK, OFFLINE, SCRAM, STORED_REQUESTS, mechanism};
+use super::person::{AUTH_CRYPT, AUTH_ZEROK, OFFLINE, STORED_REQUESTS};
+use crate::import::person::{SCRAM, mechanism};
 use crate::store::account::{self, Credentials};
 use crate::store::roster::RosterItem;
 use crate::store::{Error, Store, imported, last, offline, private, registration, roster, vcard};

@@ -1,13 +1,10 @@
 //! What was read of an account, into the store.
 
-use super::person::Person;
-use super::report::{Counts, Report};
 use super::walk::Job;
 use super::{Plan, Read};
-use crate::store::{Bounds, Error, Store, account, imported, last, offline, private, registration, roster, vcard};
-
-/// All that a user had is kept; the bounds of the server count for what comes later.
-const UNBOUNDED: Bounds = Bounds { count: u64::MAX, bytes: u64::MAX };
+use crate::import::person;
+use crate::import::report::Report;
+use crate::store::{Error, Store, account, imported};
 
 /// Why a job is not to be done at all.
 pub(super) fn why_not(store: &Store, job: &Job) -> Result<Option<String>, Error> {
@@ -57,72 +54,15 @@ pub(super) fn account(
         return if read.again { Ok(()) } else { done(store, job) };
     }
     let counts = store.savepoint(|store| {
-        let counts = person(store, plan, job, &read)?;
+        let modified = job.files.first().map_or(plan.now_unix_millis, |file| file.seen.modified_unix_millis);
+        let now = plan.now_unix_millis;
+        let counts = person::keep(store, &job.account, &read.person, &read.credentials, modified, now)?;
         done(store, job)?;
         Ok::<_, Error>(counts)
     })?;
     match counts {
         Some(counts) => report.counts.add(&counts),
         None => report.already_here(&job.account.to_string(), "is here already, and stays as it is"),
-    }
-    Ok(())
-}
-
-/// `None` if the account is here.
-fn person(store: &mut Store, plan: &Plan, job: &Job, read: &Read) -> Result<Option<Counts>, Error> {
-    let (account, person) = (&job.account, &read.person);
-    // Versions of the roster begin at this time. A name that was used here before must not begin where it was.
-    let is_new = account::removed_at(store, account)?.is_none();
-    let modified = job.files.first().map_or(plan.now_unix_millis, |file| file.seen.modified_unix_millis);
-    let created = person.registered_unix_millis.unwrap_or(modified).min(plan.now_unix_millis);
-    let created = if is_new { created } else { plan.now_unix_millis };
-    if !account::create(store, account, &read.credentials, created)? {
-        return Ok(None);
-    }
-    let mut counts = Counts {
-        accounts: 1,
-        old_hashes: u64::from(read.credentials.legacy.is_some()),
-        without_password: u64::from(read.credentials.legacy.is_none() && read.credentials.scram.is_empty()),
-        ..Counts::default()
-    };
-    contents(store, account, person, &mut counts)?;
-    Ok(Some(counts))
-}
-
-fn contents(
-    store: &mut Store,
-    account: &crate::xmpp::BareJid,
-    person: &Person,
-    counts: &mut Counts,
-) -> Result<(), Error> {
-    for item in &person.roster {
-        roster::upsert(store, account, item)?;
-        counts.contacts += u64::from(item.visible);
-        counts.requests += u64::from(item.pending_in.is_some());
-    }
-    for message in &person.offline {
-        let _ = offline::append(store, account, &message.stanza, message.received_unix_millis, UNBOUNDED)?;
-        counts.messages += 1;
-    }
-    for element in &person.private {
-        let _ = private::set(store, account, &element.name, &element.ns, &element.xml, UNBOUNDED)?;
-        counts.private += 1;
-    }
-    for (ns, xml) in &person.kept {
-        imported::set(store, account, ns, xml)?;
-        counts.rules += 1;
-    }
-    if let Some(card) = &person.vcard {
-        vcard::set(store, account, card)?;
-        counts.vcards += 1;
-    }
-    if let Some(form) = &person.registration {
-        registration::set(store, account, &form.to_string())?;
-        counts.registrations += 1;
-    }
-    if let Some(last) = &person.last {
-        last::set(store, account, last)?;
-        counts.last += 1;
     }
     Ok(())
 }

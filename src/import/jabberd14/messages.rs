@@ -4,15 +4,10 @@ use roxmltree::Node;
 
 use super::document::{self, XDB};
 use super::person::{OFFLINE, Reader};
-use super::report::counted;
+use crate::import::person::Message;
+use crate::import::report::counted;
 use crate::xml::Element;
 use crate::xmpp::{Stanza, datetime, jid, ns};
-
-/// A message and when it came.
-pub(super) struct Message {
-    pub(super) stanza: String,
-    pub(super) received_unix_millis: u64,
-}
 
 /// Reads the list of messages, in its order.
 pub(super) fn read(reader: &mut Reader<'_>, piece: Node<'_, '_>) {

@@ -14,7 +14,6 @@ mod export;
 mod keep;
 mod messages;
 mod person;
-mod report;
 mod walk;
 
 use std::any::Any;
@@ -26,33 +25,22 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
-use self::person::{Note, Password, Person, Reader};
-use self::report::Report;
+use self::person::Reader;
 use self::walk::{Job, SpoolFile, Walk};
+use crate::import::Progress;
+use crate::import::person::{Note, Password, Passwords, Person};
+use crate::import::report::{Counts, Report};
 use crate::store::account::Credentials;
 use crate::store::disk::Disk;
 use crate::store::{Error, Store, imported};
 
 pub use self::export::{Exported, export};
-pub use self::report::Counts;
 
 /// The longest file that is read: 1.4 set no bound, and a history of years can be long.
 const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Accounts that wait between the workers and the store: enough that neither waits for the other.
 const WAITING: usize = 64;
-
-/// What becomes of passwords is not for this room to know.
-pub trait Passwords: Sync {
-    /// The keys of a password: milliseconds of work.
-    ///
-    /// # Errors
-    /// Why it cannot be a password, for the report.
-    fn derive(&self, password: &str) -> Result<Credentials, String>;
-
-    /// Can a login be checked against this old hash?
-    fn can_check(&self, hash: &str) -> bool;
-}
 
 /// What is to be imported.
 #[derive(Clone, Debug)]
@@ -69,15 +57,6 @@ pub struct Plan {
     pub threads: usize,
     /// Accounts in one transaction.
     pub accounts_per_commit: usize,
-}
-
-/// How far an import is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Accounts looked at.
-    pub done: usize,
-    /// Accounts to look at.
-    pub all: usize,
 }
 
 /// What became of an import.
@@ -117,7 +96,9 @@ pub fn import(
     if found.jobs.is_empty() && found.left.is_empty() {
         return Ok(Imported { nothing_new: true, remedies: report.remedies(), ..Imported::default() });
     }
-    report.begin(plan);
+    let from = plan.spools.iter().map(|spool| format!("{}, which is left as it is", spool.display()));
+    report.begin("a spool of jabberd 1.4", plan.now_unix_millis, from);
+    super::copy_before(store, plan.now_unix_millis)?;
     for left in &found.left {
         report.left(&left.name, &left.why);
         if let Some(file) = &left.done {
@@ -133,10 +114,13 @@ pub fn import(
         }
     }
     let stopped = run(store, disk, plan, passwords, &mut report, &jobs, go_on)?;
-    commit(store, disk, &mut report)?;
+    super::commit(store, disk, &mut report)?;
     report.end(stopped);
     Ok(Imported { counts: report.counts(), nothing_new: false, stopped, remedies: report.remedies() })
 }
+
+/// More accounts than this are given the quicker keys only: those of all would take more than a minute.
+pub(super) const MANY_ACCOUNTS: usize = 10_000;
 
 /// The workers read, this thread keeps. Returns whether it was stopped.
 fn run(
@@ -157,7 +141,7 @@ fn run(
             scope.spawn(move || {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     // Nobody takes it: the import was stopped.
-                    if sender.send((job, read(job, plan, passwords))).is_err() {
+                    if sender.send((job, read(job, plan, passwords, jobs.len() > MANY_ACCOUNTS))).is_err() {
                         break;
                     }
                 }
@@ -168,7 +152,7 @@ fn run(
             keep::account(store, report, plan, job, read)?;
             let done = done + 1;
             if done % plan.accounts_per_commit.max(1) == 0 {
-                commit(store, disk, report)?;
+                super::commit(store, disk, report)?;
             }
             if go_on(Progress { done, all: jobs.len() }).is_break() && done < jobs.len() {
                 return Ok(true);
@@ -176,18 +160,6 @@ fn run(
         }
         Ok(false)
     })
-}
-
-/// To the disk as well: the log of the database would grow as long as the import.
-fn commit(store: &mut Store, disk: Option<&Disk>, report: &mut Report<'_>) -> Result<(), Error> {
-    if store.commit()?.is_some() {
-        if let Some(disk) = disk {
-            disk.sync()?;
-            disk.checkpoint()?;
-        }
-    }
-    report.flush();
-    Ok(())
 }
 
 /// What a worker makes of one account's files.
@@ -228,8 +200,8 @@ impl From<String> for Failure {
 }
 
 /// A bug in reading one file costs that file.
-fn read(job: &Job, plan: &Plan, passwords: &dyn Passwords) -> Read {
-    catch_unwind(AssertUnwindSafe(|| read_account(job, plan, passwords))).unwrap_or_else(
+fn read(job: &Job, plan: &Plan, passwords: &dyn Passwords, of_many: bool) -> Read {
+    catch_unwind(AssertUnwindSafe(|| read_account(job, plan, passwords, of_many))).unwrap_or_else(
         |payload: Box<dyn Any + Send>| {
             let text = payload.downcast_ref::<&str>().copied().unwrap_or("no text");
             Read::damaged(format!("a bug in this server, please report it: {text}"), Vec::new(), false)
@@ -237,7 +209,7 @@ fn read(job: &Job, plan: &Plan, passwords: &dyn Passwords) -> Read {
     )
 }
 
-fn read_account(job: &Job, plan: &Plan, passwords: &dyn Passwords) -> Read {
+fn read_account(job: &Job, plan: &Plan, passwords: &dyn Passwords, of_many: bool) -> Read {
     let mut reader = Reader::new(&job.account, plan.now_unix_millis);
     let mut notes = Vec::new();
     let mut failure = None;
@@ -269,7 +241,7 @@ fn read_account(job: &Job, plan: &Plan, passwords: &dyn Passwords) -> Read {
             let why = "no password: the file of an account that was removed, or of no account at all";
             return Read::none(why.to_owned(), notes);
         }
-        Some(Password::Clear(password)) if !password.is_empty() => match passwords.derive(&password) {
+        Some(Password::Clear(password)) if !password.is_empty() => match passwords.derive(&password, of_many) {
             Ok(credentials) => credentials,
             Err(why) => without(why),
         },

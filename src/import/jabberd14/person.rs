@@ -9,11 +9,11 @@ use roxmltree::{Document, Node};
 use zeroize::Zeroizing;
 
 use super::document::{self, XDB};
-use super::report::counted;
 use super::{contacts, messages};
+use crate::import::person::{Note, Password, Person, Private, SCRAM, STATUS_BYTES_MAX, mechanism};
+use crate::import::report::counted;
 use crate::store::account::{LegacyHash, ScramHash, ScramKeys};
 use crate::store::last::Last;
-use crate::store::roster::RosterItem;
 use crate::xml::Element;
 use crate::xmpp::{BareJid, Stanza, datetime, ns};
 
@@ -21,8 +21,6 @@ use crate::xmpp::{BareJid, Stanza, datetime, ns};
 pub(super) const AUTH_CRYPT: &str = "jabber:iq:auth:crypt";
 /// The zero-knowledge hash chain of 1.4.3's `mod_auth_0k`.
 pub(super) const AUTH_ZEROK: &str = "jabber:iq:auth:0k";
-/// XEP-0227 §4: SCRAM keys, in files that [`super::export()`] wrote.
-pub(super) const SCRAM: &str = "urn:xmpp:pie:0#scram";
 /// Requests for a subscription that wait, in 1.6.
 pub(super) const STORED_REQUESTS: &str = "http://jabberd.org/ns/storedsubscriptionrequest";
 /// Messages for who is away.
@@ -35,49 +33,6 @@ pub(super) const FILTER: &str = "jabber:iq:filter";
 const WRAPPER: &str = "http://jabberd.org/ns/wrapper";
 /// What a user had stored under which namespace, in 1.4.
 const NSLIST: &str = "jabber:xdb:nslist";
-
-/// Bytes of a status that [`Last`] keeps, as the module of that name does.
-const STATUS_BYTES_MAX: usize = 1_024;
-
-/// All that a spool says of one account.
-#[derive(Default)]
-pub(super) struct Person {
-    pub(super) password: Option<Password>,
-    pub(super) scram: Vec<ScramKeys>,
-    pub(super) registration: Option<Element>,
-    pub(super) registered_unix_millis: Option<u64>,
-    pub(super) roster: Vec<RosterItem>,
-    pub(super) offline: Vec<messages::Message>,
-    pub(super) last: Option<Last>,
-    pub(super) vcard: Option<String>,
-    pub(super) private: Vec<Private>,
-    /// Namespace and XML of what has no room in the store yet.
-    pub(super) kept: Vec<(&'static str, String)>,
-}
-
-/// The form in which a password was found.
-pub(super) enum Password {
-    /// As it is typed. May be empty: an account that nobody can log in to.
-    Clear(Zeroizing<String>),
-    /// As a hash, by which a plain login can be checked.
-    Hash(LegacyHash),
-}
-
-/// An element of private XML (XEP-0049).
-pub(super) struct Private {
-    pub(super) name: String,
-    pub(super) ns: String,
-    pub(super) xml: String,
-}
-
-/// A piece that was left behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Note {
-    /// Its namespace, or what it is.
-    pub(super) what: String,
-    /// Why.
-    pub(super) why: String,
-}
 
 /// Reads pieces into a [`Person`].
 pub(super) struct Reader<'a> {
@@ -199,7 +154,7 @@ impl<'a> Reader<'a> {
         (self.person, self.notes)
     }
 
-    /// XEP-0227 §4: keys as [`super::export()`] wrote them.
+    /// XEP-0227 §4.3: keys as [`super::export()`] wrote them.
     fn scram(&mut self, piece: Node<'_, '_>) {
         for credentials in piece.children().filter(|child| child.tag_name().name() == "scram-credentials") {
             match scram_keys(credentials) {
@@ -283,7 +238,7 @@ impl<'a> Reader<'a> {
             return;
         }
         match document::convert(piece, &["", XDB], xdbns) {
-            Some(element) => self.person.kept.push((xdbns, element.without_attribute("xdbns").to_string())),
+            Some(element) => self.person.kept.push((xdbns.to_owned(), element.without_attribute("xdbns").to_string())),
             None => self.note(xdbns, "too deep"),
         }
     }
@@ -311,18 +266,9 @@ fn zerok(piece: Node<'_, '_>) -> Option<String> {
     Some(format!("{{0k}}{sequence}:{token}:{hash}"))
 }
 
-/// The name of a SCRAM mechanism, without -PLUS.
-pub(super) fn mechanism(hash: ScramHash) -> &'static str {
-    match hash {
-        ScramHash::Sha1 => "SCRAM-SHA-1",
-        ScramHash::Sha256 => "SCRAM-SHA-256",
-        ScramHash::Sha512 => "SCRAM-SHA-512",
-    }
-}
-
 fn scram_keys(credentials: Node<'_, '_>) -> Option<ScramKeys> {
     let name = credentials.attribute("mechanism")?;
-    let hash = [ScramHash::Sha1, ScramHash::Sha256, ScramHash::Sha512].into_iter().find(|&h| mechanism(h) == name)?;
+    let hash = ScramHash::ALL.into_iter().find(|&h| mechanism(h) == name)?;
     let part = |name: &str| {
         let child = credentials.children().find(|child| child.is_element() && child.tag_name().name() == name)?;
         Some(text(child).trim().to_owned())

@@ -19,7 +19,7 @@ const NOW: u64 = 1_795_392_000_000;
 pub(super) struct Shown;
 
 impl Passwords for Shown {
-    fn derive(&self, password: &str) -> Result<Credentials, String> {
+    fn derive(&self, password: &str, _: bool) -> Result<Credentials, String> {
         if password.contains('\u{1}') {
             return Err("a password cannot be so".to_owned());
         }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
-use super::report::counted;
+use crate::import::report::counted;
 use crate::store::imported::Seen;
 use crate::xmpp::BareJid;
 use crate::xmpp::jid::{self, DomainPart};

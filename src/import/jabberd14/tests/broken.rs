@@ -38,7 +38,7 @@ fn an_account_that_is_here_stays_as_it_is() {
     scratch.write("example.org/b.xml", file(""));
     scratch.write("example.org/c.xml", file(""));
     let mut store = Store::in_memory().unwrap();
-    let mine = Shown.derive("mine").unwrap();
+    let mine = Shown.derive("mine", false).unwrap();
     account::create(&mut store, &jid("a@example.org"), &mine, 1).unwrap();
     // b was removed after the file was written, c before.
     for (name, removed) in [("b@example.org", NOW * 2), ("c@example.org", 5)] {

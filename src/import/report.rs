@@ -3,7 +3,6 @@
 use std::fmt;
 use std::io::Write;
 
-use super::Plan;
 use crate::xmpp::datetime;
 
 /// What was kept, and what was not.
@@ -13,6 +12,8 @@ pub struct Counts {
     pub accounts: u64,
     /// Of these, those whose old hash waits for the first login with a plain password.
     pub old_hashes: u64,
+    /// Of these, those with keys for some mechanisms of SCRAM only.
+    pub some_keys: u64,
     /// Of these, those that need a new password.
     pub without_password: u64,
     /// Contacts that their users see.
@@ -45,6 +46,7 @@ impl Counts {
         for (own, more) in [
             (&mut self.accounts, more.accounts),
             (&mut self.old_hashes, more.old_hashes),
+            (&mut self.some_keys, more.some_keys),
             (&mut self.without_password, more.without_password),
             (&mut self.contacts, more.contacts),
             (&mut self.requests, more.requests),
@@ -59,10 +61,15 @@ impl Counts {
         }
     }
 
-    fn rows(&self) -> [(u64, &'static str); 14] {
+    fn rows(&self) -> [(u64, &'static str); 15] {
         [
             (self.accounts, "accounts"),
             (self.old_hashes, "of these with an old hash, until their first login with PLAIN"),
+            (
+                self.some_keys,
+                "of these with keys for some mechanisms only: their hosts offer no others until each has logged in with \
+                 PLAIN once, or has a new password",
+            ),
             (self.without_password, "of these that need a new password"),
             (self.contacts, "contacts"),
             (self.requests, "requests for a subscription that wait"),
@@ -117,10 +124,10 @@ impl<'a> Report<'a> {
         Report { out, failed: false, counts: Counts::default(), remedies: Vec::new() }
     }
 
-    pub(super) fn begin(&mut self, plan: &Plan) {
-        self.line(&format!("Import of a spool of jabberd 1.4, {}", datetime::stamp(plan.now_unix_millis)));
-        for spool in &plan.spools {
-            self.line(&format!("from {}, which is left as it is", spool.display()));
+    pub(super) fn begin(&mut self, what: &str, now_unix_millis: u64, from: impl Iterator<Item = String>) {
+        self.line(&format!("Import of {what}, {}", datetime::stamp(now_unix_millis)));
+        for place in from {
+            self.line(&format!("from {place}"));
         }
         self.line("");
     }

@@ -1,0 +1,198 @@
+//! The store as a document of XEP-0227.
+
+use std::io::{self, Write};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{ACCOUNT, PIE};
+use crate::import::person::{SCRAM, mechanism};
+use crate::store::account::{self, Account, Credentials};
+use crate::store::roster::RosterItem;
+use crate::store::{Error, Store, imported, last, offline, private, registration, roster, vcard};
+use crate::xml::{self, Element, writer};
+use crate::xmpp::{BareJid, datetime, ns};
+
+/// Accounts and messages that are read from the store at a time.
+const PAGE: usize = 500;
+
+/// What became of an export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Accounts that were written.
+    pub accounts: u64,
+    /// Those of them that have an old hash only, which no other server can check.
+    pub old_hashes: u64,
+}
+
+/// Why there is no whole document.
+#[derive(Debug)]
+pub enum ExportError {
+    /// The store failed.
+    Store(Error),
+    /// The file cannot be written.
+    Io(io::Error),
+}
+
+impl From<Error> for ExportError {
+    fn from(error: Error) -> ExportError {
+        ExportError::Store(error)
+    }
+}
+
+impl From<io::Error> for ExportError {
+    fn from(error: io::Error) -> ExportError {
+        ExportError::Io(error)
+    }
+}
+
+impl std::fmt::Display for ExportError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ExportError::Store(error) => write!(f, "{error}"),
+            ExportError::Io(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+/// Writes all accounts, or those of one host, user by user; `told` hears how many are done. A store that was opened to
+/// read gives them as they are at one moment.
+///
+/// # Errors
+/// When the store fails, or `out`.
+pub fn export(
+    store: &Store,
+    host: Option<&str>,
+    out: &mut dyn Write,
+    told: &mut dyn FnMut(u64),
+) -> Result<Exported, ExportError> {
+    let mut exported = Exported::default();
+    writeln!(out, "<?xml version='1.0' encoding='UTF-8'?>\n<server-data xmlns='{PIE}'>")?;
+    for name in account::hosts(store)?.iter().filter(|name| host.is_none_or(|host| host == *name)) {
+        let mut tag = String::from("<host");
+        writer::attribute(&mut tag, "jid", name);
+        writeln!(out, "{tag}>")?;
+        let mut after = String::new();
+        loop {
+            let page = account::list(store, name, &after, PAGE)?;
+            let Some(newest) = page.last().and_then(|account| account.jid.node()) else { break };
+            after = newest.as_str().to_owned();
+            for account in &page {
+                let credentials = account::credentials(store, &account.jid)?.unwrap_or_default();
+                let mut text = String::new();
+                writer::element(&mut text, &user(store, account, &credentials)?, PIE);
+                text.push('\n');
+                out.write_all(text.as_bytes())?;
+                exported.accounts += 1;
+                exported.old_hashes += u64::from(credentials.scram.is_empty() && credentials.legacy.is_some());
+                told(exported.accounts);
+            }
+        }
+        writeln!(out, "</host>")?;
+    }
+    writeln!(out, "</server-data>")?;
+    out.flush()?;
+    Ok(exported)
+}
+
+fn user(store: &Store, found: &Account, credentials: &Credentials) -> Result<Element, Error> {
+    let account = &found.jid;
+    let name = account.node().map_or("", |node| node.as_str()).to_owned();
+    let parsed = |text: Option<String>| text.as_deref().and_then(xml::parse);
+    let items = roster::items(store, account)?;
+    let mut children: Vec<Element> = credentials
+        .scram
+        .iter()
+        .map(|keys| {
+            let part = |name, text: String| Element::new(name, SCRAM).with_text(text);
+            Element::new("scram-credentials", SCRAM).with_attribute("mechanism", mechanism(keys.hash)).with_children([
+                part("iter-count", keys.iterations.to_string()),
+                part("salt", STANDARD.encode(&keys.salt)),
+                part("server-key", STANDARD.encode(&keys.server_key)),
+                part("stored-key", STANDARD.encode(&keys.stored_key)),
+            ])
+        })
+        .collect();
+    children.push(own(found, credentials, &items));
+    let visible = items.iter().filter(|item| item.visible).map(item);
+    children.push(Element::new("query", ns::ROSTER).with_children(visible));
+    children.extend(items.iter().filter_map(|item| xml::parse(item.pending_in.as_deref()?)));
+    let messages = messages(store, account)?;
+    if !messages.is_empty() {
+        children.push(Element::new("offline-messages", PIE).with_children(messages));
+    }
+    let private: Vec<Element> = private::all(store, account)?.iter().filter_map(|text| xml::parse(text)).collect();
+    if !private.is_empty() {
+        children.push(Element::new("query", ns::PRIVATE).with_children(private));
+    }
+    children.extend(parsed(vcard::of(store, account)?));
+    if let Some(last) = last::of(store, account)? {
+        let query = Element::new("query", ns::LAST)
+            .with_attribute("last", (last.unix_millis / 1_000).to_string())
+            .with_attribute("millis", (last.unix_millis % 1_000).to_string());
+        children.push(query.with_text(last.status));
+    }
+    children.extend(parsed(registration::of(store, account)?));
+    for (_, text) in imported::of(store, account)? {
+        children.extend(parsed(Some(text)));
+    }
+    Ok(Element::new("user", PIE).with_attribute("name", name).with_children(children))
+}
+
+/// What XEP-0227 has no place for.
+fn own(found: &Account, credentials: &Credentials, items: &[RosterItem]) -> Element {
+    let mut element = Element::new("account", ACCOUNT).with_attribute("created", found.created_unix_millis.to_string());
+    if found.disabled {
+        element = element.with_attribute("disabled", "true");
+    }
+    if let Some(hash) = &credentials.legacy {
+        let child = Element::new("old-hash", ACCOUNT).with_attribute("kind", hash.kind.clone());
+        element = element.with_child(child.with_text(hash.value.clone()));
+    }
+    // One that is not seen and has nothing but a request comes back from the request.
+    let is_request_alone = |item: &RosterItem| {
+        item.pending_in.is_some()
+            && *item
+                == RosterItem {
+                    visible: false,
+                    pending_in: item.pending_in.clone(),
+                    ..RosterItem::new(item.jid.clone())
+                }
+    };
+    let says_more = |item: &&RosterItem| !item.visible && !is_request_alone(item);
+    element.with_children(items.iter().filter(says_more).map(item))
+}
+
+fn item(item: &RosterItem) -> Element {
+    let mut element = Element::new("item", ns::ROSTER).with_attribute("jid", item.jid.as_str().to_owned());
+    if !item.name.is_empty() {
+        element = element.with_attribute("name", item.name.clone());
+    }
+    element = element.with_attribute("subscription", item.subscription.name());
+    if item.ask {
+        element = element.with_attribute("ask", "subscribe");
+    }
+    if item.approved {
+        element = element.with_attribute("approved", "true");
+    }
+    element.with_children(item.groups.iter().map(|group| Element::new("group", ns::ROSTER).with_text(group.clone())))
+}
+
+/// XEP-0227 §4.5: the messages that wait, the oldest first, with the time when they came.
+fn messages(store: &Store, account: &BareJid) -> Result<Vec<Element>, Error> {
+    let mut messages = Vec::new();
+    let mut last = 0;
+    loop {
+        let page = offline::fetch(store, account, last, PAGE)?;
+        let Some(newest) = page.last() else { return Ok(messages) };
+        last = newest.id;
+        for stored in &page {
+            let Some(element) = xml::parse(&stored.stanza) else { continue };
+            let delay = Element::new("delay", ns::DELAY)
+                .with_attribute("from", account.domain().as_str().to_owned())
+                .with_attribute("stamp", datetime::exact_stamp(stored.received_unix_millis))
+                .with_text("Offline Storage");
+            messages.push(element.with_child(delay));
+        }
+    }
+}
