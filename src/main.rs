@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use jabber::admin::{Outside, Told};
 use jabber::config::cmdline::{Action, HELP};
 use jabber::config::{CommandLine, Config, LogTarget, Severity};
 use jabber::daemon::accounts;
@@ -294,7 +295,7 @@ impl Surroundings for Daemon {
             if let Err(error) = self.log.configure(&config.logs) {
                 log::error!(target: INTERNAL, "{error}; the logs stay as they were");
             }
-            Log::set_debug(config.debug || self.line.debug);
+            self.log.set_debug(config.debug || self.line.debug);
             tell_notices(config, &self.line);
             tell_what_waits(&self.config, config);
             self.renewed = self.keeper.reconfigure(config);
@@ -325,6 +326,15 @@ impl Surroundings for Daemon {
 
     fn renewed_control(&mut self) -> Option<jabber::net::control::Allowed> {
         self.control.take()
+    }
+
+    fn outside(&mut self, what: Outside) -> Told {
+        match what {
+            Outside::LogLevel { target, level } => self.log.set_level(target, level),
+            Outside::Certificates => return Told::Certificates(self.keeper.shown()),
+            Outside::Reload => {}
+        }
+        Told::Done
     }
 
     fn stopping(&mut self) {

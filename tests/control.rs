@@ -14,7 +14,7 @@ mod site;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
-use site::Site;
+use site::{Client, Site};
 
 #[test]
 fn a_server_tells_how_it_is() {
@@ -124,4 +124,348 @@ fn strange_bytes_harm_nobody() {
     assert_eq!(rest, "");
     drop(clients);
     while !site.ctl(&["status"]).output().status.success() {}
+}
+
+/// A server with these accounts, each with its name as the password.
+fn with_accounts(name: &str, accounts: &[&str]) -> (Site, site::Running) {
+    let site = Site::with(name, "");
+    let running = site.start();
+    for account in accounts {
+        site.ctl(&["user", "add", &format!("{account}@localhost")]).input(&format!("{account}\n")).success();
+    }
+    (site, running)
+}
+
+#[test]
+fn accounts_are_listed_and_looked_at() {
+    let (site, _running) = with_accounts("user-list", &["romeo", "juliet"]);
+    let text = site.ctl(&["user", "list"]).success();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(
+        lines[0].starts_with("ACCOUNT           CREATED") && lines[1].starts_with("juliet@localhost  20"),
+        "{text}"
+    );
+    assert!(lines[2].ends_with("  0  no"), "{text}");
+    let mut romeo = Client::login(&site, "romeo", "romeo");
+    romeo.send("<message to='juliet@localhost'><body>Art thou there?</body></message><iq type='get' id='p'><x xmlns='x'/></iq>");
+    romeo.until("id='p'");
+    let list = site.ctl(&["--json", "user", "list", "localhost"]).json();
+    assert_eq!((&list[1]["account"], &list[1]["sessions"]), (&"romeo@localhost".into(), &1.into()), "{list}");
+    let info = site.ctl(&["--json", "user", "info", "romeo@localhost"]).json();
+    assert_eq!(info["resources"], serde_json::json!(["orchard"]));
+    let info = site.ctl(&["--json", "user", "info", "juliet@localhost"]).json();
+    assert_eq!((&info["offline_messages"], &info["disabled"]), (&1.into(), &false.into()), "{info}");
+    for (arguments, code, says) in [
+        (&["user", "info", "paris@localhost"][..], 1, "there is no account paris@localhost"),
+        (&["user", "list", "elsewhere"], 1, "elsewhere is not served here"),
+        (&["user", "passwd", "paris@localhost"], 1, "there is no account"),
+        (&["--yes", "user", "delete", "paris@localhost"], 1, "there is no account"),
+        (&["user", "delete", "romeo@localhost"], 2, "say --yes if it is meant"),
+        (&["user", "disable", "paris@localhost"], 1, "there is no account"),
+        (&["user", "enable", "paris@localhost"], 1, "there is no account"),
+    ] {
+        let told = site.ctl(arguments).input("secret\n").fails(code);
+        assert!(told.contains(says), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn a_long_list_comes_whole() {
+    let (site, _running) = with_accounts("long-list", &[]);
+    // Straight to the socket, one after the other on one connection: 210 accounts make two pages.
+    let mut client = site.connect();
+    for number in 0..210 {
+        let request = format!(
+            "{{\"command\":\"user add\",\"arguments\":{{\"account\":\"u{number:03}@localhost\"}},\"secret\":\"s\"}}\n"
+        );
+        client.write_all(request.as_bytes()).unwrap();
+        let answer = site::line(&mut client);
+        assert!(answer.starts_with("{\"done\":"), "{answer}");
+    }
+    let list = site.ctl(&["--json", "user", "list"]).json();
+    let list = list.as_array().unwrap();
+    assert_eq!(list.len(), 210);
+    assert!(list.windows(2).all(|two| two[0]["account"].as_str() < two[1]["account"].as_str()));
+    // Who goes away in the middle is nobody's trouble.
+    client.write_all(b"{\"command\":\"user list\"}\n").unwrap();
+    site::line(&mut client);
+    drop(client);
+    assert_eq!(site.ctl(&["user", "list"]).success().lines().count(), 211);
+}
+
+#[test]
+fn a_new_password_ends_the_sessions_of_the_old_one() {
+    let (site, _running) = with_accounts("passwd", &["romeo"]);
+    let romeo = Client::login(&site, "romeo", "romeo");
+    assert_eq!(
+        site.ctl(&["user", "passwd", "romeo@localhost"]).input("new\n").success(),
+        "romeo@localhost has a new password\n"
+    );
+    let end = romeo.last_words();
+    assert!(end.contains("<reset") && end.contains("the password was changed"), "{end}");
+    let (_, answer) = Client::try_login(&site, "romeo", "romeo");
+    assert!(answer.contains("type='error'"), "{answer}");
+    Client::login(&site, "romeo", "new");
+}
+
+#[test]
+fn a_deleted_account_leaves_its_contacts() {
+    let (site, _running) = with_accounts("delete", &["romeo", "juliet"]);
+    site.ctl(&["roster", "add", "--both", "romeo@localhost", "juliet@localhost"]).success();
+    let romeo = Client::login(&site, "romeo", "romeo");
+    let mut juliet = Client::login(&site, "juliet", "juliet");
+    assert_eq!(site.ctl(&["-y", "user", "delete", "romeo@localhost"]).success(), "romeo@localhost is gone\n");
+    assert!(romeo.last_words().contains("the account was removed"));
+    juliet.until("type='unsubscribed'");
+    let roster = site.ctl(&["--json", "roster", "show", "juliet@localhost"]).json();
+    assert_eq!(roster[0]["subscription"], "none");
+    let list = site.ctl(&["--json", "user", "list"]).json();
+    assert_eq!(list.as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_disabled_account_takes_nothing_and_keeps_all() {
+    let (site, running) = with_accounts("disable", &["romeo", "juliet"]);
+    site.ctl(&["roster", "add", "--both", "romeo@localhost", "juliet@localhost"]).success();
+    let romeo = Client::login(&site, "romeo", "romeo");
+    assert_eq!(site.ctl(&["user", "disable", "romeo@localhost"]).success(), "romeo@localhost is disabled\n");
+    assert!(romeo.last_words().contains("the account is disabled"));
+    let (_, answer) = Client::try_login(&site, "romeo", "romeo");
+    assert!(answer.contains("type='error'"), "{answer}");
+    let mut juliet = Client::login(&site, "juliet", "juliet");
+    juliet.send("<message to='romeo@localhost' id='m'><body>Wherefore?</body></message>");
+    let error = juliet.until("<service-unavailable");
+    assert!(error.contains("id='m'"), "{error}");
+    let info = site.ctl(&["--json", "user", "info", "romeo@localhost"]).json();
+    assert_eq!((&info["disabled"], &info["offline_messages"], &info["contacts"]), (&true.into(), &0.into(), &1.into()));
+    // It survives a restart.
+    running.stop();
+    let _running = site.start();
+    let (_, answer) = Client::try_login(&site, "romeo", "romeo");
+    assert!(answer.contains("type='error'"), "{answer}");
+    site.ctl(&["user", "enable", "romeo@localhost"]).success();
+    Client::login(&site, "romeo", "romeo");
+}
+
+#[test]
+fn rosters_are_shown_and_changed() {
+    let (site, _running) = with_accounts("roster", &["romeo", "juliet"]);
+    let mut romeo = Client::login(&site, "romeo", "romeo");
+    let mut juliet = Client::login(&site, "juliet", "juliet");
+    site.ctl(&["roster", "add", "romeo@localhost", "help@localhost"]).fails(1);
+    let told = site
+        .ctl(&[
+            "roster",
+            "add",
+            "--both",
+            "--name",
+            "My love",
+            "--group",
+            "Capulets",
+            "romeo@localhost",
+            "juliet@localhost",
+        ])
+        .success();
+    assert_eq!(told, "romeo@localhost and juliet@localhost see each other\n");
+    let push = romeo.until("</iq>");
+    assert!(
+        push.contains("subscription='both'") && push.contains("name='My love'") && push.contains("Capulets"),
+        "{push}"
+    );
+    romeo.until("<presence from='juliet@localhost/orchard'");
+    juliet.until("<presence from='romeo@localhost/orchard'");
+    let roster = site.ctl(&["--json", "roster", "show", "romeo@localhost"]).json();
+    assert_eq!(
+        roster,
+        serde_json::json!([{
+            "contact": "juliet@localhost", "name": "My love", "subscription": "both", "pending": null,
+            "groups": ["Capulets"], "visible": true,
+        }])
+    );
+    // Elsewhere somebody must be asked.
+    site.ctl(&["roster", "add", "--both", "romeo@localhost", "rosaline@elsewhere.example"]).success();
+    let roster = site.ctl(&["roster", "show", "romeo@localhost"]).success();
+    assert!(roster.contains("rosaline@elsewhere.example") && roster.contains("out"), "{roster}");
+    let told = site.ctl(&["roster", "remove", "--both", "romeo@localhost", "juliet@localhost"]).success();
+    assert_eq!(told, "taken out of the roster of romeo@localhost and of juliet@localhost\n");
+    juliet.until("subscription='remove'");
+    for (arguments, says) in [
+        (&["roster", "remove", "romeo@localhost", "juliet@localhost"][..], "is not in the roster"),
+        (&["roster", "add", "romeo@localhost", "romeo@localhost"], "nobody is a contact of oneself"),
+        (&["roster", "show", "paris@localhost"], "there is no account"),
+        (&["roster", "remove", "paris@localhost", "romeo@localhost"], "there is no account"),
+    ] {
+        let told = site.ctl(arguments).fails(1);
+        assert!(told.contains(says), "{told}");
+    }
+}
+
+#[test]
+fn sessions_are_listed_and_ended() {
+    let (site, _running) = with_accounts("sessions", &["romeo", "juliet"]);
+    assert_eq!(site.ctl(&["--json", "sessions"]).json(), serde_json::json!([]));
+    let romeo = Client::login(&site, "romeo", "romeo");
+    let juliet = Client::login(&site, "juliet", "juliet");
+    let all = site.ctl(&["--json", "sessions", "localhost"]).json();
+    assert_eq!(all[0]["jid"], "juliet@localhost/orchard");
+    assert_eq!(
+        (&all[1]["address"], &all[1]["tls"], &all[1]["priority"]),
+        (&"127.0.0.1".into(), &false.into(), &0.into())
+    );
+    assert_eq!(site.ctl(&["sessions", "romeo@localhost"]).success().lines().count(), 2);
+    let told = site.ctl(&["kick", "--reason", "Too noisy", "romeo@localhost/orchard"]).success();
+    assert_eq!(told, "romeo@localhost/orchard was disconnected\n");
+    let end = romeo.last_words();
+    assert!(end.contains("<policy-violation") && end.contains("Too noisy"), "{end}");
+    assert_eq!(site.ctl(&["kick", "juliet@localhost"]).success(), "juliet@localhost: 1 session ended\n");
+    assert!(juliet.last_words().contains("ended by the administrator"));
+    for (arguments, code, says) in [
+        (&["kick", "romeo@localhost/orchard"][..], 1, "is not connected"),
+        (&["kick", "paris@localhost"], 1, "there is no account"),
+        (&["kick", "localhost"], 2, "is a host, not an account"),
+        (&["kick"], 2, "WHO is missing"),
+        (&["sessions", "@"], 2, "is no address"),
+    ] {
+        let told = site.ctl(arguments).fails(code);
+        assert!(told.contains(says), "{told}");
+    }
+}
+
+#[test]
+fn the_server_speaks_to_people() {
+    let (site, _running) = with_accounts("message", &["romeo"]);
+    let mut romeo = Client::login(&site, "romeo", "romeo");
+    site.ctl(&["message", "--subject", "Disk", "romeo@localhost", "Your", "mailbox <is> full"]).success();
+    let message = romeo.until("</message>");
+    assert!(message.contains("from='localhost'") && message.contains("<subject>Disk</subject>"), "{message}");
+    assert!(message.contains("<body>Your mailbox &lt;is&gt; full</body>"), "{message}");
+    assert!(!site.log().contains("mailbox"), "texts are nobody's business");
+    for (arguments, code, says) in [
+        (&["message", "paris@localhost", "x"][..], 1, "there is no account"),
+        (&["message", "romeo@localhost"], 2, "TEXT is missing"),
+        (&["message", "--from", "elsewhere", "romeo@localhost", "x"], 1, "elsewhere is not served here"),
+        (&["announce"], 2, "what shall be announced?"),
+        (&["announce", "--delete", "x"], 2, "--delete takes no text"),
+        (&["announce", "--motd", "--update", "x"], 2, "exclude each other"),
+    ] {
+        let told = site.ctl(arguments).fails(code);
+        assert!(told.contains(says), "{arguments:?}: {told}");
+    }
+}
+
+#[test]
+fn domains_are_blocked_and_let_in_again() {
+    let (site, running) = with_accounts("block", &[]);
+    site.ctl(&["block", "--subdomains", "--bounce", "Spam.Example"]).success();
+    site.ctl(&["block", "other.example"]).success();
+    running.stop();
+    let _running = site.start();
+    let blocks = site.ctl(&["--json", "blocks"]).json();
+    assert_eq!(
+        blocks,
+        serde_json::json!([
+            {"domain": "other.example", "subdomains": false, "action": "drop", "origin": "jabberctl"},
+            {"domain": "spam.example", "subdomains": true, "action": "bounce", "origin": "jabberctl"},
+        ])
+    );
+    assert_eq!(site.ctl(&["unblock", "spam.example"]).success(), "the block of spam.example is taken back\n");
+    for (arguments, code, says) in [
+        (&["unblock", "spam.example"][..], 1, "spam.example is not blocked"),
+        (&["block", "localhost"], 1, "localhost is served here"),
+        (&["block", "a b"], 2, "is no domain"),
+        (&["message", "x@other.example", "hello"], 1, "other.example is blocked"),
+    ] {
+        let told = site.ctl(arguments).fails(code);
+        assert!(told.contains(says), "{told}");
+    }
+    site.write("jabber.xml", &site.xml("<block xmlns='urn:jabber:config:3'>file.example</block>"));
+    assert!(site.ctl(&["reload"]).success().contains("the configuration was read again"));
+    let told = site.ctl(&["unblock", "file.example"]).fails(1);
+    assert!(told.contains("jabber.xml blocks it"), "{told}");
+}
+
+#[test]
+fn failing_domains_have_their_reasons() {
+    let site = Site::with("s2s", &site::federation());
+    let _running = site.start();
+    // Nobody listens there.
+    site.ctl(&["message", "x@127.45.0.1", "hello"]).success();
+    let row = loop {
+        let rows = site.ctl(&["--json", "s2s", "--failing"]).json();
+        if rows[0]["state"] == "failing" {
+            break rows[0].clone();
+        }
+    };
+    assert_eq!((&row["local"], &row["remote"]), (&"localhost".into(), &"127.45.0.1".into()), "{row}");
+    assert!(row["reason"].as_str().unwrap().contains("refused"), "{row}");
+    assert_eq!(site.ctl(&["--json", "s2s", "other.example"]).json(), serde_json::json!([]));
+}
+
+#[test]
+fn registration_is_closed_and_opened_while_it_runs() {
+    let (site, running) = with_accounts("register", &[]);
+    let fields = |site: &Site| {
+        let mut client = Client::connect(site);
+        client.send("<iq type='get' id='r'><query xmlns='jabber:iq:register'/></iq>");
+        client.until("</iq>")
+    };
+    assert!(fields(&site).contains("<username"));
+    let told = site.ctl(&["--json", "register", "closed"]).json();
+    assert_eq!(told, serde_json::json!([{"host": "localhost", "registration": "closed", "set_by": "jabberctl"}]));
+    assert!(fields(&site).contains("<service-unavailable"));
+    running.stop();
+    let _running = site.start();
+    assert!(fields(&site).contains("<service-unavailable"));
+    site.ctl(&["reload"]).success();
+    assert_eq!(site.ctl(&["--json", "status"]).json()["registration"], "closed");
+    site.ctl(&["register", "open", "localhost"]).success();
+    assert!(fields(&site).contains("<username"));
+    let told = site.ctl(&["--json", "register", "default"]).json();
+    assert_eq!(told, serde_json::json!([{"host": "localhost", "registration": "open", "set_by": "jabber.xml"}]));
+    assert_eq!(site.ctl(&["--json", "register"]).json(), told);
+    assert!(site.ctl(&["register", "ajar"]).fails(2).contains("\"ajar\" is none of open, closed, default"));
+    assert!(site.ctl(&["register", "open", "elsewhere"]).fails(1).contains("is not served here"));
+}
+
+#[test]
+fn a_reload_tells_what_is_wrong() {
+    let (site, _running) = with_accounts("reload", &[]);
+    assert!(site.ctl(&["reload"]).success().contains("the configuration was read again"));
+    site.write("jabber.xml", "<jabber><a></jabber>");
+    let told = site.ctl(&["--socket", site.path("spool/control").to_str().unwrap(), "reload"]).fails(1);
+    assert!(told.contains("mismatched tag at line 1"), "{told}");
+    site.write("jabber.xml", &site.xml(""));
+    assert_eq!(site.ctl(&["--json", "status"]).json()["hosts"], serde_json::json!(["localhost"]));
+}
+
+#[test]
+fn the_log_says_more_when_asked() {
+    let (site, _running) = with_accounts("log", &[]);
+    let debug_lines = |site: &Site| {
+        site.ctl(&["status"]).success();
+        site.log().matches("[debug] (-internal): control: ").count()
+    };
+    assert_eq!(debug_lines(&site), 0);
+    site.ctl(&["log", "level", "debug", "s2s"]).success();
+    assert_eq!(debug_lines(&site), 0);
+    let told = site.ctl(&["log", "level", "debug", "-internal"]);
+    assert!(told.fails(2).contains("no option -internal"));
+    site.ctl(&["log", "level", "debug", "--", "-internal"]).success();
+    assert_eq!(debug_lines(&site), 1);
+    site.ctl(&["log", "level", "error"]).success();
+    site.ctl(&["log", "level", "default"]).success();
+    let before = debug_lines(&site);
+    assert_eq!(debug_lines(&site), before);
+    assert!(site.ctl(&["log", "level", "loud"]).fails(2).contains("\"loud\" is none of"));
+}
+
+#[test]
+fn certificates_are_listed() {
+    let (site, _running) = with_accounts("cert", &[]);
+    let certificates = site.ctl(&["--json", "cert"]).json();
+    let one = &certificates[0];
+    assert_eq!((&one["host"], &one["names"]), (&"localhost".into(), &serde_json::json!(["localhost"])), "{one}");
+    assert!(one["days_left"].as_i64().unwrap() > 3000 && one["file"].as_str().unwrap().ends_with("ssl/localhost.pem"));
+    assert!(one["issuer"].as_str().unwrap().contains("localhost"), "{one}");
 }

@@ -1,7 +1,7 @@
 //! Work that is not done in one call: it goes on step by step, so that no list, however long, holds up the loop.
 
 use super::request::Refusal;
-use super::view::View;
+use super::view::{Certificate, View};
 use crate::stream::sasl::Outcome;
 use crate::xmpp::Stanza;
 
@@ -49,6 +49,8 @@ pub enum Event {
 pub enum Told {
     /// It is done.
     Done,
+    /// The certificates that are shown.
+    Certificates(Vec<Certificate>),
     /// It could not be done: cause and remedy.
     Failed(String),
 }

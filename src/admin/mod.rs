@@ -30,9 +30,15 @@
 mod answer;
 mod client;
 mod command;
+mod hosting;
 mod job;
 mod local;
+mod messages;
+mod pages;
 mod request;
+mod roster;
+mod servers;
+mod sessions;
 mod status;
 mod users;
 mod view;
@@ -42,10 +48,36 @@ pub use client::{Client, Lent, Peer};
 pub use command::{Argument, Column, Command, Does, Form, Kind, Shows, Unit};
 pub use job::{Event, Job, Next, Told};
 pub use request::{Refusal, RefusalKind, Request};
-pub use view::{Ask, Client as ClientFacts, Connections, Facts, Outside, View};
+pub use view::{Ask, Certificate, Client as ClientFacts, Connections, Facts, Outside, Stream, View};
 
 /// The table of commands, in the order of the help.
-pub const COMMANDS: &[&Command] = &[&status::STATUS, &users::ADD, &local::HELP, &local::VERSION];
+pub const COMMANDS: &[&Command] = &[
+    &status::STATUS,
+    &users::ADD,
+    &users::PASSWD,
+    &users::DELETE,
+    &users::LIST,
+    &users::INFO,
+    &users::DISABLE,
+    &users::ENABLE,
+    &roster::SHOW,
+    &roster::ADD,
+    &roster::REMOVE,
+    &sessions::SESSIONS,
+    &sessions::KICK,
+    &messages::MESSAGE,
+    &messages::ANNOUNCE,
+    &servers::S2S,
+    &servers::BLOCK,
+    &servers::UNBLOCK,
+    &servers::BLOCKS,
+    &hosting::REGISTER,
+    &hosting::CERT,
+    &hosting::RELOAD,
+    &hosting::LOG_LEVEL,
+    &local::HELP,
+    &local::VERSION,
+];
 
 /// The command of this name.
 pub fn find(name: &str) -> Option<&'static Command> {

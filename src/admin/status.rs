@@ -21,6 +21,7 @@ pub const STATUS: Command = Command {
         Column::text("version", "Version"),
         Column::of("up_seconds", "Up for", Unit::Seconds),
         Column::text("hosts", "Hosts"),
+        Column::text("registration", "Registration"),
         Column::number("accounts", "Accounts"),
         Column::number("sessions", "Sessions"),
         Column::number("clients", "Client connections"),
@@ -62,6 +63,7 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
         "version": env!("CARGO_PKG_VERSION"),
         "up_seconds": view.facts.up_millis() / 1000,
         "hosts": hosts,
+        "registration": registration(view),
         "accounts": accounts,
         "sessions": view.router.sessions().len(),
         "clients": connections.clients,
@@ -77,4 +79,15 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
         "log_bytes": size.log_bytes,
     }));
     Ok(Next::Done)
+}
+
+/// Open, closed, or where it is open.
+fn registration(view: &View<'_>) -> String {
+    let open = view.config.hosts.iter().filter(|host| host.register.is_some()).map(|host| host.name.as_str());
+    let open: Vec<&str> = open.collect();
+    match open.len() {
+        0 => "closed".to_owned(),
+        count if count == view.config.hosts.len() => "open".to_owned(),
+        _ => format!("open at {}", open.join(", ")),
+    }
 }

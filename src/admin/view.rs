@@ -65,6 +65,8 @@ pub enum Ask {
     Hash(HashJob),
     /// Wake the job after a while: [`super::Event::Woken`].
     WakeAfter(Duration),
+    /// Look again at what was said about registration: [`super::Event::Woken`].
+    Reconfigure,
     /// Something outside of the server: [`super::Event::Told`].
     Outside(Outside),
 }
@@ -74,6 +76,30 @@ pub enum Ask {
 pub enum Outside {
     /// Read jabber.xml again, as SIGHUP does.
     Reload,
+    /// Log more, or less; without a target all lines are meant, without a level it is as jabber.xml says.
+    LogLevel {
+        /// What the lines are about.
+        target: Option<String>,
+        /// The level.
+        level: Option<log::LevelFilter>,
+    },
+    /// Which certificates are shown?
+    Certificates,
+}
+
+/// A certificate that is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The host it is shown for.
+    pub host: String,
+    /// The names and addresses it is for.
+    pub names: Vec<String>,
+    /// Who says so.
+    pub issuer: String,
+    /// Its end, in Unix seconds.
+    pub until_unix_seconds: i64,
+    /// Its file.
+    pub file: String,
 }
 
 /// What only the server knows: counted when it is asked for.
@@ -82,6 +108,8 @@ pub trait Facts {
     fn connections(&self) -> Connections;
     /// A client's connection, by the number that its session has.
     fn client(&self, connection: crate::router::ConnectionId) -> Option<Client>;
+    /// The streams with other servers, one for each pair of domains; those that are being opened, too.
+    fn streams(&self) -> Vec<Stream>;
     /// Milliseconds since the server started.
     fn up_millis(&self) -> u64;
     /// Bytes of memory that the process holds, if the system tells.
@@ -99,6 +127,27 @@ pub struct Connections {
     pub servers_out: usize,
     /// Components'.
     pub components: usize,
+}
+
+/// A stream with another server, as far as one pair of domains uses it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stream {
+    /// Our host.
+    pub local: String,
+    /// The other domain.
+    pub remote: String,
+    /// Who opened it: `in` or `out`; `both` if both directions go over it (XEP-0288).
+    pub direction: &'static str,
+    /// The other end.
+    pub address: IpAddr,
+    /// How the pair was proved; not yet, if there is none.
+    pub proof: Option<&'static str>,
+    /// The version of TLS; none is plain text.
+    pub tls: Option<&'static str>,
+    /// Milliseconds since it was opened.
+    pub millis: u64,
+    /// Stanzas in either direction.
+    pub stanzas: u64,
 }
 
 /// A client's connection.

@@ -36,6 +36,7 @@ type Stamp = Option<(i64, i64, u64, u64)>;
 #[derive(Clone)]
 struct Loaded {
     host: String,
+    file: PathBuf,
     certificate: Arc<Certificate>,
     /// We made it, and nobody trusts it anyhow.
     is_self_made: bool,
@@ -161,6 +162,18 @@ impl Keeper {
         settings
     }
 
+    /// What is shown for each host and service.
+    pub fn shown(&self) -> Vec<crate::admin::Certificate> {
+        let shown = |loaded: &Loaded| crate::admin::Certificate {
+            host: loaded.host.clone(),
+            names: loaded.certificate.names().to_vec(),
+            issuer: loaded.certificate.issuer().to_owned(),
+            until_unix_seconds: loaded.certificate.expires_unix_seconds(),
+            file: loaded.file.display().to_string(),
+        };
+        self.loaded.iter().map(shown).collect()
+    }
+
     fn reload(&mut self) -> Option<Arc<Settings>> {
         let mut loaded = Vec::new();
         let mut complaint = String::new();
@@ -263,30 +276,36 @@ impl Keeper {
 /// may have none.
 fn first_usable(wanted: &Wanted, owner: Option<(u32, u32)>, make: bool) -> Result<Option<Loaded>, StartError> {
     let host = &wanted.name;
-    let loaded = |certificate: Certificate, is_self_made| {
-        Some(Loaded { host: host.clone(), certificate: Arc::new(certificate), is_self_made, warned: 0 })
+    let loaded = |certificate: Certificate, file: &Path, is_self_made| {
+        let (host, file, certificate) = (host.clone(), file.to_owned(), Arc::new(certificate));
+        Some(Loaded { host, file, certificate, is_self_made, warned: 0 })
     };
     let WantedKind::Host(services) = &wanted.kind else {
-        return Ok(first_given(host, &wanted.sources)?.and_then(|certificate| loaded(certificate, false)));
+        return Ok(first_given(host, &wanted.sources)?.and_then(|(given, file)| loaded(given, file, false)));
     };
     let (own, others) = wanted.sources.split_last().ok_or_else(|| StartError(format!("no certificate for {host}")))?;
-    if let Some(certificate) = first_given(host, others)? {
-        return Ok(loaded(certificate, false));
+    if let Some((certificate, file)) = first_given(host, others)? {
+        return Ok(loaded(certificate, file, false));
     }
     match load(own) {
         Ok(certificate) if certificate.expires_unix_seconds() > unix_seconds() || !make => {
-            Ok(loaded(certificate, true))
+            Ok(loaded(certificate, &own.certificate, true))
         }
         Err(error) if !error.missing || !make => Err(error.start_error()),
         _ => {
             make_self_signed(host, services, &own.certificate, owner)?;
-            load(own).map(|certificate| loaded(certificate, true)).map_err(|error| error.start_error())
+            load(own)
+                .map(|certificate| loaded(certificate, &own.certificate, true))
+                .map_err(|error| error.start_error())
         }
     }
 }
 
-/// The first certificate that somebody put into one of these places.
-fn first_given(host: &str, sources: &[CertificateSource]) -> Result<Option<Certificate>, StartError> {
+/// The first certificate that somebody put into one of these places, and its file.
+fn first_given<'a>(
+    host: &str,
+    sources: &'a [CertificateSource],
+) -> Result<Option<(Certificate, &'a Path)>, StartError> {
     for source in sources {
         match load(source) {
             Ok(certificate) => {
@@ -297,7 +316,7 @@ fn first_given(host: &str, sources: &[CertificateSource]) -> Result<Option<Certi
                         certificate.names().join(", ")
                     );
                 }
-                return Ok(Some(certificate));
+                return Ok(Some((certificate, &source.certificate)));
             }
             Err(error) if source.place.is_some() => return Err(error.start_error()),
             Err(LoadError { missing: true, .. }) => {}

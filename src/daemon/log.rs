@@ -10,7 +10,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use log::{Level, LevelFilter, Metadata, Record};
@@ -230,6 +230,30 @@ struct EarlyLine {
 /// The log of this process.
 pub struct Log {
     state: Mutex<State>,
+    levels: RwLock<Levels>,
+}
+
+/// Which lines are written.
+struct Levels {
+    /// By jabber.xml and the command line.
+    configured: LevelFilter,
+    /// What was said since for all lines.
+    said: Option<LevelFilter>,
+    /// What was said since for lines about these.
+    targets: Vec<(String, LevelFilter)>,
+}
+
+impl Levels {
+    fn of(&self, about: &str) -> LevelFilter {
+        let own = self.targets.iter().find(|(target, _)| target == about).map(|(_, level)| *level);
+        own.or(self.said).unwrap_or(self.configured)
+    }
+
+    fn highest(&self) -> LevelFilter {
+        let targets = self.targets.iter().map(|(_, level)| *level);
+        // Records are written at info, and are no matter of levels.
+        targets.chain([self.said.unwrap_or(self.configured), LevelFilter::Info]).max().unwrap_or(LevelFilter::Info)
+    }
 }
 
 struct Handle(Arc<Log>);
@@ -246,19 +270,44 @@ impl Log {
         };
         let state =
             State { sinks: vec![sink], targets: vec![vec![Target::Stderr]], stderr: true, early: Some(Vec::new()) };
-        Arc::new(Log { state: Mutex::new(state) })
+        let levels = Levels { configured: LevelFilter::Info, said: None, targets: Vec::new() };
+        Arc::new(Log { state: Mutex::new(state), levels: RwLock::new(levels) })
     }
 
     /// Makes this the log of the process. Once.
     pub fn install(log: &Arc<Log>, debug: bool) {
         if log::set_boxed_logger(Box::new(Handle(Arc::clone(log)))).is_ok() {
-            Log::set_debug(debug);
+            log.set_debug(debug);
         }
     }
 
-    /// Lets debug lines through, or not.
-    pub fn set_debug(debug: bool) {
-        log::set_max_level(if debug { LevelFilter::Debug } else { LevelFilter::Info });
+    /// Lets debug lines through, or not, where nothing else was said since the start.
+    pub fn set_debug(&self, debug: bool) {
+        let mut levels = self.levels.write().unwrap_or_else(PoisonError::into_inner);
+        levels.configured = if debug { LevelFilter::Debug } else { LevelFilter::Info };
+        log::set_max_level(levels.highest());
+    }
+
+    /// Lets lines of this level through: those about `target`, or all. Without a level, as jabber.xml says; without both
+    /// all that was said since is forgotten.
+    pub fn set_level(&self, target: Option<String>, level: Option<LevelFilter>) {
+        /// So many targets at most: who wants more wants all.
+        const TARGETS_MAX: usize = 100;
+        let mut levels = self.levels.write().unwrap_or_else(PoisonError::into_inner);
+        match (target, level) {
+            (None, None) => {
+                levels.said = None;
+                levels.targets.clear();
+            }
+            (None, level) => levels.said = level,
+            (Some(target), level) => {
+                levels.targets.retain(|(other, _)| *other != target);
+                if levels.targets.len() < TARGETS_MAX {
+                    levels.targets.extend(level.map(|level| (target, level)));
+                }
+            }
+        }
+        log::set_max_level(levels.highest());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -396,12 +445,17 @@ impl log::Log for Handle {
         }
         let own = |path: &str| CRATES.iter().any(|own| path.split("::").next() == Some(*own));
         let ours = record.module_path().is_none_or(own);
-        if !ours && log::max_level() < LevelFilter::Debug {
+        let levels = self.0.levels.read().unwrap_or_else(PoisonError::into_inner);
+        if !ours && levels.of(LogSink::INTERNAL) < LevelFilter::Debug {
             return;
         }
         let (kind, about) = kind_and_subject(record.target(), record.level());
         // A line without a target of its own has the path of its module.
         let about = if !ours || about.contains("::") && !about.starts_with('[') { LogSink::INTERNAL } else { about };
+        if record.level() > levels.of(about) && kind != "record" {
+            return;
+        }
+        drop(levels);
         let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         self.0.write(&Line { seconds, kind, about, text: &record.args().to_string() });
     }

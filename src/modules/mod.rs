@@ -12,7 +12,7 @@ mod ping;
 mod presence;
 mod private;
 mod register;
-mod roster;
+pub mod roster;
 mod search;
 mod time;
 mod vcard;

@@ -64,6 +64,7 @@ pub struct Certificate {
     key: Arc<CertifiedKey>,
     names: Vec<String>,
     end_point: Option<Vec<u8>>,
+    issuer: String,
     expires: i64,
 }
 
@@ -86,6 +87,7 @@ impl Certificate {
         let (_, parsed) = X509Certificate::from_der(own).map_err(|error| Fault::Broken(error.to_string()))?;
         let names = names(&parsed);
         let end_point = end_point(&parsed, own);
+        let issuer = parsed.issuer().to_string();
         let expires = parsed.validity().not_after.timestamp();
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
@@ -93,12 +95,17 @@ impl Certificate {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(Fault::KeyMismatch),
         }
-        Ok(Certificate { key: Arc::new(key), names, end_point, expires })
+        Ok(Certificate { key: Arc::new(key), names, end_point, issuer, expires })
     }
 
     /// The host names and addresses it is for, in lower case; a name may start with `*.`.
     pub fn names(&self) -> &[String] {
         &self.names
+    }
+
+    /// Who says that it is theirs; itself, if it is self-made.
+    pub fn issuer(&self) -> &str {
+        &self.issuer
     }
 
     /// When it ends, in seconds since 1970.

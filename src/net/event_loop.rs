@@ -66,6 +66,8 @@ pub trait Surroundings {
     fn renewed_trust(&mut self) -> Option<Box<dyn Trust>>;
     /// After a reload: who may use the control socket.
     fn renewed_control(&mut self) -> Option<control::Allowed>;
+    /// What a client of the control socket wants of the process, but for [`Outside::Reload`].
+    fn outside(&mut self, what: Outside) -> Told;
     /// The server stops.
     fn stopping(&mut self);
 }
@@ -417,9 +419,9 @@ impl<E: Engine> EventLoop<E> {
         }
         for (id, what) in std::mem::take(&mut self.outside) {
             let told = match what {
-                Outside::Reload => self.reload(now),
+                Outside::Reload => self.reload(now).map_or_else(Told::Failed, |()| Told::Done),
+                other => self.surroundings.outside(other),
             };
-            let told = told.map_or_else(Told::Failed, |()| Told::Done);
             self.engine.handle(now, Input::Told { id, told });
         }
         if self.signals.terminate.swap(false, Ordering::AcqRel) && self.stop_at.is_none() {

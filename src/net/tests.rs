@@ -220,6 +220,9 @@ impl Surroundings for Nothing {
     fn renewed_control(&mut self) -> Option<super::control::Allowed> {
         None
     }
+    fn outside(&mut self, _: crate::admin::Outside) -> crate::admin::Told {
+        crate::admin::Told::Done
+    }
     fn stopping(&mut self) {}
 }
 

@@ -16,6 +16,14 @@ use super::module::{Flow, Point, Scope};
 use super::{Addressee, Call, Effect, Env, Out, Parcel, Requester, Router};
 use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError, jid};
 
+/// Nobody can read what an account gets that the admin disabled: who writes hears so. All else of it stays.
+fn for_disabled(kind: MessageType) -> Result<(), StanzaError> {
+    match kind {
+        MessageType::Error | MessageType::Headline => Ok(()),
+        _ => Err(Condition::ServiceUnavailable.into()),
+    }
+}
+
 impl Router {
     /// A stanza for a local account: the modules see it, then the sessions are chosen.
     pub(super) fn for_account(
@@ -27,8 +35,16 @@ impl Router {
     ) -> Result<(), StanzaError> {
         let account = to.to_bare();
         // Who has a session has an account; only for the others is the store asked.
-        if self.sessions.count(&account) == 0 && !crate::store::account::exists(env.store, &account)? {
-            return self.for_nobody(env, host, account, &parcel);
+        if self.sessions.count(&account) == 0 {
+            match crate::store::account::account(env.store, &account)? {
+                None => return self.for_nobody(env, host, account, &parcel),
+                Some(found) if found.disabled => {
+                    if let Kind::Message(kind) = parcel.stanza.kind() {
+                        return for_disabled(kind);
+                    }
+                }
+                Some(_) => {}
+            }
         }
         let Parcel { requester, depth, .. } = parcel;
         let call = Call { point: Point::Arriving, host, service: None, depth, requester };

@@ -174,6 +174,11 @@ impl Router {
         self.blocks_changed(env);
     }
 
+    /// Takes over a configuration in which nothing changed but what hosts offer.
+    pub fn reconfigure(&mut self, config: Arc<Config>) {
+        self.hosts.reload(config);
+    }
+
     /// The sessions.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions

@@ -83,6 +83,8 @@ pub(super) struct Connection {
     is_counted: bool,
     /// Is there a timer that ends it when it is idle?
     pub(super) is_watched: bool,
+    /// When it was opened.
+    pub(super) opened_millis: u64,
     /// Stanzas in either direction, for record.log.
     pub(super) stanzas: u64,
     pub(super) last_input_millis: u64,
@@ -103,6 +105,7 @@ impl Connection {
             counted_as_logged_in: false,
             is_counted: false,
             is_watched: false,
+            opened_millis: now_millis,
             stanzas: 0,
             last_input_millis: now_millis,
             last_output_millis: now_millis,

@@ -138,6 +138,10 @@ impl Server {
             match ask {
                 Ask::Hash(job) => self.hash(now, Asker::Control(id), job),
                 Ask::WakeAfter(wait) => self.timers.set(now.after(wait), Timer::Waker(id)),
+                Ask::Reconfigure => {
+                    self.reconfigure();
+                    self.timers.set(now.monotonic_millis, Timer::Waker(id));
+                }
                 Ask::Outside(what) => self.outputs.push(Output::Outside { id, what }),
             }
         }
@@ -174,6 +178,41 @@ impl Facts for Known<'_> {
             is_secure: stream.is_secure(),
             idle_millis: self.now.monotonic_millis.saturating_sub(connection.last_input_millis),
         })
+    }
+
+    fn streams(&self) -> Vec<admin::Stream> {
+        let mut streams = Vec::new();
+        for connection in self.connections.values().filter(|connection| !connection.is_closing) {
+            let mut add = |local: &str, remote: &str, direction, proof, tls| {
+                streams.push(admin::Stream {
+                    local: local.to_owned(),
+                    remote: remote.to_owned(),
+                    direction,
+                    address: connection.peer.ip(),
+                    proof,
+                    tls,
+                    millis: self.now.monotonic_millis.saturating_sub(connection.opened_millis),
+                    stanzas: connection.stanzas,
+                });
+            };
+            match &connection.talk {
+                Talk::Incoming(stream) => {
+                    let direction = if stream.is_bidirectional() { "both" } else { "in" };
+                    stream
+                        .proved()
+                        .for_each(|(pair, how)| add(&pair.to, &pair.from, direction, Some(how), stream.tls()));
+                }
+                Talk::Outgoing(stream) => {
+                    let direction = if stream.is_bidirectional() { "both" } else { "out" };
+                    stream
+                        .proved()
+                        .for_each(|(local, how)| add(local, stream.remote(), direction, Some(how), stream.tls()));
+                }
+                Talk::Dialing(pair) => add(&pair.from, &pair.to, "out", None, None),
+                Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) => {}
+            }
+        }
+        streams
     }
 
     fn up_millis(&self) -> u64 {

@@ -25,6 +25,7 @@ mod migrate;
 pub mod offline;
 pub mod private;
 pub mod registration;
+pub mod registration_switch;
 pub mod roster;
 pub mod vcard;
 

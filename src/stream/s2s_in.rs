@@ -127,6 +127,16 @@ impl S2sIn {
         self.authenticated.is_some() || !self.proved.is_empty()
     }
 
+    /// The version of TLS, if there is any.
+    pub fn tls(&self) -> Option<&'static str> {
+        self.tls.as_ref().map(|tls| tls.protocol)
+    }
+
+    /// Are both directions open on it (XEP-0288)?
+    pub fn is_bidirectional(&self) -> bool {
+        self.bidi
+    }
+
     /// Is TLS on?
     pub fn is_secure(&self) -> bool {
         self.tls.is_some()

@@ -145,6 +145,11 @@ impl S2sOut {
         &self.remote
     }
 
+    /// The version of TLS, if there is any.
+    pub fn tls(&self) -> Option<&'static str> {
+        self.tls.as_ref().map(|tls| tls.protocol)
+    }
+
     /// Is TLS on?
     pub fn is_secure(&self) -> bool {
         self.tls.is_some()

@@ -42,7 +42,7 @@ impl Site {
                <xdb id='xdb'><xdb_file xmlns='jabber:config:xdb_file'><spool>{directory}/spool</spool></xdb_file></xdb>
                <service id='c2s'><pthcsock xmlns='jabber:config:pth-csock'>
                  <ip port='{port}'>127.0.0.1</ip>
-                 <plain-login xmlns='urn:jabber:config:3' starttls='no'/></pthcsock></service>
+                 <plain-login xmlns='urn:jabber:config:3' network='loopback'/></pthcsock></service>
                <log id='elogger'><host/><logtype/><format>%d: [%t] (%h): %s</format><file>{directory}/error.log</file></log>
                <pidfile>{directory}/jabber.pid</pidfile>{extra}
              </jabber>"
@@ -181,4 +181,81 @@ pub fn line(client: &mut UnixStream) -> String {
         line.push(byte[0]);
     }
     String::from_utf8(line).unwrap()
+}
+
+/// A client of 2004: plain text, and jabber:iq:auth.
+pub struct Client {
+    stream: std::net::TcpStream,
+    heard: String,
+}
+
+impl Client {
+    /// Opens a stream, and says nothing more.
+    pub fn connect(site: &Site) -> Client {
+        let stream = std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut client = Client { stream, heard: String::new() };
+        client.send(
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='localhost'>",
+        );
+        client.until("<stream:stream");
+        client
+    }
+
+    /// Tries to log in as this user; what the server says to it.
+    pub fn try_login(site: &Site, name: &str, password: &str) -> (Client, String) {
+        let mut client = Client::connect(site);
+        client.send(&format!(
+            "<iq type='set' id='auth'><query xmlns='jabber:iq:auth'><username>{name}</username>\
+             <password>{password}</password><resource>orchard</resource></query></iq>"
+        ));
+        let answer = client.until("id='auth'");
+        (client, answer)
+    }
+
+    /// Logs in, fetches the roster, and becomes available.
+    pub fn login(site: &Site, name: &str, password: &str) -> Client {
+        let (mut client, answer) = Client::try_login(site, name, password);
+        assert!(answer.contains("type='result'"), "{answer}");
+        client.send("<iq type='get' id='roster'><query xmlns='jabber:iq:roster'/></iq><presence/>");
+        client.until("id='roster'");
+        client.until("</iq>");
+        client
+    }
+
+    pub fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Reads until it has heard this, and a whole element after it; what it has heard since the last time.
+    pub fn until(&mut self, expected: &str) -> String {
+        loop {
+            if let Some(at) = self.heard.find(expected) {
+                if let Some(end) = self.heard.get(at..).and_then(|rest| rest.find('>')) {
+                    let rest = self.heard.split_off(at + end + 1);
+                    return std::mem::replace(&mut self.heard, rest);
+                }
+            }
+            let mut buffer = [0; 4096];
+            let count = self.stream.read(&mut buffer).unwrap();
+            assert!(count > 0, "closed before {expected}: {}", self.heard);
+            self.heard.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+    }
+
+    /// What comes until the server closes the connection.
+    pub fn last_words(mut self) -> String {
+        let mut rest = String::new();
+        self.stream.read_to_string(&mut rest).unwrap();
+        self.heard + &rest
+    }
+}
+
+/// A section that speaks to other servers.
+pub fn federation() -> String {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!(
+        "<service id='s2s'><dialback xmlns='jabber:config:dialback'><ip port='{port}'>127.0.0.1</ip></dialback></service>
+         <service id='dns'><dnsrv xmlns='jabber:config:dnsrv'/></service>"
+    )
 }

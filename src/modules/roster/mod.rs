@@ -12,7 +12,10 @@ mod query;
 mod requests;
 mod subscription;
 
-use crate::router::{About, AccountEvent, Answers, Context, Flow, Module, Reply, Scope, SessionEvent, SessionId};
+use crate::router::{
+    About, AccountEvent, Answers, Context, Effect, Flow, Module, Reply, Scope, SessionEvent, SessionId, Sessions,
+};
+use crate::store::roster::RosterItem;
 use crate::xmpp::{BareJid, Iq, IqType, Kind, Stanza, StanzaError, ns};
 
 use subscription::Request;
@@ -82,6 +85,12 @@ impl Module for Roster {
             AccountEvent::Deleted => requests::part_from_all(context, account),
         }
     }
+}
+
+/// The pushes of an item that was changed in the store by somebody above this room.
+pub fn push_item(sessions: &Sessions, account: &BareJid, item: &RosterItem, version: u64) -> Vec<Effect> {
+    let pushes = push::pushes(sessions, account, item::write(item), version);
+    pushes.into_iter().map(|(session, push)| Effect::Deliver(session, push)).collect()
 }
 
 fn request_of(stanza: &Stanza) -> Option<Request> {

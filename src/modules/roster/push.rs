@@ -1,6 +1,6 @@
 //! Roster pushes (RFC 6121 §2.1.6): a change as all clients that fetched the roster hear of it.
 
-use crate::router::{Context, SessionId};
+use crate::router::{Context, SessionId, Sessions};
 use crate::store::roster::Change;
 use crate::xml::Element;
 use crate::xmpp::{BareJid, IqType, Stanza, ns};
@@ -14,13 +14,17 @@ pub(super) fn query(version: u64) -> Element {
 
 /// Pushes one item to all interested sessions of an account.
 pub(super) fn to_all(context: &mut Context<'_>, account: &BareJid, item: Element, version: u64) {
-    let interested: Vec<SessionId> =
-        context.sessions.of(account).filter(|(_, session)| session.interested).map(|(id, _)| id).collect();
+    for (session, push) in pushes(context.sessions, account, item, version) {
+        context.deliver(session, push);
+    }
+}
+
+/// A push for each interested session of an account.
+pub(super) fn pushes(sessions: &Sessions, account: &BareJid, item: Element, version: u64) -> Vec<(SessionId, Stanza)> {
     // One version is pushed once to each client, so it makes the id.
     let push = Stanza::iq(IqType::Set, format!("push-{version}"), Some(query(version).with_child(item)));
-    for session in interested {
-        to_one(context, session, push.clone());
-    }
+    let interested = sessions.of(account).filter(|(_, session)| session.interested);
+    interested.map(|(id, session)| (id, push.clone().with_to(session.jid().clone()))).collect()
 }
 
 /// RFC 6121 §2.6.3: what a client missed, in the order of the changes. Each push has the version that its change made:

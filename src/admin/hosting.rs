@@ -1,0 +1,224 @@
+//! The server itself: its configuration, log, certificates, and who may register.
+
+use serde_json::{Value, json};
+
+use super::command::{Argument, Column, Command, Does, Kind, Shows, Unit};
+use super::job::{Event, Job, Next, Told};
+use super::request::{Refusal, Request};
+use super::view::{Ask, Outside, View};
+use crate::store::registration_switch;
+
+const HOST: Argument = Argument::optional("host", Kind::Host, "only at this host; without, at all");
+
+/// `register`.
+pub const REGISTER: Command = Command {
+    name: "register",
+    arguments: &[
+        Argument::optional(
+            "state",
+            Kind::Word(&["open", "closed", "default"]),
+            "open or closed from now on, or as jabber.xml says; without, it is shown",
+        ),
+        HOST,
+    ],
+    summary: "open or close registration from clients",
+    details: "It holds at once and after a restart, whatever <register> in jabber.xml says, until it is set to default. \
+              Who is registered stays so.",
+    examples: &[
+        ("jabberctl register", "how it is"),
+        ("jabberctl register closed", "nobody makes an account from a client any more"),
+        ("jabberctl register default", "as jabber.xml says"),
+    ],
+    shows: Shows::Table(&[
+        Column::text("host", "Host"),
+        Column::text("registration", "Registration"),
+        Column::text("set_by", "Set by"),
+    ]),
+    changes: true,
+    does: Does::Server(register),
+    ..Command::NONE
+};
+
+/// `reload`.
+pub const RELOAD: Command = Command {
+    name: "reload",
+    summary: "read jabber.xml again, and open the logs anew",
+    details: "The same as SIGHUP, but with an answer: if jabber.xml has a mistake, it is shown, and the old configuration \
+              stays in force. Ports, user and data directory change only by a restart.",
+    examples: &[("jabberctl reload", "after an edit")],
+    changes: true,
+    does: Does::Server(reload),
+    ..Command::NONE
+};
+
+/// `log level`.
+pub const LOG_LEVEL: Command = Command {
+    name: "log level",
+    arguments: &[
+        Argument::needed(
+            "level",
+            Kind::Word(&["error", "warn", "info", "debug", "default"]),
+            "what is logged from now on; default: as jabber.xml says",
+        ),
+        Argument::optional(
+            "target",
+            Kind::Name,
+            "only lines about this: a host, s2s, or -internal for the server itself; default takes back all",
+        ),
+    ],
+    summary: "log more, or less, until the next restart",
+    details: "What a line is about stands in its round brackets.",
+    examples: &[
+        ("jabberctl log level debug s2s", "why does that other server not answer?"),
+        ("jabberctl log level default", "back to normal"),
+    ],
+    changes: true,
+    does: Does::Server(log_level),
+    ..Command::NONE
+};
+
+/// `cert`.
+pub const CERT: Command = Command {
+    name: "cert",
+    summary: "list the certificates that are shown",
+    examples: &[("jabberctl cert", "for whom, until when, from which file")],
+    shows: Shows::Table(&[
+        Column::text("host", "Host"),
+        Column::text("names", "Names"),
+        Column::text("issuer", "Issuer"),
+        Column::number("days_left", "Days left"),
+        Column::of("until", "Until", Unit::Moment),
+        Column::text("file", "File"),
+    ]),
+    does: Does::Server(cert),
+    ..Command::NONE
+};
+
+fn register(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
+    let only = if request.has("host") { Some(request.domain("host")?) } else { None };
+    let hosts = view.config.hosts.iter().map(|host| host.name.clone());
+    let hosts: Vec<String> = hosts.filter(|host| only.as_ref().is_none_or(|only| only == host)).collect();
+    if !request.has("state") {
+        return show_registration(view, &hosts);
+    }
+    let wanted = match request.text("state") {
+        "open" => Some(true),
+        "closed" => Some(false),
+        _ => None,
+    };
+    for host in &hosts {
+        registration_switch::set(view.store, host, wanted)?;
+    }
+    view.ask(Ask::Reconfigure);
+    Ok(Next::Wait(Box::new(Reconfigured { hosts })))
+}
+
+fn show_registration(view: &mut View<'_>, hosts: &[String]) -> Result<Next, Refusal> {
+    for name in hosts {
+        let Some(host) = view.config.host(name) else { continue };
+        let set = registration_switch::of(view.store, name)?;
+        view.answer.row(json!({
+            "host": name,
+            "registration": if host.register.is_some() { "open" } else { "closed" },
+            "set_by": if set.is_some() { "jabberctl" } else { "jabber.xml" },
+        }));
+    }
+    Ok(Next::Done)
+}
+
+struct Reconfigured {
+    hosts: Vec<String>,
+}
+
+impl Job for Reconfigured {
+    fn step(self: Box<Self>, view: &mut View<'_>, _: Event) -> Result<Next, Refusal> {
+        show_registration(view, &self.hosts)
+    }
+}
+
+fn reload(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
+    view.ask(Ask::Outside(Outside::Reload));
+    Ok(Next::Wait(Box::new(Reload)))
+}
+
+struct Reload;
+
+impl Job for Reload {
+    fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
+        told(event)?;
+        for notice in &view.config.notices {
+            view.answer.note(notice.to_string());
+        }
+        view.say("the configuration was read again");
+        Ok(Next::Done)
+    }
+}
+
+/// What was done outside, or why not.
+fn told(event: Event) -> Result<Told, Refusal> {
+    match event {
+        Event::Told(Told::Failed(why)) => Err(Refusal::failed(why)),
+        Event::Told(told) => Ok(told),
+        _ => Err(Refusal::failed("it was not done")),
+    }
+}
+
+fn log_level(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
+    let level = match request.text("level") {
+        "error" => Some(log::LevelFilter::Error),
+        "warn" => Some(log::LevelFilter::Warn),
+        "info" => Some(log::LevelFilter::Info),
+        "debug" => Some(log::LevelFilter::Debug),
+        _ => None,
+    };
+    let target = request.has("target").then(|| request.text("target").to_owned());
+    view.ask(Ask::Outside(Outside::LogLevel { target: target.clone(), level }));
+    Ok(Next::Wait(Box::new(LogLevel { level: request.text("level").to_owned(), target })))
+}
+
+struct LogLevel {
+    level: String,
+    target: Option<String>,
+}
+
+impl Job for LogLevel {
+    fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
+        told(event)?;
+        view.say(match (self.level.as_str(), &self.target) {
+            ("default", None) => "the log is as jabber.xml says".to_owned(),
+            ("default", Some(target)) => format!("lines about {target} are logged as all others"),
+            (level, None) => format!("the log level is {level}, until the next restart"),
+            (level, Some(target)) => {
+                format!("the log level of lines about {target} is {level}, until the next restart")
+            }
+        });
+        Ok(Next::Done)
+    }
+}
+
+fn cert(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
+    view.ask(Ask::Outside(Outside::Certificates));
+    Ok(Next::Wait(Box::new(Certificates)))
+}
+
+struct Certificates;
+
+impl Job for Certificates {
+    fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
+        let Told::Certificates(all) = told(event)? else { return Ok(Next::Done) };
+        let now = i64::try_from(view.now.unix_millis / 1000).unwrap_or(i64::MAX);
+        for certificate in all {
+            let left = certificate.until_unix_seconds.saturating_sub(now);
+            let row: Value = json!({
+                "host": certificate.host,
+                "names": certificate.names,
+                "issuer": certificate.issuer,
+                "days_left": left.div_euclid(86_400),
+                "until": certificate.until_unix_seconds,
+                "file": certificate.file,
+            });
+            view.answer.row(row);
+        }
+        Ok(Next::Done)
+    }
+}

@@ -1,0 +1,111 @@
+//! Messages of the server itself.
+
+use super::command::{Argument, Command, Does, Kind};
+use super::job::Next;
+use super::request::{Refusal, Request};
+use super::view::View;
+use crate::router::Effect;
+use crate::store::account;
+use crate::xml::Element;
+use crate::xmpp::{Jid, MessageType, Stanza, jid, ns};
+
+const FROM: Argument = Argument::option("from", Kind::Host, "the host that speaks; without, the first of jabber.xml");
+const SUBJECT: Argument = Argument::option("subject", Kind::Text, "the subject");
+
+/// `message`.
+pub const MESSAGE: Command = Command {
+    name: "message",
+    arguments: &[
+        Argument::needed("to", Kind::Jid, "whom"),
+        Argument::needed("text", Kind::Text, "what"),
+        FROM,
+        SUBJECT,
+    ],
+    summary: "send somebody a message from the server",
+    examples: &[("jabberctl message romeo@example.org 'Your mailbox is full'", "waits for him if he is away")],
+    changes: true,
+    does: Does::Server(message),
+    ..Command::NONE
+};
+
+/// `announce`.
+pub const ANNOUNCE: Command = Command {
+    name: "announce",
+    arguments: &[
+        Argument::optional("text", Kind::Text, "what"),
+        Argument::flag("motd", "keep it as the message of the day: who comes later gets it, too"),
+        Argument::flag("update", "keep it as the message of the day, and send it to nobody now"),
+        Argument::flag("delete", "there is no message of the day any more"),
+        FROM,
+        SUBJECT,
+    ],
+    summary: "send everybody who is connected a message",
+    details: "The same as a message of an admin to HOST/announce/online, and to motd, motd/update and motd/delete there.",
+    examples: &[
+        ("jabberctl announce 'Restart in five minutes'", "to all who are here"),
+        ("jabberctl announce --motd 'We have moved: see https://example.org'", "and to each who logs in"),
+        ("jabberctl announce --delete", "no more"),
+    ],
+    changes: true,
+    does: Does::Server(announce),
+    ..Command::NONE
+};
+
+/// The host that speaks.
+fn speaker(view: &View<'_>, request: &Request) -> Result<Jid, Refusal> {
+    let name = match request.has("from") {
+        true => request.domain("from")?,
+        false => view.config.hosts.first().map(|host| host.name.clone()).unwrap_or_default(),
+    };
+    jid::of_host(&name).ok_or_else(|| Refusal::failed(format!("{name} is no address")))
+}
+
+fn stanza(request: &Request) -> Stanza {
+    let child = |name, text: &str| Element::new(name, ns::CLIENT).with_text(text.to_owned());
+    let mut message = Stanza::message(MessageType::Normal);
+    for (name, argument) in [("subject", "subject"), ("body", "text")] {
+        if request.has(argument) {
+            message = message.with_child(child(name, request.text(argument)));
+        }
+    }
+    message
+}
+
+fn message(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
+    let to = request.jid("to")?;
+    let from = speaker(view, request)?;
+    let is_ours = view.config.host(to.domain().as_str()).is_some();
+    if is_ours && to.node().is_some() && !account::exists(view.store, &to.to_bare())? {
+        return Err(Refusal::not_found(format!("there is no account {}", to.to_bare())));
+    }
+    if view.router.blocked(to.domain().as_str()).is_some() {
+        return Err(Refusal::refused(format!("{} is blocked", to.domain())).remedy("see jabberctl blocks"));
+    }
+    view.carry_out(Effect::Route(stanza(request).with_from(from).with_to(to.clone())));
+    view.say(format!("sent to {to}"));
+    Ok(Next::Done)
+}
+
+fn announce(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
+    let from = speaker(view, request)?;
+    let host = from.domain().as_str().to_owned();
+    let (resource, said) = match (request.has("delete"), request.has("update"), request.has("motd")) {
+        (true, false, false) => ("announce/motd/delete", "there is no message of the day any more"),
+        (false, true, false) => ("announce/motd/update", "the message of the day is changed"),
+        (false, false, true) => ("announce/motd", "sent, and kept as the message of the day"),
+        (false, false, false) => ("announce/online", "sent"),
+        _ => return Err(Refusal::usage("--motd, --update and --delete exclude each other")),
+    };
+    if request.has("delete") == request.has("text") {
+        let text = if request.has("text") { "--delete takes no text" } else { "what shall be announced?" };
+        return Err(Refusal::usage(text));
+    }
+    if !view.config.host(&host).is_some_and(|host| host.modules.is_on("mod_announce")) {
+        return Err(Refusal::refused(format!("announcements are off at {host}"))
+            .remedy("put <mod_announce/> into <load> of jabber.xml, and reload"));
+    }
+    let to = Jid::new(&format!("{host}/{resource}")).map_err(|error| Refusal::failed(error.to_string()))?;
+    view.carry_out(Effect::Route(stanza(request).with_from(from).with_to(to)));
+    view.say(said);
+    Ok(Next::Done)
+}
