@@ -110,7 +110,6 @@ fn global(reading: &mut Reading, tree: &Tree, grants: &mut super::Grants) {
             "acl" => {
                 let read = jsm::acl(reading, child);
                 grants.0.extend(read.0);
-                reading.not_yet(child);
             }
             _ => reading.unknown(child, "<global>", &["locales", "acl"]),
         }

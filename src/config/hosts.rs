@@ -50,6 +50,9 @@ pub struct Host {
     pub vcard_to_directory: bool,
     /// The services that have names of their own.
     pub services: ServiceOptions,
+    /// XEP-0157: whom to turn to, in the order of [`ContactRole::ALL`]. Without a line of its own for admins, the host
+    /// names those that jabber.xml does.
+    pub contacts: Vec<Contact>,
 }
 
 impl Host {
@@ -75,7 +78,40 @@ impl Host {
             presence_bcc: Vec::new(),
             vcard_to_directory: false,
             services: ServiceOptions::default(),
+            contacts: Vec::new(),
         }
+    }
+
+    /// The services that this account may see; nobody in particular sees what everybody does.
+    pub fn services_for(&self, account: Option<&BareJid>) -> impl Iterator<Item = &BrowseItem> {
+        let has = move |feature: &str| account.is_some_and(|account| self.grants.allows(account, feature));
+        self.browse.iter().filter(move |item| {
+            item.only_if.as_deref().is_none_or(&has) && !item.only_if_not.as_deref().is_some_and(&has)
+        })
+    }
+
+    /// Who gets messages to the host and notices of new accounts, by name.
+    pub fn message_admins(&self) -> Vec<&BareJid> {
+        self.grants.named(feature::ADMIN_MESSAGES)
+    }
+
+    /// Who is shown as an admin in the list of services (1.6's `showasadmin`).
+    pub fn shown_admins(&self) -> Vec<&BareJid> {
+        self.grants.named(feature::SHOW_AS_ADMIN)
+    }
+
+    /// The addresses for one purpose, as URIs.
+    pub fn contact_addresses(&self, role: ContactRole) -> Vec<String> {
+        let own = || self.contacts.iter().filter(|contact| contact.role == role);
+        if role != ContactRole::Admin || own().next().is_some() {
+            return own().filter_map(|contact| contact.address.clone()).collect();
+        }
+        let shown = self.shown_admins();
+        let named = self.admins.iter().map(|admin| &admin.jid).filter(|jid| !shown.contains(jid));
+        let mut addresses: Vec<String> = shown.iter().copied().chain(named).map(|jid| format!("xmpp:{jid}")).collect();
+        let mut seen = std::collections::BTreeSet::new();
+        addresses.retain(|address| seen.insert(address.clone()));
+        addresses
     }
 
     /// May this account see who is connected (1.4's `<read>` and `<write>`, 1.6's `listsessions`)?
@@ -87,6 +123,54 @@ impl Host {
     pub fn may_announce(&self, account: &BareJid) -> bool {
         self.grants.allows(account, feature::ANNOUNCE)
     }
+}
+
+/// What an address is for (XEP-0157 §3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the XEP's")]
+pub enum ContactRole {
+    Abuse,
+    Admin,
+    Feedback,
+    Sales,
+    Security,
+    Status,
+    Support,
+}
+
+impl ContactRole {
+    /// All of them.
+    pub const ALL: [ContactRole; 7] = [
+        ContactRole::Abuse,
+        ContactRole::Admin,
+        ContactRole::Feedback,
+        ContactRole::Sales,
+        ContactRole::Security,
+        ContactRole::Status,
+        ContactRole::Support,
+    ];
+
+    /// Its element in `<contacts>`, and what the field of the form begins with.
+    pub fn name(self) -> &'static str {
+        match self {
+            ContactRole::Abuse => "abuse",
+            ContactRole::Admin => "admin",
+            ContactRole::Feedback => "feedback",
+            ContactRole::Sales => "sales",
+            ContactRole::Security => "security",
+            ContactRole::Status => "status",
+            ContactRole::Support => "support",
+        }
+    }
+}
+
+/// One line of `<contacts xmlns='urn:jabber:config:3'>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// What the address is for.
+    pub role: ContactRole,
+    /// A URI; `None` stands for "none at all".
+    pub address: Option<String>,
 }
 
 /// `<register>`: the form that a new user fills in.

@@ -3,7 +3,8 @@
 use super::access::{Grant, Grants, feature};
 use super::error::Place;
 use super::hosts::{
-    Admin, BrowseItem, Forbidden, Host, Letter, NamePolicy, NameReuse, OfflineTypes, Register, Version, host_name,
+    Admin, BrowseItem, Contact, ContactRole, Forbidden, Host, Letter, NamePolicy, NameReuse, OfflineTypes, Register,
+    Version, host_name,
 };
 use super::modules::Modules;
 use super::own_services::{self, ServiceKind};
@@ -77,12 +78,16 @@ fn own(reading: &mut Reading, tree: &Tree, host: &mut Host) {
     if let Some(kind) = own_services::kind_of(tree) {
         return own_services::read(reading, tree, kind, &mut host.services);
     }
-    if tree.name != "modules" {
-        let services = ServiceKind::ALL.iter().map(|kind| kind.element());
-        let known: Vec<&str> = services.chain(["modules"]).collect();
-        return reading.unknown(tree, "<jsm>", &known);
-    }
     reading.stray_text(tree);
+    match tree.name.as_str() {
+        "modules" => {}
+        "contacts" => return host.contacts = contacts(reading, tree),
+        _ => {
+            let services = ServiceKind::ALL.iter().map(|kind| kind.element());
+            let known: Vec<&str> = services.chain(["contacts", "modules"]).collect();
+            return reading.unknown(tree, "<jsm>", &known);
+        }
+    }
     for child in tree.children() {
         match child.name.as_str() {
             "off" => {
@@ -91,6 +96,41 @@ fn own(reading: &mut Reading, tree: &Tree, host: &mut Host) {
             _ => reading.unknown(child, "<modules>", &["off"]),
         }
     }
+}
+
+/// XEP-0157: `<abuse>mailto:abuse@example.org</abuse>` and the like; an address alone is taken for a JID.
+fn contacts(reading: &mut Reading, tree: &Tree) -> Vec<Contact> {
+    let mut contacts = Vec::new();
+    for role in ContactRole::ALL {
+        for child in tree.children().filter(|child| child.name == role.name()) {
+            let text = child.text();
+            let address = if text.is_empty() {
+                None
+            } else if is_uri(&text) {
+                Some(text)
+            } else if let Ok(jid) = Jid::new(&text) {
+                Some(format!("xmpp:{jid}"))
+            } else {
+                let text = format!("\"{text}\" is neither an address of the web, of mail nor a JID: ignored");
+                reading.warn(&child.place, text);
+                continue;
+            };
+            contacts.push(Contact { role, address });
+        }
+    }
+    let names: Vec<&str> = ContactRole::ALL.iter().map(|role| role.name()).collect();
+    for child in tree.children().filter(|child| !names.contains(&child.name.as_str())) {
+        reading.unknown(child, "<contacts>", &names);
+    }
+    contacts
+}
+
+/// A scheme and something behind it, without blanks.
+fn is_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let starts = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
+    starts && scheme.chars().all(is_scheme) && !rest.is_empty() && !text.contains(char::is_whitespace)
 }
 
 fn element(reading: &mut Reading, tree: &Tree, host: &mut Host, welcomes: &mut Vec<Letter>) {
@@ -197,7 +237,6 @@ fn joined(letters: Vec<Letter>) -> Option<Letter> {
 /// `<admin>`: jids, and the reply to those who write to the host.
 fn admin(reading: &mut Reading, tree: &Tree, host: &mut Host) {
     let mut replies = Vec::new();
-    let mut has_jids = false;
     reading.stray_text(tree);
     for child in tree.children() {
         let (read, write) = match child.name.as_str() {
@@ -213,7 +252,6 @@ fn admin(reading: &mut Reading, tree: &Tree, host: &mut Host) {
                 continue;
             }
         };
-        has_jids = true;
         if let Some(jid) = bare_jid(reading, &child.place, &child.text()) {
             host.admins.push(Admin { jid: jid.clone(), read, write });
             let grant =
@@ -224,9 +262,6 @@ fn admin(reading: &mut Reading, tree: &Tree, host: &mut Host) {
         }
     }
     host.admin_reply = joined(replies);
-    if has_jids {
-        reading.not_yet(tree);
-    }
 }
 
 /// A bare JID, or nothing after a warning.

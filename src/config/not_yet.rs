@@ -3,8 +3,6 @@
 
 /// Element and what happens instead.
 pub const NOT_YET: &[(&str, &str)] = &[
-    ("acl", "administrative features are not there yet"),
-    ("admin", "messages to the admins and announcements are not there yet"),
     ("bounce", "web browsers that come to an XML port are not redirected yet"),
     ("dir", "stanza files are not read yet"),
     ("to", "log lines are not sent as messages yet"),

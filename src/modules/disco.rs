@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::ContactRole;
 use crate::router::{About, Answers, Context, Module, Reply, Scope, ServiceAbout};
 use crate::store::roster;
 use crate::xml::Element;
+use crate::xmpp::data_form::{Field, FieldType, Form};
 use crate::xmpp::{Condition, Iq, IqType, Jid, StanzaError, jid, ns};
 
 /// The module.
@@ -19,7 +21,7 @@ impl Module for Disco {
         const INFO: &[Scope] = &[Scope::Server, Scope::Account, Scope::Service];
         const ITEMS: &[Scope] = &[Scope::Server, Scope::Account, Scope::Service, Scope::Nobody];
         &About {
-            specs: &["XEP-0030 2.5.0"],
+            specs: &["XEP-0030 2.5.0", "XEP-0128 1.0.1", "XEP-0157 1.1.1"],
             disco: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
             account_disco: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
             service_disco: &[ns::DISCO_INFO, ns::DISCO_ITEMS],
@@ -53,7 +55,7 @@ impl Module for Disco {
         }
         Ok(match (is_server, wants_info) {
             (true, true) => server_info(context).into(),
-            (true, false) => server_items(context).into(),
+            (true, false) => server_items(context, iq.from()).into(),
             (false, true) => account_info(context).into(),
             (false, false) => account_items(context, to).into(),
         })
@@ -84,19 +86,7 @@ fn server_info(context: &Context<'_>) -> Element {
         .with_child(identity("server", "im").with_attribute("name", name))
         .with_children(features(context.abouts().flat_map(|about| about.disco.iter().copied())))
         .with_children(context.host.disco.iter().cloned())
-}
-
-/// XEP-0030 §4.1: the services that jabber.xml lists, then those of our own that it does not.
-fn server_items(context: &Context<'_>) -> Element {
-    let item = |jid: &str, name: String| {
-        Element::new("item", ns::DISCO_ITEMS).with_attribute("jid", jid.to_owned()).with_attribute("name", name)
-    };
-    let listed = || context.host.browse.iter().filter(|item| item.only_if.is_none());
-    let is_listed = |name: &str| listed().any(|item| item.jid.as_str() == name);
-    let own = context.services().filter(|(name, _)| !is_listed(name));
-    Element::new("query", ns::DISCO_ITEMS)
-        .with_children(listed().map(|listed| item(listed.jid.as_str(), listed.name.clone())))
-        .with_children(own.map(|(name, service)| item(name, service.name.to_owned())))
+        .with_children(contacts(context))
 }
 
 /// XEP-0030 §3.1, of a service that its module declared.
@@ -105,6 +95,35 @@ fn service_info(context: &Context<'_>, service: &'static ServiceAbout) -> Elemen
     Element::new("query", ns::DISCO_INFO)
         .with_child(identity(service.category, service.identity).with_attribute("name", service.name))
         .with_children(features(shared.chain(service.disco.iter().copied())))
+}
+
+/// XEP-0157 §3: whom to turn to; `None` if the admin names nobody.
+fn contacts(context: &Context<'_>) -> Option<Element> {
+    let field = |role: ContactRole| {
+        let addresses = context.host.contact_addresses(role);
+        let field = Field::new(FieldType::ListMulti, format!("{}-addresses", role.name()));
+        (!addresses.is_empty()).then(|| field.with_values(addresses))
+    };
+    let fields: Vec<Field> = ContactRole::ALL.into_iter().filter_map(field).collect();
+    (!fields.is_empty()).then(|| Form::tell(ns::SERVER_INFO).with_fields(fields).to_element())
+}
+
+/// XEP-0030 §4.1: the services that jabber.xml lists and the asker may see, and jabberd 1.6's lists for its admins.
+fn server_items(context: &Context<'_>, asker: Option<&Jid>) -> Element {
+    let asker = asker.map(Jid::to_bare);
+    let item = |jid: &str, name: &str| {
+        Element::new("item", ns::DISCO_ITEMS)
+            .with_attribute("jid", jid.to_string())
+            .with_attribute("name", name.to_string())
+    };
+    let listed = context.listed_services(asker.as_ref());
+    let services = listed.iter().map(|service| item(service.jid.as_str(), &service.name));
+    let lists_sessions = asker.as_ref().is_some_and(|asker| context.host.may_list_sessions(asker))
+        && context.abouts().any(|about| about.nodes.contains(&ns::ONLINE_SESSIONS));
+    let sessions =
+        lists_sessions.then(|| item(&context.host.name, "Online Users").with_attribute("node", ns::ONLINE_SESSIONS));
+    let admins = context.host.shown_admins().into_iter().map(|admin| item(admin.as_str(), "Administrator"));
+    Element::new("query", ns::DISCO_ITEMS).with_children(services).with_children(sessions).with_children(admins)
 }
 
 fn account_info(context: &Context<'_>) -> Element {

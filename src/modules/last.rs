@@ -102,9 +102,10 @@ impl Module for Last {
     }
 }
 
-/// XEP-0012 §8: who may not see the presence may not know this either.
+/// XEP-0012 §8: who may not see the presence may not know this either; admins see who is here anyway.
 fn may_know(context: &Context<'_>, account: &BareJid, from: &Jid) -> Result<bool, StanzaError> {
-    Ok(jid::same_bare(from, account) || roster::may_see_presence(context.store, account, from)?)
+    let sees_all = context.host.may_list_sessions(&from.to_bare());
+    Ok(sees_all || jid::same_bare(from, account) || roster::may_see_presence(context.store, account, from)?)
 }
 
 fn answer(seconds: u64, status: String) -> Reply {

@@ -5,7 +5,12 @@
 //!
 //! Serves `server/`, which hands the table to the router. Invariant: modules do not know one another.
 
+mod admin;
+mod agents;
+mod announce;
+mod browse;
 mod disco;
+mod echo;
 mod last;
 mod offline;
 mod ping;
@@ -14,6 +19,7 @@ mod private;
 mod register;
 pub mod roster;
 mod search;
+mod stat;
 mod time;
 mod vcard;
 mod version;
@@ -33,6 +39,12 @@ const MODULES: &[Row] = &[
     ("mod_xml", private::new),
     ("mod_search", search::new),
     ("mod_disco", disco::new),
+    ("mod_browse", browse::new),
+    ("mod_agents", agents::new),
+    ("mod_echo", echo::new),
+    ("mod_announce", announce::new),
+    ("mod_admin", admin::new),
+    ("mod_stat", stat::new),
     ("mod_version", version::new),
     ("mod_time", time::new),
     ("mod_ping", ping::new),

@@ -327,8 +327,8 @@ fn notify(context: &mut Context<'_>, account: &BareJid, submitted: &Submitted, a
         .with_child(text("subject", subject))
         .with_child(text("body", body))
         .with_from(host);
-    for admin in &context.host.admins {
-        context.route(message.clone().with_to(Jid::from(admin.jid.clone())));
+    for admin in context.host.message_admins() {
+        context.route(message.clone().with_to(Jid::from(admin.clone())));
     }
 }
 

@@ -1,15 +1,16 @@
 //! What a module is handed, and the effects by which it asks for things to happen.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::ids::{ConnectionId, SessionId};
 use super::module::{About, ServiceAbout, SessionEvent};
 use super::sessions::Sessions;
-use crate::config::{Config, Host, Service};
+use crate::config::{BrowseItem, Config, Host, Service};
 use crate::store::Store;
 use crate::stream::sasl::HashJob;
 use crate::xml::Element;
-use crate::xmpp::{BareJid, Iq, Now, Random, Stanza, StanzaError, StreamError};
+use crate::xmpp::{BareJid, Iq, Now, Random, Stanza, StanzaError, StreamError, jid};
 
 /// Who sent the stanza at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -184,6 +185,29 @@ impl Context<'_> {
         self.config
             .services_of(&self.host.name)
             .filter_map(move |service| Some((service.name.as_str(), about(service)?)))
+    }
+
+    /// The list of services, the same for all who ask in whatever protocol: what jabber.xml lists and this account may
+    /// see, then our own services that it does not list.
+    pub fn listed_services(&self, account: Option<&BareJid>) -> Vec<Cow<'_, BrowseItem>> {
+        let is_listed = |name: &str| self.host.browse.iter().any(|item| item.jid.as_str() == name);
+        let own = self.services().filter(|(name, _)| !is_listed(name)).filter_map(|(name, about)| {
+            // XEP-0011 §2: what XEP-0030 calls a directory of users was a service of the type jud.
+            let (category, kind) = match (about.category, about.identity) {
+                ("directory", "user") => ("service", "jud"),
+                (category, kind) => (category, kind),
+            };
+            Some(Cow::Owned(BrowseItem {
+                category: category.to_string(),
+                kind: kind.to_string(),
+                jid: jid::of_host(name)?,
+                name: about.name.to_string(),
+                namespaces: about.disco.iter().map(|feature| feature.to_string()).collect(),
+                only_if: None,
+                only_if_not: None,
+            }))
+        });
+        self.host.services_for(account).map(Cow::Borrowed).chain(own).collect()
     }
 
     /// The session that sent the stanza at hand, if it was one of ours.

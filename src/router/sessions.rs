@@ -146,6 +146,16 @@ impl Sessions {
         self.by_id.iter().map(|(id, session)| (*id, session))
     }
 
+    /// The sessions of a host's accounts, oldest first: at most so many, and how many there are.
+    pub fn at_host(&self, host: &str, most: usize) -> (Vec<(SessionId, &Session)>, usize) {
+        let is_here = |(_, session): &(SessionId, &Session)| session.bare.domain().as_str() == host;
+        let mut all: Vec<(SessionId, &Session)> = self.all().filter(is_here).collect();
+        let count = all.len();
+        all.sort_unstable_by_key(|(id, _)| *id);
+        all.truncate(most);
+        (all, count)
+    }
+
     /// How many sessions there are.
     pub fn len(&self) -> usize {
         self.by_id.len()

@@ -368,7 +368,7 @@ pub fn count(store: &Store, host: &str) -> Result<u64, Error> {
 mod tests {
     use super::*;
     use crate::store::tests::{jid, store_with};
-    use crate::store::{Bounds, imported, last, offline, private, registration, roster, vcard};
+    use crate::store::{Bounds, imported, last, motd, offline, private, registration, roster, vcard};
     use crate::xmpp::Jid;
 
     fn keys(hash: ScramHash, byte: u8) -> ScramKeys {
@@ -477,6 +477,7 @@ mod tests {
             last::set(&mut store, account, &last::Last { unix_millis: 1, status: String::new() }).unwrap();
             let _ = private::set(&mut store, account, "a", "b", "<a/>", bounds).unwrap();
             let _ = offline::append(&mut store, account, "<message/>", 1, bounds).unwrap();
+            motd::mark_seen(&mut store, account, 1).unwrap();
             for contact in ["nurse@capulet.com", "paris@capulet.com"] {
                 roster::upsert(&mut store, account, &roster::RosterItem::new(Jid::new(contact).unwrap())).unwrap();
             }

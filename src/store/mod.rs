@@ -22,6 +22,7 @@ pub mod imported;
 pub mod last;
 pub mod meta;
 mod migrate;
+pub mod motd;
 pub mod offline;
 pub mod private;
 pub mod registration;

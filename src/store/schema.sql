@@ -161,6 +161,18 @@ CREATE TRIGGER offline_taken AFTER DELETE ON offline BEGIN
     UPDATE offline_total SET messages = messages - 1, bytes = bytes - old.bytes WHERE account = old.account;
 END;
 
+CREATE TABLE motd (                          -- the message of the day of each host
+    host            TEXT PRIMARY KEY,
+    number          INTEGER NOT NULL,        -- grows with each new message
+    set_at          INTEGER NOT NULL,
+    stanza          TEXT                     -- without addresses; none: it was taken away
+) WITHOUT ROWID;
+
+CREATE TABLE motd_seen (                     -- who has had which
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    number          INTEGER NOT NULL
+);
+
 CREATE TABLE component_data (                -- what components keep here for their own users
     host            TEXT NOT NULL,
     localpart       TEXT NOT NULL,

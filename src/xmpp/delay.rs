@@ -9,11 +9,15 @@ pub fn stamped(stanza: Stanza, by: &str, unix_millis: u64, reason: &'static str)
         .with_attribute("from", by.to_string())
         .with_attribute("stamp", datetime::stamp(unix_millis))
         .with_text(reason);
-    let legacy = Element::new("x", ns::LEGACY_DELAY)
+    stanza.map_element(|element| element.with_children([today, legacy(by, unix_millis, reason)]))
+}
+
+/// XEP-0091 §2: the older one alone.
+pub fn legacy(by: &str, unix_millis: u64, reason: &'static str) -> Element {
+    Element::new("x", ns::LEGACY_DELAY)
         .with_attribute("from", by.to_string())
         .with_attribute("stamp", datetime::legacy_stamp(unix_millis))
-        .with_text(reason);
-    stanza.map_element(|element| element.with_children([today, legacy]))
+        .with_text(reason)
 }
 
 /// A stamp that claims to be from `by` in a stanza from outside: it would be a forgery, so it goes.

@@ -50,6 +50,24 @@ pub const REGISTER_FEATURE: &str = "http://jabber.org/features/iq-register";
 pub const DISCO_INFO: &str = "http://jabber.org/protocol/disco#info";
 /// XEP-0030 §4: what items an entity has.
 pub const DISCO_ITEMS: &str = "http://jabber.org/protocol/disco#items";
+/// The node of the host that lists its sessions, in jabberd 1.6's words.
+pub const ONLINE_SESSIONS: &str = "online sessions";
+/// XEP-0157 §3: whom to turn to.
+pub const SERVER_INFO: &str = "http://jabber.org/network/serverinfo";
+/// XEP-0011: browsing, the lists of services before XEP-0030.
+pub const BROWSE: &str = "jabber:iq:browse";
+/// XEP-0094: the list of services before XEP-0011.
+pub const AGENTS: &str = "jabber:iq:agents";
+/// What the host is, before XEP-0011.
+pub const AGENT: &str = "jabber:iq:agent";
+/// What jabberd 1.4 told its admins.
+pub const IQ_ADMIN: &str = "jabber:iq:admin";
+/// The counters of a session in such an answer.
+pub const ADMIN_WHO: &str = "jabber:mod_admin:who";
+/// What a gateway calls the names of its users.
+pub const GATEWAY: &str = "jabber:iq:gateway";
+/// XEP-0071: messages with markup.
+pub const XHTML_IM: &str = "http://jabber.org/protocol/xhtml-im";
 /// XEP-0092: software version.
 pub const VERSION: &str = "jabber:iq:version";
 /// XEP-0199: ping.

@@ -77,6 +77,16 @@ const JSM: &[(&str, &str)] = &[
     ("<mod_useridpolicy><minlen>9</minlen><maxlen>3</maxlen></mod_useridpolicy>", "minlen is larger than maxlen"),
     ("<modules xmlns='urn:jabber:config:3'><off>mod_disco</off></modules>", ""),
     ("<modules xmlns='urn:jabber:config:3'><of>x</of></modules>", "did you mean <off>?"),
+    (
+        "<contacts xmlns='urn:jabber:config:3'><abuse>mailto:a@b.test</abuse><admin/><support>h@b.test</support></contacts>",
+        "",
+    ),
+    (
+        "<contacts xmlns='urn:jabber:config:3'><abuse>not one</abuse></contacts>",
+        "neither an address of the web, of mail nor a JID",
+    ),
+    ("<contacts xmlns='urn:jabber:config:3'><abus/></contacts>", "did you mean <abuse>?"),
+    ("<admin><read>a@b.test</read><reply><body>b</body></reply></admin>", ""),
     ("<welcome><sub/></welcome>", "unknown element <sub> in <welcome>"),
 ];
 

@@ -31,8 +31,8 @@ fn the_minimal_file_of_1_4_2_loads() {
     assert!(host.modules.is_on("mod_register") && host.modules.is_on("mod_disco") && !host.modules.is_on("mod_stat"));
     assert_eq!(config.components[0].link, Link::Null);
     // Undeclared prefixes do not move lines.
-    let admin = config.notices.iter().find(|notice| notice.text.starts_with("<admin>")).unwrap();
-    assert_eq!((admin.place.line, admin.place.column), (21, 7));
+    let filter = config.notices.iter().find(|notice| notice.text.starts_with("<mod_filter>")).unwrap();
+    assert_eq!((filter.place.line, filter.place.column), (51, 7));
 }
 
 #[test]

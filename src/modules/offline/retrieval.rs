@@ -5,6 +5,7 @@ use super::sending::{self, Sending};
 use crate::router::{Context, Reply, SessionId};
 use crate::store::offline;
 use crate::xml::Element;
+use crate::xmpp::data_form::{Field, FieldType, Form};
 use crate::xmpp::{BareJid, Condition, Iq, IqType, Jid, Stanza, StanzaError, jid, ns};
 
 /// How many headers one answer has; the rest shows when these are removed.
@@ -77,14 +78,8 @@ fn looks_itself(context: &mut Context<'_>, session: SessionId) {
 /// XEP-0013 §2.2: how many messages there are.
 fn info(context: &Context<'_>, account: &BareJid) -> Result<Reply, StanzaError> {
     let total = offline::total(context.store, account)?;
-    let field = |name: &'static str, text: String| {
-        let value = Element::new("value", ns::DATA_FORMS).with_text(text);
-        Element::new("field", ns::DATA_FORMS).with_attribute("var", name).with_child(value)
-    };
-    let form = Element::new("x", ns::DATA_FORMS)
-        .with_attribute("type", "result")
-        .with_child(field("FORM_TYPE", ns::OFFLINE.to_string()).with_attribute("type", "hidden"))
-        .with_child(field("number_of_messages", total.messages.to_string()));
+    let count = Field::new(FieldType::TextSingle, "number_of_messages").valued(total.messages.to_string());
+    let form = Form::tell(ns::OFFLINE).with(count).to_element();
     let identity = Element::new("identity", ns::DISCO_INFO)
         .with_attribute("category", "automation")
         .with_attribute("type", "message-list");
