@@ -9,10 +9,12 @@ DEB = target/deb
 T ?=
 F ?= reader
 PORT ?= 5222
+SUITES ?= bookworm
+CASES ?=
 N ?= 2000
 
 .PHONY: build release run test check fmt clippy tidy doc talk live interop federation bench bench-sockets \
-	bench-federation fuzz specs deb package-test install dist copyright clean help
+	bench-federation fuzz specs deb package-test package-chroots install dist copyright clean help
 
 build: ## build the server (target/debug/jabberd)
 	$(CARGO) build --locked
@@ -75,6 +77,9 @@ deb: ## the Debian package, target/deb/jabber_*.deb; on Debian 12 and 13
 
 package-test: ## as root: install the package here, use it, upgrade, remove, purge
 	sh tests/package/run $(DEB)
+
+package-chroots: ## as root: the same and more in clean chroots of debootstrap: SUITES="bookworm trixie" CASES="build old"
+	tests/package/chroots $(SUITES) $(CASES)
 
 install: release ## DESTDIR= prefix=/usr; the package is the better way
 	install -D -m 755 target/release/jabberd $(DESTDIR)$(prefix)/sbin/jabberd
