@@ -8,6 +8,8 @@
     reason = "a test says what must be"
 )]
 
+#[path = "control/data.rs"]
+mod data;
 #[path = "control/site.rs"]
 mod site;
 

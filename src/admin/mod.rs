@@ -30,6 +30,7 @@
 mod answer;
 mod client;
 mod command;
+mod data;
 mod hosting;
 mod job;
 mod local;
@@ -75,6 +76,10 @@ pub const COMMANDS: &[&Command] = &[
     &hosting::CERT,
     &hosting::RELOAD,
     &hosting::LOG_LEVEL,
+    &data::BACKUP,
+    &data::RESTORE,
+    &data::EXPORT,
+    &data::IMPORT,
     &local::HELP,
     &local::VERSION,
 ];

@@ -13,7 +13,7 @@ use super::privileges::Identity;
 use super::{StartError, accounts, notify};
 use crate::config::{CommandLine, Config, LogSink};
 use crate::import::jabberd14::{self, Plan};
-use crate::import::{Passwords, Progress};
+use crate::import::{Passwords, Progress, portable};
 use crate::net::clock::Dice;
 use crate::store::Store;
 use crate::store::account::Credentials;
@@ -23,6 +23,8 @@ use crate::xmpp::datetime;
 
 /// Accounts in one transaction: seconds of work that a crash costs.
 const ACCOUNTS_PER_COMMIT: usize = 250;
+/// After each account, when a server may run beside the import: then it finds the database free.
+const BREATH: Duration = Duration::from_micros(500);
 /// How often a terminal and systemd hear of the progress, and how often the log does.
 const TOLD: Duration = Duration::from_secs(1);
 const LOGGED: Duration = Duration::from_secs(10);
@@ -92,6 +94,92 @@ fn import(
     Ok(!imported.stopped)
 }
 
+/// What jabberctl can import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The spool of jabberd 1.4.
+    Jabberd14,
+    /// XEP-0227.
+    Portable,
+}
+
+/// What became of an import that somebody asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// In words.
+    pub text: String,
+    /// What the admin should see to, a line each.
+    pub remedies: Vec<String>,
+}
+
+/// Imports what somebody names, whether the server runs or not: this process writes to the database beside it, one
+/// account at a time, and leaves it some time between them.
+///
+/// # Errors
+/// When the files or the database cannot be used.
+pub fn by_hand(
+    config: &Config,
+    format: Format,
+    path: &Path,
+    told: &mut dyn FnMut(Progress),
+) -> Result<Told, StartError> {
+    let identity = config.user.as_deref().map(Identity::of).transpose()?;
+    accounts::make_data_directory(&config.spool, identity.as_ref())?;
+    let path = whole(path);
+    // The database belongs to the server's user, and files beside it that root makes would be in its way.
+    identity.as_ref().map_or(Ok(()), Identity::assume)?;
+    readable(format, &path, config.user.as_deref())?;
+    let mut store =
+        Store::open(&config.spool.join(accounts::DATABASE)).map_err(|error| StartError(error.to_string()))?;
+    let plan = Plan { accounts_per_commit: 1, ..plan(config, vec![path.clone()]) };
+    let mut report = ReportFile::new(&config.spool, plan.now_unix_millis);
+    let go_on = &mut |progress: Progress| {
+        told(progress);
+        thread::sleep(BREATH);
+        ControlFlow::Continue(())
+    };
+    // No helper for the disk: a server that runs has one, and two would be in each other's way (store/disk.rs).
+    let done = match format {
+        Format::Jabberd14 => jabberd14::import(&mut store, None, &plan, &Keys, &mut report, go_on)
+            .map(|done| (done.counts, done.remedies, done.nothing_new)),
+        Format::Portable => {
+            let plan = portable::Plan {
+                file: path.clone(),
+                hosts: plan.hosts,
+                now_unix_millis: plan.now_unix_millis,
+                threads: plan.threads,
+                accounts_per_commit: 1,
+            };
+            portable::import(&mut store, None, &plan, &Keys, &mut report, go_on)
+                .map(|done| (done.counts, done.remedies, false))
+        }
+    };
+    let (counts, remedies, nothing_new) = done
+        .and_then(|done| store.sync().map(|()| done))
+        .map_err(|error| StartError(format!("the import stopped: {error}; begin it again to go on")))?;
+    let text = match nothing_new {
+        true => "nothing new: all that is there was imported before".to_owned(),
+        false => format!("imported {counts}; report={}", report.path.display()),
+    };
+    Ok(Told { text, remedies })
+}
+
+fn readable(format: Format, path: &Path, user: Option<&str>) -> Result<(), StartError> {
+    let read = match format {
+        Format::Jabberd14 => fs::read_dir(path).map(drop),
+        Format::Portable => File::open(path).map(drop),
+    };
+    read.map_err(|error| {
+        let remedy = match (error.kind(), user) {
+            (io::ErrorKind::PermissionDenied, Some(user)) => {
+                format!("; the server's user, {user}, must be able to read it and its directories")
+            }
+            _ => String::new(),
+        };
+        StartError(format!("cannot import {}: {error}{remedy}", path.display()))
+    })
+}
+
 fn plan(config: &Config, spools: Vec<PathBuf>) -> Plan {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     Plan {
@@ -117,7 +205,7 @@ pub fn export(config: &Config, directory: &Path) -> Result<String, StartError> {
     accounts::make_data_directory(directory, identity.as_ref())?;
     // The database belongs to the server's user, and files beside it that root makes would be in its way.
     identity.as_ref().map_or(Ok(()), Identity::assume)?;
-    let store = Store::open(&database).map_err(|error| StartError(error.to_string()))?;
+    let store = Store::open_to_read(&database).map_err(|error| StartError(error.to_string()))?;
     let exported = jabberd14::export(&store, directory).map_err(|error| StartError(error.to_string()))?;
     let mut text = format!(
         "exported {} accounts to {}\n{} of them need a new password in jabberd 1.4: what is kept of passwords here \

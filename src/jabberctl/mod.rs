@@ -6,6 +6,7 @@
 //! Invariants: a password is never an argument; what fails says why and what to do; a closed standard output ends it
 //! quietly.
 
+mod data;
 mod help;
 mod line;
 mod show;
@@ -99,7 +100,8 @@ fn obey(line: &Line, command: &'static Command, arguments: &line::Arguments) -> 
         Does::Server(_) => talk::ask(line, command, arguments),
         Does::Client => match command.name {
             "help" => help::print(arguments.text("command")),
-            _ => say(concat!("jabberctl ", env!("CARGO_PKG_VERSION"), "\n")),
+            "version" => say(concat!("jabberctl ", env!("CARGO_PKG_VERSION"), "\n")),
+            _ => data::obey(line, command, arguments),
         },
     }
 }

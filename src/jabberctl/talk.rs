@@ -138,7 +138,7 @@ fn broken(why: &str) -> Failure {
 }
 
 /// Before something is destroyed.
-fn confirm(command: &Command, arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn confirm(command: &Command, arguments: &Arguments) -> Result<(), Failure> {
     let what: Vec<&str> = arguments.0.values().filter_map(Value::as_str).collect();
     let what = format!("{} {}", command.name, what.join(" "));
     if !has_reader() || !io::IsTerminal::is_terminal(&io::stdin()) {

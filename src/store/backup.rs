@@ -168,6 +168,7 @@ pub fn restore(file: &Path, database: &Path, label: &str, pace: Pace<'_>) -> Res
 }
 
 fn swap(partial: &Path, database: &Path, label: &str, there: bool) -> Result<Option<PathBuf>, Error> {
+    let label = &free_label(database, label);
     if !there {
         set_log_aside(database, label)?;
         put(partial, database, false)?;
@@ -192,6 +193,16 @@ fn aside_path(database: &Path, label: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(format!(".before-restore-{label}"));
     PathBuf::from(path)
+}
+
+/// Two restores may come within a second, which is all that a label tells.
+fn free_label(database: &Path, label: &str) -> String {
+    let is_free = |label: &String| {
+        let aside = aside_path(database, label);
+        aside.symlink_metadata().is_err() && wal_path(&aside).symlink_metadata().is_err()
+    };
+    let labels = (2..NAMES_MAX).map(|number| format!("{label}-{number}"));
+    std::iter::once(label.to_owned()).chain(labels).find(is_free).unwrap_or_else(|| label.to_owned())
 }
 
 /// `.NAME.partial` beside the file.

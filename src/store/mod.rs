@@ -215,6 +215,19 @@ impl Store {
         Ok(Some(self.tick))
     }
 
+    /// Makes all that is committed durable. Takes as long as the disk does: for tools; the server has [`disk::Disk`].
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn sync(&self) -> Result<(), Error> {
+        match std::fs::File::open(wal_path(&self.path)).and_then(|log| log.sync_data()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.error(Cause::Io("sync the write-ahead log", error)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Ends the tick and forgets what it wrote.
     pub fn rollback(&mut self) {
         if self.open && !self.connection.is_autocommit() {

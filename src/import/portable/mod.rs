@@ -57,6 +57,8 @@ const ARCHIVE: &str = "urn:xmpp:pie:0#mam";
 
 /// Users that wait between the threads: enough that none waits for another, and few enough to bound the memory.
 const WAITING: usize = 32;
+/// Directories in directories, where documents are looked for.
+const DIRECTORIES_MAX: usize = 3;
 /// More users than this are given the quicker keys only, where their passwords are told in clear.
 const MANY_USERS: usize = 10_000;
 
@@ -320,7 +322,27 @@ impl Walk<'_> {
     fn document(&mut self) {
         let file = self.plan.file.clone();
         // Stopped: whoever asked knows.
-        let _ = self.data(&file);
+        let _ = if file.is_dir() { self.directory(&file, 0) } else { self.data(&file) };
+    }
+
+    /// Compat: Prosody's `storage = "xep0227"` keeps a whole document for each user, as `HOST/USER.xml`.
+    fn directory(&mut self, directory: &Path, depth: usize) -> Result<(), Stopped> {
+        let entries = match std::fs::read_dir(directory) {
+            Ok(entries) => entries,
+            Err(error) => return self.left(name_of(directory), error.to_string()),
+        };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        for path in paths {
+            if path.is_dir() {
+                if depth < DIRECTORIES_MAX {
+                    self.directory(&path, depth.saturating_add(1))?;
+                }
+            } else if path.extension().is_some_and(|extension| extension == "xml") {
+                self.data(&path)?;
+            }
+        }
+        Ok(())
     }
 
     fn tell(&self, found: Found) -> Result<(), Stopped> {

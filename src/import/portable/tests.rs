@@ -434,6 +434,18 @@ fn an_import_that_is_stopped_goes_on() {
 }
 
 #[test]
+fn a_directory_of_documents_is_read_whole() {
+    let scratch = Scratch::new("directory");
+    for name in ["a", "b"] {
+        scratch.file(&format!("h/{name}.xml"), document(&format!("<user name='{name}' password='p'/>")));
+    }
+    scratch.file("h/notes.txt", "mine");
+    scratch.file("h/c.xml", "broken");
+    let (store, imported, report) = imported(&scratch.0, &["h"]);
+    assert_eq!((account::count(&store, "h").unwrap(), imported.remedies.len()), (2, 1), "{report}");
+}
+
+#[test]
 fn what_is_no_document_is_refused_whole() {
     let scratch = Scratch::new("no");
     let bomb = format!("<!DOCTYPE a [{}]><server-data xmlns='urn:xmpp:pie:0'/>", "<!ENTITY a 'aaaaaaaaaa'>".repeat(10));
@@ -444,8 +456,10 @@ fn what_is_no_document_is_refused_whole() {
     }
     let (_, missing, _) = imported(&scratch.0.join("missing.xml"), &["h"]);
     assert!(missing.remedies[0].contains("No such file"));
-    let (_, directory, _) = imported(&scratch.0, &["h"]);
-    assert!(directory.remedies[0].contains("not a file"));
+    let pipe = scratch.0.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let (_, pipe, _) = imported(&pipe, &["h"]);
+    assert!(pipe.remedies[0].contains("not a file"));
     // Latin-1, as it says itself or not.
     for text in [
         b"<?xml version='1.0' encoding='ISO-8859-1'?><server-data xmlns='urn:xmpp:pie:0'/>".to_vec(),

@@ -128,6 +128,7 @@ fn what_is_restored_is_there_and_what_was_there_is_kept() {
     drop(opened);
     assert_eq!(names(&database), ["a@h", "b@h"]);
 
+    fs::write(aside_path(&database, "1"), "of an earlier one").unwrap();
     let done = restore(&file, &database, "1", &mut on).unwrap();
     assert_eq!(done.facts.accounts, 1);
     assert_eq!(names(&database), ["a@h"]);

@@ -1,0 +1,190 @@
+//! Backup, restore, export, import: done here, on the database, with the server up or down.
+
+use std::fs::OpenOptions;
+use std::io::{self, BufWriter, Write as _};
+use std::ops::ControlFlow;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use jabber::admin::Command;
+use jabber::config::{CommandLine, Config};
+use jabber::daemon::{accounts, importing};
+use jabber::import::portable;
+use jabber::store::backup::{self, Facts, Progress};
+use jabber::store::{Store, account};
+use jabber::xmpp::datetime;
+use serde_json::json;
+
+use super::line::{Arguments, Line};
+use super::show::Show;
+use super::{Code, Failure, talk};
+
+/// How often the terminal hears of the progress.
+const TOLD: Duration = Duration::from_millis(200);
+
+/// The command by its name; the table has no others that are done here.
+pub(super) fn obey(line: &Line, command: &'static Command, arguments: &Arguments) -> Result<Code, Failure> {
+    if command.destroys && !line.yes {
+        talk::confirm(command, arguments)?;
+    }
+    let config = config(line)?;
+    let database = config.spool.join(accounts::DATABASE);
+    let file = PathBuf::from(arguments.text("file").unwrap_or_default());
+    if file.as_os_str() == "-" || file.file_name().is_none() {
+        return Err(
+            Failure::usage("a name of a file is wanted").remedy(format!("usage: jabberctl {}", command.usage()))
+        );
+    }
+    let mut telling = Telling { show: Show::new(command, line.json), told: None };
+    let said = match command.name {
+        "backup" => back_up(&database, &file, arguments.0.contains_key("overwrite"), &mut telling),
+        "restore" => restore(&database, &file, &mut telling),
+        "export" => export(&config, &database, &file, arguments, &mut telling),
+        _ => import(&config, &file, arguments, &mut telling),
+    };
+    if said.is_err() {
+        telling.show.end()?;
+    }
+    telling.show.done(&said?)?;
+    Ok(Code::Done)
+}
+
+fn config(line: &Line) -> Result<Config, Failure> {
+    let given = CommandLine { config: line.config.clone(), ..CommandLine::default() };
+    Config::load(&given.config_file(), &given).map_err(|error| {
+        Failure::failed(error.to_string()).remedy("it says where the database is; another one is named with -c FILE")
+    })
+}
+
+/// Who waits hears how far it is.
+struct Telling {
+    show: Show,
+    told: Option<Instant>,
+}
+
+impl Telling {
+    fn tell(&mut self, done: u64, all: u64, things: &str) {
+        let now = Instant::now();
+        if self.told.is_some_and(|told| now.duration_since(told) < TOLD) && done < all {
+            return;
+        }
+        self.told = Some(now);
+        // A closed standard error leaves nobody to tell.
+        let _ = self.show.progress(&json!({ "done": done, "all": all, "things": things }));
+    }
+
+    /// Copies pages, and leaves the disk to the server half of the time.
+    fn pace<'a>(&'a mut self, what: &'a str) -> impl FnMut(Progress) -> ControlFlow<()> + 'a {
+        let mut begun = Instant::now();
+        move |progress| {
+            thread::sleep(begun.elapsed().min(Duration::from_millis(50)));
+            self.tell(progress.done, progress.all, what);
+            begun = Instant::now();
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+fn failed(error: impl std::fmt::Display) -> Failure {
+    Failure::failed(error.to_string())
+}
+
+fn told(facts: Facts) -> String {
+    let kib = facts.bytes.div_ceil(1024);
+    format!("{} accounts, {kib} KiB, sound", facts.accounts)
+}
+
+fn there(database: &Path) -> Result<(), Failure> {
+    match database.metadata() {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Failure::failed(format!("you may not read {}", database.display()))
+                .remedy("run it as root (sudo jabberctl)"))
+        }
+        Err(error) => Err(Failure::failed(format!("there is no database {}: {error}", database.display()))
+            .remedy("jabber.xml says where it is; another one is named with -c FILE")),
+    }
+}
+
+fn back_up(database: &Path, file: &Path, overwrite: bool, telling: &mut Telling) -> Result<String, Failure> {
+    there(database)?;
+    let facts = backup::make(database, file, overwrite, &mut telling.pace("pages")).map_err(failed)?;
+    Ok(format!("{}: {}", file.display(), told(facts)))
+}
+
+fn restore(database: &Path, file: &Path, telling: &mut Telling) -> Result<String, Failure> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let label = datetime::stamp(u64::try_from(now).unwrap_or(u64::MAX)).replace(':', "");
+    let done = backup::restore(file, database, &label, &mut telling.pace("pages")).map_err(failed)?;
+    let aside = match done.aside {
+        Some(path) => format!("; the database that was there is {} now", path.display()),
+        None => String::new(),
+    };
+    Ok(format!("restored: {}{aside}. Start the server: /etc/init.d/jabber start", told(done.facts)))
+}
+
+fn export(
+    config: &Config,
+    database: &Path,
+    file: &Path,
+    arguments: &Arguments,
+    telling: &mut Telling,
+) -> Result<String, Failure> {
+    there(database)?;
+    if arguments.text("format") == Some("jabberd14") {
+        if arguments.text("host").is_some() {
+            return Err(Failure::usage("--host goes with the format xep0227 only"));
+        }
+        return importing::export(config, file).map_err(failed).map(|text| text.trim_end().to_owned());
+    }
+    let store = Store::open_to_read(database).map_err(failed)?;
+    let unwritten = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", file.display()));
+    if file.symlink_metadata().is_ok() {
+        let text = format!("{} is there already", file.display());
+        return Err(Failure::failed(text).remedy("name another file, or remove it"));
+    }
+    // Whole or not at all: the name stands for a document that is complete. It has what passwords can be guessed with.
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let opened =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(unwritten)?;
+    let mut out = BufWriter::with_capacity(1 << 16, opened);
+    let hosts = account::hosts(&store).map_err(failed)?;
+    let all: u64 = hosts.iter().filter_map(|host| account::count(&store, host).ok()).sum();
+    let exported = portable::export(&store, arguments.text("host"), &mut out, &mut |done| {
+        telling.tell(done, all, "accounts");
+    });
+    let exported = exported.and_then(|exported| {
+        out.flush()?;
+        out.get_ref().sync_all()?;
+        std::fs::rename(&part, file)?;
+        Ok(exported)
+    });
+    let exported = exported.map_err(|error| {
+        let _ = std::fs::remove_file(&part);
+        Failure::failed(format!("cannot export to {}: {error}", file.display()))
+    })?;
+    let old = match exported.old_hashes {
+        0 => String::new(),
+        count => format!("; {count} of them have an old hash only, which other servers cannot check"),
+    };
+    Ok(format!("{}: {} accounts{old}", file.display(), exported.accounts))
+}
+
+fn import(config: &Config, file: &Path, arguments: &Arguments, telling: &mut Telling) -> Result<String, Failure> {
+    let format = match arguments.text("format") {
+        Some("jabberd14") => importing::Format::Jabberd14,
+        _ => importing::Format::Portable,
+    };
+    let mut tell = |progress: jabber::import::Progress| {
+        telling.tell(progress.done as u64, progress.all as u64, "accounts");
+    };
+    let done = importing::by_hand(config, format, file, &mut tell).map_err(failed)?;
+    for remedy in &done.remedies {
+        telling.show.note(remedy)?;
+    }
+    Ok(done.text)
+}

@@ -1,0 +1,177 @@
+//! Backup, restore, export and import by jabberctl, beside a server that runs and without one; and all of them killed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use crate::site::Site;
+
+/// A document of XEP-0227 whose users cost no password work.
+fn document(users: usize, card_bytes: usize) -> String {
+    let card = "x".repeat(card_bytes);
+    let users: String = (0..users)
+        .map(|n| {
+            format!(
+                "<user name='u{n}'><scram-credentials xmlns='urn:xmpp:pie:0#scram' mechanism='SCRAM-SHA-1'>\
+                 <iter-count>4096</iter-count><salt>c2FsdA==</salt><server-key>0pXWGK0GZJ6TR73AIUN3ITYtA1g=</server-key>\
+                 <stored-key>Q6qT/SbybblGCZz8e8eSfCJOQic=</stored-key></scram-credentials>\
+                 <vCard xmlns='vcard-temp'><DESC>{card}</DESC></vCard></user>\n"
+            )
+        })
+        .collect();
+    format!("<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>\n{users}</host></server-data>")
+}
+
+fn accounts(site: &Site) -> u64 {
+    site.ctl(&["--json", "status"]).json()["accounts"].as_u64().unwrap()
+}
+
+/// Runs jabberctl and kills it after a while.
+fn killed(site: &Site, arguments: &[&str], after: Duration) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jabberctl"));
+    command.arg("-c").arg(site.path("jabber.xml")).args(arguments);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    thread::sleep(after);
+    // It may be done already, which is one of the moments, too.
+    let _ = child.kill();
+    child.wait().unwrap();
+}
+
+fn shown(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_backup_is_made_of_a_server_that_runs_and_restored_to_one_that_does_not() {
+    let site = Site::new("backup");
+    let (file, other) = (site.path("copy.db"), site.path("no/copy.db"));
+    let none = site.ctl(&["backup", shown(&file)]).fails(1);
+    assert!(none.contains("there is no database"), "{none}");
+    let running = site.start();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("one\n").success();
+    let told = site.ctl(&["backup", shown(&file)]).success();
+    assert!(told.contains("1 accounts") && told.contains("sound"), "{told}");
+    site.ctl(&["user", "add", "juliet@localhost"]).input("two\n").success();
+    for (arguments, says) in [
+        (&["backup", shown(&file)][..], "there already"),
+        (&["backup", shown(&other)], "make the directory"),
+        (&["restore", shown(&file)], "--yes"),
+        (&["--yes", "restore", shown(&file)], "stop the server first"),
+        (&["--yes", "restore", shown(&site.path("jabber.xml"))], "move the file away or restore"),
+    ] {
+        let code = if says == "--yes" { 2 } else { 1 };
+        let told = site.ctl(arguments).fails(code);
+        assert!(told.contains(says), "{arguments:?}: {told}");
+    }
+    site.ctl(&["backup", shown(&file), "--overwrite"]).success();
+    assert_eq!(accounts(&site), 2);
+    running.stop();
+    site.ctl(&["backup", shown(&site.path("stopped.db"))]).success();
+    let running = site.start();
+    site.ctl(&["user", "add", "paris@localhost"]).input("three\n").success();
+    running.kill();
+    let told = site.ctl(&["--yes", "restore", shown(&file)]).success();
+    assert!(told.contains("2 accounts") && told.contains("jabber.db.before-restore-"), "{told}");
+    let running = site.start();
+    assert_eq!(accounts(&site), 2);
+    running.stop();
+    // What was put aside is whole, with what was in its log when the server was killed.
+    let entries = fs::read_dir(site.path("spool")).unwrap().flatten().map(|entry| entry.path());
+    let aside = entries.filter(|path| shown(path).contains("before-restore")).min().unwrap();
+    assert!(site.ctl(&["--yes", "restore", shown(&aside)]).success().contains("3 accounts"));
+}
+
+#[test]
+fn accounts_come_and_go_beside_a_server_that_runs() {
+    let site = Site::new("export");
+    let running = site.start();
+    let file = site.path("in.xml");
+    fs::write(&file, document(20, 10)).unwrap();
+    let told = site.ctl(&["import", "xep0227", shown(&file)]).success();
+    assert!(told.contains("accounts=20") && told.contains("import-report-"), "{told}");
+    assert_eq!(accounts(&site), 20);
+    let again = site.ctl(&["import", "xep0227", shown(&file)]).success();
+    assert!(again.contains("accounts=0") && again.contains("already_here=20"), "{again}");
+    let report = fs::read_dir(site.path("spool")).unwrap().flatten().map(|entry| entry.path());
+    let report = report.filter(|path| shown(path).contains("import-report")).min().unwrap();
+    assert!(fs::read_to_string(report).unwrap().contains("u7@localhost is here already"));
+    // Before the second there was something to lose.
+    assert_eq!(fs::read_dir(site.path("spool/backup")).unwrap().count(), 1);
+
+    let out = site.path("out.xml");
+    assert!(site.ctl(&["export", shown(&out)]).success().contains("20 accounts"));
+    let text = fs::read_to_string(&out).unwrap();
+    assert_eq!(text.matches("<user name='").count(), 20);
+    assert!(site.ctl(&["export", shown(&out)]).fails(1).contains("there already"));
+    assert!(site.ctl(&["export", "--host", "localhost", shown(&site.path("one.xml"))]).success().contains("20"));
+    let spool = site.path("old");
+    assert!(site.ctl(&["export", "--format", "jabberd14", shown(&spool)]).success().contains("exported 20 accounts"));
+    assert!(spool.join("localhost/u3.xml").exists());
+    for (arguments, code, says) in [
+        (&["import", "xep0227", shown(&site.path("missing.xml"))][..], 1, "No such file"),
+        (&["import", "xep0227"], 2, "FILE is missing"),
+        (&["import", "ejabberd", "x"], 2, "xep0227"),
+        (&["import", "jabberd14", shown(&file)], 1, "cannot import"),
+        (&["export"], 2, "FILE is missing"),
+        (&["export", "-"], 2, "a name of a file"),
+        (&["export", "--format", "jabberd14", "--host", "localhost", shown(&site.path("x"))], 2, "xep0227 only"),
+    ] {
+        let told = site.ctl(arguments).fails(code);
+        assert!(told.contains(says), "{arguments:?}: {told}");
+    }
+    running.stop();
+    // Without a server, into an empty database.
+    fs::remove_dir_all(site.path("spool")).unwrap();
+    let told = site.ctl(&["import", "jabberd14", shown(&spool)]).success();
+    assert!(told.contains("accounts=20"), "{told}");
+    assert!(site.ctl(&["import", "jabberd14", shown(&spool)]).success().contains("nothing new"));
+    let running = site.start();
+    assert_eq!(accounts(&site), 20);
+    running.stop();
+}
+
+#[test]
+fn whenever_they_are_killed_nothing_is_lost_or_half_done() {
+    let site = Site::new("killed");
+    let running = site.start();
+    let (document_file, copy) = (site.path("in.xml"), site.path("copy.db"));
+    fs::write(&document_file, document(400, 20_000)).unwrap();
+    // An import beside a server that goes on serving.
+    let mut before = 0;
+    for round in 0..6 {
+        killed(&site, &["import", "xep0227", shown(&document_file)], Duration::from_millis(20 + 60 * round));
+        let name = format!("kin{round}@localhost");
+        site.ctl(&["user", "add", &name]).input("secret\n").success();
+        let now = accounts(&site);
+        assert!(now > before, "{now} after {before}");
+        before = now;
+    }
+    site.ctl(&["import", "xep0227", shown(&document_file)]).success();
+    assert_eq!(accounts(&site), 406);
+    // A backup of it.
+    for round in 0..8 {
+        killed(&site, &["backup", shown(&copy), "--overwrite"], Duration::from_millis(5 + 25 * round));
+        if copy.exists() {
+            assert!(site.ctl(&["backup", shown(&site.path("second.db"))]).success().contains("406 accounts"));
+            fs::remove_file(site.path("second.db")).unwrap();
+        }
+        site.ctl(&["status"]).success();
+    }
+    site.ctl(&["backup", shown(&copy), "--overwrite"]).success();
+    site.ctl(&["user", "add", "late@localhost"]).input("secret\n").success();
+    running.kill();
+    // A restore: at every moment the database is the one or the other.
+    for round in 0..8 {
+        killed(&site, &["--yes", "restore", shown(&copy)], Duration::from_millis(5 + 25 * round));
+        let out = site.path(&format!("out{round}.xml"));
+        let told = site.ctl(&["export", shown(&out)]).success();
+        assert!(told.contains("406 accounts") || told.contains("407 accounts"), "{told}");
+    }
+    site.ctl(&["--yes", "restore", shown(&copy)]).success();
+    let running = site.start();
+    assert_eq!(accounts(&site), 406);
+    running.stop();
+}
