@@ -6,6 +6,7 @@
 //! - [`store`]: all that must outlive the process, in one SQLite file. The only room with SQL.
 //! - [`import`]: other servers' data into the store, and back out.
 //! - [`stream`]: one XML stream's talk: header, TLS, login, binding, stanzas.
+//! - [`http`]: one HTTP connection's talk: what was asked, what is answered.
 //! - [`router`]: a stanza's way, the sessions, and the trait by which features join.
 //! - [`modules`]: the features, a row each.
 //! - [`admin`]: what jabberctl can ask of a running server, a row each.
@@ -16,6 +17,7 @@
 pub mod admin;
 pub mod config;
 pub mod daemon;
+pub mod http;
 pub mod import;
 pub mod modules;
 pub mod net;

@@ -193,6 +193,7 @@ fn assemble(
         .map_err(|error| StartError(error.to_string()))?;
     let Privileged { signals, ports, pidfile, keeper, settings, trust, control, files } = privileged;
     engine.set_trust(Box::new(trust));
+    engine.set_open_files_max(files);
     let served: Vec<String> = ports.iter().map(|port| port.address.to_string()).collect();
     let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
     log::info!(target: INTERNAL, "serving {} on {}", hosts.join(", "), served.join(", "));
@@ -335,6 +336,10 @@ impl Surroundings for Daemon {
             Outside::Reload => {}
         }
         Told::Done
+    }
+
+    fn certificates(&self) -> Vec<(String, i64)> {
+        self.keeper.ends()
     }
 
     fn stopping(&mut self) {

@@ -10,6 +10,8 @@
 
 #[path = "control/data.rs"]
 mod data;
+#[path = "control/metrics.rs"]
+mod metrics;
 #[path = "control/site.rs"]
 mod site;
 

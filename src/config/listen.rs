@@ -18,6 +18,8 @@ pub enum ListenerKind {
     S2sTls,
     /// A component (XEP-0114).
     Component,
+    /// Who watches the server, by HTTP.
+    Metrics,
 }
 
 impl ListenerKind {
@@ -116,6 +118,9 @@ impl Listener {
         self.plain_logins.iter().find(fits).map_or(StartTls::Required, |rule| rule.start_tls)
     }
 }
+
+/// The port of `<metrics/>`.
+pub const METRICS_PORT: u16 = 9_105;
 
 /// `<alias to="real">name</alias>`: a stream to one name is taken as one to another.
 #[derive(Clone, Debug, PartialEq, Eq)]

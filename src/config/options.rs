@@ -1,16 +1,20 @@
 //! Elements that are only ours: children of the root in `urn:jabber:config:3`.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::certificates::CertificateSource;
 use super::control::Control;
 use super::hosts::host_name;
 use super::limits::Limits;
-use super::pthcsock::networks;
+use super::listen::{Listener, ListenerKind, METRICS_PORT};
+use super::pthcsock::{self, networks};
 use super::reading::{Reading, Refusal};
 use super::tree::Tree;
 use super::{Config, RegistrationRate, blocks};
 
 /// Their names.
-pub(super) const NAMES: &[&str] = &["block", "certificate", "control", "limits", "registration-rate", "user"];
+pub(super) const NAMES: &[&str] =
+    &["block", "certificate", "control", "limits", "metrics", "registration-rate", "user"];
 
 /// Reads one of them into the configuration.
 pub(super) fn read(reading: &mut Reading, tree: &Tree, config: &mut Config) {
@@ -19,6 +23,7 @@ pub(super) fn read(reading: &mut Reading, tree: &Tree, config: &mut Config) {
         "certificate" => config.certificates.extend(certificate(reading, tree)),
         "control" => config.control = control(reading, tree),
         "limits" => limits(reading, tree, &mut config.limits),
+        "metrics" => config.listeners.extend(metrics(reading, tree)),
         "registration-rate" => config.registration_rate = registration_rate(reading, tree),
         "user" => config.user = Some(tree.text()).filter(|name| !name.is_empty()),
         _ => reading.unknown(tree, "the root element", NAMES),
@@ -51,6 +56,21 @@ fn control(reading: &mut Reading, tree: &Tree) -> Control {
         return Control::default();
     }
     Control { socket, group: tree.attribute("group").filter(|group| !group.is_empty()).map(str::to_owned) }
+}
+
+/// `<metrics port="9105">127.0.0.1</metrics>`: where who watches the server asks, by HTTP. Whoever reaches the port may ask,
+/// so it is on this machine unless another address is given.
+fn metrics(reading: &mut Reading, tree: &Tree) -> Option<Listener> {
+    let mut listener = pthcsock::listener(reading, tree, ListenerKind::Metrics, METRICS_PORT)?;
+    let address = *listener.address.get_or_insert(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    if !address.is_loopback() {
+        let text = format!(
+            "<metrics> is open to the network: whoever reaches {address} port {} can see how the server is used",
+            listener.port
+        );
+        reading.warn(&tree.place, text);
+    }
+    Some(listener)
 }
 
 /// `<limits>`: a bound each.

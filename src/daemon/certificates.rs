@@ -254,6 +254,12 @@ impl Keeper {
         }
     }
 
+    /// The hosts, and when their certificates end, in Unix seconds.
+    pub fn ends(&self) -> Vec<(String, i64)> {
+        let ends = |loaded: &Loaded| (loaded.host.clone(), loaded.certificate.expires_unix_seconds());
+        self.loaded.iter().map(ends).collect()
+    }
+
     fn warn_of_ends(&mut self, now: i64) {
         for loaded in &mut self.loaded {
             let left = loaded.certificate.expires_unix_seconds().saturating_sub(now);

@@ -1,8 +1,9 @@
 //! The disk helper: the one thread that waits for `fsync`, so that the loop never does (design rule 2).
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::Waker;
 
@@ -41,6 +42,27 @@ pub(super) enum Report {
     Durable(Tick),
     /// The ticks up to this one that are not durable yet never will be known to be.
     Lost(Tick, String),
+}
+
+/// Ticks that are not durable yet, and since when: how long the disk takes.
+#[derive(Debug, Default)]
+pub(super) struct Awaited(VecDeque<(Tick, Instant)>);
+
+impl Awaited {
+    /// More than this many ticks without a word of the disk are no measure any more.
+    const MOST: usize = 1_000;
+
+    pub(super) fn note(&mut self, tick: Tick) {
+        if self.0.len() < Awaited::MOST {
+            self.0.push_back((tick, Instant::now()));
+        }
+    }
+
+    /// How long each tick took, up to this one.
+    pub(super) fn arrived(&mut self, tick: Tick) -> Vec<Duration> {
+        let count = self.0.iter().take_while(|(other, _)| *other <= tick).count();
+        self.0.drain(..count).map(|(_, since)| since.elapsed()).collect()
+    }
 }
 
 /// The loop's end of the helper.

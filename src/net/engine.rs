@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::server::Server;
-pub use crate::server::{Candidate, ClientTls, ConnectionId, Input, Output, TlsInfo};
+pub use crate::server::{Candidate, ClientTls, ConnectionId, Input, Measure, Output, TlsInfo};
 pub use crate::store::Tick;
 pub use crate::stream::certificate::Trust;
 pub use crate::stream::sasl::{HashJob, HashResult};
@@ -30,6 +30,12 @@ pub trait Engine {
 
     /// Whom to trust from now on.
     fn set_trust(&mut self, trust: Box<dyn Trust>);
+
+    /// The loop measured something.
+    fn measured(&mut self, _: Measure, _: Duration) {}
+
+    /// When the hosts' certificates end, in Unix seconds.
+    fn set_certificates(&mut self, _: Vec<(String, i64)>) {}
 }
 
 impl Engine for Server {
@@ -51,6 +57,14 @@ impl Engine for Server {
 
     fn set_trust(&mut self, trust: Box<dyn Trust>) {
         Server::set_trust(self, trust);
+    }
+
+    fn measured(&mut self, what: Measure, took: Duration) {
+        Server::measured(self, what, took);
+    }
+
+    fn set_certificates(&mut self, certificates: Vec<(String, i64)>) {
+        Server::set_certificates(self, certificates);
     }
 }
 

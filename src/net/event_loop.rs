@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
@@ -14,10 +14,10 @@ use super::connection::Piece;
 use super::connections::Connections;
 use super::control::{self, ControlSocket};
 use super::dialing::{self, Dialed, Dialer};
-use super::disk::{DiskHelper, Durable, Report};
+use super::disk::{Awaited, DiskHelper, Durable, Report};
 use super::dns::Dns;
 use super::dns::files::Files;
-use super::engine::{Candidate, ConnectionId, Engine, Gone, Input, Output, Tick, Trust};
+use super::engine::{Candidate, ConnectionId, Engine, Gone, Input, Measure, Output, Tick, Trust};
 use super::gate::Gate;
 use super::hashing::HashingHelper;
 use super::listener::{Accepted, Listener, Opened, Reserve};
@@ -68,6 +68,10 @@ pub trait Surroundings {
     fn renewed_control(&mut self) -> Option<control::Allowed>;
     /// What a client of the control socket wants of the process, but for [`Outside::Reload`].
     fn outside(&mut self, what: Outside) -> Told;
+    /// At the start, and every minute: the hosts, and when their certificates end, in Unix seconds.
+    fn certificates(&self) -> Vec<(String, i64)> {
+        Vec::new()
+    }
     /// The server stops.
     fn stopping(&mut self);
 }
@@ -100,6 +104,7 @@ pub struct EventLoop<E> {
     failure: Option<String>,
     dns: Dns,
     dice: Dice,
+    awaited: Awaited,
     /// What was found out about domains, for the next tick.
     found: Vec<(u64, Result<Vec<Candidate>, Unfound>)>,
     /// What clients of the control socket want of the world around, for the next tick.
@@ -183,6 +188,7 @@ impl<E: Engine> EventLoop<E> {
             failure: None,
             dns: Dns::new(FIRST_LOOKUP, cache_seconds(&parts.config), parts.resolver),
             dice: Dice::new(),
+            awaited: Awaited::default(),
             found: Vec::new(),
             outside: Vec::new(),
         })
@@ -193,6 +199,7 @@ impl<E: Engine> EventLoop<E> {
     /// # Errors
     /// The poll broke, or the disk did: nothing can be promised to anybody any more.
     pub fn run(&mut self) -> io::Result<()> {
+        self.engine.set_certificates(self.surroundings.certificates());
         let mut events = Events::with_capacity(EVENTS);
         let mut now = self.clock.now();
         loop {
@@ -228,6 +235,7 @@ impl<E: Engine> EventLoop<E> {
 
     /// One turn: all inputs, one commit, then what may leave leaves.
     fn tick(&mut self, now: Now) {
+        let begun = Instant::now();
         self.look_around(now);
         self.accept(now);
         self.accept_control(now);
@@ -241,7 +249,12 @@ impl<E: Engine> EventLoop<E> {
         // After what arrived: who learns of the end must not miss what came before it.
         self.obey_signals(now);
         self.engine.handle(now, Input::Timeout);
+        let committing = Instant::now();
         let committed = self.engine.commit(); // no waiting; nothing has left the process so far
+        if let Ok(Some(tick)) = &committed {
+            self.engine.measured(Measure::Commit, committing.elapsed());
+            self.awaited.note(*tick);
+        }
         let outputs = self.engine.take_outputs();
         match committed {
             Ok(tick) => self.hold(now, tick, outputs),
@@ -252,6 +265,7 @@ impl<E: Engine> EventLoop<E> {
         self.hear_of_disk();
         self.connections.expire();
         self.connections.write(self.settings.as_deref()); // what may leave, leaves
+        self.engine.measured(Measure::Tick, begun.elapsed());
     }
 
     /// Queues the outputs of a tick. If it wrote, they wait until it is durable.
@@ -308,7 +322,12 @@ impl<E: Engine> EventLoop<E> {
     fn hear_of_disk(&mut self) {
         for report in self.disk.reports() {
             match report {
-                Report::Durable(tick) => self.connections.release(tick),
+                Report::Durable(tick) => {
+                    self.connections.release(tick);
+                    for took in self.awaited.arrived(tick) {
+                        self.engine.measured(Measure::Durable, took);
+                    }
+                }
                 Report::Lost(_, why) => {
                     self.connections.fail();
                     if self.failure.is_none() {
@@ -462,6 +481,7 @@ impl<E: Engine> EventLoop<E> {
         if let Some(settings) = self.surroundings.renewed_tls() {
             self.settings = Some(settings);
         }
+        self.engine.set_certificates(self.surroundings.certificates());
     }
 
     /// How long the poll may sleep.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use super::connections::{Connection, Talk};
+use super::metrics::Side;
 use super::{ConnectionId, Output, Server, Timer};
 use crate::config::components::{Connect, Link};
 use crate::stream::Env;
@@ -95,6 +96,7 @@ impl Server {
         let Some(Talk::Calling(component)) = self.connections.get(&id).map(|connection| &connection.talk) else {
             return;
         };
+        self.metrics.opened(Side::Component);
         let stream = Component::connected(&stream_env!(self, now, false), component, peer.ip());
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.talk = Talk::Component(Box::new(stream));
@@ -136,6 +138,7 @@ impl Server {
             Action::Stanza(stanza) => {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.stanzas = connection.stanzas.saturating_add(1);
+                    self.metrics.stanza(Side::Component, false, &stanza);
                 }
                 let mut env = router_env!(self, now);
                 self.router.from_component(&mut env, stanza);
@@ -174,6 +177,7 @@ impl Server {
     pub(super) fn component_gone(&mut self, now: Now, id: ConnectionId, connection: &Connection, reason: &str) {
         let component = match &connection.talk {
             Talk::Component(stream) => {
+                self.metrics.closed(Side::Component, "ended");
                 if stream.is_open() {
                     log::info!(target: stream.id(), "component's connection is gone: {reason}");
                 }

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::metrics::Side;
 use super::{Asker, ConnectionId, Output, Server, Timer};
 use crate::config::{Config, Listener, ListenerKind};
+use crate::http;
 use crate::router::{self, Out, SessionId};
 use crate::store::account;
 use crate::stream::c2s::{Action, C2s};
@@ -31,6 +33,8 @@ pub(super) enum Talk {
     Component(Box<Component>),
     /// A connection to the component with this id that is not open yet.
     Calling(String),
+    /// HTTP of who watches the server.
+    Http(Box<http::Talk>),
 }
 
 impl Talk {
@@ -40,6 +44,8 @@ impl Talk {
             Talk::Incoming(stream) => stream.take_output(),
             Talk::Outgoing(stream) => stream.take_output(),
             Talk::Component(stream) => stream.take_output(),
+            // What we say there is text.
+            Talk::Http(talk) => String::from_utf8(talk.take_output()).unwrap_or_default(),
             Talk::Dialing(_) | Talk::Calling(_) => String::new(),
         }
     }
@@ -58,7 +64,7 @@ impl Talk {
             Talk::Incoming(stream) => stream.send(stanza),
             Talk::Outgoing(stream) => stream.send(stanza),
             Talk::Component(stream) => stream.send(stanza),
-            Talk::Dialing(_) | Talk::Calling(_) => {}
+            Talk::Dialing(_) | Talk::Calling(_) | Talk::Http(_) => {}
         }
     }
 
@@ -67,7 +73,7 @@ impl Talk {
             Talk::Client(stream) => stream.heartbeat(),
             Talk::Incoming(stream) => stream.heartbeat(),
             Talk::Outgoing(stream) => stream.heartbeat(),
-            Talk::Component(_) | Talk::Dialing(_) | Talk::Calling(_) => {}
+            Talk::Component(_) | Talk::Dialing(_) | Talk::Calling(_) | Talk::Http(_) => {}
         }
     }
 }
@@ -141,7 +147,11 @@ impl Server {
                 let env = stream_env!(self, now, false);
                 Talk::Component(Box::new(Component::accepted(&env, &listener.component, peer.ip())))
             }
+            ListenerKind::Metrics => Talk::Http(Box::default()),
         };
+        if let Some(side) = Side::of(&talk) {
+            self.metrics.opened(side);
+        }
         let mut connection = Connection::new(talk, peer, now_millis);
         connection.is_counted = true;
         connection.heartbeat_millis = listener.heartbeat_seconds.map(|seconds| seconds.saturating_mul(1000));
@@ -157,7 +167,7 @@ impl Server {
             Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.secured(env, tls)),
             Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, env| stream.secured(env, tls)),
             Some(Talk::Dialing(_)) => self.open_stream(now, id, Some(tls)),
-            Some(Talk::Component(_) | Talk::Calling(_)) | None => {}
+            Some(Talk::Component(_) | Talk::Calling(_) | Talk::Http(_)) | None => {}
         }
     }
 
@@ -165,7 +175,11 @@ impl Server {
     pub(super) fn bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.last_input_millis = now.monotonic_millis;
-        match &connection.talk {
+        match &mut connection.talk {
+            Talk::Http(talk) => {
+                talk.push(bytes);
+                self.answer_http(now, id);
+            }
             Talk::Client(_) => self.with_client(now, id, |stream, env| stream.push(env, bytes)),
             Talk::Incoming(_) => self.with_incoming(now, id, |stream, env| stream.push(env, bytes)),
             Talk::Outgoing(_) => self.with_outgoing(now, id, |stream, _| stream.push(bytes)),
@@ -182,6 +196,7 @@ impl Server {
             Some(Talk::Outgoing(_) | Talk::Dialing(_)) => self.dial_timed_out(now, id),
             Some(Talk::Component(_)) => self.with_component(now, id, |stream, env| stream.timed_out(env)),
             Some(Talk::Calling(_)) => self.end_connection(id),
+            Some(Talk::Http(_)) => self.http_timed_out(now, id),
             None => {}
         }
     }
@@ -194,6 +209,9 @@ impl Server {
         }
         if matches!(connection.talk, Talk::Component(_) | Talk::Calling(_)) {
             return self.component_gone(now, id, &connection, reason);
+        }
+        if matches!(connection.talk, Talk::Http(_)) {
+            return;
         }
         if !matches!(connection.talk, Talk::Client(_)) {
             return self.server_gone(now, id, connection, reason);
@@ -220,7 +238,7 @@ impl Server {
             Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.fail(env, &error)),
             Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, _| stream.fail(&error)),
             Some(Talk::Component(_)) => self.with_component(now, id, |stream, env| stream.fail(env, &error)),
-            Some(Talk::Dialing(_) | Talk::Calling(_)) => self.end_connection(id),
+            Some(Talk::Dialing(_) | Talk::Calling(_) | Talk::Http(_)) => self.end_connection(id),
             None => {}
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -269,6 +287,7 @@ impl Server {
             Action::Hash(job) => self.hash(now, Asker::Stream(id), job),
             Action::WakeAt(at_millis) => self.timers.set(at_millis, Timer::Penalty(id)),
             Action::LoginFailed => {
+                self.metrics.login(false);
                 if let Some(connection) = self.connections.get(&id) {
                     let address = connection.peer.ip();
                     self.addresses.login_failed(address, &self.config.limits, now.monotonic_millis);
@@ -289,8 +308,12 @@ impl Server {
                 self.flush_router(now);
             }
             Action::Bind(jid) => self.bind(now, id, jid),
-            Action::Stanza(stanza) => self.stanza(now, id, stanza),
+            Action::Stanza(stanza) => {
+                self.metrics.stanza(Side::Client, false, &stanza);
+                self.stanza(now, id, stanza);
+            }
             Action::Close(reason) => {
+                self.metrics.closed(Side::Client, reason);
                 let Some(connection) = self.connections.get_mut(&id) else { return };
                 connection.is_closing = true;
                 let (session, peer) = (connection.session.take(), connection.peer);
@@ -324,6 +347,7 @@ impl Server {
         });
         if let Some(connection) = self.connections.get(&id) {
             self.addresses.logged_in(connection.peer.ip());
+            self.metrics.login(true);
         }
         if let Some(heartbeat) = heartbeat {
             self.timers.set(now.monotonic_millis.saturating_add(heartbeat), Timer::Heartbeat(id));
@@ -369,6 +393,9 @@ impl Server {
                     Out::Stanza(id, stanza) => {
                         if let Some(connection) = self.connections.get_mut(&id) {
                             connection.talk.send(&stanza);
+                            if let Some(side) = Side::of(&connection.talk) {
+                                self.metrics.stanza(side, true, &stanza);
+                            }
                             connection.stanzas = connection.stanzas.saturating_add(1);
                             connection.touch(id, &mut self.touched);
                         }

@@ -164,6 +164,7 @@ impl Facts for Known<'_> {
                 Talk::Incoming(_) => &mut counted.servers_in,
                 Talk::Outgoing(_) | Talk::Dialing(_) => &mut counted.servers_out,
                 Talk::Component(_) | Talk::Calling(_) => &mut counted.components,
+                Talk::Http(_) => continue,
             };
             *count = count.saturating_add(1);
         }

@@ -269,6 +269,7 @@ impl Server {
             self.federation.told.insert(pair.clone(), why.to_string());
         }
         let mut env = router_env!(self, now);
+        self.metrics.link(false);
         self.router.link_failed(&mut env, pair, condition, why);
         if self.router.server_was_reached(pair) && !self.hears(pair) {
             let env = router_env!(self, now);

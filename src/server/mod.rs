@@ -37,6 +37,7 @@ pub mod components;
 pub mod connections;
 mod control;
 pub mod federation;
+pub mod metrics;
 pub mod timers;
 
 use std::collections::HashMap;
@@ -50,6 +51,8 @@ use self::components::Calls;
 use self::connections::Connection;
 use self::control::Control;
 use self::federation::Federation;
+pub use self::metrics::Measure;
+use self::metrics::Metrics;
 use self::timers::{Timer, Timers};
 use crate::admin::{self, Outside, Told};
 use crate::config::{Block, Config, Listener, LogSink, Register};
@@ -248,6 +251,9 @@ pub struct Server {
     started_millis: u64,
     addresses: Addresses,
     timers: Timers,
+    metrics: Metrics,
+    /// How many files may be open.
+    open_files_max: u64,
     askers: HashMap<u64, Asker>,
     next_token: u64,
     outputs: Vec<Output>,
@@ -327,6 +333,8 @@ impl Server {
             started_millis: now.monotonic_millis,
             addresses: Addresses::default(),
             timers: Timers::default(),
+            metrics: Metrics::default(),
+            open_files_max: 0,
             askers: HashMap::new(),
             next_token: 0,
             outputs: Vec::new(),
@@ -420,6 +428,11 @@ impl Server {
     pub fn next_timeout(&self, now: Now) -> Option<Duration> {
         let at = self.timers.next_millis()?;
         Some(Duration::from_millis(at.saturating_sub(now.monotonic_millis)))
+    }
+
+    /// How many files may be open, for who asks.
+    pub fn set_open_files_max(&mut self, files: u64) {
+        self.open_files_max = files;
     }
 
     /// Judges certificates of other servers from now on.

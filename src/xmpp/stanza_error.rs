@@ -42,6 +42,10 @@ macro_rules! conditions {
             pub fn name(self) -> &'static str {
                 match self { $(Condition::$name => $text,)* }
             }
+            /// The condition of this name.
+            pub fn from_name(name: &str) -> Option<Condition> {
+                match name { $($text => Some(Condition::$name),)* _ => None }
+            }
             /// The error type that RFC 6120 §8.3.3 gives or recommends.
             pub fn usual_type(self) -> ErrorType {
                 match self { $(Condition::$name => ErrorType::$kind,)* }

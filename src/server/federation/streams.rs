@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::super::connections::{Connection, Talk};
+use super::super::metrics::Side;
 use super::super::{ClientTls, ConnectionId, Output, Server, Timer};
 use super::{ASKED_MAX, Asked};
 use crate::stream::dialback::{Pair, Verdict};
@@ -44,6 +45,7 @@ impl Server {
         for (stream_id, key) in &questions {
             stream.want_verify(&mut env, &pair.from, stream_id, key);
         }
+        self.metrics.opened(Side::ServerOut);
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.talk = Talk::Outgoing(Box::new(stream));
         }
@@ -91,6 +93,7 @@ impl Server {
                 log::info!(target: &pair.from, "stream to {} at {address} is open: proved by {how}, {secure}", pair.to);
                 self.watch(now, id);
                 let env = router_env!(self, now);
+                self.metrics.link(true);
                 self.router.link_ready(&env, &pair, id);
                 self.flush_router(now);
             }
@@ -110,6 +113,9 @@ impl Server {
             Action::Stanza(stanza) => {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.stanzas = connection.stanzas.saturating_add(1);
+                    if let Some(side) = Side::of(&connection.talk) {
+                        self.metrics.stanza(side, false, &stanza);
+                    }
                 }
                 let mut env = router_env!(self, now);
                 self.router.from_remote(&mut env, stanza);
@@ -192,7 +198,7 @@ impl Server {
         match &connection.talk {
             Talk::Incoming(_) => self.with_incoming(now, id, |stream, _| stream.end("idle")),
             Talk::Outgoing(_) => self.with_outgoing(now, id, |stream, _| stream.end("idle")),
-            Talk::Client(_) | Talk::Dialing(_) | Talk::Component(_) | Talk::Calling(_) => {}
+            Talk::Client(_) | Talk::Dialing(_) | Talk::Component(_) | Talk::Calling(_) | Talk::Http(_) => {}
         }
     }
 
@@ -242,6 +248,7 @@ impl Server {
                     log::info!(target: &format!("record:{}", pair.to), "in {how} {stanzas} {ip} {}", pair.from);
                 }
                 let is_clean = stream.is_closed();
+                self.metrics.closed(Side::ServerIn, if is_clean { "ended" } else { "lost" });
                 for (pair, _) in stream.proved() {
                     let back = Pair { from: pair.to.clone(), to: pair.from.clone() };
                     if !is_clean || self.router.link_has_failed(&back) {
@@ -253,6 +260,7 @@ impl Server {
             Talk::Outgoing(stream) => {
                 let lost = stream.take_unacknowledged();
                 let is_clean = stream.is_closed();
+                self.metrics.closed(Side::ServerOut, if is_clean { "ended" } else { "lost" });
                 for (local, how) in stream.proved() {
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
                     log::info!(target: &format!("record:{}", stream.remote()), "out {how} {stanzas} {ip} {local}");
@@ -263,7 +271,7 @@ impl Server {
                 self.outgoing_over(now, id, reason, lost);
             }
             Talk::Dialing(_) => self.outgoing_over(now, id, reason, VecDeque::new()),
-            Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) => {}
+            Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) | Talk::Http(_) => {}
         }
     }
 
@@ -321,12 +329,16 @@ impl Server {
                 let back = Pair { from: pair.to, to: pair.from };
                 self.federation.dials.remove(&back);
                 let env = router_env!(self, now);
+                self.metrics.link(true);
                 self.router.link_ready(&env, &back, id);
                 self.flush_router(now);
             }
             Action::Stanza(stanza) => {
                 if let Some(connection) = self.connections.get_mut(&id) {
                     connection.stanzas = connection.stanzas.saturating_add(1);
+                    if let Some(side) = Side::of(&connection.talk) {
+                        self.metrics.stanza(side, false, &stanza);
+                    }
                 }
                 let mut env = router_env!(self, now);
                 self.router.from_remote(&mut env, stanza);

@@ -1,0 +1,163 @@
+//! What the server tells who watches it, over HTTP.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use crate::site::{Running, Site};
+
+/// A server with metrics, and their port.
+fn watched(name: &str) -> (Site, Running, u16) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let site = Site::with(name, &format!("<metrics xmlns='urn:jabber:config:3' port='{port}'/>"));
+    let running = site.start();
+    (site, running, port)
+}
+
+/// What is said to these bytes, until the server closes.
+fn said(port: u16, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.write_all(bytes).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
+}
+
+fn asked(port: u16, path: &str) -> String {
+    said(port, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes())
+}
+
+/// The samples by their names with labels.
+fn samples(port: u16) -> BTreeMap<String, f64> {
+    let answer = asked(port, "/metrics");
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
+    assert!(head.contains(&format!("Content-Length: {}", body.len())), "{head}");
+    assert!(body.ends_with("# EOF\n"));
+    let lines = body.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+        .collect()
+}
+
+#[test]
+fn who_watches_is_told_what_happens() {
+    let (site, running, port) = watched("metrics");
+    let before = samples(port);
+    assert_eq!(before["jabber_sessions"], 0.0);
+    assert_eq!(before[&format!("jabber_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
+    site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
+    let mut romeo = TcpStream::connect(("127.0.0.1", site.port)).unwrap();
+    romeo.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut say = |text: &str, until: &str| {
+        romeo.write_all(text.as_bytes()).unwrap();
+        let (mut heard, mut buffer) = (String::new(), [0; 4096]);
+        while !heard.contains(until) {
+            let count = romeo.read(&mut buffer).unwrap_or_else(|error| panic!("{error} after {heard}"));
+            assert!(count > 0, "{heard}");
+            heard.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+    };
+    say(
+        "<stream:stream to='localhost' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
+        "<stream:stream",
+    );
+    let login = |password: &str| {
+        format!(
+            "<iq type='set' id='a'><query xmlns='jabber:iq:auth'><username>romeo</username><password>{password}</password><resource>r</resource></query></iq>"
+        )
+    };
+    say(&login("wrong"), "<error");
+    say(&login("pencil"), "type='result'");
+    say(
+        "<presence/><iq type='get' id='p' to='nobody@localhost'><ping xmlns='urn:xmpp:ping'/></iq><message to='romeo@localhost/r'><body>me</body></message>",
+        "<body>me</body>",
+    );
+    let now = samples(port);
+    for (name, expected) in [
+        ("jabber_sessions", 1.0),
+        ("jabber_streams{side=\"client\"}", 1.0),
+        ("jabber_streams_opened_total{side=\"client\"}", 1.0),
+        ("jabber_logins_total{result=\"ok\"}", 1.0),
+        ("jabber_logins_total{result=\"failed\"}", 1.0),
+        ("jabber_stanzas_total{side=\"client\",direction=\"in\",kind=\"message\"}", 1.0),
+        ("jabber_stanzas_total{side=\"client\",direction=\"out\",kind=\"message\"}", 1.0),
+        ("jabber_stanzas_total{side=\"client\",direction=\"in\",kind=\"iq\"}", 1.0),
+        ("jabber_stanza_errors_total{condition=\"service-unavailable\"}", 1.0),
+    ] {
+        assert_eq!(now.get(name), Some(&expected), "{name}: {now:#?}");
+    }
+    assert!(now["jabber_tick_seconds_count"] > before["jabber_tick_seconds_count"]);
+    assert!(now["jabber_commit_seconds_count"] >= 1.0 && now["jabber_durable_seconds_count"] >= 1.0);
+    assert_eq!(now["jabber_tick_seconds_bucket{le=\"+Inf\"}"], now["jabber_tick_seconds_count"]);
+    assert!(now["jabber_database_bytes"] >= 4096.0 && now["process_resident_memory_bytes"] > 1e6, "{now:#?}");
+    assert!(now["process_open_fds"] > 5.0 && now["process_max_fds"] >= now["process_open_fds"]);
+    assert!(now["jabber_certificate_days{host=\"localhost\"}"] > 1.0);
+    say("</stream:stream>", "</stream:stream>");
+    running.stop();
+}
+
+#[test]
+fn every_panel_shows_what_there_is() {
+    let (_site, running, port) = watched("grafana");
+    let names: Vec<String> = samples(port).into_keys().map(|name| name.split('{').next().unwrap().to_owned()).collect();
+    // Families whose samples come with what they count.
+    let later = ["jabber_streams_closed_total", "jabber_stanza_errors_total"];
+    let dashboard = include_str!("../../etc/grafana/jabber.json");
+    let dashboard: serde_json::Value = serde_json::from_str(dashboard).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut shown = Vec::new();
+    for target in panels.iter().flat_map(|panel| panel["targets"].as_array().unwrap()) {
+        let expression = target["expr"].as_str().unwrap();
+        let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let used: Vec<&str> =
+            words.filter(|word| word.starts_with("jabber_") || word.starts_with("process_")).collect();
+        assert!(!used.is_empty(), "{expression}");
+        shown.extend(used.iter().map(|name| (*name).to_owned()));
+        for name in used {
+            assert!(names.iter().any(|known| known == name) || later.contains(&name), "{name} in {expression}");
+        }
+    }
+    // And nothing is told that no panel shows.
+    for name in names {
+        let family = name.trim_end_matches("_count").trim_end_matches("_sum").trim_end_matches("_bucket");
+        assert!(shown.iter().any(|shown| shown.starts_with(family)), "{name} is on no panel");
+    }
+    running.stop();
+}
+
+#[test]
+fn health_and_what_else_is_asked() {
+    let (site, running, port) = watched("health");
+    for (bytes, status, body) in [
+        ("GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 200, "ok\n"),
+        ("HEAD /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 200, ""),
+        ("GET /health HTTP/1.0\r\n\r\n", 200, "ok\n"),
+        ("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 404, "Not Found\n"),
+        ("GET /metrics/../../etc/passwd HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 404, "Not Found\n"),
+        ("DELETE /metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 405, "Method Not Allowed\n"),
+        ("POST /metrics HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", 413, "Content Too Large\n"),
+        ("<stream:stream xmlns='jabber:client'>\r\n\r\n", 400, "Bad Request\n"),
+        ("\u{16}\u{3}\u{1}\r\n\r\n", 400, "Bad Request\n"),
+    ] {
+        let answer = said(port, bytes.as_bytes());
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{bytes}: {answer}");
+        assert_eq!(answer.split_once("\r\n\r\n").unwrap().1, body, "{bytes}");
+    }
+    // Two at once on one connection, one of which says nothing, and one that is endless.
+    let _silent = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(said(port, format!("GET /{} HTTP/1.1\r\n", "x".repeat(9_000)).as_bytes()).starts_with("HTTP/1.1 431 "));
+    let two = "GET /health HTTP/1.1\r\nHost: h\r\n\r\nGET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+    assert_eq!(said(port, two.as_bytes()).matches("\r\n\r\nok\n").count(), 2);
+    site.ctl(&["status"]).success();
+    running.stop();
+    // Off unless it is asked for.
+    let site = Site::new("unwatched");
+    let running = site.start();
+    assert!(!site.log().contains("9105"));
+    running.stop();
+}
