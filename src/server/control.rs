@@ -210,7 +210,7 @@ impl Facts for Known<'_> {
                         .for_each(|(local, how)| add(local, stream.remote(), direction, Some(how), stream.tls()));
                 }
                 Talk::Dialing(pair) => add(&pair.from, &pair.to, "out", None, None),
-                Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) => {}
+                Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) | Talk::Http(_) => {}
             }
         }
         streams

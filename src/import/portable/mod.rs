@@ -325,7 +325,7 @@ impl Walk<'_> {
         let _ = if file.is_dir() { self.directory(&file, 0) } else { self.data(&file) };
     }
 
-    /// Compat: Prosody's `storage = "xep0227"` keeps a whole document for each user, as `HOST/USER.xml`.
+    /// Compat: Prosody can store by this format, a whole document for each user, as `HOST/USER.xml`.
     fn directory(&mut self, directory: &Path, depth: usize) -> Result<(), Stopped> {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
