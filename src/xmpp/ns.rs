@@ -82,6 +82,18 @@ pub const LAST: &str = "jabber:iq:last";
 pub const VCARD: &str = "vcard-temp";
 /// XEP-0049: private XML.
 pub const PRIVATE: &str = "jabber:iq:private";
+/// XEP-0016 §2: privacy lists.
+pub const PRIVACY: &str = "jabber:iq:privacy";
+/// jabberd 1.4's rules for messages.
+pub const FILTER: &str = "jabber:iq:filter";
+/// XEP-0191 §3: the blocking command.
+pub const BLOCKING: &str = "urn:xmpp:blocking";
+/// XEP-0191 §3.3: its own error.
+pub const BLOCKING_ERRORS: &str = "urn:xmpp:blocking:errors";
+/// XEP-0377 §4: why somebody is blocked.
+pub const REPORTING: &str = "urn:xmpp:reporting:1";
+/// XEP-0186 §3: the invisible command.
+pub const INVISIBLE: &str = "urn:xmpp:invisible:1";
 /// XEP-0203: delayed delivery.
 pub const DELAY: &str = "urn:xmpp:delay";
 /// XEP-0091: the delay stamp of older clients.
