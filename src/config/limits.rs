@@ -131,6 +131,14 @@ limits! {
     /// People whom one search in the user directory finds: it is no way to copy the directory.
     /// Outcome: the others are not told.
     search_results_max, "search-results-max": usize = 100, at least 1;
+    /// Privacy lists of one account. Outcome: resource-constraint.
+    privacy_lists_max, "privacy-lists-max": usize = 30, at least 1;
+    /// Items of one privacy list, blocked addresses included: each costs time at every stanza.
+    /// Outcome: resource-constraint.
+    privacy_items_max, "privacy-items-max": usize = 1_000, at least 1;
+    /// Bytes of all privacy lists of one account; as many for its rules of jabber:iq:filter.
+    /// Outcome: resource-constraint.
+    privacy_bytes_max, "privacy-bytes-max": usize = 262_144, at least 1_024;
     /// Contacts to whom one session has sent directed presence. Outcome: resource-constraint for the next one, since one
     /// that is forgotten would never hear of the end.
     directed_presence_max, "directed-presence-max": usize = 1_000, at least 10;

@@ -368,7 +368,7 @@ pub fn count(store: &Store, host: &str) -> Result<u64, Error> {
 mod tests {
     use super::*;
     use crate::store::tests::{jid, store_with};
-    use crate::store::{Bounds, imported, last, motd, offline, private, registration, roster, vcard};
+    use crate::store::{Bounds, imported, last, motd, offline, privacy, private, registration, roster, vcard};
     use crate::xmpp::Jid;
 
     fn keys(hash: ScramHash, byte: u8) -> ScramKeys {
@@ -474,6 +474,8 @@ mod tests {
             vcard::set(&mut store, account, "<vCard xmlns='vcard-temp'><FN>R J</FN></vCard>").unwrap();
             registration::set(&mut store, account, "<query/>").unwrap();
             imported::set(&mut store, account, "n", "<x/>").unwrap();
+            let _ = privacy::set(&mut store, account, "l", "<list/>", bounds).unwrap();
+            let _ = privacy::set_filter(&mut store, account, Some("<query/>"), 1000).unwrap();
             last::set(&mut store, account, &last::Last { unix_millis: 1, status: String::new() }).unwrap();
             let _ = private::set(&mut store, account, "a", "b", "<a/>", bounds).unwrap();
             let _ = offline::append(&mut store, account, "<message/>", 1, bounds).unwrap();

@@ -24,6 +24,7 @@ pub mod meta;
 mod migrate;
 pub mod motd;
 pub mod offline;
+pub mod privacy;
 pub mod private;
 pub mod registration;
 pub mod registration_switch;

@@ -110,6 +110,19 @@ CREATE TABLE private (                       -- XEP-0049
     UNIQUE (account, ns, name)
 );
 
+CREATE TABLE privacy_list (                  -- XEP-0016; the default list is the block list of XEP-0191 as well
+    account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
+    name            TEXT NOT NULL,
+    is_default      INTEGER NOT NULL,
+    xml             TEXT NOT NULL,
+    UNIQUE (account, name)
+);
+
+CREATE TABLE filter (                        -- jabberd 1.4's rules for messages
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    xml             TEXT NOT NULL
+);
+
 CREATE TABLE roster (                        -- RFC 6121 §2.6: since(v) can be told for floor <= v <= version
     account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
     version         INTEGER NOT NULL,
