@@ -12,6 +12,7 @@ pub mod jabberd14;
 pub mod person;
 pub mod portable;
 pub mod report;
+mod rules;
 
 use std::ops::ControlFlow;
 

@@ -3,6 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::report::Counts;
+use super::rules;
 use crate::store::account::{self, Credentials, LegacyHash, ScramHash, ScramKeys};
 use crate::store::last::Last;
 use crate::store::roster::RosterItem;
@@ -44,7 +45,7 @@ pub(super) struct Person {
     pub(super) last: Option<Last>,
     pub(super) vcard: Option<String>,
     pub(super) private: Vec<Private>,
-    /// Namespace and XML of what has no room in the store yet.
+    /// Namespace and XML of the rules about who may reach the user, and of what has no room in the store yet.
     pub(super) kept: Vec<(String, String)>,
 }
 
@@ -131,9 +132,10 @@ fn contents(store: &mut Store, account: &BareJid, person: &Person, counts: &mut 
         let _ = private::set(store, account, &element.name, &element.ns, &element.xml, UNBOUNDED)?;
         counts.private += 1;
     }
-    for (ns, xml) in &person.kept {
+    rules::keep(store, account, &person.kept, counts)?;
+    for (ns, xml) in person.kept.iter().filter(|(ns, _)| !rules::is_known(ns)) {
         imported::set(store, account, ns, xml)?;
-        counts.rules += 1;
+        counts.kept += 1;
     }
     if let Some(card) = &person.vcard {
         vcard::set(store, account, card)?;

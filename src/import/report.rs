@@ -30,8 +30,12 @@ pub struct Counts {
     pub registrations: u64,
     /// Times of last activity.
     pub last: u64,
-    /// Privacy lists and filters, kept as they were.
+    /// Privacy lists, and filters of jabberd 1.4.
     pub rules: u64,
+    /// Rules in such filters that are kept and not run.
+    pub idle_rules: u64,
+    /// Pieces that nothing here reads yet.
+    pub kept: u64,
     /// Files without an account of ours in them, and directories.
     pub files_left: u64,
     /// Accounts that were here already.
@@ -56,12 +60,14 @@ impl Counts {
             (&mut self.registrations, more.registrations),
             (&mut self.last, more.last),
             (&mut self.rules, more.rules),
+            (&mut self.idle_rules, more.idle_rules),
+            (&mut self.kept, more.kept),
         ] {
             *own += more;
         }
     }
 
-    fn rows(&self) -> [(u64, &'static str); 15] {
+    fn rows(&self) -> [(u64, &'static str); 17] {
         [
             (self.accounts, "accounts"),
             (self.old_hashes, "of these with an old hash, until their first login with PLAIN"),
@@ -78,7 +84,9 @@ impl Counts {
             (self.private, "elements of private data"),
             (self.registrations, "registration forms, without the password"),
             (self.last, "times of last activity"),
-            (self.rules, "privacy lists and filters, kept as they are, without effect yet"),
+            (self.rules, "privacy lists and filters"),
+            (self.idle_rules, "rules of filters that are kept and not run: only <from> with <error> or <offline> is"),
+            (self.kept, "pieces kept as they are, without effect yet"),
             (self.already_here, "accounts that were here already, or removed here, and stay so"),
             (self.files_left, "files and directories left alone"),
             (self.pieces_left, "pieces of accounts left behind"),

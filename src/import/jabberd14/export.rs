@@ -14,9 +14,10 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::person::{AUTH_CRYPT, AUTH_ZEROK, OFFLINE, STORED_REQUESTS};
 use crate::import::person::{SCRAM, mechanism};
+use crate::import::rules;
 use crate::store::account::{self, Credentials};
 use crate::store::roster::RosterItem;
-use crate::store::{Error, Store, imported, last, offline, private, registration, roster, vcard};
+use crate::store::{Error, Store, last, offline, private, registration, roster, vcard};
 use crate::xml::element::{Attribute, Node};
 use crate::xml::{self, Element, writer};
 use crate::xmpp::{BareJid, Stanza, datetime, ns};
@@ -103,9 +104,7 @@ fn document(store: &Store, account: &BareJid, credentials: &Credentials) -> Resu
         let ns = element.ns().to_owned();
         pieces.push(piece(&ns, element.with_attribute("j_private_flag", "1")));
     }
-    for (ns, text) in imported::of(store, account)? {
-        pieces.extend(parsed(Some(text)).map(|element| piece(&ns, element)));
-    }
+    pieces.extend(rules::pieces(store, account)?.into_iter().map(|(ns, element)| piece(ns, element)));
     pieces.push(piece(OFFLINE, Element::new("foo", OFFLINE).with_children(messages(store, account)?)));
     let mut out = String::from("<xdb>");
     for piece in &pieces {

@@ -12,6 +12,7 @@ use super::document::{self, XDB};
 use super::{contacts, messages};
 use crate::import::person::{Note, Password, Person, Private, SCRAM, STATUS_BYTES_MAX, mechanism};
 use crate::import::report::counted;
+use crate::import::rules;
 use crate::store::account::{LegacyHash, ScramHash, ScramKeys};
 use crate::store::last::Last;
 use crate::xml::Element;
@@ -25,10 +26,6 @@ pub(super) const AUTH_ZEROK: &str = "jabber:iq:auth:0k";
 pub(super) const STORED_REQUESTS: &str = "http://jabberd.org/ns/storedsubscriptionrequest";
 /// Messages for who is away.
 pub(super) const OFFLINE: &str = "jabber:x:offline";
-/// XEP-0016, in 1.6.
-pub(super) const PRIVACY: &str = "jabber:iq:privacy";
-/// 1.4's rules for messages.
-pub(super) const FILTER: &str = "jabber:iq:filter";
 /// The prefix `w` or `ns0` of 1.6's own attributes.
 const WRAPPER: &str = "http://jabberd.org/ns/wrapper";
 /// What a user had stored under which namespace, in 1.4.
@@ -116,8 +113,8 @@ impl<'a> Reader<'a> {
             ns::LAST => self.last(piece),
             ns::VCARD => self.vcard(piece),
             ns::PRIVATE => self.private_of_16(piece),
-            PRIVACY => self.keep(PRIVACY, piece),
-            FILTER => self.keep(FILTER, piece),
+            ns::PRIVACY => self.keep(ns::PRIVACY, piece),
+            ns::FILTER => self.keep(ns::FILTER, piece),
             // Bookkeeping of the old server, which needs no word.
             NSLIST => {}
             "jabber:iq:browse" if !piece.has_children() => {}
@@ -232,13 +229,18 @@ impl<'a> Reader<'a> {
         self.person.private.push(Private { name, ns, xml: element.to_string() });
     }
 
-    /// Keeps an element as it is, for a room that will come.
+    /// Keeps an element as it is: 1.6's privacy lists, and 1.4's rules for messages.
     fn keep(&mut self, xdbns: &'static str, piece: Node<'_, '_>) {
         if !piece.children().any(|child| child.is_element()) {
             return;
         }
         match document::convert(piece, &["", XDB], xdbns) {
-            Some(element) => self.person.kept.push((xdbns.to_owned(), element.without_attribute("xdbns").to_string())),
+            Some(element) => {
+                for fault in rules::faults(xdbns, &element) {
+                    self.note(xdbns, fault);
+                }
+                self.person.kept.push((xdbns.to_owned(), element.without_attribute("xdbns").to_string()));
+            }
             None => self.note(xdbns, "too deep"),
         }
     }

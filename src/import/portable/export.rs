@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{ACCOUNT, PIE};
 use crate::import::person::{SCRAM, mechanism};
+use crate::import::rules;
 use crate::store::account::{self, Account, Credentials};
 use crate::store::roster::RosterItem;
 use crate::store::{Error, Store, imported, last, offline, private, registration, roster, vcard};
@@ -133,6 +134,7 @@ fn user(store: &Store, found: &Account, credentials: &Credentials) -> Result<Ele
         children.push(query.with_text(last.status));
     }
     children.extend(parsed(registration::of(store, account)?));
+    children.extend(rules::portable(store, account)?);
     for (_, text) in imported::of(store, account)? {
         children.extend(parsed(Some(text)));
     }

@@ -44,10 +44,6 @@ const PIE: &str = "urn:xmpp:pie:0";
 const XINCLUDE: &str = "http://www.w3.org/2001/XInclude";
 /// What we know and XEP-0227 has no place for.
 const ACCOUNT: &str = "urn:jabber:account:3";
-/// XEP-0227 §4.8.
-const PRIVACY: &str = "jabber:iq:privacy";
-/// XEP-0191, which other servers put beside it.
-const BLOCKING: &str = "urn:xmpp:blocking";
 /// XEP-0227 §4.11.2.
 const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 /// XEP-0227 §4.11.1.

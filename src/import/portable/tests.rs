@@ -3,7 +3,7 @@ use crate::import::jabberd14;
 use crate::store::account::{LegacyHash, ScramHash, ScramKeys};
 use crate::store::roster::{self, RosterItem, Subscription};
 use crate::store::tests::contents;
-use crate::store::{Bounds, imported, last, offline, private, registration, vcard};
+use crate::store::{Bounds, imported, last, offline, privacy, private, registration, vcard};
 use crate::xmpp::Jid;
 use std::fs;
 
@@ -195,9 +195,17 @@ fn some_store(dice: &mut Dice) -> Store {
         if dice.next(3) == 0 {
             registration::set(&mut store, &account, "<query xmlns='jabber:iq:register'><email>a@b</email></query>")
                 .unwrap();
-            for (ns, name) in
-                [(PRIVACY, "query"), (PUBSUB, "pubsub"), (ARCHIVE, "archive"), ("jabber:iq:filter", "query")]
-            {
+            for (number, name) in dice.pick(&["a", "a b", ""]).split(' ').filter(|name| !name.is_empty()).enumerate() {
+                let item = "<item type='jid' value='foe@x' action='deny' order='7'/>";
+                let list = format!("<list xmlns='jabber:iq:privacy' name='{name}'>{item}</list>");
+                let _ = privacy::set(&mut store, &account, name, &list, bounds).unwrap();
+                if number == 1 {
+                    privacy::set_default(&mut store, &account, Some(name)).unwrap();
+                }
+            }
+            let rules = "<query xmlns='jabber:iq:filter'><rule><from>foe@x</from><error/></rule></query>";
+            let _ = privacy::set_filter(&mut store, &account, Some(rules), 1_000).unwrap();
+            for (ns, name) in [(PUBSUB, "pubsub"), (ARCHIVE, "archive")] {
                 imported::set(&mut store, &account, ns, &format!("<{name} xmlns='{ns}'><x y='1'/></{name}>")).unwrap();
             }
         }
@@ -291,8 +299,10 @@ fn the_examples_of_the_xep() {
         counts.vcards,
         counts.private,
         counts.rules,
+        counts.kept,
     );
-    assert_eq!(found, (3, 2, 2, 1, 1, 1, 4), "{report}");
+    assert_eq!(found, (3, 2, 2, 1, 1, 1, 1, 3), "{report}");
+    assert_eq!(privacy::names(&store, &jid("juliet@capulet.com")).unwrap(), [("public".to_owned(), true)]);
     assert!(report.contains("<future> in \"urn:xmpp:future\": nothing here knows"), "{report}");
     let juliet = jid("juliet@capulet.com");
     let keys = account::credentials(&store, &juliet).unwrap().unwrap();

@@ -6,10 +6,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-use super::{ACCOUNT, ARCHIVE, BLOCKING, PIE, PRIVACY, PUBSUB, PUBSUB_OWNER};
+use super::{ACCOUNT, ARCHIVE, PIE, PUBSUB, PUBSUB_OWNER};
 use crate::import::person::{
     Message, Note, Password, Person, Private, REQUEST_BYTES_MAX, SCRAM, STATUS_BYTES_MAX, mechanism,
 };
+use crate::import::rules;
 use crate::store::account::{LegacyHash, ScramHash, ScramKeys};
 use crate::store::last::Last;
 use crate::store::roster::{RosterItem, Subscription};
@@ -54,7 +55,10 @@ pub(super) fn read(account: &BareJid, user: &Element, now_unix_millis: u64) -> R
             (ns::LAST, "query") => reader.last(child),
             (ns::REGISTER, "query") => reader.registration(child),
             (ACCOUNT, "account") => reader.account_element(child),
-            (PRIVACY, _) | (BLOCKING, _) | (PUBSUB, _) | (PUBSUB_OWNER, _) | (ARCHIVE, _) | ("jabber:iq:filter", _) => {
+            (ns::PRIVACY | ns::BLOCKING | ns::FILTER | PUBSUB | PUBSUB_OWNER | ARCHIVE, _) => {
+                for fault in rules::faults(child.ns(), child) {
+                    reader.note(child.ns(), fault);
+                }
                 reader.person.kept.push((child.ns().to_owned(), child.to_string()));
             }
             // XEP-0227 §4: what is not understood is ignored, and the operator hears of it.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::roster::RosterItem;
-use crate::store::{imported as rules, last, offline, private, registration, roster, vcard};
+use crate::store::{last, offline, privacy, private, registration, roster, vcard};
 use crate::xml;
 
 /// All that is kept of an account, as text; XML as trees, in the order of their own text.
@@ -15,7 +15,9 @@ fn all_of(store: &Store, account: &BareJid) -> String {
     let messages = offline::fetch(store, account, 0, 1_000).unwrap();
     let messages: Vec<_> = messages.iter().map(|m| (tree(&m.stanza), m.received_unix_millis)).collect();
     let private: Vec<_> = private::all(store, account).unwrap().iter().map(|text| tree(text)).collect();
-    let rules: Vec<_> = rules::of(store, account).unwrap();
+    let names = privacy::names(store, account).unwrap();
+    let list = |(name, is_default): &(String, bool)| (privacy::list(store, account, name).unwrap(), *is_default);
+    let rules: (Vec<_>, _) = (names.iter().map(list).collect(), privacy::filter(store, account).unwrap());
     format!(
         "{:?}\n{keys:?} {:?}\n{items:#?}\n{messages:#?}\n{private:#?}\n{rules:#?}\n{:?}\n{:?}\n{:?}",
         account::account(store, account).unwrap().map(|found| found.jid),

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::store::roster::{RosterItem, Subscription};
-use crate::store::{imported, last, offline, private, registration, roster, vcard};
+use crate::store::{last, offline, privacy, private, registration, roster, vcard};
 use crate::xmpp::Jid;
 
 const PASSWORDS: &[(&str, &str)] = &[
@@ -136,8 +136,24 @@ fn private_data_cards_forms_and_times_arrive() {
         // Registered, by the form's own stamp, not at the import.
         let account = account::account(&store, &juliet).unwrap().unwrap();
         assert!(account.created_unix_millis < 1_795_334_000_000 && account.created_unix_millis > 1_795_332_000_000);
-        let rules = imported::of(&store, &juliet).unwrap();
-        assert_eq!(rules.len(), usize::from(spool != "1.4.3-flat"), "{rules:?}");
+        let lists = privacy::names(&store, &juliet).unwrap();
+        let filter = privacy::filter(&store, &juliet).unwrap();
+        let named: Vec<(&str, bool)> = lists.iter().map(|(name, is_default)| (name.as_str(), *is_default)).collect();
+        match spool {
+            "1.6-flat" => {
+                assert_eq!(named, [("block", true), ("invisible", false)]);
+                let block = privacy::list(&store, &juliet, "block").unwrap().unwrap();
+                assert!(
+                    block.contains("<item type='group' value='Friends' action='allow' order='2'><message/></item>")
+                );
+                assert!(filter.is_none());
+            }
+            "1.4.4-hashed" => {
+                assert!(named.is_empty() && filter.unwrap().contains("<from>tybalt@xmpp.test</from>"));
+                assert_eq!((imported.counts.rules, imported.counts.idle_rules), (1, 2));
+            }
+            _ => assert!(named.is_empty() && filter.is_none()),
+        }
         assert!(imported.counts.private >= 4);
     }
 }
@@ -229,8 +245,9 @@ fn corner_cases_written_by_hand() {
     assert!(private::element(&store, &corner, "storage", "storage:bookmarks").unwrap().is_some());
 
     let sixteen = jid("sixteen@example.org");
-    let lists = imported::of(&store, &sixteen).unwrap();
-    assert!(lists[0].1.contains("<list name='block'") && lists[0].1.contains(":default='default'"), "{lists:?}");
+    assert_eq!(privacy::names(&store, &sixteen).unwrap(), [("block".to_owned(), true)]);
+    let rules = privacy::filter(&store, &corner).unwrap().unwrap();
+    assert!(rules.contains("<rule><from>spam@example.net</from><error>no</error></rule>"), "{rules}");
     let pending = roster::pending_in(&store, &sixteen).unwrap();
     assert!(pending[0].1.contains("<status>hello</status>"), "{pending:?}");
 }
