@@ -153,7 +153,7 @@ fn element(reading: &mut Reading, tree: &Tree, host: &mut Host, welcomes: &mut V
         "regtimeout" => host.name_reuse = name_reuse(reading, tree),
         "nounregister" | "noregistrationchange" | "nopasswordchange" => forbid(tree, &mut host.forbidden),
         "mod_useridpolicy" => host.name_policy = name_policy(reading, tree),
-        "filter" => reading.without_effect(tree, "jabber:iq:filter is gone; blocking and privacy lists replace it"),
+        "filter" => reading.without_effect(tree, "rules of jabber:iq:filter may consist of all that 1.4 knew"),
         "groups" => reading.without_effect(tree, "shared groups of mod_groups are not there"),
         "archive" => reading.without_effect(tree, "packets of sessions are not copied to other services"),
         "history" => reading.without_effect(tree, "1.6's history is not kept"),

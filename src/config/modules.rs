@@ -24,14 +24,13 @@ pub const CLASSIC: &[&str] = &[
 ];
 
 /// Modules that came later or were never in the stock file: a list without them says nothing about them.
-pub const LATER: &[&str] = &["mod_disco", "mod_ping", "mod_privacy", "mod_search", "mod_useridpolicy"];
+pub const LATER: &[&str] = &["mod_disco", "mod_filter", "mod_ping", "mod_privacy", "mod_search", "mod_useridpolicy"];
 
 /// Modules that work only when named.
 pub const ON_REQUEST: &[&str] = &["mod_stat"];
 
 /// Modules of the originals that have nothing to do here.
-pub const RETIRED: &[&str] =
-    &["mod_auth_0k", "mod_auth_crypt", "mod_dynamic", "mod_example", "mod_filter", "mod_groups", "mod_test"];
+pub const RETIRED: &[&str] = &["mod_auth_0k", "mod_auth_crypt", "mod_dynamic", "mod_example", "mod_groups", "mod_test"];
 
 /// Which modules are on.
 ///

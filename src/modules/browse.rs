@@ -99,7 +99,8 @@ fn account(context: &mut Context<'_>, asker: Option<&Jid>, account: &BareJid) ->
         Some(name) => user.with_attribute("name", name),
         None => user,
     };
-    let sessions = context.sessions.available(account).map(|(_, session)| session.jid().to_string());
+    let seen = context.sessions.available(account).filter(|(_, session)| context.shows(session, asker));
+    let sessions = seen.map(|(_, session)| session.jid().to_string());
     let client = |jid: String| element("user", &jid).with_attribute("type", "client");
     Ok(user.with_children(sessions.map(client)))
 }

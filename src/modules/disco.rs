@@ -57,7 +57,7 @@ impl Module for Disco {
             (true, true) => server_info(context).into(),
             (true, false) => server_items(context, iq.from()).into(),
             (false, true) => account_info(context).into(),
-            (false, false) => account_items(context, to).into(),
+            (false, false) => account_items(context, to, iq.from()).into(),
         })
     }
 }
@@ -133,9 +133,11 @@ fn account_info(context: &Context<'_>) -> Element {
 }
 
 /// XEP-0030 §8: the available resources, for those who see them anyway.
-fn account_items(context: &Context<'_>, to: &Jid) -> Element {
+fn account_items(context: &Context<'_>, to: &Jid, from: Option<&Jid>) -> Element {
     let account = to.to_bare();
-    let sessions = context.sessions.available(&account).map(|(_, session)| session.jid().to_string());
-    let items = sessions.map(|jid| Element::new("item", ns::DISCO_ITEMS).with_attribute("jid", jid));
+    let sessions = context.sessions.available(&account);
+    let seen = sessions.filter(|(_, session)| from.is_some_and(|from| context.shows(session, from)));
+    let jids = seen.map(|(_, session)| session.jid().to_string());
+    let items = jids.map(|jid| Element::new("item", ns::DISCO_ITEMS).with_attribute("jid", jid));
     Element::new("query", ns::DISCO_ITEMS).with_children(items)
 }

@@ -45,7 +45,7 @@ impl Module for Last {
         }
         // XEP-0012 §3: nobody is away while a resource is there. One that shows itself to nobody counts for its owner.
         let is_own = jid::same_bare(from, &account);
-        let is_here = is_own || context.sessions.available(&account).next().is_some();
+        let is_here = is_own || context.sessions.available(&account).any(|(_, session)| context.shows(session, from));
         if is_here {
             return Ok(answer(0, String::new()));
         }

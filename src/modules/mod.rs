@@ -15,6 +15,7 @@ mod last;
 mod offline;
 mod ping;
 mod presence;
+mod privacy;
 mod private;
 mod register;
 pub mod roster;
@@ -30,6 +31,8 @@ use crate::router::Module;
 type Row = (&'static str, fn() -> Box<dyn Module>);
 
 const MODULES: &[Row] = &[
+    // Before all others: what may not pass changes nothing and is answered by nobody (XEP-0016 §2.2).
+    ("mod_privacy", privacy::new),
     ("mod_roster", roster::new),
     ("mod_presence", presence::new),
     ("mod_register", register::new),

@@ -99,11 +99,6 @@ impl Context<'_> {
         self.idle = true;
     }
 
-    /// Sends a stanza on its way, as if it had just arrived. Its `from` must be set.
-    pub fn route(&mut self, stanza: Stanza) {
-        self.effects.push(Effect::Route(stanza));
-    }
-
     /// Gives a stanza to one session.
     pub fn deliver(&mut self, session: SessionId, stanza: Stanza) {
         self.effects.push(Effect::Deliver(session, stanza));

@@ -13,6 +13,7 @@
 use super::hosts::HostPlace;
 use super::ids::SessionId;
 use super::module::{Flow, Point, Scope};
+use super::privacy::takes;
 use super::{Addressee, Call, Effect, Env, Out, Parcel, Requester, Router};
 use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError, jid};
 
@@ -55,6 +56,7 @@ impl Router {
                 None | Some(Flow::Pass) => {}
                 Some(Flow::Changed(changed)) => parcel.stanza = *changed,
                 Some(Flow::Handled) => return Ok(()),
+                Some(Flow::Undelivered) => return self.undelivered(env, host, &account, parcel),
             }
         }
         let session = if to.is_full() { self.sessions.by_full(&account, to) } else { None };
@@ -125,24 +127,29 @@ impl Router {
             Kind::Message(MessageType::Error) => self.stored_or_dropped(env, host, account, parcel),
             Kind::Iq(IqType::Result | IqType::Error) => Ok(()),
             Kind::Message(MessageType::Headline) => {
-                if self.deliver_to_all(env, account, &parcel, |priority| priority >= 0) > 0 {
+                if self.deliver_to_all(env, account, &parcel, |priority| priority >= 0)? > 0 {
                     return Ok(());
                 }
                 self.stored_or_dropped(env, host, account, parcel)
             }
             Kind::Message(MessageType::Chat | MessageType::Normal) => {
-                let top = self.sessions.available(account).map(|(_, session)| session.priority).max();
-                match top {
-                    Some(top) if top >= 0 => {
-                        self.deliver_to_all(env, account, &parcel, |priority| priority == top);
-                        Ok(())
+                let mut is_anybody_here = false;
+                let mut top = None;
+                for (_, session) in self.sessions.available(account).filter(|(_, session)| session.priority >= 0) {
+                    is_anybody_here = true;
+                    if Some(session.priority) > top && takes(env.store, session, &parcel.stanza)? {
+                        top = Some(session.priority);
                     }
-                    _ => self.undelivered(env, host, account, parcel),
+                }
+                match top {
+                    Some(top) => self.deliver_to_all(env, account, &parcel, |priority| priority == top).map(drop),
+                    // XEP-0016 §2.14: nobody here wants it, so it does not wait for somebody who does.
+                    None if is_anybody_here => Err(Condition::ServiceUnavailable.into()),
+                    None => self.undelivered(env, host, account, parcel),
                 }
             }
             Kind::Presence(PresenceType::Available | PresenceType::Unavailable | PresenceType::Error) => {
-                self.deliver_to_all(env, account, &parcel, |_| true);
-                Ok(())
+                self.deliver_to_all(env, account, &parcel, |_| true).map(drop)
             }
             // Subscriptions and probes were for the roster and presence modules.
             Kind::Presence(_) => Ok(()),
@@ -191,37 +198,54 @@ impl Router {
         })
     }
 
-    /// A copy for each of these sessions; how many there were.
+    /// A copy for each of these sessions that takes it (XEP-0016 §2.2); how many there were, those that do not included.
     fn deliver_to_all(
         &mut self,
         env: &mut Env<'_>,
         account: &BareJid,
         parcel: &Parcel,
         wanted: impl Fn(i8) -> bool,
-    ) -> usize {
-        let sessions: Vec<SessionId> = self
-            .sessions
-            .available(account)
-            .filter(|(_, session)| wanted(session.priority))
-            .map(|(id, _)| id)
-            .collect();
-        for session in &sessions {
-            self.deliver(env, parcel.depth, *session, parcel.stanza.clone());
+    ) -> Result<usize, StanzaError> {
+        let (mut sessions, mut count): (Vec<SessionId>, usize) = (Vec::new(), 0);
+        for (id, session) in self.sessions.available(account).filter(|(_, session)| wanted(session.priority)) {
+            count += 1;
+            if takes(env.store, session, &parcel.stanza)? {
+                sessions.push(id);
+            }
         }
-        sessions.len()
+        for session in sessions {
+            self.deliver(env, parcel.depth, session, parcel.stanza.clone());
+        }
+        Ok(count)
     }
 
     /// Gives a copy to one session, after the modules saw it.
-    pub(super) fn deliver(&mut self, env: &mut Env<'_>, depth: u32, session: SessionId, mut stanza: Stanza) {
+    pub(super) fn deliver(&mut self, env: &mut Env<'_>, depth: u32, session: SessionId, stanza: Stanza) {
+        self.hand_over(env, depth, session, stanza, Requester::Elsewhere);
+    }
+
+    /// Gives a session the answer to what it just sent itself.
+    pub(super) fn answer_session(&mut self, env: &mut Env<'_>, depth: u32, session: SessionId, answer: Stanza) {
+        self.hand_over(env, depth, session, answer, Requester::Session(session));
+    }
+
+    fn hand_over(
+        &mut self,
+        env: &mut Env<'_>,
+        depth: u32,
+        session: SessionId,
+        mut stanza: Stanza,
+        requester: Requester,
+    ) {
         let Some(receiver) = self.sessions.by_id(session) else { return };
         let host = self.hosts.place(receiver.account().domain().as_str()).unwrap_or(HostPlace::NOWHERE);
-        let call = Call { point: Point::Delivering, host, service: None, depth, requester: Requester::Elsewhere };
+        let call = Call { point: Point::Delivering, host, service: None, depth, requester };
         for index in 0..self.modules_len() {
             let flow = self.enter(env, call, index, |module, context| module.delivering(context, session, &stanza));
             match flow {
                 None | Some(Ok(Flow::Pass)) => {}
                 Some(Ok(Flow::Changed(changed))) => stanza = *changed,
-                Some(Ok(Flow::Handled) | Err(_)) => return,
+                Some(Ok(Flow::Handled | Flow::Undelivered) | Err(_)) => return,
             }
         }
         if let Some(receiver) = self.sessions.by_id_mut(session) {

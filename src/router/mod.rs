@@ -14,6 +14,7 @@ pub mod delivery;
 pub mod hosts;
 pub mod ids;
 pub mod module;
+pub mod privacy;
 pub mod remote;
 mod services;
 pub mod sessions;
@@ -31,14 +32,16 @@ pub use ids::{ConnectionId, IdMap, SessionId};
 use module::Point;
 pub use module::{About, AccountEvent, Answers, Flow, Module, Reply, Scope, ServiceAbout, SessionEvent, Wake};
 pub use remote::{LinkState, Remotes};
-pub use sessions::{Session, Sessions};
+pub use sessions::{Session, Sessions, Visibility};
 
 use crate::config::Config;
 use crate::store::{Store, account};
 use crate::stream::dialback::Pair;
 use crate::stream::sasl::{HashJob, HashResult};
 use crate::xmpp::stream_error::StreamCondition;
-use crate::xmpp::{BareJid, Condition, FullJid, Iq, IqType, Kind, Now, Random, Stanza, StanzaError, StreamError, ns};
+use crate::xmpp::{
+    BareJid, Condition, FullJid, Iq, IqType, Kind, Now, PresenceType, Random, Stanza, StanzaError, StreamError, ns,
+};
 
 /// What leaves the router.
 #[derive(Debug)]
@@ -371,7 +374,7 @@ impl Router {
     fn bounce(&mut self, env: &mut Env<'_>, stanza: &Stanza, requester: Requester, depth: u32, error: &StanzaError) {
         let Some(reply) = stanza.error(error) else { return };
         match requester {
-            Requester::Session(session) => self.deliver(env, depth, session, reply),
+            Requester::Session(session) => self.answer_session(env, depth, session, reply),
             Requester::Connection(connection, _) => self.out.push(Out::Stanza(connection, reply)),
             Requester::Elsewhere => self.queue.push_back((depth + 1, Effect::Route(reply))),
         }
@@ -389,7 +392,7 @@ impl Router {
             match flow.transpose()? {
                 None | Some(Flow::Pass) => {}
                 Some(Flow::Changed(changed)) => stanza = *changed,
-                Some(Flow::Handled) => return Ok(()),
+                Some(Flow::Handled | Flow::Undelivered) => return Ok(()),
             }
         }
         // RFC 6120 §10.3.2: presence without `to` was for the presence module; it is not dispatched.
@@ -399,6 +402,10 @@ impl Router {
     /// By domain: ours, a component's, or the rest of the world (RFC 6120 §10.4, §10.5).
     fn dispatch(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
         let Some(to) = parcel.stanza.to_shared() else { return Ok(()) };
+        // XEP-0018 §4: nobody else gets to see this word.
+        if parcel.stanza.kind() == Kind::Presence(PresenceType::Invisible) {
+            return Ok(());
+        }
         let domain = to.domain().as_str();
         let Some(host) = self.hosts.place(domain) else {
             if let Some(service) = self.hosts.service(domain) {
@@ -436,7 +443,7 @@ impl Router {
             match flow.transpose()? {
                 None | Some(Flow::Pass) => {}
                 Some(Flow::Changed(changed)) => parcel.stanza = *changed,
-                Some(Flow::Handled) => return Ok(()),
+                Some(Flow::Handled | Flow::Undelivered) => return Ok(()),
             }
         }
         match parcel.stanza.kind() {
@@ -455,7 +462,7 @@ impl Router {
         // An error goes back through `attempt`, so that the failed request's writes are undone.
         let Some(reply) = answer_stanza(&parcel.stanza, Ok(answer?)) else { return Ok(()) };
         match parcel.requester {
-            Requester::Session(session) => self.deliver(env, parcel.depth, session, reply),
+            Requester::Session(session) => self.answer_session(env, parcel.depth, session, reply),
             _ => self.queue.push_back((parcel.depth + 1, Effect::Route(reply))),
         }
         Ok(())
@@ -526,7 +533,7 @@ impl Router {
 
     /// A session that is about to be forgotten: what an effect would tell of it later, nobody would get.
     fn tell_end(&mut self, env: &mut Env<'_>, session: SessionId) {
-        if self.sessions.by_id(session).is_some_and(Session::is_available) {
+        if self.sessions.by_id(session).is_some_and(Session::is_seen) {
             let status = Some(module::DISCONNECTED.to_string());
             self.tell_session(env, 0, session, &SessionEvent::Unavailable { status });
         }

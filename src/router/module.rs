@@ -119,6 +119,8 @@ pub enum Flow {
     Changed(Box<Stanza>),
     /// It ends here.
     Handled,
+    /// Of a message for an account: no session is to get it now, and what is for those who are away may take it.
+    Undelivered,
 }
 
 /// What happens to a session.
@@ -128,7 +130,7 @@ pub enum SessionEvent {
     Bound,
     /// It sent initial presence (RFC 6121 §4.2) or left a negative priority.
     Available,
-    /// It sent unavailable presence, or is about to end while available; with the last status, if there is one.
+    /// It sent unavailable presence, became invisible, or is about to end while available; with the last status, if there is one.
     Unavailable {
         /// The `<status/>` of the unavailable presence; [`DISCONNECTED`] when the server has to speak for the client.
         status: Option<String>,

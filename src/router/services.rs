@@ -36,7 +36,7 @@ impl Router {
         let call = Call { point: Point::Visited, host: service.host, service: Some(service), depth, requester };
         let flow = self.enter(env, call, service.module, |module, context| module.visited(context, &parcel.stanza));
         match flow.transpose()? {
-            Some(Flow::Handled) => return Ok(()),
+            Some(Flow::Handled | Flow::Undelivered) => return Ok(()),
             Some(Flow::Changed(changed)) => parcel.stanza = *changed,
             Some(Flow::Pass) | None => {}
         }

@@ -4,9 +4,24 @@
 //! router adds and removes sessions.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use super::ids::{ConnectionId, IdMap, SessionId};
+use super::privacy::{Absent, Standing};
+use crate::xmpp::privacy::List;
 use crate::xmpp::{BareJid, FullJid, Jid, Stanza, delay};
+
+/// Whom a session shows itself to while it is available.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Visibility {
+    /// Those who are subscribed.
+    #[default]
+    Visible,
+    /// Only those to whom it sends presence, until it sends presence to all.
+    Invisible,
+    /// XEP-0186 §3.1: only those to whom it sends presence, until it says that this is over.
+    Hidden,
+}
 
 /// A session: what the server remembers of a bound resource.
 #[derive(Debug)]
@@ -25,6 +40,16 @@ pub struct Session {
     pub interested: bool,
     /// XEP-0013 §2.2: it looks through the messages that wait, so they are not sent to it unasked.
     pub reads_offline: bool,
+    /// While it is available.
+    pub visibility: Visibility,
+    /// XEP-0016 §2.4: the list that it chose for itself.
+    pub active: Option<Arc<List>>,
+    /// What counts for its account; the same in all sessions of it.
+    pub standing: Option<Arc<Standing>>,
+    /// It uses privacy lists, so it hears of every change of one.
+    pub knows_lists: bool,
+    /// XEP-0191 §3.3: it asked for the block list, so it gets its pushes.
+    pub knows_blocks: bool,
     /// RFC 6121 §4.6.3: who got directed presence and must hear of the end.
     pub directed: BTreeSet<Jid>,
     /// When this session last became available, in the order of all such events: the newest wins among equals.
@@ -52,14 +77,19 @@ impl Session {
     pub fn opened_millis(&self) -> u64 {
         self.opened_millis
     }
-    /// The last available presence as who asks late gets it: with the time it came (XEP-0203 §4).
+    /// The last available presence as who asks late gets it: with the time it came (XEP-0203 §4). `None` for a session
+    /// that does not show itself.
     pub fn stamped_presence(&self) -> Option<Stanza> {
-        let presence = self.presence.clone()?;
+        let presence = self.presence.clone().filter(|_| self.visibility == Visibility::Visible)?;
         Some(delay::stamped(presence, self.jid.as_str(), self.presence_unix_millis, ""))
     }
-    /// RFC 6121 §4.2: it sent initial presence and not yet unavailable.
+    /// RFC 6121 §4.2: it sent initial presence and not yet unavailable. It may be invisible all the same.
     pub fn is_available(&self) -> bool {
         self.presence.is_some()
+    }
+    /// It is available, and its subscribers see that.
+    pub fn is_seen(&self) -> bool {
+        self.is_available() && self.visibility == Visibility::Visible
     }
 }
 
@@ -69,6 +99,8 @@ pub struct Sessions {
     next_id: u64,
     by_id: IdMap<SessionId, Session>,
     by_account: HashMap<BareJid, Vec<SessionId>>,
+    /// The privacy rules of accounts that are away.
+    pub(super) absent: Absent,
     next_order: u64,
 }
 
@@ -78,6 +110,7 @@ impl Sessions {
         self.next_id += 1;
         let id = SessionId(self.next_id);
         let bare = jid.to_bare();
+        self.absent.forget(&bare);
         self.by_account.entry(bare.clone()).or_default().push(id);
         let session = Session {
             jid,
@@ -89,6 +122,11 @@ impl Sessions {
             priority: 0,
             interested: false,
             reads_offline: false,
+            visibility: Visibility::Visible,
+            active: None,
+            standing: None,
+            knows_lists: false,
+            knows_blocks: false,
             directed: BTreeSet::new(),
             available_order: 0,
             received: 0,

@@ -11,10 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::privacy::stops;
 use super::{Effect, Env, Out, Router};
 use crate::config::Blocks;
 use crate::store::roster;
 use crate::stream::dialback::Pair;
+use crate::xmpp::privacy::Traffic;
 use crate::xmpp::{BareJid, PresenceType, Stanza, jid};
 
 /// Accounts whose rosters are read in one step of a walk.
@@ -140,12 +142,21 @@ impl Router {
             if self.sessions.available(&account).next().is_none() {
                 continue;
             }
-            match roster::subscriptions(env.store, &account) {
-                Ok(contacts) => {
+            let standing = self.sessions.standing(env.store, &account);
+            match standing.and_then(|standing| Ok((standing, roster::subscriptions(env.store, &account)?))) {
+                Ok((standing, contacts)) => {
+                    let list = standing.as_ref().and_then(|standing| standing.default.as_deref());
                     for contact in contacts {
                         let domain = jid::domain(&contact);
                         let pair = Pair { from: account.domain().to_string(), to: domain.to_owned() };
                         let Some(news) = walk.news.get(&pair) else { continue };
+                        // Who is blocked is not asked (XEP-0016 §2.13).
+                        let is_stopped = list.is_some_and(|list| {
+                            !matches!(stops(env.store, list, &account, &contact, Traffic::Other), Ok(None))
+                        });
+                        if is_stopped && *news == News::Back {
+                            continue;
+                        }
                         stanzas += 1;
                         let stanza = match news {
                             News::Gone => {

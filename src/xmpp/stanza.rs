@@ -22,6 +22,8 @@ pub enum MessageType {
 pub enum PresenceType {
     Available,
     Unavailable,
+    /// XEP-0018 §3: from a client to its own server, and no further.
+    Invisible,
     Subscribe,
     Subscribed,
     Unsubscribe,
@@ -312,6 +314,7 @@ impl Kind {
             Kind::Message(MessageType::Groupchat) => "groupchat",
             Kind::Message(MessageType::Headline) => "headline",
             Kind::Presence(PresenceType::Unavailable) => "unavailable",
+            Kind::Presence(PresenceType::Invisible) => "invisible",
             Kind::Presence(PresenceType::Subscribe) => "subscribe",
             Kind::Presence(PresenceType::Subscribed) => "subscribed",
             Kind::Presence(PresenceType::Unsubscribe) => "unsubscribe",
@@ -341,6 +344,7 @@ fn kind_of(element: &Element) -> Result<Kind, NotAStanza> {
         "presence" => Kind::Presence(match kind {
             None => PresenceType::Available,
             Some("unavailable") => PresenceType::Unavailable,
+            Some("invisible") => PresenceType::Invisible,
             Some("subscribe") => PresenceType::Subscribe,
             Some("subscribed") => PresenceType::Subscribed,
             Some("unsubscribe") => PresenceType::Unsubscribe,

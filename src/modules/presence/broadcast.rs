@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::router::module::DISCONNECTED;
-use crate::router::{Context, SessionEvent, SessionId};
+use crate::router::{Context, SessionEvent, SessionId, Visibility};
 use crate::store::roster;
 use crate::xml::Element;
 use crate::xmpp::{BareJid, Condition, Jid, PresenceType, Stanza, StanzaError, jid, ns};
@@ -43,9 +43,16 @@ pub(super) fn available(context: &mut Context<'_>, id: SessionId, stanza: &Stanz
     if can_chat_again {
         session.available_order = order;
     }
-    to_subscribers(context, &account, stanza)?;
+    // Compat: jabberd 1.4's invisibility ends with presence for all; that of XEP-0186 §3.1.1 goes on.
+    if session.visibility == Visibility::Invisible {
+        session.visibility = Visibility::Visible;
+    }
+    let is_visible = session.visibility == Visibility::Visible;
+    if is_visible {
+        to_subscribers(context, id, &account, stanza)?;
+    }
     if is_initial {
-        greet(context, id, &account)?;
+        greet(context, id, &account, is_visible)?;
     }
     if can_chat_again {
         context.tell_session(id, SessionEvent::Available);
@@ -53,16 +60,23 @@ pub(super) fn available(context: &mut Context<'_>, id: SessionId, stanza: &Stanz
     Ok(())
 }
 
-/// What a newly available session must learn: its siblings, its contacts, and who waits for its answer.
-fn greet(context: &mut Context<'_>, id: SessionId, account: &BareJid) -> Result<(), StanzaError> {
+/// What a newly available session must learn: its siblings, its contacts if they are to be asked, and who waits for its
+/// answer.
+pub(super) fn greet(
+    context: &mut Context<'_>,
+    id: SessionId,
+    account: &BareJid,
+    probes: bool,
+) -> Result<(), StanzaError> {
     let Some(own) = context.sessions.by_id(id).map(|session| session.jid().clone()) else { return Ok(()) };
     let siblings = context.sessions.available(account).filter(|(other, _)| *other != id);
     let siblings: Vec<Stanza> = siblings.filter_map(|(_, session)| session.stamped_presence()).collect();
     for presence in siblings {
         context.deliver(id, presence.with_to(own.clone()));
     }
-    for contact in roster::subscriptions(context.store, account)? {
-        probe::send(context, account, &own, contact);
+    let contacts = if probes { roster::subscriptions(context.store, account)? } else { Vec::new() };
+    for contact in contacts {
+        probe::send(context, id, &own, contact);
     }
     // RFC 6121 §3.1.3: a request is shown again at each login until it is answered.
     for (_, request) in roster::pending_in(context.store, account)? {
@@ -77,41 +91,49 @@ fn greet(context: &mut Context<'_>, id: SessionId, account: &BareJid) -> Result<
 pub(super) fn unavailable(context: &mut Context<'_>, id: SessionId, stanza: &Stanza) -> Result<(), StanzaError> {
     let Some(session) = context.sessions.by_id_mut(id) else { return Ok(()) };
     let account = session.account().clone();
+    let was_seen = session.is_seen();
     let was_available = session.presence.take().is_some();
     let directed = std::mem::take(&mut session.directed);
     session.priority = 0;
+    if session.visibility == Visibility::Invisible {
+        session.visibility = Visibility::Visible;
+    }
     if was_available {
         // The broadcast below reaches only who is available still.
         context.deliver(id, stanza.clone().with_to(account.clone()));
+    }
+    if was_seen {
         let status = stanza.child("status", ns::CLIENT).map(|status| status.text().into_owned());
         context.tell_session(id, SessionEvent::Unavailable { status });
     }
-    tell_of_end(context, &account, was_available, directed, stanza)
+    tell_of_end(context, id, &account, was_seen, directed, stanza)
 }
 
 /// The stream is gone: the server says it for the client. The session itself stays as it was for whoever else looks at
 /// it on its way out.
 pub(super) fn ended(context: &mut Context<'_>, id: SessionId) -> Result<(), StanzaError> {
     let Some(session) = context.sessions.by_id(id) else { return Ok(()) };
-    let (was_available, directed) = (session.is_available(), session.directed.clone());
-    if !was_available && directed.is_empty() {
+    let (was_seen, directed) = (session.is_seen(), session.directed.clone());
+    if !was_seen && directed.is_empty() {
         return Ok(());
     }
     let account = session.account().clone();
     let status = Element::new("status", ns::CLIENT).with_text(DISCONNECTED);
     let stanza = Stanza::presence(PresenceType::Unavailable).with_child(status).with_from(session.jid().clone());
-    tell_of_end(context, &account, was_available, directed, &stanza)
+    tell_of_end(context, id, &account, was_seen, directed, &stanza)
 }
 
-fn tell_of_end(
+/// Says that a session is gone, or as good as gone, to all who saw it.
+pub(super) fn tell_of_end(
     context: &mut Context<'_>,
+    id: SessionId,
     account: &BareJid,
-    was_available: bool,
+    was_seen: bool,
     mut directed: BTreeSet<Jid>,
     stanza: &Stanza,
 ) -> Result<(), StanzaError> {
-    if was_available {
-        let subscribers = to_subscribers(context, account, stanza)?;
+    if was_seen {
+        let subscribers = to_subscribers(context, id, account, stanza)?;
         if !directed.is_empty() {
             let own = Jid::from(account.clone());
             let told: BTreeSet<&str> = subscribers.iter().chain([&own]).map(Jid::as_str).collect();
@@ -119,21 +141,26 @@ fn tell_of_end(
         }
     }
     for to in directed {
-        context.route(stanza.clone().with_to(to));
+        context.route_from(id, stanza.clone().with_to(to));
     }
     Ok(())
 }
 
 /// Sends presence to the account's own sessions, to all subscribers, and to the admin's list (1.4's `<bcc>`). Returns
 /// the subscribers.
-fn to_subscribers(context: &mut Context<'_>, account: &BareJid, stanza: &Stanza) -> Result<Vec<Jid>, StanzaError> {
+fn to_subscribers(
+    context: &mut Context<'_>,
+    id: SessionId,
+    account: &BareJid,
+    stanza: &Stanza,
+) -> Result<Vec<Jid>, StanzaError> {
     let mut subscribers = roster::subscribers(context.store, account)?;
     subscribers.retain(|contact| *account != *contact);
-    context.route(stanza.clone().with_to(account.clone()));
+    context.route_anyway(stanza.clone().with_to(account.clone()));
     let host = context.host;
     for contact in subscribers.iter().chain(&host.presence_bcc) {
         if may_be_there(context, contact) {
-            context.route(stanza.clone().with_to(contact.clone()));
+            context.route_from(id, stanza.clone().with_to(contact.clone()));
         }
     }
     Ok(subscribers)

@@ -1,17 +1,19 @@
 //! RFC 6121 §4: who sees that a session is there, what it says of itself, and that it went.
 //!
 //! [`broadcast`] sends a session's own presence to those who may see it, [`directed`] remembers who else got presence,
-//! [`probe`] asks for the presence of others and answers who asks. Subscriptions are the roster's matter.
+//! [`probe`] asks for the presence of others and answers who asks, [`invisible`] is for who is here and is not seen.
+//! Subscriptions are the roster's matter.
 //!
 //! Serves the sessions of local accounts. Invariant: whoever was told that a session is available is told when it is
 //! no longer, once.
 
 mod broadcast;
 mod directed;
+mod invisible;
 mod probe;
 
-use crate::router::{About, Context, Flow, Module, SessionEvent, SessionId};
-use crate::xmpp::{BareJid, Jid, Kind, PresenceType, Stanza, StanzaError, jid};
+use crate::router::{About, Answers, Context, Flow, Module, Reply, Scope, SessionEvent, SessionId};
+use crate::xmpp::{BareJid, Iq, IqType, Jid, Kind, PresenceType, Stanza, StanzaError, jid, ns};
 
 /// The module.
 pub fn new() -> Box<dyn Module> {
@@ -22,7 +24,20 @@ struct Presence;
 
 impl Module for Presence {
     fn about(&self) -> &'static About {
-        &About { specs: &["RFC 6121"], ..About::NONE }
+        const OWN: &[Scope] = &[Scope::Account];
+        &About {
+            specs: &["RFC 6121", "XEP-0018 0.2", "XEP-0186 0.14.0"],
+            disco: &[ns::INVISIBLE],
+            answers: &[
+                Answers { scope: OWN, kind: IqType::Set, ns: ns::INVISIBLE, name: "invisible" },
+                Answers { scope: OWN, kind: IqType::Set, ns: ns::INVISIBLE, name: "visible" },
+            ],
+            ..About::NONE
+        }
+    }
+
+    fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
+        invisible::command(context, iq)
     }
 
     fn sent(&mut self, context: &mut Context<'_>, session: SessionId, stanza: &Stanza) -> Result<Flow, StanzaError> {
@@ -30,6 +45,8 @@ impl Module for Presence {
         match (kind, stanza.to()) {
             (PresenceType::Available, None) => broadcast::available(context, session, stanza)?,
             (PresenceType::Unavailable, None) => broadcast::unavailable(context, session, stanza)?,
+            (PresenceType::Invisible, None) => invisible::by_presence(context, session, stanza)?,
+            (PresenceType::Invisible, Some(to)) => return invisible::to_one(context, session, stanza, to),
             (PresenceType::Available | PresenceType::Unavailable, Some(to)) => {
                 directed::note(context, session, to, kind)?;
                 return Ok(Flow::Pass);

@@ -2,7 +2,7 @@
 
 use crate::router::{Context, Reply};
 use crate::store::roster::{self, RosterItem};
-use crate::xmpp::{BareJid, Condition, Iq, Jid, StanzaError, jid};
+use crate::xmpp::{BareJid, Condition, Iq, Jid, Stanza, StanzaError, jid};
 
 use super::item::{self, Wish};
 use super::{push, requests};
@@ -38,19 +38,19 @@ pub(super) fn all(context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stanz
 /// One item is added, changed or removed.
 pub(super) fn set(context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
     let account = owner(iq)?;
-    let removed = match Wish::parse(iq.payload(), &context.config.limits)? {
+    let parting = match Wish::parse(iq.payload(), &context.config.limits)? {
         Wish::Keep { jid, name, groups } => {
             keep(context, &account, jid, name, groups)?;
-            None
+            Vec::new()
         }
-        Wish::Remove { jid } => Some(remove(context, &account, &jid)?),
+        Wish::Remove { jid } => remove(context, &account, &jid)?,
     };
     // Compat: jabberd 1.4 pushes before it answers, and clients of its time count on the order.
     let pending = context.keep(iq);
     context.answer_later(&pending, Ok(None));
     // RFC 6121 §2.5.2: with the item go the subscriptions.
-    if let Some(item) = removed {
-        requests::part(context, &account, &item);
+    for word in parting {
+        context.route_anyway(word);
     }
     Ok(Reply::Later)
 }
@@ -66,23 +66,24 @@ fn keep(
         return Err(StanzaError::new(Condition::NotAllowed, "Nobody is a contact of oneself."));
     }
     let old = roster::item(context.store, account, &jid)?;
-    let known = old.is_some();
-    let item = RosterItem { name, groups, visible: true, ..old.unwrap_or_else(|| RosterItem::new(jid)) };
-    if !known {
+    let item = RosterItem { name, groups, visible: true, ..old.clone().unwrap_or_else(|| RosterItem::new(jid)) };
+    if old.is_none() {
         requests::room_for_one(context, account)?;
     }
     if let Some(version) = roster::upsert(context.store, account, &item)? {
         push::to_all(context, account, item::write(&item), version);
     }
+    context.contact_changed(account, old.as_ref(), Some(&item));
     Ok(())
 }
 
-/// Returns the item as it was.
-fn remove(context: &mut Context<'_>, account: &BareJid, jid: &Jid) -> Result<RosterItem, StanzaError> {
+/// Returns what the contact must be told.
+fn remove(context: &mut Context<'_>, account: &BareJid, jid: &Jid) -> Result<Vec<Stanza>, StanzaError> {
     let old = roster::item(context.store, account, jid)?.filter(|item| item.visible);
     let old = old.ok_or(Condition::ItemNotFound)?;
+    let parting = requests::parting(context, account, &old);
     if let Some(version) = roster::remove(context.store, account, jid)? {
         push::to_all(context, account, item::write_removed(jid), version);
     }
-    Ok(old)
+    Ok(parting)
 }

@@ -40,8 +40,9 @@ pub(super) fn outbound(
         // It goes on as the client's own stanza, so that the client hears when there is no way to the contact.
         return Ok(Flow::Changed(Box::new(outgoing)));
     }
-    // The others are the user's last word: an unreachable contact does not bring the old state back.
-    context.route(outgoing);
+    // The others are the user's last word: an unreachable contact does not bring the old state back. The lists let it out
+    // when it was sent; by the new state they might not.
+    context.route_anyway(outgoing);
     if before.from != Half::Yes && after.from == Half::Yes {
         send_presence(context, &account, &contact);
     }
@@ -134,6 +135,7 @@ fn change(
     if State::of(old.as_ref()) == state {
         return Ok(());
     }
+    let before = old.clone();
     if old.is_none() && asked.is_none() {
         room_for_one(context, account)?;
     }
@@ -141,6 +143,7 @@ fn change(
     let visible = was_visible || state.shows();
     if !visible && state == State::NONE {
         roster::remove(context.store, account, contact)?;
+        context.contact_changed(account, before.as_ref(), None);
         return Ok(());
     }
     let seen = |item: &RosterItem| item.visible.then(|| item::write(item));
@@ -155,6 +158,7 @@ fn change(
         ..old
     };
     let version = roster::upsert(context.store, account, &item)?;
+    context.contact_changed(account, before.as_ref(), Some(&item));
     let seen_now = seen(&item);
     if let (Some(version), Some(now), true) = (version, &seen_now, seen_now != seen_before) {
         push::to_all(context, account, now.clone(), version);
@@ -200,34 +204,41 @@ fn send_presence(context: &mut Context<'_>, account: &BareJid, contact: &Jid) {
 
 /// RFC 6121 §3.2.2, §3.3.3: who is no subscriber any more sees all sessions go.
 fn send_unavailable(context: &mut Context<'_>, account: &BareJid, contact: &Jid) {
-    let jids: Vec<_> = context.sessions.available(account).map(|(_, session)| session.jid().clone()).collect();
-    for jid in jids {
-        let presence = Stanza::presence(PresenceType::Unavailable).with_from(jid);
-        context.route(presence.with_to(contact.clone()));
+    for presence in unavailable(context, account, contact) {
+        context.route(presence);
     }
 }
 
-/// RFC 6121 §2.5.2: a contact that was removed is told what that means to it.
-pub(super) fn part(context: &mut Context<'_>, account: &BareJid, item: &RosterItem) {
+fn unavailable(context: &Context<'_>, account: &BareJid, contact: &Jid) -> Vec<Stanza> {
+    let seen = context.sessions.available(account).filter(|(_, session)| session.is_seen());
+    let presence = |jid| Stanza::presence(PresenceType::Unavailable).with_from(jid).with_to(contact.clone());
+    seen.map(|(_, session)| presence(session.jid().clone())).collect()
+}
+
+/// RFC 6121 §2.5.2: what a contact that is to be removed must be told. The lists decide while it is still in the roster.
+pub(super) fn parting(context: &mut Context<'_>, account: &BareJid, item: &RosterItem) -> Vec<Stanza> {
     let state = State::of(Some(item));
-    let tell = |context: &mut Context<'_>, kind| {
-        context.route(Stanza::presence(kind).with_from(account.clone()).with_to(item.jid.clone()));
-    };
+    let word = |kind| Stanza::presence(kind).with_from(account.clone()).with_to(item.jid.clone());
+    let mut words = Vec::new();
     if state.from == Half::Yes {
-        send_unavailable(context, account, &item.jid);
+        words.extend(unavailable(context, account, &item.jid));
     }
     if state.to != Half::No {
-        tell(context, PresenceType::Unsubscribe);
+        words.push(word(PresenceType::Unsubscribe));
     }
     if state.from != Half::No {
-        tell(context, PresenceType::Unsubscribed);
+        words.push(word(PresenceType::Unsubscribed));
     }
+    words.retain(|word| context.lets_out(word));
+    words
 }
 
 /// An account goes: whoever knows it is told, so that no dead contact stays anywhere.
 pub(super) fn part_from_all(context: &mut Context<'_>, account: &BareJid) -> Result<(), StanzaError> {
     for item in roster::items(context.store, account)? {
-        part(context, account, &item);
+        for word in parting(context, account, &item) {
+            context.route_anyway(word);
+        }
     }
     Ok(())
 }

@@ -1,0 +1,289 @@
+//! What stands between users and others: their privacy lists as they are in memory, and the one function that decides by
+//! them.
+//!
+//! | stanza | where it is decided |
+//! |---|---|
+//! | a client sends it | `mod_privacy`, first of all modules, before a subscription or a roster changes |
+//! | the server makes it in a user's name | [`Context::route`]: broadcasts, probes, their answers, answers to subscriptions |
+//! | it comes for an account | `mod_privacy`, first of all modules: by the list of the session it is for, or of any; if there is none, by the default list |
+//! | it comes for the bare JID, and sessions are chosen | [`takes`]: who does not take it is no choice |
+//! | it enters a session in another way (what was stored, what waited) | `mod_privacy`, first of all modules |
+//!
+//! Who has no list pays a look at two empty fields of the session. An account that is away is looked up in the store when
+//! something comes for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::context::{Context, Effect};
+use super::ids::SessionId;
+use super::sessions::{Session, Sessions, Visibility};
+use crate::store::roster::RosterItem;
+use crate::store::{Error, Store, privacy, roster};
+use crate::xml;
+use crate::xmpp::filter::Filter;
+use crate::xmpp::privacy::{Item, List, Relation, Traffic};
+use crate::xmpp::{BareJid, Jid, PresenceType, Stanza, jid};
+
+/// Accounts without a session whose rules are remembered, those that somebody writes to, and the items of all their lists:
+/// beyond either, all are read anew.
+const ABSENT_MAX: usize = 1_000;
+const ABSENT_ITEMS_MAX: usize = 20_000;
+
+/// What counts for an account, whether it is here or not. Nobody has an empty one.
+#[derive(Debug)]
+pub struct Standing {
+    /// XEP-0016 §2.2: for all sessions without an active list, and when there is none.
+    pub default: Option<Arc<List>>,
+    /// jabberd 1.4's rules for messages.
+    pub filter: Filter,
+}
+
+impl Standing {
+    /// Of these two, if there is anything in them.
+    pub fn of(default: Option<Arc<List>>, filter: Filter) -> Option<Arc<Standing>> {
+        (default.is_some() || !filter.is_empty()).then(|| Arc::new(Standing { default, filter }))
+    }
+
+    /// What the store has.
+    fn read(store: &Store, account: &BareJid) -> Result<Option<Arc<Standing>>, Error> {
+        let kept = privacy::standing(store, account)?;
+        let default = kept.default.as_deref().and_then(|text| read(text, account)).map(Arc::new);
+        let filter = kept.filter.as_deref().and_then(xml::parse).map(|query| Filter::parse(&query));
+        Ok(Standing::of(default, filter.unwrap_or_default()))
+    }
+}
+
+/// A list of the store. One that cannot be read any more counts as none.
+pub fn read(text: &str, account: &BareJid) -> Option<List> {
+    let list = xml::parse(text).and_then(|element| List::parse(&element).ok());
+    if list.is_none() {
+        log::error!(target: account.domain().as_str(), "a privacy list of {account} in the store cannot be read");
+    }
+    list
+}
+
+/// What is remembered of accounts that have no session.
+#[derive(Default)]
+pub(super) struct Absent {
+    standings: HashMap<BareJid, Option<Arc<Standing>>>,
+    /// Of all that was remembered since the last time that all was forgotten.
+    items: usize,
+}
+
+impl Absent {
+    /// It is here now, or gone for good, or something changed.
+    pub(super) fn forget(&mut self, account: &BareJid) {
+        self.standings.remove(account);
+    }
+
+    fn remember(&mut self, account: &BareJid, standing: Option<Arc<Standing>>) {
+        let items = standing.as_ref().and_then(|standing| Some(standing.default.as_ref()?.items().len()));
+        self.items = self.items.saturating_add(items.unwrap_or(0));
+        if self.standings.len() >= ABSENT_MAX || self.items > ABSENT_ITEMS_MAX {
+            *self = Absent::default();
+        }
+        self.standings.insert(account.clone(), standing);
+    }
+}
+
+impl Sessions {
+    /// What counts for an account at all times. The store is asked if nobody else knows.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn standing(&mut self, store: &Store, account: &BareJid) -> Result<Option<Arc<Standing>>, Error> {
+        if let Some((_, session)) = self.of(account).next() {
+            return Ok(session.standing.clone());
+        }
+        if let Some(standing) = self.absent.standings.get(account) {
+            return Ok(standing.clone());
+        }
+        let standing = Standing::read(store, account)?;
+        self.absent.remember(account, standing.clone());
+        Ok(standing)
+    }
+
+    /// A new session gets what counts for its account.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn give_standing(&mut self, store: &Store, id: SessionId) -> Result<(), Error> {
+        let Some(account) = self.by_id(id).map(|session| session.account().clone()) else { return Ok(()) };
+        let sibling = self.of(&account).find(|(other, _)| *other != id);
+        let standing = match sibling {
+            Some((_, sibling)) => sibling.standing.clone(),
+            None => Standing::read(store, &account)?,
+        };
+        if let Some(session) = self.by_id_mut(id) {
+            session.standing = standing;
+        }
+        Ok(())
+    }
+
+    /// The store holds something new for an account, or nothing any more.
+    pub fn forget_standing(&mut self, account: &BareJid) {
+        self.absent.forget(account);
+    }
+}
+
+impl Session {
+    /// The list that counts for this session: the active one or the default one, never both (XEP-0016 §2.2).
+    pub fn list(&self) -> Option<&Arc<List>> {
+        self.active.as_ref().or_else(|| self.standing.as_ref()?.default.as_ref())
+    }
+}
+
+/// XEP-0016 §2.1: what a user's own sessions and the server itself say is never stopped.
+pub fn is_exempt(account: &BareJid, who: &Jid) -> bool {
+    match who.node() {
+        Some(_) => jid::same_bare(account, who),
+        None => account.domain() == who.domain(),
+    }
+}
+
+/// The decision: the item of a list that stops a stanza between an account and somebody else, if one does.
+///
+/// # Errors
+/// When the store fails: the roster is read where an item needs it.
+pub fn stops<'list>(
+    store: &Store,
+    list: &'list List,
+    account: &BareJid,
+    who: &Jid,
+    traffic: Traffic,
+) -> Result<Option<&'list Item>, Error> {
+    if is_exempt(account, who) {
+        return Ok(None);
+    }
+    let item = list.decide(who, traffic, || relation(store, account, who))?;
+    Ok(item.filter(|item| !item.allows))
+}
+
+/// What the roster says of somebody, by the bare or by the full JID.
+fn relation(store: &Store, account: &BareJid, who: &Jid) -> Result<Relation, Error> {
+    let contact = jid::contact(who);
+    let mut item = roster::item(store, account, &contact)?;
+    if item.is_none() && contact != *who {
+        item = roster::item(store, account, who)?;
+    }
+    Ok(relation_of(item.as_ref()))
+}
+
+/// What a roster item says. One that only holds a request makes nobody a contact.
+pub fn relation_of(item: Option<&RosterItem>) -> Relation {
+    match item {
+        Some(item) if item.visible => Relation { subscription: item.subscription.name(), groups: item.groups.clone() },
+        _ => Relation::STRANGER,
+    }
+}
+
+/// Would this session let such a stanza in?
+///
+/// # Errors
+/// When the store fails.
+pub fn takes(store: &Store, session: &Session, stanza: &Stanza) -> Result<bool, Error> {
+    let (Some(list), Some(from)) = (session.list(), stanza.from()) else { return Ok(true) };
+    Ok(stops(store, list, session.account(), from, Traffic::inbound(stanza.kind()))?.is_none())
+}
+
+impl Context<'_> {
+    /// Sends a stanza on its way, as if it had just arrived. Its `from` must be set. What a user's privacy lists do not
+    /// let out ends here.
+    pub fn route(&mut self, stanza: Stanza) {
+        if self.lets_out(&stanza) {
+            self.route_anyway(stanza);
+        }
+    }
+
+    /// The same for a stanza that comes from a session: it need not be looked up.
+    pub fn route_from(&mut self, session: SessionId, stanza: Stanza) {
+        let passes = match self.sessions.by_id(session) {
+            Some(session) => self.passes(session.list(), session.account(), &stanza),
+            None => self.lets_out(&stanza),
+        };
+        if passes {
+            self.route_anyway(stanza);
+        }
+    }
+
+    /// Sends a stanza whatever the lists say: the word that takes back what was said before, and what a client sent
+    /// itself and was let through.
+    pub fn route_anyway(&mut self, stanza: Stanza) {
+        self.effects.push(Effect::Route(stanza));
+    }
+
+    /// Do the lists of the user whom a stanza is from let it out?
+    pub fn lets_out(&mut self, stanza: &Stanza) -> bool {
+        let Some(from) = stanza.from().filter(|from| from.node().is_some()) else { return true };
+        let Some(host) = self.config.host(jid::domain(from)) else { return true };
+        let account = from.to_bare();
+        let session = if from.is_full() { self.sessions.by_full(&account, from) } else { None };
+        if let Some(session) = session.and_then(|id| self.sessions.by_id(id)) {
+            return self.passes(session.list(), &account, stanza);
+        }
+        if !host.modules.is_on("mod_privacy") {
+            return true;
+        }
+        match self.sessions.standing(self.store, &account) {
+            Ok(standing) => {
+                let default = standing.as_ref().and_then(|standing| standing.default.as_ref());
+                self.passes(default, &account, stanza)
+            }
+            Err(error) => unread(&account, &error),
+        }
+    }
+
+    fn passes(&self, list: Option<&Arc<List>>, account: &BareJid, stanza: &Stanza) -> bool {
+        let (Some(list), Some(to)) = (list, stanza.to()) else { return true };
+        match stops(self.store, list, account, to, Traffic::outbound(stanza.kind())) {
+            Ok(item) => item.is_none(),
+            Err(error) => unread(account, &error),
+        }
+    }
+
+    /// Does a session show itself to somebody who may see the account's presence?
+    pub fn shows(&self, session: &Session, who: &Jid) -> bool {
+        let Some(presence) = session.presence.as_ref().filter(|_| session.visibility == Visibility::Visible) else {
+            return false;
+        };
+        let (list, account) = (session.list(), session.account());
+        list.is_none() || self.passes(list, account, &presence.clone().with_to(who.clone()))
+    }
+
+    /// A contact changed in the roster of an account: by items about groups and subscriptions sessions may have to leave
+    /// its sight, or to come into it.
+    ///
+    /// XEP-0016 §2.2: what is decided from now on goes by the new state. Presence that the contact was shown must not
+    /// stay there for ever, since its end would be kept back as well.
+    pub fn contact_changed(&mut self, account: &BareJid, old: Option<&RosterItem>, new: Option<&RosterItem>) {
+        let Some(contact) = new.or(old).map(|item| item.jid.clone()) else { return };
+        let was_subscribed = old.is_some_and(|item| item.subscription.from());
+        let is_subscribed = new.is_some_and(|item| item.subscription.from());
+        let mut presences = Vec::new();
+        for (_, session) in self.sessions.available(account) {
+            let Some(list) = session.list().filter(|list| list.reads_roster()) else { continue };
+            let passed = |item| {
+                let decided = list.decide(&contact, Traffic::PresenceOut, || Ok::<_, ()>(relation_of(item)));
+                decided.is_ok_and(|item| item.is_none_or(|item| item.allows))
+            };
+            match (passed(old), passed(new)) {
+                (true, false) if was_subscribed && session.visibility == Visibility::Visible => {
+                    let gone = Stanza::presence(PresenceType::Unavailable).with_from(session.jid().clone());
+                    presences.push(Some(gone));
+                }
+                (false, true) if is_subscribed && was_subscribed => presences.push(session.stamped_presence()),
+                _ => {}
+            }
+        }
+        for presence in presences.into_iter().flatten() {
+            self.route_anyway(presence.with_to(contact.clone()));
+        }
+    }
+}
+
+/// A list that cannot be read lets nothing out.
+fn unread(account: &BareJid, error: &Error) -> bool {
+    log::error!(target: account.domain().as_str(), "the privacy lists of {account} are not read: {error}");
+    false
+}
