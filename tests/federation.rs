@@ -5,6 +5,7 @@ mod federation {
     mod blocking;
     mod components;
     mod goodbyes;
+    mod privacy;
     mod services;
     mod vanishing;
     pub mod world;

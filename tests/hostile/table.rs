@@ -341,6 +341,42 @@ pub const ROWS: &[Row] = &[
         None,
     ),
     many_open(
+        "a privacy list of far too many items",
+        Many(
+            b"<iq type='set' id='1'><query xmlns='jabber:iq:privacy'><list name='l'>",
+            b"<item action='deny' order='1'/>",
+            8_000,
+            b"</list></query></iq>",
+        ),
+        Some(6_144),
+    ),
+    many_open(
+        "a block of far too many",
+        Many(b"<iq type='set' id='1'><block xmlns='urn:xmpp:blocking'>", b"<item jid='a@b'/>", 9_990, b"</block></iq>"),
+        Some(6_144),
+    ),
+    many_open(
+        "blocked and unblocked again and again",
+        Many(
+            b"",
+            b"<iq type='set' id='1'><block xmlns='urn:xmpp:blocking'><item jid='a@b'/></block></iq>\
+              <iq type='set' id='2'><unblock xmlns='urn:xmpp:blocking'/></iq>",
+            500,
+            b"",
+        ),
+        None,
+    ),
+    many_open(
+        "a privacy list with a name as long as allowed",
+        Many(
+            b"<iq type='set' id='1'><query xmlns='jabber:iq:privacy'><list name='",
+            b"0123456789",
+            26_000,
+            b"'><item action='deny' order='1'/></list></query></iq>",
+        ),
+        None,
+    ),
+    many_open(
         "namespaces as far as allowed",
         Many(b"<message to='romeo@localhost/nobody'>", b"<a xmlns='urn:example:a' xmlns:b='urn:example:b'/>", 5_000, b"</message>"),
         Some(4_096),
