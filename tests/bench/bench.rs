@@ -15,6 +15,7 @@ mod login;
 mod memory;
 mod parse;
 mod presence;
+mod privacy;
 mod route;
 #[path = "../talks/runner/login.rs"]
 #[allow(dead_code, reason = "talks need more of it")]
@@ -34,6 +35,7 @@ const SECTIONS: &[(&str, fn())] = &[
     ("store", store::run),
     ("route", route::run),
     ("presence", presence::run),
+    ("privacy", privacy::run),
     ("login", login::run),
     ("memory", memory::run),
 ];

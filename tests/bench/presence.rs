@@ -6,7 +6,7 @@ use jabber::xmpp::{BareJid, Jid};
 
 use crate::world::{self, Door, World};
 
-const PRESENCE: &str = "<presence><show>away</show><status>On the balcony.</status>\
+pub(crate) const PRESENCE: &str = "<presence><show>away</show><status>On the balcony.</status>\
                         <c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='https://gajim.org' \
                         ver='b4bFbcrXzjNJwKZqRS7fhrTfhPU='/></presence>";
 
@@ -33,7 +33,7 @@ pub(crate) fn run() {
     }
 }
 
-fn befriend(store: &mut Store, one: usize, other: usize) {
+pub(crate) fn befriend(store: &mut Store, one: usize, other: usize) {
     let mut item = RosterItem::new(Jid::new(&world::bare(other)).unwrap());
     item.subscription = Subscription::Both;
     roster::upsert(store, &BareJid::new(&world::bare(one)).unwrap(), &item).unwrap();

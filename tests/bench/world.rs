@@ -72,10 +72,16 @@ pub(crate) fn accounts(store: &mut Store, count: usize) {
 impl World {
     /// A server on a store.
     pub(crate) fn new(store: Store) -> World {
+        World::with_modules(store, &[])
+    }
+
+    /// A server on a store, with these modules off.
+    pub(crate) fn with_modules(store: Store, off: &[&str]) -> World {
+        let off: String = off.iter().map(|name| format!("<off>{name}</off>")).collect();
         const OWN: &str = "xmlns='urn:jabber:config:3'";
         let text = format!(
-            "<jabber><service id='sessions'><host>{HOST}</host><jsm xmlns='jabber:config:jsm'/></service>\
-             <service id='c2s'><pthcsock xmlns='jabber:config:pth-csock'><ip port='{START_TLS}'/><ip port='{PLAIN}'/>\
+            "<jabber><service id='sessions'><host>{HOST}</host><jsm xmlns='jabber:config:jsm'>\
+             <modules {OWN}>{off}</modules></jsm></service><service id='c2s'><pthcsock xmlns='jabber:config:pth-csock'><ip port='{START_TLS}'/><ip port='{PLAIN}'/>\
              <plain-login {OWN} port='{PLAIN}'/></pthcsock></service>\
              <xdb id='xdb'><host/><xdb_file xmlns='jabber:config:xdb_file'><spool>/nowhere</spool></xdb_file></xdb>\
              <log id='log'><host/><logtype/><format>%d: [%t] (%h): %s</format><stderr/></log>\
