@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jabber::admin::{Outside, Told};
 use jabber::config::cmdline::{Action, HELP};
-use jabber::config::{CommandLine, Config, LogTarget, Severity};
+use jabber::config::{CommandLine, Config, Severity};
 use jabber::daemon::accounts;
 use jabber::daemon::authorities;
 use jabber::daemon::background::{self, Side, Waiting};
@@ -16,6 +16,7 @@ use jabber::daemon::importing;
 use jabber::daemon::log::Log;
 use jabber::daemon::pidfile::PidFile;
 use jabber::daemon::privileges::{self, Identity};
+use jabber::daemon::stanza_files::StanzaFiles;
 use jabber::daemon::{StartError, notify, signals};
 use jabber::net::clock::{Clock, Dice};
 use jabber::net::disk::Durable;
@@ -24,10 +25,11 @@ use jabber::net::event_loop::Parts;
 use jabber::net::listener::{self, Opened};
 use jabber::net::tls::Settings;
 use jabber::net::{Bounds, EventLoop, Signals, Surroundings};
-use jabber::server::Server;
+use jabber::server::{Server, Word};
 use jabber::store::Store;
 use jabber::store::disk::{Disk, WalBounds};
 use jabber::stream::certificate::{Authorities, Trust};
+use jabber::xmpp::Now;
 
 /// Files that we make are nobody else's to read.
 const UMASK: u32 = 0o027;
@@ -201,6 +203,7 @@ fn assemble(
         line,
         log: Arc::clone(log),
         config: Arc::clone(config),
+        stanza_files: StanzaFiles::new(config),
         keeper,
         renewed: None,
         trust: None,
@@ -235,10 +238,6 @@ fn tell_notices(config: &Config, line: &CommandLine) {
             Severity::Notice => log::info!(target: INTERNAL, "{notice}"),
         }
     }
-    let to_people = |target: &LogTarget| matches!(target, LogTarget::To(_));
-    if config.logs.iter().flat_map(|sink| &sink.targets).any(to_people) {
-        log::info!(target: INTERNAL, "log lines are not sent as messages yet (<to>)");
-    }
 }
 
 /// What a new configuration changes only at the next start: we are not root any more, and the data stay where they are.
@@ -264,6 +263,7 @@ struct Daemon {
     line: CommandLine,
     log: Arc<Log>,
     config: Arc<Config>,
+    stanza_files: StanzaFiles,
     keeper: Keeper,
     /// Settings that came with the last reload.
     renewed: Option<Arc<Settings>>,
@@ -310,6 +310,7 @@ impl Surroundings for Daemon {
                 Err(why) => log::error!(target: INTERNAL, "{why}; the control socket stays as it was"),
             }
             self.config = Arc::clone(config);
+            self.stanza_files = StanzaFiles::new(config);
         }
         notify::tell(notify::READY);
         config
@@ -340,6 +341,20 @@ impl Surroundings for Daemon {
 
     fn certificates(&self) -> Vec<(String, i64)> {
         self.keeper.ends()
+    }
+
+    fn words(&mut self, now: Now) -> Vec<Word> {
+        let mut words = self.log.take_letters();
+        words.extend(self.stanza_files.look(now.monotonic_millis));
+        words
+    }
+
+    fn words_kept(&mut self) {
+        self.stanza_files.kept();
+    }
+
+    fn next_words_millis(&self) -> Option<u64> {
+        if self.log.has_letters() { Some(0) } else { self.stanza_files.next_millis() }
     }
 
     fn stopping(&mut self) {

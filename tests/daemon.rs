@@ -260,7 +260,7 @@ fn in_the_background_it_is_ready_when_the_parent_ends() {
     let status = site.jabberd(&["-B"]).stderr(errors).status().unwrap();
     assert!(status.success(), "{}", fs::read_to_string(site.path("stderr")).unwrap());
     let number: i32 = fs::read_to_string(site.path("jabber.pid")).unwrap().trim().parse().unwrap();
-    assert_ne!(number, std::process::id().try_into().unwrap());
+    assert_ne!(number, i32::try_from(std::process::id()).unwrap());
     std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();
     // A second one finds the first.
     let second = site.run(&[]);
@@ -347,4 +347,33 @@ fn an_import_that_is_stopped_goes_on_at_the_next_start() {
     let output = site.run(&["--export", site.path("export").to_str().unwrap()]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(told.starts_with(&format!("exported {ACCOUNTS} accounts")), "{told}");
+}
+
+/// What a web browser hears on the port for clients.
+fn browse(site: &Site, request: &[u8]) -> String {
+    let mut socket = std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(request).unwrap();
+    let mut answer = String::new();
+    // The server closes when all is said.
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn web_browsers_are_sent_to_the_page_of_bounce() {
+    let site = Site::new("bounce");
+    site.write("jabber.xml", &site.xml("<io><bounce>https://chat.example.org/</bounce></io>"));
+    let running = site.start();
+    let answer = browse(&site, b"GET /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert!(
+        answer.starts_with("HTTP/1.1 301 Moved Permanently\r\nLocation: https://chat.example.org/\r\n"),
+        "{answer}"
+    );
+    // Without it, they hear what this port is for; a reload is enough.
+    site.write("jabber.xml", &site.xml(""));
+    running.signal(nix::sys::signal::Signal::SIGHUP);
+    while running.news() != "READY=1" {}
+    let answer = browse(&site, b"HEAD / HTTP/1.0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n") && answer.contains("XMPP"), "{answer}");
 }

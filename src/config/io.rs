@@ -34,14 +34,22 @@ pub(super) fn read(reading: &mut Reading, tree: &Tree, io: &mut Io) {
             "ssl" => ssl(reading, child, io),
             "tls" => tls(reading, child, io),
             "bind" => io.bind.extend(reading.address(&child.place, &child.text())),
-            "bounce" => {
-                reading.not_yet(child);
-                io.bounce = Some(child.text()).filter(|url| !url.is_empty());
-            }
+            "bounce" => io.bounce = bounce(reading, child),
             "announce" => {}
             _ => reading.unknown(child, "<io>", KNOWN),
         }
     }
+}
+
+/// The page of `<bounce>`: it stands in a header of HTTP.
+fn bounce(reading: &mut Reading, tree: &Tree) -> Option<String> {
+    let url = tree.text();
+    let is_header = |c: char| c.is_ascii_graphic();
+    if url.is_empty() || !url.chars().all(is_header) || !(url.starts_with("http://") || url.starts_with("https://")) {
+        reading.warn(&tree.place, format!("\"{url}\" in <bounce> is no address of a web page: ignored"));
+        return None;
+    }
+    Some(url)
 }
 
 /// `<ip>` and `<mask>`. A rule that cannot be understood refuses the start: leaving it out would let people in or out.

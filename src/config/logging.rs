@@ -110,10 +110,7 @@ fn syslog(reading: &mut Reading, tree: &Tree) -> LogTarget {
 
 fn to(reading: &mut Reading, tree: &Tree) -> Option<LogTarget> {
     match Jid::new(&tree.text()) {
-        Ok(jid) => {
-            reading.not_yet(tree);
-            Some(LogTarget::To(jid))
-        }
+        Ok(jid) => Some(LogTarget::To(jid)),
         Err(error) => {
             reading.warn(&tree.place, format!("\"{}\" is not a JID ({error}): ignored", tree.text()));
             None

@@ -29,7 +29,6 @@ pub mod listen;
 mod logging;
 pub mod logs;
 pub mod modules;
-pub mod not_yet;
 mod options;
 pub mod own_services;
 mod pthcsock;

@@ -52,13 +52,6 @@ impl Reading {
         self.notices.push(Notice { severity: Severity::Warning, place: place.clone(), text: text.into() });
     }
 
-    /// One line for an element that is kept for a feature that is not there yet.
-    pub(super) fn not_yet(&mut self, tree: &Tree) {
-        if let Some(instead) = super::not_yet::instead_of(&tree.name) {
-            self.notice(&tree.place, format!("<{}> is understood, but {instead}", tree.name));
-        }
-    }
-
     /// One line for an element that has no meaning here.
     pub(super) fn without_effect(&mut self, tree: &Tree, why: &str) {
         self.notice(&tree.place, format!("<{}> has no effect: {why}", tree.name));

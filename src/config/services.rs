@@ -176,7 +176,9 @@ fn port_and_secret(reading: &mut Reading, tree: &Tree) -> Option<(u16, String)> 
 
 fn directory(reading: &mut Reading, tree: &Tree) -> Link {
     known_children(reading, tree, &["in", "out"]);
-    reading.not_yet(tree);
+    if let Some(out) = tree.child("out") {
+        reading.without_effect(out, "stanzas to this service come back as errors; only <in> is read");
+    }
     match tree.child_text("in").filter(|path| !path.is_empty()) {
         Some(path) => Link::Directory(reading.path(&path)),
         None => Link::Null,

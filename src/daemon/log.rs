@@ -4,6 +4,7 @@
 //! of record.log has the target `record:` and the account. Levels are 1.4's types: error is `alert`, warn `warn`, info
 //! `notice`.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -19,7 +20,8 @@ use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 use super::StartError;
 use crate::config::logs::sinks_for;
 use crate::config::{LogSink, LogTarget};
-use crate::xmpp::datetime;
+use crate::server::Word;
+use crate::xmpp::{Jid, datetime};
 
 /// Bytes of one line's text; what a peer sends may be in it. jabberd 1.4 cut at 512.
 const TEXT_BYTES: usize = 2048;
@@ -208,6 +210,46 @@ enum Target {
     File(LogFile),
     Stderr,
     Syslog(SystemLog),
+    To(Letterbox),
+}
+
+/// Lines that one address gets in a minute; the others are counted. What the server logs about the sending is among them.
+const LETTERS_PER_MINUTE: u64 = 20;
+/// Lines that wait for the server to send them; the oldest goes.
+const LETTERS_WAITING: usize = 200;
+
+/// An address that gets lines as messages (`<to>`).
+struct Letterbox {
+    to: Jid,
+    minute: u64,
+    sent: u64,
+    left_out: u64,
+}
+
+impl Letterbox {
+    fn new(to: Jid) -> Letterbox {
+        Letterbox { to, minute: 0, sent: 0, left_out: 0 }
+    }
+
+    /// The message for a line, if there may be one.
+    fn letter(&mut self, format: &str, line: &Line<'_>) -> Option<Word> {
+        let minute = line.seconds / 60;
+        if minute != self.minute {
+            (self.minute, self.sent) = (minute, 0);
+        }
+        if self.sent >= LETTERS_PER_MINUTE {
+            self.left_out += 1;
+            return None;
+        }
+        self.sent += 1;
+        let mut text = render(format, line);
+        let left_out = std::mem::take(&mut self.left_out);
+        if left_out > 0 {
+            let _ =
+                write!(text, "\n({left_out} lines before it were left out: {LETTERS_PER_MINUTE} in a minute are sent)");
+        }
+        Some(Word::LogLine { to: self.to.clone(), about: line.host().to_owned(), text })
+    }
 }
 
 struct State {
@@ -218,6 +260,8 @@ struct State {
     stderr: bool,
     /// What was said before the files were known; `None` since they are.
     early: Option<Vec<EarlyLine>>,
+    /// Lines for people, until the server takes them.
+    letters: VecDeque<Word>,
 }
 
 struct EarlyLine {
@@ -268,8 +312,13 @@ impl Log {
             format: "%s".to_owned(),
             targets: vec![LogTarget::Stderr],
         };
-        let state =
-            State { sinks: vec![sink], targets: vec![vec![Target::Stderr]], stderr: true, early: Some(Vec::new()) };
+        let state = State {
+            sinks: vec![sink],
+            targets: vec![vec![Target::Stderr]],
+            stderr: true,
+            early: Some(Vec::new()),
+            letters: VecDeque::new(),
+        };
         let levels = Levels { configured: LevelFilter::Info, said: None, targets: Vec::new() };
         Arc::new(Log { state: Mutex::new(state), levels: RwLock::new(levels) })
     }
@@ -336,6 +385,16 @@ impl Log {
         Ok(())
     }
 
+    /// The lines that are to be sent to people, since the last call.
+    pub fn take_letters(&self) -> Vec<Word> {
+        self.state().letters.drain(..).collect()
+    }
+
+    /// Are there any?
+    pub fn has_letters(&self) -> bool {
+        !self.state().letters.is_empty()
+    }
+
     /// Opens all files anew: the old ones were moved away.
     pub fn reopen(&self) {
         for target in self.state().targets.iter_mut().flatten() {
@@ -365,7 +424,7 @@ impl Log {
 
     fn write_to(&self, line: &Line<'_>, to_stderr: bool) {
         let mut state = self.state();
-        let State { sinks, targets, stderr, early } = &mut *state;
+        let State { sinks, targets, stderr, early, letters } = &mut *state;
         if let Some(early) = early.as_mut().filter(|early| early.len() < EARLY_LINES) {
             let (kind, about, text) = (line.kind.to_owned(), line.about.to_owned(), line.text.to_owned());
             early.push(EarlyLine { seconds: line.seconds, kind, about, text });
@@ -377,6 +436,12 @@ impl Log {
                 match target {
                     Target::File(file) => file.write(&sink.format, line),
                     Target::Syslog(log) => log.write(&sink.format, line),
+                    Target::To(letterbox) => {
+                        letters.extend(letterbox.letter(&sink.format, line));
+                        if letters.len() > LETTERS_WAITING {
+                            letters.pop_front();
+                        }
+                    }
                     Target::Stderr if *stderr && to_stderr => {
                         // A terminal that is gone is no reason to stop.
                         let _ = writeln!(io::stderr(), "{}", render(&sink.format, line));
@@ -401,8 +466,7 @@ fn open_targets(sink: &LogSink) -> Result<Vec<Target>, StartError> {
             })?)),
             LogTarget::Stderr => targets.push(Target::Stderr),
             LogTarget::Syslog(name) => targets.push(Target::Syslog(SystemLog::new(facility(name)))),
-            // A stanza, not a log line: the server sends those.
-            LogTarget::To(_) => {}
+            LogTarget::To(to) => targets.push(Target::To(Letterbox::new(to.clone()))),
         }
     }
     Ok(targets)
@@ -578,6 +642,35 @@ mod tests {
         assert_eq!(read("again"), "again login\nagain logout\n");
         assert_eq!(std::fs::metadata(path("error")).unwrap().mode() & 0o7137, 0);
         std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn people_get_lines_as_messages_and_not_too_many() {
+        let to = Jid::new("admin@h.test").unwrap();
+        let sink = LogSink { targets: vec![LogTarget::To(to.clone())], ..sink(&[], &[], "[%t] %s", Path::new("x")) };
+        let log = Log::new();
+        log.configure(&[sink]).unwrap();
+        let text = |word: &Word| match word {
+            Word::LogLine { to: address, about, text } if *address == to && about == "h.test" => text.clone(),
+            other => panic!("{other:?}"),
+        };
+        for _ in 0..LETTERS_PER_MINUTE + 7 {
+            log.write(&Line { seconds: 60, ..line("warn", "u@h.test", "careful") });
+        }
+        assert!(log.has_letters());
+        let letters = log.take_letters();
+        assert_eq!((letters.len() as u64, text(&letters[0]).as_str()), (LETTERS_PER_MINUTE, "[warn] careful"));
+        assert!(!log.has_letters());
+        log.write(&Line { seconds: 120, ..line("warn", "h.test", "again") });
+        let told = "[warn] again\n(7 lines before it were left out: 20 in a minute are sent)";
+        assert_eq!(text(&log.take_letters()[0]), told);
+        // Nobody takes them: the oldest go.
+        for minute in 3..30 {
+            for _ in 0..LETTERS_PER_MINUTE {
+                log.write(&Line { seconds: 60 * minute, ..line("warn", "h.test", "x") });
+            }
+        }
+        assert_eq!(log.take_letters().len(), LETTERS_WAITING);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! [`log`] is where the `log` crate's lines go; [`privileges`] becomes somebody else than root; [`pidfile`], [`signals`],
 //! [`background`] and [`notify`] are what init scripts and service managers look at; [`certificates`] finds, makes and
-//! renews what TLS shows; [`importing`] brings an old spool in; [`control`] makes jabberctl's socket; [`authorities`] loads what the certificates of others are checked against.
+//! renews what TLS shows; [`importing`] brings an old spool in; [`control`] makes jabberctl's socket; [`authorities`] loads what the certificates of others are checked against; [`stanza_files`] reads the stanzas
+//! that programs leave in a directory.
 //!
 //! Serves `main.rs` alone. Invariants: no line of a log can be forged by a peer; a full disk never stops the server; no
 //! file is opened as root that the server's own user could have planted.
@@ -18,6 +19,7 @@ pub mod notify;
 pub mod pidfile;
 pub mod privileges;
 pub mod signals;
+pub mod stanza_files;
 
 /// Why the server does not start: the cause and the remedy, in one line.
 #[derive(Debug, Clone, PartialEq, Eq)]

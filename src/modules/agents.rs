@@ -1,7 +1,5 @@
 //! XEP-0094: Agent Information, the list of services that clients before XEP-0011 build their menus from.
 
-use std::borrow::Cow;
-
 use crate::config::BrowseItem;
 use crate::router::{About, Answers, Context, Module, Reply, Scope};
 use crate::xml::Element;
@@ -54,10 +52,10 @@ fn field(ns: &'static str, name: &'static str, text: &str) -> Option<Element> {
 /// XEP-0094 §2: the services that the asker may see.
 fn list(context: &Context<'_>, asker: &Jid) -> Element {
     let services = context.listed_services(Some(&asker.to_bare()));
-    Element::new("query", ns::AGENTS).with_children(services.iter().map(agent))
+    Element::new("query", ns::AGENTS).with_children(services.iter().map(|item| agent(item)))
 }
 
-fn agent(item: &Cow<'_, BrowseItem>) -> Element {
+fn agent(item: &BrowseItem) -> Element {
     let can = |name: &'static str| Element::new(name, ns::AGENTS);
     let abilities = item.namespaces.iter().filter_map(|ns| match ns.as_str() {
         ns::REGISTER => Some(can("register")),

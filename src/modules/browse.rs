@@ -1,7 +1,5 @@
 //! XEP-0011: Jabber Browsing, how clients of 2002 to 2004 found services and the resources of their contacts.
 
-use std::borrow::Cow;
-
 use crate::config::BrowseItem;
 use crate::router::{About, Answers, Context, Module, Reply, Scope};
 use crate::store::{registration, roster, vcard};
@@ -17,16 +15,16 @@ struct Browse;
 
 impl Module for Browse {
     fn about(&self) -> &'static About {
+        const ALL: &[Scope] = &[Scope::Server, Scope::Service, Scope::Account, Scope::Nobody];
         &About {
             specs: &["XEP-0011 1.3.1"],
             disco: &[ns::BROWSE],
             account_disco: &[ns::BROWSE],
-            answers: &[Answers {
-                scope: &[Scope::Server, Scope::Service, Scope::Account, Scope::Nobody],
-                kind: IqType::Get,
-                ns: ns::BROWSE,
-                name: "query",
-            }],
+            answers: &[
+                Answers { scope: ALL, kind: IqType::Get, ns: ns::BROWSE, name: "query" },
+                // Compat: jabberd 1.4 looked at the namespace alone, and Net::Jabber asks so.
+                Answers { scope: ALL, kind: IqType::Get, ns: ns::BROWSE, name: "item" },
+            ],
             ..About::NONE
         }
     }
@@ -59,7 +57,7 @@ fn host(context: &Context<'_>, asker: Option<&Jid>) -> Element {
         .with_attribute("type", "jabber")
         .with_attribute("jid", context.host.name.clone())
         .with_attribute("name", name.filter(|name| !name.is_empty()).unwrap_or_else(|| "jabber".to_string()))
-        .with_children(context.listed_services(asker.as_ref()).iter().map(service));
+        .with_children(context.listed_services(asker.as_ref()).iter().map(|item| service(item)));
     let lists_sessions = context.abouts().any(|about| about.nodes.contains(&ns::ONLINE_SESSIONS));
     if lists_sessions && asker.is_some_and(|asker| context.host.may_list_sessions(&asker)) {
         let sessions = element("item", &format!("{}/admin", context.host.name)).with_attribute("name", "Online Users");
@@ -69,7 +67,7 @@ fn host(context: &Context<'_>, asker: Option<&Jid>) -> Element {
 }
 
 /// XEP-0011 §2: what old clients know as elements of their own stays such, all else is an item with a category.
-fn service(item: &Cow<'_, BrowseItem>) -> Element {
+fn service(item: &BrowseItem) -> Element {
     let service = match item.category.as_str() {
         "service" => Element::new("service", ns::BROWSE),
         "conference" => Element::new("conference", ns::BROWSE),

@@ -24,7 +24,7 @@ use super::listener::{Accepted, Listener, Opened, Reserve};
 use super::tls::Settings;
 use crate::admin::{Outside, Told};
 use crate::config::Config;
-use crate::server::Unfound;
+use crate::server::{Unfound, Word};
 use crate::xmpp::Now;
 
 const WAKER: Token = Token(0);
@@ -71,6 +71,16 @@ pub trait Surroundings {
     /// At the start, and every minute: the hosts, and when their certificates end, in Unix seconds.
     fn certificates(&self) -> Vec<(String, i64)> {
         Vec::new()
+    }
+    /// What there is for the server: log lines for people, stanzas in files.
+    fn words(&mut self, _now: Now) -> Vec<Word> {
+        Vec::new()
+    }
+    /// What came by the last [`Surroundings::words`] is committed.
+    fn words_kept(&mut self) {}
+    /// When there will be more, on the monotonic clock.
+    fn next_words_millis(&self) -> Option<u64> {
+        None
     }
     /// The server stops.
     fn stopping(&mut self);
@@ -246,6 +256,9 @@ impl<E: Engine> EventLoop<E> {
         while let Some(result) = self.hashing.result() {
             self.engine.handle(now, Input::Hashed(result));
         }
+        for word in self.surroundings.words(now) {
+            self.engine.handle(now, Input::Word(word));
+        }
         // After what arrived: who learns of the end must not miss what came before it.
         self.obey_signals(now);
         self.engine.handle(now, Input::Timeout);
@@ -257,7 +270,10 @@ impl<E: Engine> EventLoop<E> {
         }
         let outputs = self.engine.take_outputs();
         match committed {
-            Ok(tick) => self.hold(now, tick, outputs),
+            Ok(tick) => {
+                self.surroundings.words_kept();
+                self.hold(now, tick, outputs);
+            }
             Err(why) => self.lose(&why, outputs),
         }
         self.collect_finds();
@@ -500,6 +516,7 @@ impl<E: Engine> EventLoop<E> {
         }
         let own = [
             Some(self.look_around_at),
+            self.surroundings.next_words_millis(),
             self.stop_at,
             self.connections.next_deadline(),
             self.dialer.next_deadline(),

@@ -168,6 +168,7 @@ impl Engine for Puppet {
                     let _ = self.heard.send((id, Heard::Gone(reason.to_owned())));
                 }
             }
+            Input::Word(_) => {}
             Input::Hashed(result) => self.say(ConnectionId(result.token), "hashed"),
             Input::Terminate => {
                 self.outputs.extend(self.lines.keys().map(|id| Output::Close { id: *id }));

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::metrics::Side;
-use super::{Asker, ConnectionId, Output, Server, Timer};
+use super::{Asker, ConnectionId, Output, Server, Timer, browsers};
 use crate::config::{Config, Listener, ListenerKind};
 use crate::http;
 use crate::router::{self, Out, SessionId};
@@ -95,6 +95,8 @@ pub(super) struct Connection {
     pub(super) stanzas: u64,
     pub(super) last_input_millis: u64,
     pub(super) last_output_millis: u64,
+    /// Something came from the peer.
+    has_spoken: bool,
     pub(super) is_closing: bool,
     pub(super) close_sent: bool,
     /// Is it among those whose output will be taken?
@@ -115,6 +117,7 @@ impl Connection {
             stanzas: 0,
             last_input_millis: now_millis,
             last_output_millis: now_millis,
+            has_spoken: false,
             is_closing: false,
             close_sent: false,
             is_touched: false,
@@ -175,6 +178,11 @@ impl Server {
     pub(super) fn bytes(&mut self, now: Now, id: ConnectionId, bytes: &[u8]) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.last_input_millis = now.monotonic_millis;
+        let is_first = !std::mem::replace(&mut connection.has_spoken, true);
+        if is_first && connection.is_counted && !matches!(connection.talk, Talk::Http(_)) && browsers::is_request(bytes)
+        {
+            return self.browser(id);
+        }
         match &mut connection.talk {
             Talk::Http(talk) => {
                 talk.push(bytes);
@@ -186,6 +194,13 @@ impl Server {
             Talk::Component(_) => self.with_component(now, id, |stream, env| stream.push(env, bytes)),
             Talk::Dialing(_) | Talk::Calling(_) => {}
         }
+    }
+
+    /// A web browser came, and no stream will.
+    fn browser(&mut self, id: ConnectionId) {
+        let answer = browsers::answer(self.config.bounce.as_deref());
+        self.outputs.push(Output::Bytes { id, bytes: answer });
+        self.end_connection(id);
     }
 
     /// The time to log in, or to prove a domain, is over.

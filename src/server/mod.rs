@@ -33,12 +33,14 @@ macro_rules! stream_env {
 }
 
 pub mod addresses;
+mod browsers;
 pub mod components;
 pub mod connections;
 mod control;
 pub mod federation;
 pub mod metrics;
 pub mod timers;
+pub mod words;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -54,6 +56,7 @@ use self::federation::Federation;
 pub use self::metrics::Measure;
 use self::metrics::Metrics;
 use self::timers::{Timer, Timers};
+pub use self::words::Word;
 use crate::admin::{self, Outside, Told};
 use crate::config::{Block, Config, Listener, LogSink, Register};
 pub use crate::router::ConnectionId;
@@ -133,6 +136,8 @@ pub enum Input<'a> {
     },
     /// Password work is done.
     Hashed(HashResult),
+    /// The process around the server has something for it.
+    Word(Word),
     /// Time has passed.
     Timeout,
     /// The process was asked to stop.
@@ -380,6 +385,7 @@ impl Server {
             Input::Gone { id, .. } if self.is_control(id) => self.control_gone(id),
             Input::Gone { id, reason } => self.gone(now, id, reason),
             Input::Hashed(result) => self.hashed(now, result),
+            Input::Word(word) => self.word(now, word),
             Input::Timeout => {}
             Input::Terminate => self.terminate(now),
             Input::Reload(config) => self.reload(now, config),

@@ -25,14 +25,15 @@ pub(super) fn iq_admin(context: &Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stan
         return Err(StanzaError::new(Condition::BadRequest, "<who/> is all that can be asked here."));
     }
     let (sessions, _) = context.sessions.at_host(&context.host.name, LISTED_MAX);
+    // As in jabberd 1.4, `from` counts what came from others, and `to` what went to them.
     let row = |session: &Session| {
         let presence = session.presence.as_ref().map(|presence| presence.element().clone());
         let presence = presence.unwrap_or_else(|| Element::new("presence", ns::CLIENT));
         let legacy = delay::legacy(session.jid().as_str(), session.presence_unix_millis, "");
         let counts = Element::new("x", ns::ADMIN_WHO)
             .with_attribute("timer", seconds(context, session).to_string())
-            .with_attribute("from", session.sent.to_string())
-            .with_attribute("to", session.received.to_string());
+            .with_attribute("from", session.received.to_string())
+            .with_attribute("to", session.sent.to_string());
         presence
             .without_attribute("to")
             .with_attribute("from", session.jid().to_string())

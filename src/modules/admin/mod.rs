@@ -30,6 +30,7 @@ impl Module for Admin {
                 Answers { scope: HOST, kind: IqType::Get, ns: ns::IQ_ADMIN, name: "query" },
                 Answers { scope: HOST, kind: IqType::Set, ns: ns::IQ_ADMIN, name: "query" },
                 Answers { scope: ADMIN, kind: IqType::Get, ns: ns::BROWSE, name: "query" },
+                Answers { scope: ADMIN, kind: IqType::Get, ns: ns::BROWSE, name: "item" },
                 Answers { scope: ADMIN, kind: IqType::Get, ns: ns::DISCO_INFO, name: "query" },
                 Answers { scope: ADMIN, kind: IqType::Get, ns: ns::DISCO_ITEMS, name: "query" },
             ],

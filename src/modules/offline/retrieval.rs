@@ -52,7 +52,8 @@ impl Offline {
                 looks_itself(context, session);
                 headers(context, &account)
             }
-            (_, IqType::Get) if iq.payload().child("fetch", ns::OFFLINE).is_some() => {
+            // Compat: slixmpp sends it in a set.
+            _ if iq.payload().child("fetch", ns::OFFLINE).is_some() => {
                 looks_itself(context, session);
                 let request = context.keep(iq);
                 self.start(context, session, Sending::fetch(request))?;
