@@ -4,8 +4,11 @@
 mod federation {
     mod blocking;
     mod components;
+    mod fairness;
     mod goodbyes;
+    mod hostile;
     mod privacy;
+    mod queues;
     mod services;
     mod vanishing;
     pub mod world;

@@ -101,6 +101,28 @@ limits! {
     /// Bytes of the stanzas that wait for a stream to one remote domain. Outcome: resource-constraint to the sender.
     /// Twice as many may be on their way there and not acknowledged; beyond, the stream ends.
     remote_queue_bytes_max, "remote-queue-bytes-max": usize = 4_194_304, at least 10_000;
+    /// Bytes of the stanzas that wait for all remote domains together. Outcome: resource-constraint to the sender.
+    remote_waiting_bytes_max, "remote-waiting-bytes-max": usize = 268_435_456, at least 10_000;
+    /// Bytes of one sender's stanzas that wait for remote domains: a local account, a component, or all answers to others.
+    /// Outcome: resource-constraint to the sender.
+    remote_waiting_bytes_per_sender_max, "remote-waiting-bytes-per-sender-max": usize = 16_777_216, at least 10_000;
+    /// Remote domains for which one sender's stanzas wait: one who writes to the whole world takes the others' places.
+    /// Outcome: resource-constraint to the sender.
+    remote_links_per_sender_max, "remote-links-per-sender-max": usize = 2_000, at least 1;
+    /// Bytes of the stanzas for other servers that are written down, to outlive the process.
+    /// Outcome: what comes then is lost if the process dies.
+    remote_kept_bytes_max, "remote-kept-bytes-max": usize = 536_870_912, at least 0;
+    /// Milliseconds until a stanza that another server has not acknowledged is written down; 0 writes each at once, and
+    /// costs each a write to the disk. Outcome: a younger one may be lost if the process dies and the line breaks.
+    acknowledge_millis, "acknowledge-millis": u64 = 1_000, at least 0;
+    /// Other servers that are being connected to at a time; as many again if nobody has more than one of these.
+    /// Outcome: further ones wait for their turn.
+    dials_max, "dials-max": usize = 1_000, at least 1;
+    /// Other servers that are being connected to at a time for one sender. Outcome: further ones wait for their turn.
+    dials_per_sender_max, "dials-per-sender-max": usize = 100, at least 1;
+    /// Domains that one address wants to be proved at a time: each costs a connection.
+    /// Outcome: dialback error resource-constraint.
+    proofs_per_address_max, "proofs-per-address-max": usize = 1_000, at least 1;
     /// Stanzas that wait for one component that is away, or are kept for it (`<offline/>`).
     /// Outcome: resource-constraint to the sender.
     component_queue_stanzas_max, "component-queue-stanzas-max": usize = 10_000, at least 1;
@@ -142,6 +164,11 @@ limits! {
     /// Contacts to whom one session has sent directed presence. Outcome: resource-constraint for the next one, since one
     /// that is forgotten would never hear of the end.
     directed_presence_max, "directed-presence-max": usize = 1_000, at least 10;
+    /// Addresses elsewhere that are shown as available to local users, remembered to tell of the end when a server is lost.
+    /// Outcome: of the others the bare JIDs are told to be gone, if they are contacts.
+    presences_seen_max, "presences-seen-max": usize = 1_000_000, at least 0;
+    /// The same for one account: who is in many rooms sees many.
+    presences_seen_per_account_max, "presences-seen-per-account-max": usize = 5_000, at least 0;
     /// Seconds to log in, where a listener has no `<authtime>`: idle strangers hold descriptors.
     /// Outcome: stream error connection-timeout.
     auth_seconds, "auth-seconds": u64 = 120, at least 5;

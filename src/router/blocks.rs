@@ -133,7 +133,7 @@ impl Router {
         let before = self.blocks.in_force.clone();
         self.blocks.merge(&self.hosts.config().blocks);
         self.servers_blocked(env, &before);
-        for stanza in self.stop_waiting() {
+        for stanza in self.stop_waiting(env) {
             self.stop_late(env, stanza);
         }
         self.work(env);

@@ -13,11 +13,14 @@ pub mod context;
 pub mod delivery;
 pub mod hosts;
 pub mod ids;
+pub mod kept;
 pub mod module;
 pub mod privacy;
 pub mod remote;
+mod seen;
 mod services;
 pub mod sessions;
+pub mod shares;
 pub mod vanished;
 
 use std::collections::VecDeque;
@@ -33,11 +36,13 @@ use module::Point;
 pub use module::{About, AccountEvent, Answers, Flow, Module, Reply, Scope, ServiceAbout, SessionEvent, Wake};
 pub use remote::{LinkState, Remotes};
 pub use sessions::{Session, Sessions, Visibility};
+pub use shares::Sender;
 
 use crate::config::Config;
 use crate::store::{Store, account};
 use crate::stream::dialback::Pair;
 use crate::stream::sasl::{HashJob, HashResult};
+use crate::stream::sm::Mark;
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{
     BareJid, Condition, FullJid, Iq, IqType, Kind, Now, PresenceType, Random, Stanza, StanzaError, StreamError, ns,
@@ -49,6 +54,8 @@ use crate::xmpp::{
 pub enum Out {
     /// A stanza for the stream of a connection.
     Stanza(ConnectionId, Stanza),
+    /// The same, of a stanza that waited: [`Router::forget`] wants its row when it is there.
+    Marked(ConnectionId, Stanza, Mark),
     /// The end of a connection's stream, with the session that it was.
     Close(ConnectionId, Box<Session>, StreamError),
     /// The end of the streams that are logged in to an account and have no session yet.
@@ -56,7 +63,9 @@ pub enum Out {
     /// Password work; the result comes back by [`Router::hashed`] with this ticket.
     Hash(HashTicket, HashJob),
     /// A link between two domains is wanted; [`Router::link_ready`] or [`Router::link_failed`] answers.
-    Dial(Pair),
+    Dial(Pair, Sender),
+    /// The same, at that time, if stanzas wait then.
+    DialTimer { at_millis: u64, pair: Pair, sender: Sender },
     /// When to call [`Router::expire_queue`].
     QueueTimer { at_millis: u64, pair: Pair },
     /// When to call [`Router::expire_component`].
@@ -215,6 +224,7 @@ impl Router {
     pub fn unbind(&mut self, env: &mut Env<'_>, session: SessionId) -> Option<Session> {
         self.tell_end(env, session);
         let gone = self.sessions.remove(session);
+        gone.iter().for_each(|session| self.sees_no_more(session));
         self.work(env);
         gone
     }
@@ -341,6 +351,7 @@ impl Router {
         let connection = session.connection();
         self.tell_end(env, id);
         if let Some(session) = self.sessions.remove(id) {
+            self.sees_no_more(&session);
             self.out.push(Out::Close(connection, Box::new(session), error));
         }
     }

@@ -7,36 +7,59 @@
 //! | `Open` | it leaves at once | |
 //! | `Failed` | it comes back at once, until the time for another try | `<remote-server-not-found/>` or `-timeout` |
 //!
-//! What waits keeps its order. What cannot leave comes back to its sender with the reason (RFC 6120 §10.4).
+//! What waits keeps its order, and what lasts of it is written down ([`super::kept`]). What cannot leave comes back to its
+//! sender with the reason (RFC 6120 §10.4). What waited when the server was started anew is not given up before its time:
+//! its sender may not be back yet to hear of it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
+use super::kept::Kept;
+use super::shares::{Sender, Shares};
 use super::{ConnectionId, Effect, Env, Out, Parcel, Router};
 use crate::stream::dialback::Pair;
-use crate::xmpp::{Condition, Kind, PresenceType, Stanza, StanzaError, jid};
+use crate::stream::sm::{Mark, Unsent};
+use crate::xmpp::{Condition, Kind, Now, PresenceType, Stanza, StanzaError, jid};
 
 /// The first wait after a failure; doubled with each further one.
 const RETRY_MILLIS: u64 = 5_000;
 /// The longest wait after a failure.
 const RETRY_MILLIS_MAX: u64 = 300_000;
 
+/// How often a stream may end under a stanza before that one comes back: something in it may be why.
+const LOSSES_MAX: u8 = 4;
+
 enum Link {
-    Awaited { queue: VecDeque<Waiting>, bytes: usize, failures: u32 },
+    Awaited(Box<Queue>),
     Open(ConnectionId),
     Failed { until_millis: u64, failures: u32, condition: Condition, why: String },
+}
+
+/// What waits for one link.
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+    failures: u32,
+    /// Who wanted the link first: it counts among that one's.
+    sender: Sender,
 }
 
 struct Waiting {
     stanza: Stanza,
     bytes: usize,
     until_millis: u64,
+    sender: Sender,
+    mark: Mark,
+    /// It waited when the server was started.
+    is_restored: bool,
 }
 
 /// All links.
 #[derive(Default)]
 pub struct Remotes {
     links: HashMap<Pair, Link>,
+    shares: Shares,
+    pub(super) kept: Kept,
 }
 
 /// A link as an admin sees it.
@@ -55,12 +78,75 @@ impl Remotes {
     pub fn states(&self) -> impl Iterator<Item = (&Pair, LinkState)> {
         self.links.iter().map(|(pair, link)| {
             let state = match link {
-                Link::Awaited { queue, .. } => LinkState::Awaited(queue.len()),
+                Link::Awaited(queue) => LinkState::Awaited(queue.waiting.len()),
                 Link::Open(_) => LinkState::Open,
                 Link::Failed { why, .. } => LinkState::Failed(why.clone()),
             };
             (pair, state)
         })
+    }
+
+    /// Takes a link out that is awaited, with its queue.
+    fn take_queue(&mut self, pair: &Pair) -> Option<Box<Queue>> {
+        if !matches!(self.links.get(pair), Some(Link::Awaited(_))) {
+            return None;
+        }
+        let Some(Link::Awaited(queue)) = self.links.remove(pair) else { return None };
+        self.shares.take_link(&queue.sender);
+        queue.waiting.iter().for_each(|waiting| self.shares.take(&waiting.sender, waiting.bytes));
+        Some(queue)
+    }
+
+    /// The queue of a link, made where there is none; whether it was made.
+    fn queue(&mut self, pair: &Pair, sender: &Sender, failures: u32) -> Option<(&mut Queue, &mut Shares, bool)> {
+        let is_new = !matches!(self.links.get(pair), Some(Link::Awaited(_)));
+        if is_new {
+            self.shares.add_link(sender);
+            let queue = Queue { waiting: VecDeque::new(), bytes: 0, failures, sender: sender.clone() };
+            self.links.insert(pair.clone(), Link::Awaited(Box::new(queue)));
+        }
+        match self.links.get_mut(pair) {
+            Some(Link::Awaited(queue)) => Some((queue, &mut self.shares, is_new)),
+            _ => None,
+        }
+    }
+}
+
+impl Queue {
+    fn push(&mut self, shares: &mut Shares, waiting: Waiting) {
+        shares.add(&waiting.sender, waiting.bytes);
+        self.bytes = self.bytes.saturating_add(waiting.bytes);
+        self.waiting.push_back(waiting);
+    }
+
+    /// Takes what has waited for too long.
+    fn take_late(&mut self, shares: &mut Shares, now: Now) -> Vec<Waiting> {
+        let mut late = Vec::new();
+        while self.waiting.front().is_some_and(|waiting| waiting.until_millis <= now.monotonic_millis) {
+            late.extend(self.waiting.pop_front());
+        }
+        self.took(shares, &late);
+        late
+    }
+
+    /// Takes from the end what is over the bounds, the first of it first.
+    fn take_excess(&mut self, shares: &mut Shares, count_max: usize, bytes_max: usize) -> Vec<Waiting> {
+        let (mut excess, mut bytes) = (Vec::new(), self.bytes);
+        while self.waiting.len() > count_max || bytes > bytes_max {
+            let Some(waiting) = self.waiting.pop_back() else { break };
+            bytes = bytes.saturating_sub(waiting.bytes);
+            excess.push(waiting);
+        }
+        excess.reverse();
+        self.took(shares, &excess);
+        excess
+    }
+
+    fn took(&mut self, shares: &mut Shares, taken: &[Waiting]) {
+        for waiting in taken {
+            self.bytes = self.bytes.saturating_sub(waiting.bytes);
+            shares.take(&waiting.sender, waiting.bytes);
+        }
     }
 }
 
@@ -70,13 +156,9 @@ impl Router {
         &self.remotes
     }
 
-    /// The pairs with this domain for which stanzas wait.
-    pub fn links_awaited(&self, remote: &str) -> Vec<Pair> {
-        let config = self.hosts.config();
-        let components = config.components.iter().flat_map(|component| &component.hosts);
-        let ours = config.hosts.iter().map(|host| &host.name).chain(components);
-        let pairs = ours.map(|from| Pair { from: from.clone(), to: remote.to_owned() });
-        pairs.filter(|pair| matches!(self.remotes.links.get(pair), Some(Link::Awaited { .. }))).collect()
+    /// Do stanzas of this pair wait?
+    pub fn link_is_awaited(&self, pair: &Pair) -> bool {
+        matches!(self.remotes.links.get(pair), Some(Link::Awaited(_)))
     }
 
     /// May stanzas of this pair leave at once?
@@ -87,6 +169,12 @@ impl Router {
     /// Was a link for this pair tried of late, and not had?
     pub fn link_has_failed(&self, pair: &Pair) -> bool {
         matches!(self.remotes.links.get(pair), Some(Link::Failed { .. }))
+    }
+
+    /// When a stanza that begins to wait now has waited for too long.
+    fn wait_until(&self, now: Now) -> u64 {
+        let seconds = self.hosts.config().federation.as_ref().map_or(30, |federation| federation.queue_seconds);
+        now.after(Duration::from_secs(seconds))
     }
 
     /// RFC 6120 §10.4: a domain that is not ours.
@@ -101,128 +189,203 @@ impl Router {
             return unless_broadcast(&parcel.stanza, StanzaError::new(Condition::RemoteServerNotFound, text));
         }
         let now = env.now.monotonic_millis;
-        let limits = &self.hosts.config().limits;
-        let wait = self.hosts.config().federation.as_ref().map_or(30, |federation| federation.queue_seconds);
-        if !self.remotes.links.contains_key(&pair) && self.remotes.links.len() >= limits.remote_links_max {
-            self.remotes
-                .links
-                .retain(|_, link| !matches!(link, Link::Failed { until_millis, .. } if *until_millis <= now));
-            if self.remotes.links.len() >= limits.remote_links_max {
-                return unless_broadcast(&parcel.stanza, Condition::ResourceConstraint.into());
-            }
-        }
-        match self.remotes.links.get_mut(&pair) {
+        let failures = match self.remotes.links.get(&pair) {
             Some(Link::Open(connection)) => {
                 let connection = *connection;
                 self.out.push(Out::Stanza(connection, parcel.stanza));
-                Ok(())
+                return Ok(());
             }
             Some(Link::Failed { until_millis, condition, why, .. }) if *until_millis > now => {
                 let error = StanzaError::new(*condition, why.clone());
-                unless_broadcast(&parcel.stanza, error)
+                return unless_broadcast(&parcel.stanza, error);
             }
-            Some(Link::Awaited { queue, bytes, .. }) => {
-                let size = parcel.stanza.to_text().len();
-                if queue.len() >= limits.remote_queue_stanzas_max
-                    || bytes.saturating_add(size) > limits.remote_queue_bytes_max
-                {
-                    return unless_broadcast(&parcel.stanza, Condition::ResourceConstraint.into());
+            Some(Link::Failed { failures, .. }) => *failures,
+            Some(Link::Awaited(_)) | None => 0,
+        };
+        self.wait(env, parcel.stanza, pair, failures)
+    }
+
+    /// A stanza waits for its link, if there is room for it.
+    fn wait(&mut self, env: &mut Env<'_>, stanza: Stanza, pair: Pair, failures: u32) -> Result<(), StanzaError> {
+        let Some(sender) = self.sender_of(&stanza) else { return Ok(()) };
+        let bytes = stanza.to_text().len();
+        if !self.has_room(env.now, &pair, &sender, bytes) {
+            return unless_broadcast(&stanza, Condition::ResourceConstraint.into());
+        }
+        let mark = Mark { row: self.keep(env, &stanza), losses: 0 };
+        let until_millis = self.wait_until(env.now);
+        let Some((queue, shares, is_new)) = self.remotes.queue(&pair, &sender, failures) else { return Ok(()) };
+        // Who wants a link that was wanted by somebody else before need not stand behind all that one wants.
+        let is_wanted = is_new || queue.sender != sender;
+        queue.push(shares, Waiting { stanza, bytes, until_millis, sender: sender.clone(), mark, is_restored: false });
+        if is_new {
+            self.out.push(Out::QueueTimer { at_millis: until_millis, pair: pair.clone() });
+        }
+        if is_wanted {
+            self.out.push(Out::Dial(pair, sender));
+        }
+        Ok(())
+    }
+
+    fn has_room(&mut self, now: Now, pair: &Pair, sender: &Sender, bytes: usize) -> bool {
+        let limits = &self.hosts.config().limits;
+        let links = &mut self.remotes.links;
+        let is_new = match links.get(pair) {
+            Some(Link::Awaited(queue)) => {
+                let is_full = queue.waiting.len() >= limits.remote_queue_stanzas_max
+                    || queue.bytes.saturating_add(bytes) > limits.remote_queue_bytes_max;
+                if is_full {
+                    return false;
                 }
-                *bytes = bytes.saturating_add(size);
-                let until_millis = env.now.after(Duration::from_secs(wait));
-                queue.push_back(Waiting { stanza: parcel.stanza, bytes: size, until_millis });
-                Ok(())
+                false
             }
-            other => {
-                let failures = match other {
-                    Some(Link::Failed { failures, .. }) => *failures,
-                    _ => 0,
-                };
-                let bytes = parcel.stanza.to_text().len();
-                let until_millis = env.now.after(Duration::from_secs(wait));
-                let queue = VecDeque::from([Waiting { stanza: parcel.stanza, bytes, until_millis }]);
-                self.remotes.links.insert(pair.clone(), Link::Awaited { queue, bytes, failures });
-                self.out.push(Out::QueueTimer { at_millis: until_millis, pair: pair.clone() });
-                self.out.push(Out::Dial(pair));
-                Ok(())
+            Some(_) => true,
+            None => {
+                if links.len() >= limits.remote_links_max {
+                    let now = now.monotonic_millis;
+                    links.retain(|_, link| !matches!(link, Link::Failed { until_millis, .. } if *until_millis <= now));
+                }
+                if links.len() >= limits.remote_links_max {
+                    return false;
+                }
+                true
             }
+        };
+        self.remotes.shares.admit(limits, sender, bytes, is_new)
+    }
+
+    /// The server was started, and a stanza waits that waited before.
+    pub(super) fn wait_again(&mut self, env: &mut Env<'_>, stanza: Stanza, id: u64) {
+        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return self.forget(env, [id]) };
+        if self.blocked(to.domain().as_str()).is_some() {
+            self.forget(env, [id]);
+            return self.stop_late(env, stanza);
+        }
+        let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
+        let Some(sender) = self.sender_of(&stanza) else { return self.forget(env, [id]) };
+        let (bytes, until_millis) = (stanza.to_text().len(), self.wait_until(env.now));
+        let Some((queue, shares, is_new)) = self.remotes.queue(&pair, &sender, 0) else { return };
+        let mark = Mark { row: Some(id), losses: 0 };
+        queue.push(shares, Waiting { stanza, bytes, until_millis, sender: sender.clone(), mark, is_restored: true });
+        if is_new {
+            self.out.push(Out::QueueTimer { at_millis: until_millis, pair: pair.clone() });
+            self.out.push(Out::Dial(pair, sender));
         }
     }
 
     /// A pair may be used: what waited leaves, in order.
     pub fn link_ready(&mut self, env: &Env<'_>, pair: &Pair, connection: ConnectionId) {
         self.server_reached(env, pair);
-        let old = self.remotes.links.insert(pair.clone(), Link::Open(connection));
-        if let Some(Link::Awaited { queue, .. }) = old {
-            self.out.extend(queue.into_iter().map(|waiting| Out::Stanza(connection, waiting.stanza)));
-        }
+        let queue = self.remotes.take_queue(pair);
+        self.remotes.links.insert(pair.clone(), Link::Open(connection));
+        let waiting = queue.into_iter().flat_map(|queue| queue.waiting);
+        self.out.extend(waiting.map(|waiting| leaving(connection, waiting)));
     }
 
     /// A pair cannot be had: what waited comes back.
     pub fn link_failed(&mut self, env: &mut Env<'_>, pair: &Pair, condition: Condition, why: &str) {
-        let Some(link) = self.remotes.links.remove(pair) else { return };
-        let (queue, failures) = match link {
-            Link::Awaited { queue, failures, .. } => (queue, failures.saturating_add(1)),
-            Link::Open(connection) => {
-                self.remotes.links.insert(pair.clone(), Link::Open(connection));
-                return;
-            }
-            Link::Failed { failures, .. } => (VecDeque::new(), failures),
+        let (waiting, failures) = match self.remotes.take_queue(pair) {
+            Some(queue) => (queue.waiting, queue.failures.saturating_add(1)),
+            None => match self.remotes.links.get(pair) {
+                None | Some(Link::Open(_)) => return,
+                Some(Link::Failed { failures, .. }) => (VecDeque::new(), *failures),
+                Some(Link::Awaited(_)) => return,
+            },
         };
         let wait = RETRY_MILLIS.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_MILLIS_MAX);
         let until_millis = env.now.monotonic_millis.saturating_add(wait);
         let failed = Link::Failed { until_millis, failures, condition, why: why.to_string() };
         self.remotes.links.insert(pair.clone(), failed);
-        let error = StanzaError::new(condition, why);
-        for waiting in queue {
-            self.come_back(&waiting.stanza, &error);
+        match waiting.front().is_some_and(|first| first.is_restored && first.until_millis > env.now.monotonic_millis) {
+            true => self.try_again(pair, waiting, failures, until_millis),
+            false => self.come_back(env, waiting, &StanzaError::new(condition, why)),
         }
         self.work(env);
     }
 
+    /// What waited when the server was started waits on, for another try, and what came since stands behind it.
+    fn try_again(&mut self, pair: &Pair, patient: VecDeque<Waiting>, failures: u32, at_millis: u64) {
+        let Some(first) = patient.front() else { return };
+        let (sender, until_millis) = (first.sender.clone(), first.until_millis);
+        let Some((queue, shares, _)) = self.remotes.queue(pair, &sender, failures) else { return };
+        patient.into_iter().for_each(|waiting| queue.push(shares, waiting));
+        self.out.push(Out::QueueTimer { at_millis: until_millis, pair: pair.clone() });
+        self.out.push(Out::DialTimer { at_millis, pair: pair.clone(), sender });
+    }
+
     /// Stanzas that a lost connection may have lost: they go again, before all others, by new links.
-    pub fn send_again(&mut self, env: &mut Env<'_>, stanzas: VecDeque<Stanza>) {
-        let wait = self.hosts.config().federation.as_ref().map_or(30, |federation| federation.queue_seconds);
-        let until_millis = env.now.after(Duration::from_secs(wait));
+    pub fn send_again(&mut self, env: &mut Env<'_>, stanzas: VecDeque<Unsent>) {
+        let until_millis = self.wait_until(env.now);
         let mut queues: BTreeMap<Pair, VecDeque<Waiting>> = BTreeMap::new();
-        for stanza in stanzas {
+        let mut given_up = Vec::new();
+        for Unsent { stanza, mark } in stanzas {
+            let Some(sender) = self.sender_of(&stanza) else { continue };
             let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { continue };
             if self.blocked(to.domain().as_str()).is_some() {
+                self.forget(env, mark.row);
                 self.stop_late(env, stanza);
                 continue;
             }
             let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
             let bytes = stanza.to_text().len();
-            queues.entry(pair).or_default().push_back(Waiting { stanza, bytes, until_millis });
+            let mark = Mark { losses: mark.losses.saturating_add(1), ..mark };
+            let waiting = Waiting { stanza, bytes, until_millis, sender, mark, is_restored: false };
+            if mark.losses > LOSSES_MAX {
+                given_up.push(waiting);
+                continue;
+            }
+            queues.entry(pair).or_default().push_back(waiting);
         }
-        let limits = &self.hosts.config().limits;
-        let most = (limits.remote_queue_stanzas_max, limits.remote_queue_bytes_max);
-        let mut excess = Vec::new();
-        for (pair, mut queue) in queues {
-            let mut more: usize = queue.iter().map(|waiting| waiting.bytes).sum();
-            match self.remotes.links.get_mut(&pair) {
-                Some(Link::Awaited { queue: later, bytes, .. }) => {
-                    *bytes = bytes.saturating_add(more);
-                    queue.append(later);
-                    excess.extend(cut_to(most, &mut queue, bytes));
-                    *later = queue;
-                }
-                Some(Link::Open(connection)) => {
-                    let connection = *connection;
-                    self.out.extend(queue.into_iter().map(|waiting| Out::Stanza(connection, waiting.stanza)));
-                }
-                Some(Link::Failed { .. }) | None => {
-                    excess.extend(cut_to(most, &mut queue, &mut more));
-                    self.out.push(Out::QueueTimer { at_millis: until_millis, pair: pair.clone() });
-                    self.out.push(Out::Dial(pair.clone()));
-                    self.remotes.links.insert(pair, Link::Awaited { queue, bytes: more, failures: 0 });
+        let mut back = VecDeque::new();
+        for (pair, mut earlier) in queues {
+            if let Some(Link::Open(connection)) = self.remotes.links.get(&pair) {
+                let connection = *connection;
+                self.out.extend(earlier.into_iter().map(|waiting| leaving(connection, waiting)));
+                continue;
+            }
+            let losses = earlier.iter().map(|waiting| waiting.mark.losses).max().unwrap_or(0);
+            let later = self.remotes.take_queue(&pair);
+            let failures = later.as_ref().map_or(0, |queue| queue.failures);
+            let is_new = later.is_none();
+            earlier.extend(later.into_iter().flat_map(|queue| queue.waiting));
+            let Some(sender) = earlier.front().map(|waiting| waiting.sender.clone()) else { continue };
+            self.keep_in_order(env, &mut earlier);
+            let limits = &self.hosts.config().limits;
+            let (count_max, bytes_max) = (limits.remote_queue_stanzas_max, limits.remote_queue_bytes_max);
+            let Some((queue, shares, _)) = self.remotes.queue(&pair, &sender, failures) else { continue };
+            earlier.into_iter().for_each(|waiting| queue.push(shares, waiting));
+            back.extend(queue.take_excess(shares, count_max, bytes_max));
+            if is_new {
+                self.out.push(Out::QueueTimer { at_millis: until_millis, pair: pair.clone() });
+                match losses {
+                    // A line may break. Who takes streams and ends them again and again is not called without a pause.
+                    0 | 1 => self.out.push(Out::Dial(pair, sender)),
+                    _ => {
+                        let at_millis = env.now.monotonic_millis.saturating_add(RETRY_MILLIS);
+                        self.out.push(Out::DialTimer { at_millis, pair, sender });
+                    }
                 }
             }
         }
-        for stanza in excess {
-            self.come_back(&stanza, &Condition::ResourceConstraint.into());
-        }
+        let why = "the other server ends each stream before it acknowledges what is sent";
+        self.come_back(env, given_up, &StanzaError::new(Condition::RemoteServerTimeout, why));
+        self.come_back(env, back, &Condition::ResourceConstraint.into());
         self.work(env);
+    }
+
+    /// Writes down what is not yet. The numbers must follow the order in which it waits.
+    fn keep_in_order(&mut self, env: &mut Env<'_>, waiting: &mut VecDeque<Waiting>) {
+        let mut last = 0;
+        let mut is_behind = false;
+        for one in waiting {
+            is_behind |= one.mark.row.is_none() && super::kept::lasts(&one.stanza);
+            is_behind |= one.mark.row.is_some_and(|id| id < last);
+            if is_behind {
+                self.forget(env, one.mark.row.take());
+                one.mark.row = self.keep(env, &one.stanza);
+            }
+            last = one.mark.row.unwrap_or(last);
+        }
     }
 
     /// A connection is gone: the links on it are asked for again when somebody has something to send.
@@ -232,33 +395,26 @@ impl Router {
 
     /// The time of the oldest waiting stanzas may be over.
     pub fn expire_queue(&mut self, env: &mut Env<'_>, pair: &Pair) {
-        let Some(Link::Awaited { queue, bytes, .. }) = self.remotes.links.get_mut(pair) else { return };
-        let mut late = Vec::new();
-        while queue.front().is_some_and(|waiting| waiting.until_millis <= env.now.monotonic_millis) {
-            if let Some(waiting) = queue.pop_front() {
-                *bytes = bytes.saturating_sub(waiting.bytes);
-                late.push(waiting.stanza);
-            }
-        }
-        if let Some(next) = queue.front() {
+        let Remotes { links, shares, .. } = &mut self.remotes;
+        let Some(Link::Awaited(queue)) = links.get_mut(pair) else { return };
+        let late = queue.take_late(shares, env.now);
+        if let Some(next) = queue.waiting.front() {
             self.out.push(Out::QueueTimer { at_millis: next.until_millis, pair: pair.clone() });
         } else {
-            self.remotes.links.remove(pair);
+            self.remotes.take_queue(pair);
         }
         let text = format!("{}: the other server did not answer in time", pair.to);
-        let error = StanzaError::new(Condition::RemoteServerTimeout, text);
-        for stanza in late {
-            self.come_back(&stanza, &error);
-        }
+        self.come_back(env, late, &StanzaError::new(Condition::RemoteServerTimeout, text));
         self.work(env);
     }
 
-    fn come_back(&mut self, stanza: &Stanza, error: &StanzaError) {
-        if is_broadcast(stanza) {
-            return;
-        }
-        if let Some(reply) = stanza.error(error) {
-            self.queue.push_back((0, Effect::Route(reply)));
+    /// What waited goes back to who sent it.
+    fn come_back(&mut self, env: &mut Env<'_>, back: impl IntoIterator<Item = Waiting>, error: &StanzaError) {
+        for Waiting { stanza, mark, .. } in back {
+            self.forget(env, mark.row);
+            if !is_broadcast(&stanza) {
+                self.queue.extend(stanza.error(error).map(|reply| (0, Effect::Route(reply))));
+            }
         }
     }
 
@@ -276,6 +432,7 @@ impl Router {
             }
             return;
         }
+        self.note_sight(&stanza);
         self.queue.push_back((0, Effect::Route(stanza)));
         self.work(env);
     }
@@ -290,7 +447,7 @@ impl Router {
     }
 
     /// Takes out the stanzas that wait for links to blocked domains, and forgets those links.
-    pub(super) fn stop_waiting(&mut self) -> Vec<Stanza> {
+    pub(super) fn stop_waiting(&mut self, env: &mut Env<'_>) -> Vec<Stanza> {
         let blocked: Vec<Pair> = self
             .remotes
             .links
@@ -300,24 +457,21 @@ impl Router {
             .collect();
         let mut stanzas = Vec::new();
         for pair in blocked {
-            if let Some(Link::Awaited { queue, .. }) = self.remotes.links.remove(&pair) {
-                stanzas.extend(queue.into_iter().map(|waiting| waiting.stanza));
+            if let Some(queue) = self.remotes.take_queue(&pair) {
+                self.forget(env, queue.waiting.iter().filter_map(|waiting| waiting.mark.row));
+                stanzas.extend(queue.waiting.into_iter().map(|waiting| waiting.stanza));
             }
+            self.remotes.links.remove(&pair);
         }
         stanzas
     }
 }
 
-/// Takes from the end of a queue what is over its bounds, the first of it first.
-fn cut_to(most: (usize, usize), queue: &mut VecDeque<Waiting>, bytes: &mut usize) -> Vec<Stanza> {
-    let mut excess = Vec::new();
-    while queue.len() > most.0 || *bytes > most.1 {
-        let Some(waiting) = queue.pop_back() else { break };
-        *bytes = bytes.saturating_sub(waiting.bytes);
-        excess.push(waiting.stanza);
+fn leaving(connection: ConnectionId, waiting: Waiting) -> Out {
+    match waiting.mark == Mark::default() {
+        true => Out::Stanza(connection, waiting.stanza),
+        false => Out::Marked(connection, waiting.stanza, waiting.mark),
     }
-    excess.reverse();
-    excess
 }
 
 /// Presence that a client did not write to anybody in particular: a broadcast or a probe. Its failure is not told.

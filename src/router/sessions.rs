@@ -52,6 +52,8 @@ pub struct Session {
     pub knows_blocks: bool,
     /// RFC 6121 §4.6.3: who got directed presence and must hear of the end.
     pub directed: BTreeSet<Jid>,
+    /// Of those the ones whose server was lost since: they are told of the end when it is back.
+    pub directed_lost: BTreeSet<Jid>,
     /// When this session last became available, in the order of all such events: the newest wins among equals.
     pub available_order: u64,
     /// Stanzas that the server delivered to the client.
@@ -128,6 +130,7 @@ impl Sessions {
             knows_lists: false,
             knows_blocks: false,
             directed: BTreeSet::new(),
+            directed_lost: BTreeSet::new(),
             available_order: 0,
             received: 0,
             sent: 0,

@@ -3,8 +3,11 @@
 //!
 //! | a pair of our host and a remote domain | then | what local users get |
 //! |---|---|---|
-//! | was reached, fails, and nothing comes from there | gone | unavailable presence from the bare JIDs of its contacts |
+//! | was reached, fails, and nothing comes from there | gone | unavailable presence from each address that they see there |
 //! | gone, and a stream of it is proved | back | nothing; their contacts are asked for presence by probes |
+//!
+//! The same goes for rooms and others that are no contacts: whoever was shown is gone, and what a session told them is
+//! void. When the server is back they hear that it is over, for it may be that only the line was broken.
 //!
 //! Who is concerned is looked up in the rosters of the accounts that are here, a few at a time, and in one walk for all
 //! pairs that changed since the last one began: a broken line that takes a thousand servers costs no more than one.
@@ -12,12 +15,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::privacy::stops;
+use super::seen::Seen;
 use super::{Effect, Env, Out, Router};
 use crate::config::Blocks;
 use crate::store::roster;
 use crate::stream::dialback::Pair;
 use crate::xmpp::privacy::Traffic;
-use crate::xmpp::{BareJid, PresenceType, Stanza, jid};
+use crate::xmpp::{BareJid, Jid, PresenceType, Stanza, jid};
 
 /// Accounts whose rosters are read in one step of a walk.
 const ACCOUNTS_PER_STEP: usize = 50;
@@ -43,6 +47,8 @@ pub(super) struct Vanished {
     /// For the next walk.
     news: BTreeMap<Pair, News>,
     walk: Option<Walk>,
+    /// What local users see of others.
+    pub(super) seen: Seen,
 }
 
 /// A walk through the rosters of those who are here.
@@ -123,9 +129,12 @@ impl Router {
             return;
         }
         let hosts: BTreeSet<&str> = news.keys().map(|pair| pair.from.as_str()).collect();
-        let here = self.sessions.all().filter(|(_, session)| session.is_available());
+        let here = self.sessions.all().filter(|(_, session)| {
+            session.is_available() || !session.directed.is_empty() || !session.directed_lost.is_empty()
+        });
         let accounts: BTreeSet<&BareJid> = here
             .map(|(_, session)| session.account())
+            .chain(self.vanished.seen.accounts())
             .filter(|account| hosts.contains(account.domain().as_str()))
             .collect();
         let accounts = accounts.into_iter().cloned().collect();
@@ -139,42 +148,9 @@ impl Router {
         let mut stanzas = 0;
         for _ in 0..ACCOUNTS_PER_STEP {
             let Some(account) = walk.accounts.pop() else { break };
-            if self.sessions.available(&account).next().is_none() {
-                continue;
-            }
-            let standing = self.sessions.standing(env.store, &account);
-            match standing.and_then(|standing| Ok((standing, roster::subscriptions(env.store, &account)?))) {
-                Ok((standing, contacts)) => {
-                    let list = standing.as_ref().and_then(|standing| standing.default.as_deref());
-                    for contact in contacts {
-                        let domain = jid::domain(&contact);
-                        let pair = Pair { from: account.domain().to_string(), to: domain.to_owned() };
-                        let Some(news) = walk.news.get(&pair) else { continue };
-                        // Who is blocked is not asked (XEP-0016 §2.13).
-                        let is_stopped = list.is_some_and(|list| {
-                            !matches!(stops(env.store, list, &account, &contact, Traffic::Other), Ok(None))
-                        });
-                        if is_stopped && *news == News::Back {
-                            continue;
-                        }
-                        stanzas += 1;
-                        let stanza = match news {
-                            News::Gone => {
-                                let presence = Stanza::presence(PresenceType::Unavailable);
-                                presence.with_from(contact).with_to(account.clone())
-                            }
-                            News::Back => {
-                                let probe = Stanza::presence(PresenceType::Probe);
-                                probe.with_from(account.clone()).with_to(contact)
-                            }
-                        };
-                        self.queue.push_back((0, Effect::Route(stanza)));
-                    }
-                }
-                Err(error) => {
-                    log::error!(target: account.domain().as_str(), "the roster of {account} is not read: {error}")
-                }
-            }
+            let told = self.news_for(env, &walk.news, &account);
+            stanzas += told.len();
+            self.queue.extend(told.into_iter().map(|stanza| (0, Effect::Route(stanza))));
             if stanzas >= STANZAS_PER_STEP {
                 break;
             }
@@ -190,6 +166,52 @@ impl Router {
     }
 }
 
+impl Router {
+    /// What an account is told, and what is said in its name.
+    fn news_for(&mut self, env: &Env<'_>, news: &BTreeMap<Pair, News>, account: &BareJid) -> Vec<Stanza> {
+        let news_of = |domain: &str| {
+            let pair = Pair { from: account.domain().to_string(), to: domain.to_owned() };
+            news.get(&pair).copied()
+        };
+        let is_gone = |domain: &str| news_of(domain) == Some(News::Gone);
+        let unavailable = |from: Jid, to: Jid| Stanza::presence(PresenceType::Unavailable).with_from(from).with_to(to);
+        let is_cut = self.vanished.seen.is_cut(account);
+        let sights = self.vanished.seen.take(account, is_gone);
+        self.lose_directed(account, is_gone);
+        let mut told = self.end_directed(account, |domain| news_of(domain) == Some(News::Back));
+        told.extend(sights.into_iter().map(|sight| unavailable(sight.from, sight.to)));
+        if self.sessions.available(account).next().is_none() {
+            return told;
+        }
+        let standing = self.sessions.standing(env.store, account);
+        let read = standing.and_then(|standing| Ok((standing, roster::subscriptions(env.store, account)?)));
+        let (standing, contacts) = read.unwrap_or_else(|error| {
+            log::error!(target: account.domain().as_str(), "the roster of {account} is not read: {error}");
+            (None, Vec::new())
+        });
+        let list = standing.as_ref().and_then(|standing| standing.default.as_deref());
+        for contact in contacts {
+            let news = news_of(jid::domain(&contact));
+            // Who is blocked is not asked (XEP-0016 §2.13).
+            let is_stopped = news == Some(News::Back)
+                && list
+                    .is_some_and(|list| !matches!(stops(env.store, list, account, &contact, Traffic::Other), Ok(None)));
+            if is_stopped {
+                continue;
+            }
+            match news {
+                Some(News::Gone) if is_cut => told.push(unavailable(contact, account.clone().into())),
+                Some(News::Back) => {
+                    let probe = Stanza::presence(PresenceType::Probe);
+                    told.push(probe.with_from(account.clone()).with_to(contact));
+                }
+                Some(News::Gone) | None => {}
+            }
+        }
+        told
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -200,7 +222,7 @@ mod tests {
     use crate::store::Store;
     use crate::store::account::{self, Credentials};
     use crate::store::roster::{RosterItem, Subscription};
-    use crate::xmpp::{FullJid, Jid, Now, Random};
+    use crate::xmpp::{FullJid, Now, Random};
 
     struct NoDice;
 
@@ -239,6 +261,9 @@ mod tests {
             if is_available {
                 let session = self.router.sessions.by_id_mut(id).unwrap();
                 session.presence = Some(Stanza::presence(PresenceType::Available));
+                let seen = Stanza::presence(PresenceType::Available);
+                let seen = seen.with_from(Jid::new(&format!("{contact}/x")).unwrap()).with_to(account);
+                self.router.note_sight(&seen);
             }
         }
 

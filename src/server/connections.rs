@@ -15,6 +15,7 @@ use crate::stream::component::Component;
 use crate::stream::dialback::Pair;
 use crate::stream::s2s_in::S2sIn;
 use crate::stream::s2s_out::S2sOut;
+use crate::stream::sm::Mark;
 use crate::stream::{Env, TlsInfo};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Condition, FullJid, Now, Stanza, StanzaError, StreamError};
@@ -58,13 +59,22 @@ impl Talk {
         }
     }
 
-    pub(super) fn send(&mut self, stanza: &Stanza) {
+    pub(super) fn send(&mut self, stanza: &Stanza, mark: Mark) {
         match self {
             Talk::Client(stream) => stream.send(stanza),
-            Talk::Incoming(stream) => stream.send(stanza),
-            Talk::Outgoing(stream) => stream.send(stanza),
+            Talk::Incoming(stream) => stream.send(stanza, mark),
+            Talk::Outgoing(stream) => stream.send(stanza, mark),
             Talk::Component(stream) => stream.send(stanza),
             Talk::Dialing(_) | Talk::Calling(_) | Talk::Http(_) => {}
+        }
+    }
+
+    /// Does the peer acknowledge what is sent?
+    pub(super) fn is_acknowledged(&self) -> bool {
+        match self {
+            Talk::Incoming(stream) => stream.is_acknowledged(),
+            Talk::Outgoing(stream) => stream.is_acknowledged(),
+            _ => false,
         }
     }
 
@@ -91,6 +101,8 @@ pub(super) struct Connection {
     pub(super) is_watched: bool,
     /// When it was opened.
     pub(super) opened_millis: u64,
+    /// Is there a timer that looks for what is not acknowledged?
+    pub(super) is_looked_after: bool,
     /// Stanzas in either direction, for record.log.
     pub(super) stanzas: u64,
     pub(super) last_input_millis: u64,
@@ -114,6 +126,7 @@ impl Connection {
             is_counted: false,
             is_watched: false,
             opened_millis: now_millis,
+            is_looked_after: false,
             stanzas: 0,
             last_input_millis: now_millis,
             last_output_millis: now_millis,
@@ -388,7 +401,7 @@ impl Server {
             log::error!(target: "-internal", "a stanza was dropped because of a bug in the server; please report the panic above");
             let reply = copy.error(&Condition::InternalServerError.into());
             if let (Some(reply), Some(connection)) = (reply, self.connections.get_mut(&id)) {
-                connection.talk.send(&reply);
+                connection.talk.send(&reply, Mark::default());
             }
         }
         // The stanza on its way out has one owner again.
@@ -403,18 +416,11 @@ impl Server {
             if out.is_empty() {
                 return;
             }
+            let mut over = Vec::new();
             for item in out {
                 match item {
-                    Out::Stanza(id, stanza) => {
-                        if let Some(connection) = self.connections.get_mut(&id) {
-                            connection.talk.send(&stanza);
-                            if let Some(side) = Side::of(&connection.talk) {
-                                self.metrics.stanza(side, true, &stanza);
-                            }
-                            connection.stanzas = connection.stanzas.saturating_add(1);
-                            connection.touch(id, &mut self.touched);
-                        }
-                    }
+                    Out::Stanza(id, stanza) => over.extend(self.write(now, id, &stanza, Mark::default())),
+                    Out::Marked(id, stanza, mark) => over.extend(self.write(now, id, &stanza, mark)),
                     Out::Close(id, session, error) => {
                         let reason = error.condition().name();
                         if let Some(connection) = self.connections.get_mut(&id) {
@@ -437,13 +443,47 @@ impl Server {
                         let token = job.token();
                         self.hash(now, Asker::Module(ticket, token), job);
                     }
-                    Out::Dial(pair) => self.dial(now, &pair),
+                    Out::Dial(pair, sender) => self.dial(now, &pair, &sender),
+                    Out::DialTimer { at_millis, pair, sender } => {
+                        self.timers.set(at_millis, Timer::Dial(Box::new((pair, sender))));
+                    }
                     Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(Box::new(pair))),
                     Out::ComponentTimer { at_millis, id } => self.timers.set(at_millis, Timer::Component(id.into())),
                     Out::WalkTimer { at_millis } => self.timers.set(at_millis, Timer::Walk),
                     Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(Box::new(timer))),
                 }
             }
+            // What the streams themselves ask for: their end.
+            for id in over {
+                self.with_outgoing(now, id, |_, _| {});
+                self.with_incoming(now, id, |_, _| {});
+            }
+        }
+    }
+
+    /// Writes a stanza to a stream. Returns the connection if that was too much for it.
+    fn write(&mut self, now: Now, id: ConnectionId, stanza: &Stanza, mut mark: Mark) -> Option<ConnectionId> {
+        let connection = self.connections.get_mut(&id)?;
+        if connection.talk.is_acknowledged() {
+            let millis = self.config.limits.acknowledge_millis;
+            if millis == 0 && mark.row.is_none() {
+                mark.row = self.router.keep(&mut router_env!(self, now), stanza);
+            } else if !std::mem::replace(&mut connection.is_looked_after, true) {
+                self.timers.set(now.monotonic_millis.saturating_add(millis.max(1)), Timer::Unacknowledged(id));
+            }
+        } else if let Some(row) = mark.row {
+            self.federation.left(now, &mut self.timers, row);
+        }
+        connection.talk.send(stanza, mark);
+        if let Some(side) = Side::of(&connection.talk) {
+            self.metrics.stanza(side, true, stanza);
+        }
+        connection.stanzas = connection.stanzas.saturating_add(1);
+        connection.touch(id, &mut self.touched);
+        match &connection.talk {
+            Talk::Incoming(stream) => stream.is_closed().then_some(id),
+            Talk::Outgoing(stream) => stream.is_closed().then_some(id),
+            _ => None,
         }
     }
 

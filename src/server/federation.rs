@@ -1,8 +1,11 @@
 //! Getting to other servers: found, dialled, looked for again. What their streams ask for then is in `streams`.
 //!
 //! A dial is the work of getting one pair of domains connected: a look-up, then the candidates in order until one
-//! stream is proved. What went wrong at each is kept, and told in one line when none is left.
+//! stream is proved. What went wrong at each is kept, and told in one line when none is left. Who wants many other
+//! servers at once waits for its turn in a [`line`].
 
+mod line;
+mod queues;
 mod streams;
 
 use std::collections::{HashMap, VecDeque};
@@ -10,8 +13,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::connections::{Connection, Talk};
 use super::{Candidate, ClientTls, ConnectionId, Output, Server, Timer, Unfound};
+use crate::router::Sender;
 use crate::stream::dialback::{Pair, Verdict};
-use crate::xmpp::{Condition, Now};
+use crate::xmpp::{BareJid, Condition, Now};
 
 /// The numbers of connections that we open start here; those of accepted ones stay below.
 pub const FIRST_OUTGOING: u64 = 1 << 63;
@@ -20,8 +24,6 @@ pub const FIRST_OUTGOING: u64 = 1 << 63;
 const DIAL_SECONDS: u64 = 30;
 /// Candidates that are tried for one pair.
 const CANDIDATES_MAX: usize = 8;
-/// Pairs that are being connected at a time: a client that writes to the whole world must not take all sockets.
-const DIALS_MAX: usize = 1_000;
 /// Keys that wait for a word at a time.
 const ASKED_MAX: usize = 10_000;
 /// The shortest wait before a server whose stream broke is looked for; the longest is twice that.
@@ -31,6 +33,8 @@ const DOUBT_MILLIS: u64 = 10_000;
 struct Asked {
     /// The stream to us on which the key came.
     asker: ConnectionId,
+    /// Its peer.
+    address: IpAddr,
     key: String,
     /// Did a stream end under the question once?
     is_repeated: bool,
@@ -38,6 +42,9 @@ struct Asked {
 
 /// The work of getting one pair connected.
 struct Dial {
+    sender: Sender,
+    /// Or does it stand in line?
+    is_under_way: bool,
     candidates: VecDeque<Candidate>,
     /// The candidate that is being tried.
     current: Option<Candidate>,
@@ -51,6 +58,7 @@ struct Dial {
 #[derive(Default)]
 pub struct Federation {
     dials: HashMap<Pair, Dial>,
+    line: line::Line,
     tickets: HashMap<u64, Pair>,
     next_ticket: u64,
     next_id: u64,
@@ -58,21 +66,64 @@ pub struct Federation {
     outgoing: HashMap<Pair, ConnectionId>,
     /// Keys that wait for an authoritative server's word: by the pair that was claimed, and the id of the stream to us.
     asked: HashMap<(Pair, String), Asked>,
+    /// How many of them each address waits for.
+    asked_of: HashMap<IpAddr, usize>,
     /// What was last said in the log about a pair that failed.
     told: HashMap<Pair, String>,
+    /// What left by streams without acknowledgements: the numbers under which it is written down, and since when.
+    left: VecDeque<(u64, u64)>,
+}
+
+impl Federation {
+    fn ask(&mut self, about: (Pair, String), asked: Asked) {
+        let own = self.asked_of.entry(asked.address).or_default();
+        *own = own.saturating_add(1);
+        if let Some(old) = self.asked.insert(about, asked) {
+            self.one_less(old.address);
+        }
+    }
+
+    fn asked_no_more(&mut self, about: &(Pair, String)) -> Option<Asked> {
+        let asked = self.asked.remove(about)?;
+        self.one_less(asked.address);
+        Some(asked)
+    }
+
+    /// The stream with these keys is gone.
+    fn stop_asking(&mut self, asker: ConnectionId) {
+        let gone: Vec<IpAddr> =
+            self.asked.values().filter(|asked| asked.asker == asker).map(|asked| asked.address).collect();
+        self.asked.retain(|_, asked| asked.asker != asker);
+        gone.into_iter().for_each(|address| self.one_less(address));
+    }
+
+    fn one_less(&mut self, address: IpAddr) {
+        let Some(own) = self.asked_of.get_mut(&address) else { return };
+        *own = own.saturating_sub(1);
+        if *own == 0 {
+            self.asked_of.remove(&address);
+        }
+    }
 }
 
 impl Server {
     /// A pair is wanted.
-    pub(super) fn dial(&mut self, now: Now, pair: &Pair) {
-        self.reach(now, pair, None);
+    pub(super) fn dial(&mut self, now: Now, pair: &Pair, sender: &Sender) {
+        self.reach(now, pair, sender, None);
     }
 
     /// Gets a stream to `pair.to`: to send, or to ask about the key of the stream to us with this id. One that is open
     /// will do, if its other end can do that; else a new one is opened.
-    fn reach(&mut self, now: Now, pair: &Pair, question: Option<&str>) {
+    fn reach(&mut self, now: Now, pair: &Pair, sender: &Sender, question: Option<&str>) {
+        if self.is_stopping {
+            return;
+        }
         if let Some(dial) = self.federation.dials.get_mut(pair) {
             dial.proves |= question.is_none();
+            if !dial.is_under_way {
+                // Somebody else stands in line for it; who wants it now may have a place.
+                return self.begin_dial(now, pair, sender);
+            }
             // A stream that is on its way takes the wish along; before there is one, `open_stream` does.
             let on_its_way = self.federation.outgoing.get(pair).copied();
             return on_its_way.into_iter().for_each(|id| self.wish(now, id, pair, question));
@@ -86,15 +137,55 @@ impl Server {
         if let Some(id) = towards.find(usable).copied() {
             return self.wish(now, id, pair, question);
         }
-        if self.federation.dials.len() >= DIALS_MAX {
-            let why = "too many other servers are being connected to";
-            self.nobody_to_ask(now, pair);
-            return self.link_failed(now, pair, Condition::ResourceConstraint, why);
-        }
-        let proves = question.is_none();
-        let dial = Dial { candidates: VecDeque::new(), current: None, reasons: Vec::new(), proves };
+        let dial = Dial {
+            sender: sender.clone(),
+            is_under_way: false,
+            candidates: VecDeque::new(),
+            current: None,
+            reasons: Vec::new(),
+            proves: question.is_none(),
+        };
         self.federation.dials.insert(pair.clone(), dial);
+        if !self.federation.line.has_place(&self.config.limits, sender) {
+            return self.federation.line.wait(sender, pair.clone());
+        }
+        self.begin_dial(now, pair, sender);
+    }
+
+    /// Begins a dial for this sender, if there is a place.
+    fn begin_dial(&mut self, now: Now, pair: &Pair, sender: &Sender) {
+        if !self.federation.line.has_place(&self.config.limits, sender) {
+            return;
+        }
+        let Some(dial) = self.federation.dials.get_mut(pair).filter(|dial| !dial.is_under_way) else { return };
+        dial.is_under_way = true;
+        dial.sender = sender.clone();
+        self.federation.line.begin(sender);
         self.find(now, pair);
+    }
+
+    /// Begins the dials whose turn it is. What nobody waits for any more is left out.
+    pub(super) fn dial_next(&mut self, now: Now) {
+        while let Some((sender, pair)) = self.federation.line.next(&self.config.limits) {
+            let is_waiting = self.federation.dials.get(&pair).is_some_and(|dial| !dial.is_under_way);
+            if !is_waiting {
+                continue;
+            }
+            if self.router.link_is_awaited(&pair) || !self.questions(&pair).is_empty() {
+                self.begin_dial(now, &pair, &sender);
+            } else {
+                self.federation.dials.remove(&pair);
+            }
+        }
+    }
+
+    /// A dial is over: its place is free.
+    fn end_dial(&mut self, pair: &Pair) -> Option<Dial> {
+        let dial = self.federation.dials.remove(pair)?;
+        if dial.is_under_way {
+            self.federation.line.end(&dial.sender);
+        }
+        Some(dial)
     }
 
     /// Tells a stream of ours what it is wanted for.
@@ -137,7 +228,10 @@ impl Server {
             }
             let Some(asked) = self.federation.asked.get_mut(&(claimed, stream_id.clone())) else { continue };
             match std::mem::replace(&mut asked.is_repeated, true) {
-                false => self.reach(now, &towards, Some(&stream_id)),
+                false => {
+                    let sender = Sender::Peer(asked.address);
+                    self.reach(now, &towards, &sender, Some(&stream_id));
+                }
                 true => self.nobody_to_ask(now, &towards),
             }
         }
@@ -250,7 +344,7 @@ impl Server {
 
     /// No place is left. One line in the log for each new reason; what waited comes back.
     fn dial_failed(&mut self, now: Now, pair: &Pair, condition: Condition, why: &str) {
-        let Some(dial) = self.federation.dials.remove(pair) else { return };
+        let Some(dial) = self.end_dial(pair) else { return };
         let mut reasons = dial.reasons;
         if !why.is_empty() || reasons.is_empty() {
             reasons.push(if why.is_empty() { "no server was found".to_string() } else { why.to_string() });
@@ -261,6 +355,10 @@ impl Server {
     }
 
     fn link_failed(&mut self, now: Now, pair: &Pair, condition: Condition, why: &str) {
+        if self.is_stopping {
+            // Nobody is here to get it back; what lasts is written down.
+            return;
+        }
         if self.federation.told.get(pair).is_none_or(|told| told != why) {
             log::warn!(target: &pair.from, "failed to establish connection to {}: {why}", pair.to);
             if self.federation.told.len() >= self.config.limits.remote_links_max {
@@ -302,7 +400,8 @@ impl Server {
     pub(super) fn look_for(&mut self, now: Now, pair: &Pair) {
         let is_wanted = self.router.server_was_reached(pair) && !self.router.link_is_open(pair) && !self.is_stopping;
         if is_wanted && self.config.federation.is_some() && self.config.is_own(&pair.from) {
-            self.dial(now, pair);
+            let Ok(host) = BareJid::new(&pair.from) else { return };
+            self.dial(now, pair, &Sender::Local(host));
         }
     }
 

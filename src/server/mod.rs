@@ -347,6 +347,7 @@ impl Server {
             is_stopping: false,
             now,
         };
+        server.restore_queues(now)?;
         server.call_components(now);
         Ok(server)
     }
@@ -365,6 +366,7 @@ impl Server {
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             self.take(now, input);
             self.run_timers(now);
+            self.dial_next(now);
         }));
         if outcome.is_err() {
             self.survive(concerned);
@@ -537,11 +539,21 @@ impl Server {
         while let Some(timer) = self.timers.due(now.monotonic_millis) {
             match timer {
                 Timer::Login(id) => self.login_timed_out(now, id),
+                // Nobody is here any more to get it back.
+                Timer::Queue(_) if self.is_stopping => {}
                 Timer::Queue(pair) => {
                     let mut env = router_env!(self, now);
                     self.router.expire_queue(&mut env, &pair);
                     self.flush_router(now);
                 }
+                Timer::Dial(wish) => {
+                    let (pair, sender) = *wish;
+                    if self.router.link_is_awaited(&pair) {
+                        self.dial(now, &pair, &sender);
+                    }
+                }
+                Timer::Unacknowledged(id) => self.keep_unacknowledged(now, id),
+                Timer::Left => self.forget_left(now),
                 Timer::Component(id) => {
                     let mut env = router_env!(self, now);
                     self.router.expire_component(&mut env, &id);

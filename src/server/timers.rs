@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use crate::router::{ConnectionId, ModuleTimer};
+use crate::router::{ConnectionId, ModuleTimer, Sender};
 use crate::stream::dialback::Pair;
 
 /// What a timer is for. A timer whose connection is gone, or has moved on, does nothing. Each session has two: the rare
@@ -24,6 +24,12 @@ pub enum Timer {
     Queue(Box<Pair>),
     /// Stanzas that wait for this component may have waited long enough.
     Component(Box<str>),
+    /// This link is to be tried again.
+    Dial(Box<(Pair, Sender)>),
+    /// What a stream's peer has not acknowledged for a while is to be written down.
+    Unacknowledged(ConnectionId),
+    /// Stanzas left by streams without acknowledgements: they are there by now.
+    Left,
     /// This component is to be connected to.
     Call(Box<str>),
     /// A link broke: is its other end there still?

@@ -28,6 +28,7 @@ pub mod privacy;
 pub mod private;
 pub mod registration;
 pub mod registration_switch;
+pub mod remote_queue;
 pub mod roster;
 pub mod vcard;
 

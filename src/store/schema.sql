@@ -228,3 +228,9 @@ CREATE TRIGGER component_offline_taken AFTER DELETE ON component_offline BEGIN
     UPDATE component_offline_total SET stanzas = stanzas - 1, bytes = bytes - old.bytes
         WHERE component = old.component;
 END;
+
+CREATE TABLE remote_queue (                  -- what waits for another server, or is not acknowledged by it
+    id              INTEGER PRIMARY KEY,     -- given by the router: never the same twice in one life of the server
+    received        INTEGER NOT NULL,
+    stanza          TEXT NOT NULL
+);

@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 use super::dialback::{self, Pair, Verdict};
 use super::header::{self, Version};
-use super::sm::{self, Handled, Sent};
+use super::sm::{self, Handled, Mark, Sent, Unsent};
 use super::wire::{self, Wire};
 use super::{Env, TlsInfo, sasl};
 use crate::config::federation::{RemoteAuth, RemoteTls};
@@ -53,6 +53,8 @@ pub enum Action {
     Stanza(Stanza),
     /// A stanza from a blocked domain, whose sender was not proved: it goes nowhere, and record.log tells of it.
     Blocked(Stanza),
+    /// The stanzas with these rows arrived.
+    Acknowledged(Vec<u64>),
     /// We say nothing more, and hear the peer out: call [`S2sIn::hang_up`] after a while. Why, for the log.
     Ended(String),
     /// Nothing more will be said; why, for the log.
@@ -67,6 +69,9 @@ enum State {
     Closing,
     Closed,
 }
+
+/// How many pairs of domains may be proved on one stream: who has a whole zone has any number of names.
+const PROVED_MAX: usize = 1_000;
 
 /// How many keys may wait for the authoritative servers' word on one stream.
 const AWAITED_MAX: usize = 16;
@@ -160,14 +165,25 @@ impl S2sIn {
     }
 
     /// A stanza for the peer, where both directions are open.
-    pub fn send(&mut self, stanza: &Stanza) {
-        if !self.wire.send_managed(stanza, &mut self.sent) {
+    pub fn send(&mut self, stanza: &Stanza, mark: Mark) {
+        if !self.wire.send_managed(stanza, mark, &mut self.sent) {
             self.hang_up("it acknowledges too little of what is sent");
         }
     }
 
+    /// Is what is sent acknowledged? Then the rows come back with [`Action::Acknowledged`], or with
+    /// [`S2sIn::take_unacknowledged`].
+    pub fn is_acknowledged(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Gives rows to what is not acknowledged since the last call. Returns whether anything is to be looked at again.
+    pub fn mark_old(&mut self, keep: impl FnMut(&Stanza) -> Option<u64>) -> bool {
+        self.sent.as_mut().is_some_and(|sent| sent.mark_old(keep))
+    }
+
     /// What was sent and not acknowledged, when the connection is lost: in order.
-    pub fn take_unacknowledged(&mut self) -> VecDeque<Stanza> {
+    pub fn take_unacknowledged(&mut self) -> VecDeque<Unsent> {
         self.sent.as_mut().map(Sent::take).unwrap_or_default()
     }
 
@@ -448,9 +464,16 @@ impl S2sIn {
                 self.wire.write(&answer);
             }
             ("a", Some(_)) => match self.sent.as_mut().map(|sent| sent.acknowledge(element)) {
-                Some(Ok(true)) => self.wire.write(&sm::element("r")),
+                Some(Ok(news)) => {
+                    if news.asks {
+                        self.wire.write(&sm::element("r"));
+                    }
+                    if !news.rows.is_empty() {
+                        self.actions.push_back(Action::Acknowledged(news.rows));
+                    }
+                }
                 Some(Err(error)) => self.fail(env, &error),
-                Some(Ok(false)) | None => {}
+                None => {}
             },
             _ => self.fail(env, &wire::unsupported(element)),
         }
@@ -530,7 +553,11 @@ impl S2sIn {
             Some((Condition::PolicyViolation, "TLS is required"))
         } else if env.refuses(&pair.from) {
             Some((Condition::PolicyViolation, "this domain is blocked here"))
-        } else if self.awaited.len() + self.let_in.len() >= AWAITED_MAX || key.is_empty() || key.len() > 1024 {
+        } else if self.awaited.len() + self.let_in.len() >= AWAITED_MAX
+            || self.proved.len() >= PROVED_MAX
+            || key.is_empty()
+            || key.len() > 1024
+        {
             Some((Condition::ResourceConstraint, "too many or unusable requests"))
         } else {
             None

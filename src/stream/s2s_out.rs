@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::dialback::{self, Pair, Verdict};
 use super::header::{self, Version};
-use super::sm::{self, Handled, Sent};
+use super::sm::{self, Handled, Mark, Sent, Unsent};
 use super::wire::{self, Wire};
 use super::{Env, TlsInfo, sasl};
 use crate::config::federation::{RemoteAuth, RemotePolicy, RemoteTls};
@@ -56,6 +56,8 @@ pub enum Action {
     },
     /// A stanza for one of our hosts, where both directions are open (XEP-0288).
     Stanza(Stanza),
+    /// The stanzas with these rows arrived.
+    Acknowledged(Vec<u64>),
     /// We say nothing more, and hear the peer out: call [`S2sOut::hang_up`] after a while. Why, for the log.
     Ended(String),
     /// Nothing more will be said; why, for the log.
@@ -208,15 +210,37 @@ impl S2sOut {
         })
     }
 
+    /// The stream is over: our hosts that were to be proved on it still, but for the one that it was opened for.
+    pub fn take_unproved(&mut self) -> Vec<String> {
+        let wanted = std::mem::take(&mut self.wanted).into_iter().filter_map(|wanted| match wanted {
+            Wanted::Pair(local) => Some(local),
+            Wanted::Verify { .. } => None,
+        });
+        let awaited = std::mem::take(&mut self.pairs).into_iter();
+        let awaited = awaited.filter_map(|(local, proof)| (proof == Proof::Awaited).then_some(local));
+        wanted.chain(awaited).filter(|local| *local != self.local).collect()
+    }
+
     /// A stanza for the remote domain, of a pair that is ready.
-    pub fn send(&mut self, stanza: &Stanza) {
-        if !self.wire.send_managed(stanza, &mut self.sent) {
+    pub fn send(&mut self, stanza: &Stanza, mark: Mark) {
+        if !self.wire.send_managed(stanza, mark, &mut self.sent) {
             self.hang_up("it acknowledges too little of what is sent");
         }
     }
 
+    /// Is what is sent acknowledged? Then the rows come back with [`Action::Acknowledged`], or with
+    /// [`S2sOut::take_unacknowledged`].
+    pub fn is_acknowledged(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Gives rows to what is not acknowledged since the last call. Returns whether anything is to be looked at again.
+    pub fn mark_old(&mut self, keep: impl FnMut(&Stanza) -> Option<u64>) -> bool {
+        self.sent.as_mut().is_some_and(|sent| sent.mark_old(keep))
+    }
+
     /// What was sent and not acknowledged, when the connection is lost: in order.
-    pub fn take_unacknowledged(&mut self) -> VecDeque<Stanza> {
+    pub fn take_unacknowledged(&mut self) -> VecDeque<Unsent> {
         self.sent.as_mut().map(Sent::take).unwrap_or_default()
     }
 
@@ -543,12 +567,23 @@ impl S2sOut {
     fn managed(&mut self, element: &Element) {
         match (element.name(), &mut self.sent) {
             ("a", Some(sent)) => match sent.acknowledge(element) {
-                Ok(true) => self.wire.write(&sm::element("r")),
-                Ok(false) => {}
+                Ok(news) => {
+                    if news.asks {
+                        self.wire.write(&sm::element("r"));
+                    }
+                    if !news.rows.is_empty() {
+                        self.actions.push_back(Action::Acknowledged(news.rows));
+                    }
+                }
                 Err(error) => self.fail(&error),
             },
             ("r", _) => self.wire.write(&self.handled.answer()),
-            ("failed", _) => self.sent = None,
+            ("failed", _) => {
+                // What was sent since counts as arrived, as on any stream without acknowledgements.
+                let rows = self.take_unacknowledged().into_iter().filter_map(|unsent| unsent.mark.row).collect();
+                self.actions.push_back(Action::Acknowledged(rows));
+                self.sent = None;
+            }
             // What the peer sent before does not count.
             ("enabled", Some(_)) => self.handled = Handled::default(),
             _ => self.fail(&wire::unsupported(element)),

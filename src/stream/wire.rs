@@ -1,7 +1,7 @@
 //! What every XML stream has: bytes in, a buffer out, a header of ours, an end.
 
 use super::header::{self, Ours};
-use super::sm::{self, Handled, Sent};
+use super::sm::{self, Handled, Mark, Sent};
 use crate::config::Limits;
 use crate::xml::reader::{self, Event, ReadError, Reader};
 use crate::xml::{Element, writer};
@@ -94,11 +94,11 @@ impl Wire {
     }
 
     /// Sends a stanza that is to be acknowledged, where that is agreed on (XEP-0198 §4). Returns whether the peer keeps up.
-    pub(super) fn send_managed(&mut self, stanza: &Stanza, sent: &mut Option<Sent>) -> bool {
+    pub(super) fn send_managed(&mut self, stanza: &Stanza, mark: Mark, sent: &mut Option<Sent>) -> bool {
         let before = self.output.len();
         self.send(stanza);
         let Some(sent) = sent else { return true };
-        if sent.push(stanza.clone(), self.output.len().saturating_sub(before)) {
+        if sent.push(stanza.clone(), mark, self.output.len().saturating_sub(before)) {
             self.write(&sm::element("r"));
         }
         !sent.is_over()

@@ -1,6 +1,6 @@
 //! The world outside of the servers: wires, names, TLS that always succeeds, a clock.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -29,8 +29,10 @@ struct NamesAreCertificates(bool);
 
 impl Trust for NamesAreCertificates {
     fn check(&self, chain: &[Vec<u8>], domain: &str, _: Now) -> Result<(), String> {
-        match chain.first() {
-            Some(name) if self.0 && name == domain.as_bytes() => Ok(()),
+        // `*.` stands for a domain and all below it.
+        let is_for = |name: &str| name.strip_prefix("*.").map_or(name == domain, |base| domain.ends_with(base));
+        match chain.first().and_then(|name| std::str::from_utf8(name).ok()) {
+            Some(name) if self.0 && is_for(name) => Ok(()),
             _ => Err("certificate is not trusted".to_string()),
         }
     }
@@ -83,6 +85,9 @@ struct Wire {
     cut: bool,
 }
 
+/// The place of the server that the test plays.
+const PLAYED: usize = 200;
+
 /// A server and its connection, and what it said there.
 type Held = (usize, u64, Option<Vec<u8>>);
 
@@ -102,6 +107,13 @@ pub struct World {
     transcript: String,
     /// What servers said to each other since [`World::hold`]: bytes, or the end for `None`.
     held: Option<Vec<Held>>,
+    /// Ticks that wrote to a disk.
+    writes: usize,
+    /// Connections to the server that the test plays.
+    pub called: VecDeque<usize>,
+    /// After so many bytes between servers the wire that carries them is cut, once.
+    cut_after: Option<usize>,
+    carried: usize,
     /// The certificate of the test's own connections; empty for none.
     pub test_name: String,
 }
@@ -127,6 +139,10 @@ impl World {
             dials: 0,
             transcript: String::new(),
             held: None,
+            writes: 0,
+            called: VecDeque::new(),
+            cut_after: None,
+            carried: 0,
             test_name: String::new(),
         };
         for (index, setup) in setups.into_iter().enumerate() {
@@ -299,6 +315,87 @@ impl World {
         self.input(server, Input::Reload(Arc::new(setup.config())));
     }
 
+    /// The process of a server is killed, and started again with this.
+    pub fn crash(&mut self, domain: &str, setup: &Setup) {
+        let server = self.server_of(domain);
+        let mut store = std::mem::replace(self.servers[server].store_mut(), Store::in_memory().unwrap());
+        store.crash();
+        let is_its = |end: &End| matches!(end, End::Server(number, _) if *number == server);
+        let lost: Vec<(End, End)> = self.wires.iter().filter(|wire| !wire.cut).map(|wire| wire.ends).collect();
+        for (one, other) in lost.into_iter().filter(|(one, other)| is_its(one) || is_its(other)) {
+            self.cut(one);
+            for end in [one, other] {
+                match end {
+                    End::Server(number, id) if number != server => {
+                        self.input(number, Input::Gone { id: ConnectionId(id), reason: "reset" });
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let config = Arc::new(setup.config());
+        self.servers[server] = Server::new(config, store, Box::new(Dice(99)), self.now).unwrap();
+        self.servers[server].set_trust(Box::new(NamesAreCertificates(setup.certificates)));
+        self.input(server, Input::Timeout);
+    }
+
+    /// How many ticks wrote so far.
+    pub fn writes(&self) -> usize {
+        self.writes
+    }
+
+    /// What a server has written down for others.
+    pub fn written_down(&mut self, domain: &str) -> Vec<String> {
+        let server = self.server_of(domain);
+        let rows = jabber::store::remote_queue::all(self.servers[server].store_mut()).unwrap();
+        rows.into_iter().map(|row| row.stanza).collect()
+    }
+
+    /// The test plays the server of this domain.
+    pub fn play(&mut self, domain: &str) {
+        self.test_name = domain.to_string();
+        self.names.insert(domain.to_string(), PLAYED);
+    }
+
+    /// A connection to the server that the test plays.
+    pub fn called(&mut self) -> Option<usize> {
+        self.called.pop_front()
+    }
+
+    /// The same, as far as it takes until stanzas come, which are acknowledged.
+    pub fn answer(&mut self, domain: &str) -> usize {
+        let peer = self.called().unwrap_or_else(|| panic!("nobody called:\n{}", self.transcript));
+        let header = format!(
+            "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+             xmlns:db='jabber:server:dialback' from='{domain}' id='x' version='1.0'>"
+        );
+        let features = |inner: &str| format!("{header}<stream:features>{inner}</stream:features>");
+        self.say(peer, &features("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"));
+        self.say(peer, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+        let sasl = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
+        self.say(peer, &features(&format!("<mechanisms {sasl}><mechanism>EXTERNAL</mechanism></mechanisms>")));
+        self.say(peer, &format!("<success {sasl}/>"));
+        self.heard(peer);
+        self.say(peer, &features("<sm xmlns='urn:xmpp:sm:3'/>"));
+        self.say(peer, "<enabled xmlns='urn:xmpp:sm:3'/>");
+        peer
+    }
+
+    /// The wire between servers that carries this byte, counted from now, breaks there.
+    pub fn cut_after(&mut self, bytes: usize) {
+        (self.cut_after, self.carried) = (Some(bytes), 0);
+    }
+
+    /// How many bytes servers said to each other since [`World::cut_after`], or ever.
+    pub fn carried(&self) -> usize {
+        self.carried
+    }
+
+    /// How many connections a server has.
+    pub fn connections(&self, domain: &str) -> usize {
+        self.servers[self.server_of(domain)].connection_count()
+    }
+
     /// What servers say to each other stays on its way from now on.
     pub fn hold(&mut self) {
         self.held = Some(Vec::new());
@@ -327,7 +424,9 @@ impl World {
 
     /// The test opens a stream in the name of `domain`, which its certificate proves.
     pub fn peer(&mut self, domain: &str, to: &str) -> usize {
-        self.test_name = domain.to_string();
+        if !self.test_name.ends_with(domain) {
+            self.test_name = domain.to_string();
+        }
         let header = format!(
             "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
              xmlns:db='jabber:server:dialback' from='{domain}' to='{to}' version='1.0'>"
@@ -387,7 +486,7 @@ impl World {
     /// One input, its tick, and all that follows at the other servers.
     fn input(&mut self, server: usize, input: Input<'_>) {
         self.servers[server].handle(self.now, input);
-        self.servers[server].commit().unwrap();
+        self.writes += usize::from(self.servers[server].commit().unwrap().is_some());
         for output in self.servers[server].take_outputs() {
             self.output(server, output);
         }
@@ -445,6 +544,18 @@ impl World {
         match other {
             Some(End::Test(test)) => self.heard.entry(test).or_default().push_str(&text),
             Some(End::Server(other, other_id)) if !self.muted.contains(&other) => {
+                let bytes = match self.cut_after {
+                    Some(most) if self.carried + bytes.len() > most => {
+                        let (beginning, _) = bytes.split_at(most - self.carried);
+                        (self.cut_after, self.carried) = (None, most);
+                        self.input(other, Input::Bytes { id: ConnectionId(other_id), bytes: beginning });
+                        self.cut(End::Server(server, id));
+                        self.input(other, Input::Gone { id: ConnectionId(other_id), reason: "reset" });
+                        return self.input(server, Input::Gone { id: ConnectionId(id), reason: "reset" });
+                    }
+                    _ => bytes,
+                };
+                self.carried += bytes.len();
                 self.input(other, Input::Bytes { id: ConnectionId(other_id), bytes });
             }
             _ => {}
@@ -453,6 +564,12 @@ impl World {
 
     fn connect(&mut self, from: usize, id: ConnectionId, to: SocketAddr) {
         self.dials += 1;
+        if to.ip() == address(PLAYED) && !self.down.contains(&PLAYED) {
+            self.called.push_back(self.next_test);
+            self.wires.push(Wire { ends: (End::Test(self.next_test), End::Server(from, id.0)), cut: false });
+            self.next_test += 1;
+            return self.input(from, Input::Connected { id, peer: to });
+        }
         let is_up =
             |server: &usize| address(*server) == to.ip() && !self.down.contains(server) && !self.down.contains(&from);
         let Some(server) = (0..self.servers.len()).find(is_up) else {
@@ -491,7 +608,10 @@ impl World {
                 self.input(peer, Input::Secured { id: ConnectionId(peer_id), tls: info(&local) });
                 self.input(server, Input::Secured { id: ConnectionId(id), tls: info(&remote) });
             }
-            (Some(_), End::Test(_)) => {}
+            (Some(_), End::Test(_)) => {
+                let tls = info(&self.test_name.clone());
+                self.input(server, Input::Secured { id: ConnectionId(id), tls });
+            }
         }
     }
 }

@@ -100,7 +100,7 @@ impl Stage {
                 News::Heard(client, bytes) => self.ear(client).hear(&bytes),
                 News::Secured(client) => self.ear(client).reader = Reader::new(WIDE),
                 News::Ended(client) => self.ear(client).is_over = true,
-                News::Forgotten(_) | News::Broke(_) | News::Carried { .. } | News::Lost { .. } => {}
+                News::Forgotten(_) | News::Broke(_) | News::Lost { .. } => {}
             }
         }
         if let Some(fault) = self.world.fault.take() {

@@ -189,9 +189,9 @@ impl Game {
             // What was not acknowledged in time goes again, whether it arrived or not.
             let may_double = message.is_remote && (self.epoch > 0 || (self.tight && self.certificates));
             // What is not acknowledged between servers is lost with a wire. An error finds nobody whose session is over.
-            let is_acknowledged = self.certificates && !message.went_back;
-            let is_gone = message.is_remote
-                && ((message.epoch < self.epoch && !is_acknowledged) || !self.clients[message.sender].is_alive());
+            let is_acknowledged = self.certificates;
+            let finds_nobody = !self.clients[message.sender].is_alive() && (message.may_bounce || !self.strict);
+            let is_gone = message.is_remote && ((message.epoch < self.epoch && !is_acknowledged) || finds_nobody);
             let Some(verdict) = message.verdict(stored.contains(&number), may_double) else { continue };
             if verdict.contains("gone") && is_gone {
                 continue;

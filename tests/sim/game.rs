@@ -38,6 +38,8 @@ pub struct Game {
     pub federated: bool,
     /// Are servers proved by certificates, and what they say is acknowledged (XEP-0198)?
     pub certificates: bool,
+    /// Is what is not acknowledged written down at once, so that it survives whatever happens?
+    pub strict: bool,
     /// Are bounds so low that they are met?
     pub tight: bool,
     /// May wires between servers break, and federated servers die?
@@ -78,7 +80,12 @@ impl Game {
         let tight = world.dice.chance(25);
         let certificates = world.dice.chance(50);
         let on_files = world.dice.chance(40);
-        let limits = if tight { TIGHT } else { "" };
+        let strict = world.dice.chance(50);
+        let limits = match (tight, strict) {
+            (true, _) => TIGHT,
+            (false, true) => "<acknowledge-millis>0</acknowledge-millis>",
+            (false, false) => "",
+        };
         let hosts: &[&[&str]] = if federated { &[&[HOSTS[0]], &[HOSTS[1]]] } else { &[&HOSTS] };
         for (node, hosts) in hosts.iter().enumerate() {
             let name = format!("{seed}-{node}");
@@ -92,6 +99,7 @@ impl Game {
             messages: Vec::new(),
             federated,
             certificates,
+            strict: strict && !tight,
             tight,
             disturbs,
             epoch: 0,
@@ -164,9 +172,6 @@ impl Game {
                     theirs
                         .filter(|message| message.received.is_empty())
                         .for_each(|message| message.lost_to_client = true);
-                }
-                News::Carried { by_initiator, bytes } => {
-                    marks(&bytes).into_iter().for_each(|mark| self.messages[mark].went_back |= !by_initiator);
                 }
                 News::Lost { to_client, bytes } => {
                     self.world.note(|| format!("lost: {}", String::from_utf8_lossy(&bytes)));

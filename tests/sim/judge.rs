@@ -86,10 +86,10 @@ pub struct Message {
     pub received: BTreeMap<usize, (u32, u32)>,
     pub bounced: bool,
     pub lost_to_client: bool,
-    /// Between servers it went the way back on a stream that the other one opened (XEP-0288): nobody acknowledges there.
-    pub went_back: bool,
     /// A crash, a removed account, an unknown receiver: the message may be gone with its sender.
     pub excused: bool,
+    /// It may have come back as an error to a session that was over: a wire broke, or its receiver's server was down.
+    pub may_bounce: bool,
     /// Sent after so many disturbances between servers.
     pub epoch: u64,
 }

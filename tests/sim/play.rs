@@ -62,8 +62,10 @@ impl Game {
                 self.world.wait(millis);
             }
             4..=6 => self.world.sync(node),
+            7 if self.federated && self.disturbs && self.world.dice.chance(60) => self.crash_while_waiting(node),
             7 if self.federated && self.disturbs => {
                 if self.world.cut_servers() {
+                    self.messages.iter_mut().for_each(|message| message.may_bounce = true);
                     self.disturbed();
                 }
             }
@@ -84,6 +86,39 @@ impl Game {
         }
     }
 
+    /// The wires break, somebody writes and is told that it was taken, and his server dies before it found a way.
+    fn crash_while_waiting(&mut self, node: usize) {
+        self.break_wires();
+        let own = |client: &usize| self.accounts[self.clients[*client].account].node == node;
+        let here: Vec<usize> =
+            (0..self.clients.len()).filter(|client| self.clients[*client].is_ready()).filter(own).collect();
+        for client in here {
+            for _ in 0..4 {
+                self.write_message(client);
+            }
+            self.ping(client);
+        }
+        for _ in 0..self.world.dice.below(60) {
+            self.world.step();
+            if self.world.dice.chance(30) {
+                self.world.sync(node);
+            }
+            self.attend();
+        }
+        self.crash(node);
+    }
+
+    fn break_wires(&mut self) {
+        if self.world.cut_servers() {
+            // Each breaks one of them.
+            for _ in 0..8 {
+                self.world.cut_servers();
+            }
+            self.messages.iter_mut().for_each(|message| message.may_bounce = true);
+            self.disturbed();
+        }
+    }
+
     fn crash(&mut self, node: usize) {
         if !self.disturbs || self.world.nodes[node].server.is_none() {
             return;
@@ -93,10 +128,12 @@ impl Game {
             0 => self.world.stop(node),
             _ => self.world.crash(node, if power { Crash::Power } else { Crash::Kill }),
         }
-        // What waits for another server is not kept, so it goes with its server.
+        // What left and was not acknowledged goes with its server, if it was not written down.
+        let is_kept = self.certificates && self.strict;
         for message in self.messages.iter_mut().filter(|message| message.is_remote) {
             let from = self.accounts[self.clients[message.sender].account].node;
-            message.excused |= from == node || !self.certificates || message.went_back;
+            message.excused |= (from == node && !is_kept) || !self.certificates;
+            message.may_bounce |= from != node;
         }
         if self.federated {
             self.disturbed();
@@ -183,8 +220,8 @@ impl Game {
             received: Default::default(),
             bounced: false,
             lost_to_client: false,
-            went_back: false,
             excused: may_vanish || !exists,
+            may_bounce: self.world.nodes[self.accounts[to_account].node].server.is_none(),
             epoch: self.epoch,
         });
         let text = format!("<message to='{to}' type='{kind}' id='m{number}'><body>{}</body></message>", marked(number));

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jabber::config::{Config, Listener, ListenerKind, Place as Line, PlainLogin, Source, StartTls};
-use jabber::server::federation::FIRST_OUTGOING;
 use jabber::server::{Candidate, ConnectionId, Input, Output, Server, TlsInfo, Unfound};
 use jabber::stream::certificate::Trust;
 use jabber::stream::sasl::HashJob;
@@ -101,8 +100,6 @@ pub enum News {
     /// A client's connection broke in the tick in which it had said something, perhaps that it is available: what
     /// waited for it was given to it then.
     Broke(usize),
-    /// Bytes between servers: by who opened the stream, or the other way round.
-    Carried { by_initiator: bool, bytes: Vec<u8> },
     /// Bytes that never arrive: to a client, or between servers.
     Lost { to_client: bool, bytes: Vec<u8> },
 }
@@ -302,9 +299,6 @@ impl World {
 
     fn put(&mut self, wire: u64, side: usize, piece: Piece) {
         let Some(own) = self.wires.get_mut(&wire) else { return };
-        if let (true, Piece::Bytes(bytes)) = (own.readers.is_some(), &piece) {
-            self.news.push_back(News::Carried { by_initiator: side == 1, bytes: bytes.clone() });
-        }
         if !own.attached[side] {
             if let Piece::Bytes(bytes) = piece {
                 let to_client = matches!(own.ends[side], Place::Client(_));
@@ -624,10 +618,6 @@ impl World {
         let to_client = matches!(client, Some(Place::Client(_)) | None);
         for held in self.nodes[node].held.remove(&id).unwrap_or_default() {
             if let Held::Bytes(bytes) = held {
-                if !to_client {
-                    let by_initiator = id.0 >= FIRST_OUTGOING;
-                    self.news.push_back(News::Carried { by_initiator, bytes: bytes.clone() });
-                }
                 self.news.push_back(News::Lost { to_client, bytes });
             }
         }

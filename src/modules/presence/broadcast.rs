@@ -93,7 +93,8 @@ pub(super) fn unavailable(context: &mut Context<'_>, id: SessionId, stanza: &Sta
     let account = session.account().clone();
     let was_seen = session.is_seen();
     let was_available = session.presence.take().is_some();
-    let directed = std::mem::take(&mut session.directed);
+    let mut directed = std::mem::take(&mut session.directed);
+    directed.append(&mut session.directed_lost);
     session.priority = 0;
     if session.visibility == Visibility::Invisible {
         session.visibility = Visibility::Visible;
@@ -113,7 +114,8 @@ pub(super) fn unavailable(context: &mut Context<'_>, id: SessionId, stanza: &Sta
 /// it on its way out.
 pub(super) fn ended(context: &mut Context<'_>, id: SessionId) -> Result<(), StanzaError> {
     let Some(session) = context.sessions.by_id(id) else { return Ok(()) };
-    let (was_seen, directed) = (session.is_seen(), session.directed.clone());
+    let was_seen = session.is_seen();
+    let directed: BTreeSet<Jid> = session.directed.union(&session.directed_lost).cloned().collect();
     if !was_seen && directed.is_empty() {
         return Ok(());
     }

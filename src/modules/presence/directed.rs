@@ -8,11 +8,12 @@ use crate::xmpp::{BareJid, Condition, Jid, PresenceType, StanzaError};
 pub(super) fn note(context: &mut Context<'_>, id: SessionId, to: &Jid, kind: PresenceType) -> Result<(), StanzaError> {
     let most = context.config.limits.directed_presence_max;
     let Some(session) = context.sessions.by_id_mut(id) else { return Ok(()) };
+    session.directed_lost.remove(to);
     if kind == PresenceType::Unavailable {
         session.directed.remove(to);
         return Ok(());
     }
-    if session.directed.len() >= most && !session.directed.contains(to) {
+    if session.directed.len().saturating_add(session.directed_lost.len()) >= most && !session.directed.contains(to) {
         return Err(StanzaError::new(Condition::ResourceConstraint, "Presence was sent to too many."));
     }
     session.directed.insert(to.clone());
@@ -24,5 +25,6 @@ pub(super) fn forget(context: &mut Context<'_>, account: &BareJid, from: &Jid, t
     let session = context.sessions.by_full(account, to);
     if let Some(session) = session.and_then(|id| context.sessions.by_id_mut(id)) {
         session.directed.remove(from);
+        session.directed_lost.remove(from);
     }
 }

@@ -7,12 +7,14 @@ use super::super::connections::{Connection, Talk};
 use super::super::metrics::Side;
 use super::super::{ClientTls, ConnectionId, Output, Server, Timer};
 use super::{ASKED_MAX, Asked};
+use crate::router::Sender;
 use crate::stream::dialback::{Pair, Verdict};
 use crate::stream::s2s_in::{self, S2sIn};
 use crate::stream::s2s_out::{self, S2sOut};
+use crate::stream::sm::Unsent;
 use crate::stream::{Env, TlsInfo};
 use crate::xmpp::stream_error::StreamCondition;
-use crate::xmpp::{Condition, Now, Stanza};
+use crate::xmpp::{BareJid, Condition, Now};
 
 /// How long other servers have to end their streams when this one stops: nobody shall wait long for a restart.
 const GOODBYE_MILLIS: u64 = 1_000;
@@ -86,7 +88,7 @@ impl Server {
                 });
             }
             Action::Ready { pair, how } => {
-                self.federation.dials.remove(&pair);
+                self.end_dial(&pair);
                 self.federation.told.remove(&pair);
                 let peer = self.connections.get(&id).map(|connection| connection.peer.ip());
                 let (address, secure) = (peer.map(|ip| ip.to_string()).unwrap_or_default(), self.tls_words(id));
@@ -98,14 +100,14 @@ impl Server {
                 self.flush_router(now);
             }
             Action::Refused { pair, why } => {
-                self.federation.dials.remove(&pair);
+                self.end_dial(&pair);
                 self.link_failed(now, &pair, Condition::RemoteServerTimeout, &why);
             }
             Action::Verified { pair, stream_id, verdict } => {
                 let towards = Pair { from: pair.to.clone(), to: pair.from.clone() };
                 if self.federation.dials.get(&towards).is_some_and(|dial| !dial.proves) {
                     // It was opened to ask, and that is done; it stays for the next question, until it is idle.
-                    self.federation.dials.remove(&towards);
+                    self.end_dial(&towards);
                 }
                 self.watch(now, id);
                 self.answered(now, pair, stream_id, &verdict);
@@ -121,17 +123,21 @@ impl Server {
                 self.router.from_remote(&mut env, stanza);
                 self.flush_router(now);
             }
+            Action::Acknowledged(rows) => self.router.forget(&mut router_env!(self, now), rows),
             Action::Ended(why) => {
                 self.hear_out(now, id);
                 self.outgoing_over(now, id, &why, VecDeque::new());
             }
             Action::Close(why) => {
                 self.end_connection(id);
-                let lost = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
-                    Some(Talk::Outgoing(stream)) => stream.take_unacknowledged(),
-                    _ => VecDeque::new(),
+                let Some(Talk::Outgoing(stream)) = self.connections.get_mut(&id).map(|connection| &mut connection.talk)
+                else {
+                    return;
                 };
+                let lost = stream.take_unacknowledged();
+                let (remote, hosts) = (stream.remote().to_owned(), stream.take_unproved());
                 self.outgoing_over(now, id, &why, lost);
+                self.prove_elsewhere(now, &remote, hosts);
             }
         }
     }
@@ -150,7 +156,7 @@ impl Server {
     }
 
     /// One of our streams is over: its pair is tried elsewhere, or what used it waits for the next.
-    pub(super) fn outgoing_over(&mut self, now: Now, id: ConnectionId, why: &str, lost: VecDeque<Stanza>) {
+    pub(super) fn outgoing_over(&mut self, now: Now, id: ConnectionId, why: &str, lost: VecDeque<Unsent>) {
         self.router.links_gone(id);
         if let Some(pair) = self.pair_of(id) {
             self.federation.outgoing.remove(&pair);
@@ -158,16 +164,22 @@ impl Server {
                 self.candidate_failed(now, &pair, why);
             }
             self.ask_again(now, &pair.to);
-            for pair in self.router.links_awaited(&pair.to) {
-                // It was to be proved on the stream that is over.
-                self.dial(now, &pair);
-            }
         }
         self.send_again(now, lost);
     }
 
+    /// One of our streams is over. Hosts that were to be proved on it beside the one that it was opened for need another.
+    fn prove_elsewhere(&mut self, now: Now, remote: &str, hosts: Vec<String>) {
+        for from in hosts {
+            let pair = Pair { from, to: remote.to_owned() };
+            if let (true, Ok(host)) = (self.router.link_is_awaited(&pair), BareJid::new(&pair.from)) {
+                self.dial(now, &pair, &Sender::Local(host));
+            }
+        }
+    }
+
     /// What a lost connection may have lost goes again, by another one.
-    pub(super) fn send_again(&mut self, now: Now, lost: VecDeque<Stanza>) {
+    pub(super) fn send_again(&mut self, now: Now, lost: VecDeque<Unsent>) {
         if !lost.is_empty() {
             let mut env = router_env!(self, now);
             self.router.send_again(&mut env, lost);
@@ -241,7 +253,7 @@ impl Server {
         match &mut connection.talk {
             Talk::Incoming(stream) => {
                 let lost = stream.take_unacknowledged();
-                self.federation.asked.retain(|_, asked| asked.asker != id);
+                self.federation.stop_asking(id);
                 self.router.links_gone(id);
                 for (pair, how) in stream.proved() {
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
@@ -258,7 +270,7 @@ impl Server {
                 self.send_again(now, lost);
             }
             Talk::Outgoing(stream) => {
-                let lost = stream.take_unacknowledged();
+                let (lost, hosts) = (stream.take_unacknowledged(), stream.take_unproved());
                 let is_clean = stream.is_closed();
                 self.metrics.closed(Side::ServerOut, if is_clean { "ended" } else { "lost" });
                 for (local, how) in stream.proved() {
@@ -269,6 +281,7 @@ impl Server {
                     self.doubt(now, pair);
                 }
                 self.outgoing_over(now, id, reason, lost);
+                self.prove_elsewhere(now, stream.remote(), hosts);
             }
             Talk::Dialing(_) => self.outgoing_over(now, id, reason, VecDeque::new()),
             Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) | Talk::Http(_) => {}
@@ -304,15 +317,17 @@ impl Server {
                 self.outputs.push(Output::StartTls { id, host, client: None });
             }
             Action::Verify { pair, stream_id, key } => {
-                if self.federation.asked.len() >= ASKED_MAX {
+                let Some(address) = self.connections.get(&id).map(|connection| connection.peer.ip()) else { return };
+                let own = self.federation.asked_of.get(&address).copied().unwrap_or(0);
+                if self.federation.asked.len() >= ASKED_MAX || own >= self.config.limits.proofs_per_address_max {
                     let verdict = Verdict::Failed(Condition::ResourceConstraint, "try again later".to_string());
                     return self
                         .with_incoming(now, id, |stream, env| stream.verified(env, &pair, &stream_id, &verdict));
                 }
                 // The question goes from our host to the domain that is to be proved.
                 let towards = Pair { from: pair.to.clone(), to: pair.from.clone() };
-                self.federation.asked.insert((pair, stream_id.clone()), Asked { asker: id, key, is_repeated: false });
-                self.reach(now, &towards, Some(&stream_id));
+                self.federation.ask((pair, stream_id.clone()), Asked { asker: id, address, key, is_repeated: false });
+                self.reach(now, &towards, &Sender::Peer(address), Some(&stream_id));
             }
             Action::Proved { pair, how } => {
                 self.watch(now, id);
@@ -327,7 +342,7 @@ impl Server {
             }
             Action::Bidirectional(pair) => {
                 let back = Pair { from: pair.to, to: pair.from };
-                self.federation.dials.remove(&back);
+                self.end_dial(&back);
                 let env = router_env!(self, now);
                 self.metrics.link(true);
                 self.router.link_ready(&env, &back, id);
@@ -345,6 +360,7 @@ impl Server {
                 self.flush_router(now);
             }
             Action::Blocked(stanza) => self.router.stop_unproved(now, &stanza),
+            Action::Acknowledged(rows) => self.router.forget(&mut router_env!(self, now), rows),
             Action::Ended(why) => {
                 log::debug!(target: "s2s", "incoming stream is ended: {why}");
                 self.hear_out(now, id);
@@ -365,7 +381,7 @@ impl Server {
 
     /// The authoritative server's word: `pair` is the domain that was to be proved, and our host.
     pub(super) fn answered(&mut self, now: Now, pair: Pair, stream_id: String, verdict: &Verdict) {
-        let Some(asked) = self.federation.asked.remove(&(pair.clone(), stream_id.clone())) else { return };
+        let Some(asked) = self.federation.asked_no_more(&(pair.clone(), stream_id.clone())) else { return };
         self.with_incoming(now, asked.asker, |stream, env| stream.verified(env, &pair, &stream_id, verdict));
     }
 }
