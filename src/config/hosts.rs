@@ -107,7 +107,8 @@ impl Host {
             return own().filter_map(|contact| contact.address.clone()).collect();
         }
         let shown = self.shown_admins();
-        let named = self.admins.iter().map(|admin| &admin.jid).filter(|jid| !shown.contains(jid));
+        let readers = self.admins.iter().filter(|admin| admin.read);
+        let named = readers.map(|admin| &admin.jid).filter(|jid| !shown.contains(jid));
         let mut addresses: Vec<String> = shown.iter().copied().chain(named).map(|jid| format!("xmpp:{jid}")).collect();
         let mut seen = std::collections::BTreeSet::new();
         addresses.retain(|address| seen.insert(address.clone()));

@@ -82,11 +82,23 @@ fn server_info(context: &Context<'_>) -> Element {
     let card = context.host.vcard.as_ref();
     let name = card.and_then(|card| card.child("FN", ns::VCARD)).map(|name| name.text().into_owned());
     let name = name.filter(|name| !name.is_empty()).unwrap_or_else(|| "jabber".to_string());
-    Element::new("query", ns::DISCO_INFO)
-        .with_child(identity("server", "im").with_attribute("name", name))
-        .with_children(features(context.abouts().flat_map(|about| about.disco.iter().copied())))
-        .with_children(context.host.disco.iter().cloned())
-        .with_children(contacts(context))
+    let own = std::iter::once(identity("server", "im").with_attribute("name", name));
+    let own = own.chain(features(context.abouts().flat_map(|about| about.disco.iter().copied())));
+    // XEP-0030 §3.1: nothing is told twice; what the admin wrote is told as written.
+    let mut told: Vec<Element> = Vec::new();
+    for element in context.host.disco.iter().cloned().chain(own) {
+        if !told.iter().any(|other| is_same(other, &element)) {
+            told.push(element);
+        }
+    }
+    told.sort_by_key(|element| element.name() != "identity");
+    Element::new("query", ns::DISCO_INFO).with_children(told).with_children(contacts(context))
+}
+
+/// Do they tell the same: the same feature, or an identity of the same kind in the same language?
+fn is_same(one: &Element, other: &Element) -> bool {
+    let telling = ["var", "category", "type", "xml:lang"];
+    one.name() == other.name() && telling.iter().all(|name| one.attribute(name) == other.attribute(name))
 }
 
 /// XEP-0030 §3.1, of a service that its module declared.
