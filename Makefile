@@ -83,6 +83,7 @@ package-chroots: ## as root: the same and more in clean chroots of debootstrap: 
 
 install: release ## DESTDIR= prefix=/usr; the package is the better way
 	install -D -m 755 target/release/jabberd $(DESTDIR)$(prefix)/sbin/jabberd
+	install -D -m 755 target/release/jabberctl $(DESTDIR)$(prefix)/sbin/jabberctl
 	install -D -m 755 init/jabberd-settings $(DESTDIR)$(prefix)/libexec/jabber/jabberd-settings
 	install -D -m 644 etc/jabber.xml $(DESTDIR)$(prefix)/share/jabber/jabber.xml
 	install -D -m 644 man/jabberd.8 $(DESTDIR)$(prefix)/share/man/man8/jabberd.8
