@@ -416,7 +416,7 @@ fn registration_is_closed_and_opened_while_it_runs() {
     };
     assert!(fields(&site).contains("<username"));
     let told = site.ctl(&["--json", "register", "closed"]).json();
-    assert_eq!(told, serde_json::json!([{"host": "localhost", "registration": "closed", "set_by": "jabberctl"}]));
+    assert_eq!(told, serde_json::json!([{"host": "localhost", "registration": "closed", "set_by": "command"}]));
     assert!(fields(&site).contains("<service-unavailable"));
     running.stop();
     let _running = site.start();
@@ -428,7 +428,7 @@ fn registration_is_closed_and_opened_while_it_runs() {
     let told = site.ctl(&["--json", "register", "default"]).json();
     assert_eq!(told, serde_json::json!([{"host": "localhost", "registration": "open", "set_by": "jabber.xml"}]));
     assert_eq!(site.ctl(&["--json", "register"]).json(), told);
-    assert!(site.ctl(&["register", "ajar"]).fails(2).contains("\"ajar\" is none of open, closed, default"));
+    assert!(site.ctl(&["register", "ajar"]).fails(2).contains("\"ajar\" is none of open, invite, closed, default"));
     assert!(site.ctl(&["register", "open", "elsewhere"]).fails(1).contains("is not served here"));
 }
 

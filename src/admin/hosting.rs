@@ -6,7 +6,8 @@ use super::command::{Argument, Column, Command, Does, Kind, Shows, Unit};
 use super::job::{Event, Job, Next, Told};
 use super::request::{Refusal, Request};
 use super::view::{Ask, Outside, View};
-use crate::store::registration_switch;
+use crate::config::RegistrationMode;
+use crate::store::setting;
 
 const HOST: Argument = Argument::optional("host", Kind::Host, "only at this host; without, at all");
 
@@ -16,17 +17,19 @@ pub const REGISTER: Command = Command {
     arguments: &[
         Argument::optional(
             "state",
-            Kind::Word(&["open", "closed", "default"]),
-            "open or closed from now on, or as jabber.xml says; without, it is shown",
+            Kind::Word(&["open", "invite", "closed", "default"]),
+            "open, by invitation or closed from now on, or as jabber.xml says; without, it is shown",
         ),
         HOST,
     ],
     summary: "open or close registration from clients",
     details: "It holds at once and after a restart, whatever <register> in jabber.xml says, until it is set to default. \
-              Who is registered stays so.",
+              Who is registered stays so. With invite, who has an invitation of a user makes an account; with closed, only \
+              who has one of an admin.",
     examples: &[
         ("jabberctl register", "how it is"),
         ("jabberctl register closed", "nobody makes an account from a client any more"),
+        ("jabberctl register invite", "only who was invited does"),
         ("jabberctl register default", "as jabber.xml says"),
     ],
     shows: Shows::Table(&[
@@ -101,39 +104,28 @@ fn register(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     if !request.has("state") {
         return show_registration(view, &hosts);
     }
-    let wanted = match request.text("state") {
-        "open" => Some(true),
-        "closed" => Some(false),
-        _ => None,
-    };
+    let mode = RegistrationMode::of(request.text("state"));
     for host in &hosts {
-        registration_switch::set(view.store, host, wanted)?;
+        match mode {
+            Some(mode) => setting::set(view.store, host, setting::REGISTRATION, mode.name())?,
+            None => drop(setting::remove(view.store, host, setting::REGISTRATION)?),
+        }
     }
-    view.ask(Ask::Reconfigure);
-    Ok(Next::Wait(Box::new(Reconfigured { hosts })))
+    show_registration(view, &hosts)
 }
 
 fn show_registration(view: &mut View<'_>, hosts: &[String]) -> Result<Next, Refusal> {
     for name in hosts {
         let Some(host) = view.config.host(name) else { continue };
-        let set = registration_switch::of(view.store, name)?;
+        let set = setting::of(view.store, name, setting::REGISTRATION)?;
+        let mode = setting::registration(view.store, host)?;
         view.answer.row(json!({
             "host": name,
-            "registration": if host.register.is_some() { "open" } else { "closed" },
-            "set_by": if set.is_some() { "jabberctl" } else { "jabber.xml" },
+            "registration": mode.name(),
+            "set_by": if set.is_some() { "command" } else { "jabber.xml" },
         }));
     }
     Ok(Next::Done)
-}
-
-struct Reconfigured {
-    hosts: Vec<String>,
-}
-
-impl Job for Reconfigured {
-    fn step(self: Box<Self>, view: &mut View<'_>, _: Event) -> Result<Next, Refusal> {
-        show_registration(view, &self.hosts)
-    }
 }
 
 fn reload(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {

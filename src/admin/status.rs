@@ -7,7 +7,7 @@ use super::job::Next;
 use super::request::{Refusal, Request};
 use super::view::View;
 use crate::router::LinkState;
-use crate::store::account;
+use crate::store::{account, setting};
 
 /// `status`.
 pub const STATUS: Command = Command {
@@ -63,7 +63,7 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
         "version": env!("CARGO_PKG_VERSION"),
         "up_seconds": view.facts.up_millis() / 1000,
         "hosts": hosts,
-        "registration": registration(view),
+        "registration": registration(view)?,
         "accounts": accounts,
         "sessions": view.router.sessions().len(),
         "clients": connections.clients,
@@ -81,13 +81,14 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
     Ok(Next::Done)
 }
 
-/// Open, closed, or where it is open.
-fn registration(view: &View<'_>) -> String {
-    let open = view.config.hosts.iter().filter(|host| host.register.is_some()).map(|host| host.name.as_str());
-    let open: Vec<&str> = open.collect();
-    match open.len() {
-        0 => "closed".to_owned(),
-        count if count == view.config.hosts.len() => "open".to_owned(),
-        _ => format!("open at {}", open.join(", ")),
+/// Open, by invitation, closed; where that differs, host by host.
+fn registration(view: &View<'_>) -> Result<String, Refusal> {
+    let mut modes = Vec::new();
+    for host in &view.config.hosts {
+        modes.push((host.name.as_str(), setting::registration(view.store, host)?.name()));
     }
+    Ok(match modes.first() {
+        Some((_, first)) if modes.iter().all(|(_, mode)| mode == first) => (*first).to_owned(),
+        _ => modes.iter().map(|(host, mode)| format!("{mode} at {host}")).collect::<Vec<_>>().join(", "),
+    })
 }

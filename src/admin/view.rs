@@ -65,8 +65,6 @@ pub enum Ask {
     Hash(HashJob),
     /// Wake the job after a while: [`super::Event::Woken`].
     WakeAfter(Duration),
-    /// Look again at what was said about registration: [`super::Event::Woken`].
-    Reconfigure,
     /// Something outside of the server: [`super::Event::Told`].
     Outside(Outside),
 }

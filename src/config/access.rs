@@ -167,6 +167,8 @@ impl Default for Karma {
 pub mod feature {
     /// Announce to all users.
     pub const ANNOUNCE: &str = "motd";
+    /// Administer the host by commands (XEP-0133).
+    pub const ADMINISTER: &str = "administer";
     /// See who is connected.
     pub const LIST_SESSIONS: &str = "listsessions";
     /// Gets messages that are sent to the host.

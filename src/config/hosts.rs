@@ -53,6 +53,8 @@ pub struct Host {
     /// XEP-0157: whom to turn to, in the order of [`ContactRole::ALL`]. Without a line of its own for admins, the host
     /// names those that jabber.xml does.
     pub contacts: Vec<Contact>,
+    /// Invitations.
+    pub invitations: Invitations,
 }
 
 impl Host {
@@ -79,6 +81,7 @@ impl Host {
             vcard_to_directory: false,
             services: ServiceOptions::default(),
             contacts: Vec::new(),
+            invitations: Invitations::default(),
         }
     }
 
@@ -118,6 +121,20 @@ impl Host {
     /// May this account see who is connected (1.4's `<read>` and `<write>`, 1.6's `listsessions`)?
     pub fn may_list_sessions(&self, account: &BareJid) -> bool {
         self.grants.allows(account, feature::LIST_SESSIONS)
+    }
+
+    /// Who may register by what jabber.xml says.
+    pub fn registration_mode(&self) -> RegistrationMode {
+        match &self.register {
+            None => RegistrationMode::Closed,
+            Some(register) if register.invite_only => RegistrationMode::Invite,
+            Some(_) => RegistrationMode::Open,
+        }
+    }
+
+    /// May this account administer the host (1.4's `<write>`, a grant of `administer`)?
+    pub fn may_administer(&self, account: &BareJid) -> bool {
+        self.grants.allows(account, feature::ADMINISTER)
     }
 
     /// May this account announce to everybody (1.4's `<write>`, 1.6's `motd`)?
@@ -174,6 +191,56 @@ pub struct Contact {
     pub address: Option<String>,
 }
 
+/// Who may make an account from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationMode {
+    /// Everybody.
+    Open,
+    /// Who was invited by a user.
+    Invite,
+    /// Nobody, but for those whom an admin invites.
+    Closed,
+}
+
+impl RegistrationMode {
+    /// All of them.
+    pub const ALL: [RegistrationMode; 3] = [RegistrationMode::Open, RegistrationMode::Invite, RegistrationMode::Closed];
+
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            RegistrationMode::Open => "open",
+            RegistrationMode::Invite => "invite",
+            RegistrationMode::Closed => "closed",
+        }
+    }
+
+    /// The mode with this name.
+    pub fn of(name: &str) -> Option<RegistrationMode> {
+        RegistrationMode::ALL.into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+/// Whom users may invite, and for how long: `<invitations xmlns='urn:jabber:config:3'>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invitations {
+    /// Every user may invite; else only admins.
+    pub by_users: bool,
+    /// How long an invitation lasts.
+    pub days: u32,
+}
+
+impl Invitations {
+    /// The longest that an invitation may last.
+    pub const DAYS_MAX: u32 = 365;
+}
+
+impl Default for Invitations {
+    fn default() -> Invitations {
+        Invitations { by_users: true, days: 7 }
+    }
+}
+
 /// `<register>`: the form that a new user fills in.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Register {
@@ -187,6 +254,8 @@ pub struct Register {
     pub enforce_fields: bool,
     /// Tell the admins of each new account.
     pub notify: bool,
+    /// Only who has an invitation may register: `<invite-only xmlns='urn:jabber:config:3'/>`.
+    pub invite_only: bool,
     /// A web page where accounts are made, from a child `<x xmlns='jabber:x:oob'>`.
     pub oob_url: Option<String>,
 }

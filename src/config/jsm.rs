@@ -3,8 +3,8 @@
 use super::access::{Grant, Grants, feature};
 use super::error::Place;
 use super::hosts::{
-    Admin, BrowseItem, Contact, ContactRole, Forbidden, Host, Letter, NamePolicy, NameReuse, OfflineTypes, Register,
-    Version, host_name,
+    Admin, BrowseItem, Contact, ContactRole, Forbidden, Host, Invitations, Letter, NamePolicy, NameReuse, OfflineTypes,
+    Register, Version, host_name,
 };
 use super::modules::Modules;
 use super::own_services::{self, ServiceKind};
@@ -82,9 +82,10 @@ fn own(reading: &mut Reading, tree: &Tree, host: &mut Host) {
     match tree.name.as_str() {
         "modules" => {}
         "contacts" => return host.contacts = contacts(reading, tree),
+        "invitations" => return invitations(reading, tree, host),
         _ => {
             let services = ServiceKind::ALL.iter().map(|kind| kind.element());
-            let known: Vec<&str> = services.chain(["contacts", "modules"]).collect();
+            let known: Vec<&str> = services.chain(["contacts", "invitations", "modules"]).collect();
             return reading.unknown(tree, "<jsm>", &known);
         }
     }
@@ -131,6 +132,22 @@ fn is_uri(text: &str) -> bool {
     let is_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     let starts = scheme.starts_with(|c: char| c.is_ascii_alphabetic());
     starts && scheme.chars().all(is_scheme) && !rest.is_empty() && !text.contains(char::is_whitespace)
+}
+
+/// `<invitations by='admins' days='7'/>`.
+fn invitations(reading: &mut Reading, tree: &Tree, host: &mut Host) {
+    match tree.attribute("by") {
+        None | Some("users") => {}
+        Some("admins") => host.invitations.by_users = false,
+        Some(other) => {
+            reading.warn(&tree.place, format!("by=\"{other}\" is neither users nor admins: users may invite"))
+        }
+    }
+    match reading.number_attribute::<u32>(tree, "days") {
+        None if tree.attribute("days").is_none() => {}
+        Some(days) if (1..=Invitations::DAYS_MAX).contains(&days) => host.invitations.days = days,
+        _ => reading.warn(&tree.place, format!("days= is not a number from 1 to {}: ignored", Invitations::DAYS_MAX)),
+    }
 }
 
 fn element(reading: &mut Reading, tree: &Tree, host: &mut Host, welcomes: &mut Vec<Letter>) {
@@ -187,7 +204,8 @@ fn register(reading: &mut Reading, tree: &Tree) -> Option<Register> {
         if child.is_own() {
             match name {
                 "enforce-fields" => register.enforce_fields = true,
-                _ => reading.unknown(child, "<register>", &["enforce-fields"]),
+                "invite-only" => register.invite_only = true,
+                _ => reading.unknown(child, "<register>", &["enforce-fields", "invite-only"]),
             }
             continue;
         }
@@ -257,7 +275,7 @@ fn admin(reading: &mut Reading, tree: &Tree, host: &mut Host) {
             let grant =
                 |name: &str| Grant { feature: Some(name.to_owned()), jids: vec![jid.clone()], domains: Vec::new() };
             let read = [feature::LIST_SESSIONS, feature::ADMIN_MESSAGES].into_iter().filter(|_| read);
-            let write = [feature::ANNOUNCE].into_iter().filter(|_| write);
+            let write = [feature::ANNOUNCE, feature::ADMINISTER].into_iter().filter(|_| write);
             host.grants.0.extend(read.chain(write).map(grant));
         }
     }

@@ -200,6 +200,18 @@ limits! {
     write_bytes_per_tick, "write-bytes-per-tick": usize = 262_144, at least 4_096;
     /// Connections accepted by one listener in one turn of the loop. Outcome: the rest waits for the next turn.
     accepts_per_tick, "accepts-per-tick": usize = 100, at least 1;
+    /// Invitations of one account that are not used yet. Outcome: resource-constraint.
+    invitations_per_account_max, "invitations-per-account-max": usize = 20, at least 1;
+    /// Invitations of one host that are not used yet. Outcome: resource-constraint.
+    invitations_per_host_max, "invitations-per-host-max": usize = 10_000, at least 1;
+    /// Ad-hoc commands that one account may have under way. Outcome: resource-constraint.
+    commands_per_account_max, "commands-per-account-max": usize = 10, at least 1;
+    /// Ad-hoc commands under way at one time, of all accounts. Outcome: resource-constraint.
+    commands_max, "commands-max": usize = 1_000, at least 10;
+    /// Bytes of the forms that one ad-hoc command under way keeps. Outcome: bad-payload.
+    command_bytes_max, "command-bytes-max": usize = 65_536, at least 4_096;
+    /// Seconds that an ad-hoc command waits for its next form. Outcome: session-expired.
+    command_seconds, "command-seconds": u64 = 600, at least 10;
     /// Password checks that wait for the helper thread. Outcome: temporary-auth-failure.
     password_jobs_max, "password-jobs-max": usize = 1_000, at least 1;
     /// Clients of the control socket (jabberctl) at a time: a script gone wild. Outcome: further ones are told to come back.

@@ -51,8 +51,8 @@ pub use control::Control;
 pub use error::{Error, Notice, Place, Problem, Severity};
 pub use federation::Federation;
 pub use hosts::{
-    Admin, BrowseItem, Contact, ContactRole, Forbidden, Host, Letter, NamePolicy, NameRefusal, NameReuse, OfflineTypes,
-    Register, Version,
+    Admin, BrowseItem, Contact, ContactRole, Forbidden, Host, Invitations, Letter, NamePolicy, NameRefusal, NameReuse,
+    OfflineTypes, Register, RegistrationMode, Version,
 };
 pub use limits::Limits;
 pub use listen::{Alias, Listener, ListenerKind, PlainLogin, StartTls};

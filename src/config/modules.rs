@@ -24,7 +24,17 @@ pub const CLASSIC: &[&str] = &[
 ];
 
 /// Modules that came later or were never in the stock file: a list without them says nothing about them.
-pub const LATER: &[&str] = &["mod_disco", "mod_filter", "mod_ping", "mod_privacy", "mod_search", "mod_useridpolicy"];
+pub const LATER: &[&str] = &[
+    "mod_commands",
+    "mod_disco",
+    "mod_filter",
+    "mod_invite",
+    "mod_ping",
+    "mod_privacy",
+    "mod_search",
+    "mod_service_admin",
+    "mod_useridpolicy",
+];
 
 /// Modules that work only when named.
 pub const ON_REQUEST: &[&str] = &["mod_stat"];

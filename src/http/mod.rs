@@ -64,6 +64,7 @@ impl Talk {
     }
 
     /// What is to be answered next; answer it with [`Talk::answer`] before asking again.
+    #[expect(clippy::should_implement_trait, reason = "it is no iterator: an answer comes between two")]
     pub fn next(&mut self) -> Option<Request> {
         if self.is_answering {
             return None;

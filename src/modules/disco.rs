@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::config::ContactRole;
+use crate::router::command::{self, Command};
 use crate::router::{About, Answers, Context, Module, Reply, Scope, ServiceAbout};
 use crate::store::roster;
 use crate::xml::Element;
@@ -44,9 +45,15 @@ impl Module for Disco {
                 false => Ok(Element::new("query", ns::DISCO_ITEMS).into()),
             };
         }
-        // XEP-0030 §3.2: a node that is not known is not found.
-        if iq.payload().attribute("node").is_some_and(|node| !node.is_empty()) {
-            return Err(Condition::ItemNotFound.into());
+        let is_host = is_server && context.service().is_none();
+        match iq.payload().attribute("node").filter(|node| !node.is_empty()) {
+            None => {}
+            Some(ns::COMMANDS) if is_host => return Ok(command_list(context, to, wants_info).into()),
+            Some(node) => {
+                let command = context.commands().find(|command| is_host && command.node == node);
+                // XEP-0030 §3.2: a node that is not known is not found.
+                return command_node(context, command.ok_or(Condition::ItemNotFound)?, wants_info);
+            }
         }
         if let Some((_, service)) = context.service() {
             // XEP-0030 §4.1: a service without items has an empty list of them.
@@ -136,6 +143,38 @@ fn server_items(context: &Context<'_>, asker: Option<&Jid>) -> Element {
         lists_sessions.then(|| item(&context.host.name, "Online Users").with_attribute("node", ns::ONLINE_SESSIONS));
     let admins = context.host.shown_admins().into_iter().map(|admin| item(admin.as_str(), "Administrator"));
     Element::new("query", ns::DISCO_ITEMS).with_children(services).with_children(sessions).with_children(admins)
+}
+
+/// XEP-0050 §2.2: the commands, for those who may use them.
+fn command_list(context: &Context<'_>, host: &Jid, wants_info: bool) -> Element {
+    if wants_info {
+        let features = [ns::DISCO_INFO, ns::DISCO_ITEMS];
+        return Element::new("query", ns::DISCO_INFO)
+            .with_attribute("node", ns::COMMANDS)
+            .with_child(identity("automation", "command-list").with_attribute("name", "Commands"))
+            .with_children(self::features(features.into_iter()));
+    }
+    let items = context.usable_commands().into_iter().map(|command| {
+        Element::new("item", ns::DISCO_ITEMS)
+            .with_attribute("jid", host.to_string())
+            .with_attribute("node", command.node)
+            .with_attribute("name", command.name)
+    });
+    Element::new("query", ns::DISCO_ITEMS).with_attribute("node", ns::COMMANDS).with_children(items)
+}
+
+/// XEP-0050 §2.2: one command; forbidden to those who may not use it.
+fn command_node(context: &Context<'_>, command: &Command, wants_info: bool) -> Result<Reply, StanzaError> {
+    if !context.usable_commands().iter().any(|usable| usable.node == command.node) {
+        return Err(command::forbidden());
+    }
+    let ns = if wants_info { ns::DISCO_INFO } else { ns::DISCO_ITEMS };
+    let query = Element::new("query", ns).with_attribute("node", command.node);
+    if !wants_info {
+        return Ok(query.into());
+    }
+    let identity = identity("automation", "command-node").with_attribute("name", command.name);
+    Ok(query.with_child(identity).with_children(features([ns::COMMANDS, ns::DATA_FORMS].into_iter())).into())
 }
 
 fn account_info(context: &Context<'_>) -> Element {

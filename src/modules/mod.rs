@@ -9,8 +9,10 @@ mod admin;
 mod agents;
 mod announce;
 mod browse;
+mod commands;
 mod disco;
 mod echo;
+mod invite;
 mod last;
 mod offline;
 mod ping;
@@ -20,6 +22,7 @@ mod private;
 mod register;
 pub mod roster;
 mod search;
+mod service_admin;
 mod stat;
 mod time;
 mod vcard;
@@ -41,6 +44,9 @@ const MODULES: &[Row] = &[
     ("mod_vcard", vcard::new),
     ("mod_xml", private::new),
     ("mod_search", search::new),
+    ("mod_commands", commands::new),
+    ("mod_service_admin", service_admin::new),
+    ("mod_invite", invite::new),
     ("mod_disco", disco::new),
     ("mod_browse", browse::new),
     ("mod_agents", agents::new),

@@ -1,26 +1,30 @@
 //! XEP-0077: In-Band Registration: accounts made, changed and removed from a client.
 //!
-//! Open while jabber.xml has `<register>`. A password is hashed beside the loop, so a request with one is answered
+//! Open while jabber.xml has `<register>`, or as the admin set it since; for a stream that showed an invitation
+//! (XEP-0445, [`preauth`]) even where it is not. A password is hashed beside the loop, so a request with one is answered
 //! later; until then it waits here, bounded.
 
 mod form;
+mod preauth;
 mod rate;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use self::form::Submitted;
+use self::preauth::Preauth;
 use self::rate::Rate;
-use crate::config::{Letter, NameReuse, Register};
+use std::borrow::Cow;
+
+use crate::config::{Letter, Register, RegistrationMode};
+use crate::router::accounts;
 use crate::router::{About, AccountEvent, Answers, Context, Module, Pending, Reply, Requester, Scope, SessionId, Wake};
 use crate::store::account::{self, Credentials};
-use crate::store::registration;
+use crate::store::invite::{self, Invite};
+use crate::store::{registration, setting};
 use crate::stream::sasl::{HashJob, Outcome, Password};
 use crate::xml::{self, Element};
-use crate::xmpp::stream_error::StreamCondition;
-use crate::xmpp::{
-    BareJid, Condition, Iq, IqType, Jid, MessageType, Stanza, StanzaError, StreamError, datetime, jid, ns,
-};
+use crate::xmpp::{BareJid, Condition, Iq, IqType, Jid, MessageType, Stanza, StanzaError, datetime, jid, ns};
 
 /// Requests that may wait for the helper thread at a time; with more, the next is told to come back.
 const WAITING_MAX: usize = 200;
@@ -33,6 +37,7 @@ pub fn new() -> Box<dyn Module> {
 #[derive(Default)]
 struct Registration {
     rate: Rate,
+    preauth: Preauth,
     waiting: HashMap<u64, Waiting>,
     next_token: u64,
 }
@@ -45,7 +50,7 @@ struct Waiting {
 }
 
 enum Purpose {
-    Create(Submitted),
+    Create(Submitted, Option<Invite>),
     /// With what else is to be kept from then on.
     Change(SessionId, Option<Submitted>),
 }
@@ -54,11 +59,12 @@ impl Module for Registration {
     fn about(&self) -> &'static About {
         const ALL: &[Scope] = &[Scope::Server, Scope::Account, Scope::BeforeLogin];
         &About {
-            specs: &["XEP-0077 2.4"],
+            specs: &["XEP-0077 2.4", "XEP-0445 0.2.0"],
             disco: &[ns::REGISTER],
             answers: &[
                 Answers { scope: ALL, kind: IqType::Get, ns: ns::REGISTER, name: "query" },
                 Answers { scope: ALL, kind: IqType::Set, ns: ns::REGISTER, name: "query" },
+                Answers { scope: &[Scope::BeforeLogin], kind: IqType::Set, ns: ns::PREAUTH, name: "preauth" },
             ],
             ..About::NONE
         }
@@ -66,7 +72,18 @@ impl Module for Registration {
 
     fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
         match context.requester {
-            Requester::Connection(..) if iq.kind() == IqType::Get => Ok(form::blank(open(context)?).into()),
+            Requester::Connection(connection, address) if iq.payload().ns() == ns::PREAUTH => {
+                if !context.host.modules.is_on("mod_invite") {
+                    return Err(Condition::ServiceUnavailable.into());
+                }
+                self.preauth.show(context, connection, address, iq)
+            }
+            Requester::Connection(connection, _) if iq.kind() == IqType::Get => {
+                let invited = self.preauth.of(connection);
+                let name = invited.map(|invited| invited.localpart.as_str()).unwrap_or_default();
+                let register = open(context, invited)?;
+                Ok(form::blank(&register, name).into())
+            }
             Requester::Connection(_, address) => {
                 let reply = self.register(context, iq);
                 if let Err(error) = &reply {
@@ -89,8 +106,13 @@ impl Module for Registration {
             return Ok(());
         };
         let done = match waiting.purpose {
-            Purpose::Create(submitted) => {
-                create(context, &waiting.account, &credentials, &submitted, waiting.pending.requester())
+            Purpose::Create(submitted, invited) => {
+                let requester = waiting.pending.requester();
+                let done = create(context, &waiting.account, &credentials, &submitted, invited.as_ref(), requester);
+                if let (Ok(()), Requester::Connection(connection, _)) = (&done, requester) {
+                    self.preauth.forget(connection);
+                }
+                done
             }
             Purpose::Change(session, submitted) => {
                 change(context, &waiting.account, &credentials, session, submitted.as_ref())
@@ -100,16 +122,26 @@ impl Module for Registration {
         Ok(())
     }
 
-    /// jabber.xml's `<welcome>`: a message that waits for the first login.
+    /// jabber.xml's `<welcome>`, or what the admin set since: a message that waits for the first login.
     fn account(
         &mut self,
         context: &mut Context<'_>,
         account: &BareJid,
         event: AccountEvent,
     ) -> Result<(), StanzaError> {
-        let (AccountEvent::Created, Some(letter)) = (event, &context.host.welcome) else { return Ok(()) };
+        let set = setting::of(context.store, &context.host.name, setting::WELCOME)?;
+        let from_file = context.host.welcome.as_ref();
+        let letter = match set {
+            None => from_file.cloned(),
+            Some(body) if body.is_empty() => None,
+            Some(body) => {
+                let subject = from_file.map_or_else(|| "Welcome!".to_owned(), |letter| letter.subject.clone());
+                Some(Letter { subject, body, ..Letter::default() })
+            }
+        };
+        let (AccountEvent::Created, Some(letter)) = (event, letter) else { return Ok(()) };
         let Some(host) = jid::of_host(&context.host.name) else { return Ok(()) };
-        context.route(written(letter).with_from(host).with_to(account.clone()));
+        context.route(written(&letter).with_from(host).with_to(account.clone()));
         Ok(())
     }
 }
@@ -142,33 +174,46 @@ fn record_refusal(context: &Context<'_>, iq: &Iq<'_>, address: IpAddr, error: &S
     log::info!(target: &format!("record:{who}"), "login fail {address} {code} (null)");
 }
 
-/// Registration is open while jabber.xml says so.
-fn open<'a>(context: &Context<'a>) -> Result<&'a Register, StanzaError> {
-    context.host.register.as_ref().ok_or_else(|| {
-        // XEP-0077 §3.1: a host without registration has no such service.
-        StanzaError::new(Condition::ServiceUnavailable, "Accounts cannot be made here; ask the administrator for one.")
-    })
+/// The form, if registration is open, or open to who has this invitation. XEP-0077 §3.1: a host without registration has
+/// no such service.
+fn open<'a>(context: &Context<'a>, invited: Option<&Invite>) -> Result<Cow<'a, Register>, StanzaError> {
+    let closed = |text: &str| Err(StanzaError::new(Condition::ServiceUnavailable, text));
+    match setting::registration(context.store, context.host)? {
+        RegistrationMode::Invite if invited.is_none() => closed("Accounts are made by invitation here."),
+        RegistrationMode::Closed if invited.is_none() => {
+            closed("Accounts cannot be made here; ask the administrator for one.")
+        }
+        _ => Ok(context.host.register.as_ref().map_or_else(|| Cow::Owned(Register::default()), Cow::Borrowed)),
+    }
 }
 
 impl Registration {
     /// XEP-0077 §3.1: a new account, asked for before login.
     fn register(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
-        let register = open(context)?;
+        let invited = match context.requester {
+            Requester::Connection(connection, _) => self.preauth.of(connection).cloned(),
+            _ => None,
+        };
+        let register = open(context, invited.as_ref())?;
         if iq.payload().child("remove", ns::REGISTER).is_some() {
             // XEP-0077 §3.2: who is not logged in has nothing to remove.
             return Err(Condition::UnexpectedRequest.into());
         }
-        let submitted = Submitted::parse(iq.payload(), register, &context.config.limits)?;
-        let account = new_account(context, &submitted.username)?;
-        let password = usable(&submitted.password, context.config.limits.password_bytes_max)?;
-        if let Requester::Connection(_, address) = context.requester {
-            if !self.rate.admits(address, context.config, context.now) {
+        let submitted = Submitted::parse(iq.payload(), &register, &context.config.limits)?;
+        let account = new_account(context, &submitted.username, invited.as_ref())?;
+        let password = accounts::usable_password(&submitted.password, context.config.limits.password_bytes_max)?;
+        let rate = &context.config.registration_rate;
+        // Who was invited is known to somebody, and there are only so many invitations.
+        if let (Requester::Connection(_, address), None) = (context.requester, &invited) {
+            let remembered_max = context.config.limits.addresses_remembered_max;
+            let bound = rate.bound_for(address).map(|most| (most, rate.seconds));
+            if bound.is_some_and(|bound| !self.rate.admits(address, bound, remembered_max, context.now)) {
                 log::warn!(target: &context.host.name, "registration from {address} refused: too many accounts from there");
                 let text = "Too many accounts were made from your address; try again later.";
                 return Err(StanzaError::new(Condition::ResourceConstraint, text));
             }
         }
-        self.hash(context, iq, account, password, Purpose::Create(submitted))
+        self.hash(context, iq, account, password, Purpose::Create(submitted, invited))
     }
 
     /// XEP-0077 §3.1 to §3.3, after login: look, change, remove.
@@ -205,7 +250,7 @@ impl Registration {
             return Ok(Reply::empty());
         }
         forbidden(&context.host.forbidden.password_change)?;
-        let password = usable(&submitted.password, context.config.limits.password_bytes_max)?;
+        let password = accounts::usable_password(&submitted.password, context.config.limits.password_bytes_max)?;
         let purpose = Purpose::Change(session, is_changed.then_some(submitted));
         self.hash(context, iq, account, password, purpose)
     }
@@ -231,48 +276,22 @@ impl Registration {
 }
 
 /// May this name be registered here?
-fn new_account(context: &mut Context<'_>, username: &str) -> Result<BareJid, StanzaError> {
+fn new_account(context: &Context<'_>, username: &str, invited: Option<&Invite>) -> Result<BareJid, StanzaError> {
     if let Some(refusal) = context.host.name_policy.refuses(username) {
         return Err(StanzaError::new(Condition::NotAcceptable, format!("{refusal}.")));
     }
-    let domain = jid::DomainPart::new(&context.host.name).map_err(|_| Condition::NotAcceptable)?;
-    let account = domain.with_node_str(username).map_err(|_| Condition::NotAcceptable)?;
-    // What the next server would read as another name is none (see `jid::stable`).
-    if jid::stable(account.as_str()).is_none_or(|again| account != again) {
-        return Err(Condition::NotAcceptable.into());
-    }
-    let taken = || StanzaError::new(Condition::Conflict, "Username Not Available");
-    if account::exists(context.store, &account)? {
-        return Err(taken());
-    }
-    if account::is_reserved(context.store, &account)? {
-        return Err(taken());
-    }
-    if let Some(removed) = account::removed_at(context.store, &account)? {
-        let is_free = match context.host.name_reuse {
-            NameReuse::AtOnce => true,
-            NameReuse::After(seconds) => {
-                removed.saturating_add(seconds.saturating_mul(1000)) <= context.now.unix_millis
-            }
-            NameReuse::Never => false,
-        };
-        if !is_free {
-            return Err(taken());
+    let account = accounts::named(context, username)?;
+    if let Some(invited) = invited.filter(|invited| !invited.localpart.is_empty()) {
+        if !invited.names(&account) {
+            let text = format!("You were invited by the name {}.", invited.localpart);
+            return Err(StanzaError::new(Condition::NotAcceptable, text));
         }
     }
-    if account::count(context.store, &context.host.name)? >= context.config.limits.accounts_per_host_max as u64 {
-        return Err(StanzaError::new(Condition::ResourceConstraint, "This server takes no more accounts."));
+    accounts::room_for(context, &account)?;
+    match accounts::is_kept(context, &account, invited)? {
+        true => Err(accounts::taken()),
+        false => Ok(account),
     }
-    Ok(account)
-}
-
-/// XEP-0077 §3.1: a password that cannot be used is not acceptable.
-fn usable(text: &str, bytes_max: usize) -> Result<Password, StanzaError> {
-    let refusal = || StanzaError::new(Condition::NotAcceptable, "The password is empty, too long, or not usable.");
-    if text.len() > bytes_max {
-        return Err(refusal());
-    }
-    Password::new(text).map_err(|_| refusal())
 }
 
 /// Is this the account's own name, however it is typed?
@@ -296,18 +315,37 @@ fn create(
     account: &BareJid,
     credentials: &Credentials,
     submitted: &Submitted,
+    invited: Option<&Invite>,
     requester: Requester,
 ) -> Result<(), StanzaError> {
-    if !account::create(context.store, account, credentials, context.now.unix_millis)? {
-        return Err(StanzaError::new(Condition::Conflict, "Username Not Available"));
-    }
-    registration::set(context.store, account, &submitted.to_element(context.now).to_string())?;
+    let now = context.now;
+    context.store.savepoint(|store| {
+        if !account::create(store, account, credentials, now.unix_millis)? {
+            return Err(accounts::taken());
+        }
+        if let Some(invited) = invited {
+            // XEP-0445 §4: only now it is used.
+            if !invite::take(store, &invited.id)? {
+                let text = "The invitation was used or revoked in the meantime.";
+                return Err(StanzaError::new(Condition::NotAllowed, text));
+            }
+            if let Some(inviter) = invited.inviter.as_ref().filter(|_| invited.befriends) {
+                invite::set_inviter(store, account, inviter)?;
+            }
+        }
+        registration::set(store, account, &submitted.to_element(now).to_string())?;
+        Ok::<(), StanzaError>(())
+    })?;
     context.account_created(account);
     let address = match requester {
         Requester::Connection(_, address) => address.to_string(),
         _ => "this server".to_string(),
     };
     log::info!(target: &context.host.name, "user {account} registered account from {address}");
+    if let Some(invited) = invited {
+        let whose = invited.inviter.as_ref().map_or_else(|| "the server".to_owned(), BareJid::to_string);
+        log::info!(target: &context.host.name, "user {account} was invited by {whose} invitation={}", invited.id);
+    }
     if context.host.register.as_ref().is_some_and(|register| register.notify) {
         notify(context, account, submitted, &address);
     }
@@ -342,14 +380,10 @@ fn change(
     session: SessionId,
     submitted: Option<&Submitted>,
 ) -> Result<(), StanzaError> {
-    account::set_credentials(context.store, account, credentials)?;
     if let Some(submitted) = submitted {
         registration::set(context.store, account, &submitted.to_element(context.now).to_string())?;
     }
-    log::info!(target: &context.host.name, "user {account} changed password");
-    let error = StreamError::new(StreamCondition::Reset, "the password was changed");
-    context.close_account(account, Some(session), error);
-    Ok(())
+    accounts::change_password(context, account, credentials, Some(session))
 }
 
 /// XEP-0077 §3.2: the result first, then the account and all its sessions go.
@@ -358,12 +392,9 @@ fn remove(context: &mut Context<'_>, account: &BareJid, iq: &Iq<'_>) -> Result<R
     if iq.payload().children().count() != 1 {
         return Err(StanzaError::new(Condition::BadRequest, "<remove/> must stand alone."));
     }
-    let name = account.node().map(|node| node.as_str()).unwrap_or_default();
-    log::info!(target: &context.host.name, "User Unregistered: {name}");
     let pending = context.keep(iq);
     context.answer_later(&pending, Ok(None));
-    context.close_account(account, None, StreamError::new(StreamCondition::NotAuthorized, "the account was removed"));
-    context.delete_account(account);
+    accounts::remove(context, account);
     Ok(Reply::Later)
 }
 

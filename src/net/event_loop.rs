@@ -300,6 +300,8 @@ impl<E: Engine> EventLoop<E> {
                 Output::Close { id } if self.dialer.abandon(id) => self.connections.refuse(id, Gone::Closed),
                 Output::Close { id } => self.connections.take(tick, id, Piece::Close),
                 Output::Hash(job) => self.hashing.request(job),
+                Output::Reload => self.signals.reload.store(true, Ordering::Release),
+                Output::Stop => self.signals.terminate.store(true, Ordering::Release),
                 Output::Outside { id, what } => self.outside.push((id, what)),
                 Output::Find { ticket, domain, services } => {
                     self.dns.find(self.poll.registry(), now, &mut self.dice, ticket, &domain, &services);
@@ -329,7 +331,9 @@ impl<E: Engine> EventLoop<E> {
                     let why = Gone::NotDurable.to_string();
                     self.found.push((ticket, Err(Unfound { why, is_temporary: true })));
                 }
-                Output::Hash(_) | Output::Outside { .. } => {}
+                // Who stops the server is not asked to wait for a disk that is full.
+                Output::Stop => self.signals.terminate.store(true, Ordering::Release),
+                Output::Hash(_) | Output::Outside { .. } | Output::Reload => {}
             }
         }
         self.connections.lose_tick();

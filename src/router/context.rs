@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use super::command::Command;
 use super::ids::{ConnectionId, SessionId};
 use super::module::{About, ServiceAbout, SessionEvent};
 use super::sessions::Sessions;
-use crate::config::{BrowseItem, Config, Host, Service};
+use crate::config::{Block, BrowseItem, Config, Host, Service};
 use crate::store::Store;
 use crate::stream::sasl::HashJob;
 use crate::xml::Element;
@@ -47,6 +48,14 @@ pub enum Effect {
     AccountCreated(BareJid),
     /// Tell the modules that an account goes; then its data goes.
     DeleteAccount(BareJid),
+    /// Block a domain.
+    Block(Block),
+    /// Take back a block that was made while the server ran.
+    Unblock(String),
+    /// End the server then, on the monotonic clock.
+    Stop { at_millis: u64 },
+    /// Read jabber.xml again.
+    Reload,
 }
 
 /// A request that will be answered later: who asked, and what.
@@ -137,6 +146,27 @@ impl Context<'_> {
         self.effects.push(Effect::AccountCreated(account.clone()));
     }
 
+    /// Blocks a domain, in both directions.
+    pub fn block(&mut self, block: Block) {
+        self.effects.push(Effect::Block(block));
+    }
+
+    /// Takes back a block that was made while the server ran.
+    pub fn unblock(&mut self, domain: &str) {
+        self.effects.push(Effect::Unblock(domain.to_owned()));
+    }
+
+    /// Ends the server in an orderly way, after a while.
+    pub fn stop_after(&mut self, wait: std::time::Duration) {
+        let at_millis = self.now.after(wait);
+        self.effects.push(Effect::Stop { at_millis });
+    }
+
+    /// Has jabber.xml read again.
+    pub fn reload(&mut self) {
+        self.effects.push(Effect::Reload);
+    }
+
     /// Deletes an account with all its data, after telling the modules.
     pub fn delete_account(&mut self, account: &BareJid) {
         self.effects.push(Effect::DeleteAccount(account.clone()));
@@ -203,6 +233,19 @@ impl Context<'_> {
             }))
         });
         self.host.services_for(account).map(Cow::Borrowed).chain(own).collect()
+    }
+
+    /// The ad-hoc commands of this host, in the order of the modules.
+    pub fn commands(&self) -> impl Iterator<Item = &'static Command> {
+        self.abouts().flat_map(|about| about.commands)
+    }
+
+    /// Those that the sender of the stanza at hand may use. Only our own people may: what another server says of its
+    /// accounts is good enough for messages, not for administration.
+    pub fn usable_commands(&self) -> Vec<&'static Command> {
+        let session = self.requesting_session().and_then(|id| self.sessions.by_id(id));
+        let Some(account) = session.map(|session| session.account()) else { return Vec::new() };
+        self.commands().filter(|command| (command.may)(self, account)).collect()
     }
 
     /// The session that sent the stanza at hand, if it was one of ours.

@@ -7,7 +7,9 @@
 //! Serves `server/`. Invariants: a stanza is handled in a savepoint of its own, so a handler that fails leaves no
 //! half-done writes and no effects; no module is entered while another one runs.
 
+pub mod accounts;
 pub mod blocks;
+pub mod command;
 pub mod components;
 pub mod context;
 pub mod delivery;
@@ -72,6 +74,10 @@ pub enum Out {
     ComponentTimer { at_millis: u64, id: String },
     /// When to call [`Router::walk_on`].
     WalkTimer { at_millis: u64 },
+    /// The server is to end then.
+    Stop { at_millis: u64 },
+    /// jabber.xml is to be read again.
+    Reload,
     /// A timer; [`Router::woke`] wants it back when it is due.
     Timer { at_millis: u64, timer: ModuleTimer },
 }
@@ -186,11 +192,6 @@ impl Router {
         self.blocks_changed(env);
     }
 
-    /// Takes over a configuration in which nothing changed but what hosts offer.
-    pub fn reconfigure(&mut self, config: Arc<Config>) {
-        self.hosts.reload(config);
-    }
-
     /// The sessions.
     pub fn sessions(&self) -> &Sessions {
         &self.sessions
@@ -220,6 +221,13 @@ impl Router {
         id
     }
 
+    /// Notes where a session's client is.
+    pub fn set_peer(&mut self, session: SessionId, peer: IpAddr) {
+        if let Some(session) = self.sessions.by_id_mut(session) {
+            session.peer = Some(peer);
+        }
+    }
+
     /// A session's stream is gone, whatever the reason.
     pub fn unbind(&mut self, env: &mut Env<'_>, session: SessionId) -> Option<Session> {
         self.tell_end(env, session);
@@ -233,6 +241,7 @@ impl Router {
     pub fn from_session(&mut self, env: &mut Env<'_>, session: SessionId, stanza: Stanza) {
         let Some(sender) = self.sessions.by_id_mut(session) else { return };
         sender.sent += 1;
+        sender.last_sent_millis = env.now.monotonic_millis;
         let mut stanza = stanza.with_from(sender.jid().clone());
         // RFC 6120 §10.3.1, §10.3.3: without `to` it is for the sender's own account, from which errors come as well.
         if stanza.to().is_none() && !matches!(stanza.kind(), Kind::Presence(_)) {
@@ -335,6 +344,19 @@ impl Router {
             Effect::Wake { module, host, at_millis, token } => {
                 self.out.push(Out::Timer { at_millis, timer: ModuleTimer { module, host, token } });
             }
+            Effect::Block(block) => {
+                let domain = block.domain.clone();
+                if let Err(error) = self.block(env, block) {
+                    log::error!(target: "s2s", "{domain} could not be blocked: {error}");
+                }
+            }
+            Effect::Unblock(domain) => {
+                if let Err(error) = self.unblock(env, &domain) {
+                    log::error!(target: "s2s", "{domain} could not be unblocked: {error}");
+                }
+            }
+            Effect::Stop { at_millis } => self.out.push(Out::Stop { at_millis }),
+            Effect::Reload => self.out.push(Out::Reload),
             Effect::AccountCreated(account) => self.tell_account(env, depth, &account, AccountEvent::Created),
             Effect::DeleteAccount(account) => {
                 self.tell_account(env, depth, &account, AccountEvent::Deleted);

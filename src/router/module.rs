@@ -2,6 +2,7 @@
 //!
 //! A module reads its options from the context's host at each call, so that a changed jabber.xml needs no new modules.
 
+use super::command::Command;
 use super::context::Context;
 use super::ids::SessionId;
 use crate::config::ServiceKind;
@@ -25,6 +26,8 @@ pub struct About {
     pub answers: &'static [Answers],
     /// Nodes in XEP-0030 of the host and its accounts, existing or not, for which it answers in place of mod_disco.
     pub nodes: &'static [&'static str],
+    /// The ad-hoc commands of the host (XEP-0050) that it offers.
+    pub commands: &'static [Command],
 }
 
 impl About {
@@ -37,6 +40,7 @@ impl About {
         service: None,
         answers: &[],
         nodes: &[],
+        commands: &[],
     };
 
     /// Does it answer such a request, addressed so?

@@ -4,6 +4,7 @@
 //! router adds and removes sessions.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::ids::{ConnectionId, IdMap, SessionId};
@@ -60,6 +61,10 @@ pub struct Session {
     pub received: u64,
     /// Stanzas that the client sent.
     pub sent: u64,
+    /// When it sent the last, or was bound, on the monotonic clock, in milliseconds.
+    pub last_sent_millis: u64,
+    /// The other end of its connection, if it has one.
+    pub peer: Option<IpAddr>,
 }
 
 impl Session {
@@ -134,6 +139,8 @@ impl Sessions {
             available_order: 0,
             received: 0,
             sent: 0,
+            last_sent_millis: now_millis,
+            peer: None,
         };
         self.by_id.insert(id, session);
         id

@@ -374,6 +374,7 @@ impl Server {
             connection.heartbeat_millis
         });
         if let Some(connection) = self.connections.get(&id) {
+            self.router.set_peer(session, connection.peer.ip());
             self.addresses.logged_in(connection.peer.ip());
             self.metrics.login(true);
         }
@@ -450,6 +451,8 @@ impl Server {
                     Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(Box::new(pair))),
                     Out::ComponentTimer { at_millis, id } => self.timers.set(at_millis, Timer::Component(id.into())),
                     Out::WalkTimer { at_millis } => self.timers.set(at_millis, Timer::Walk),
+                    Out::Stop { at_millis } => self.timers.set(at_millis, Timer::Stop),
+                    Out::Reload => self.outputs.push(Output::Reload),
                     Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(Box::new(timer))),
                 }
             }

@@ -138,10 +138,6 @@ impl Server {
             match ask {
                 Ask::Hash(job) => self.hash(now, Asker::Control(id), job),
                 Ask::WakeAfter(wait) => self.timers.set(now.after(wait), Timer::Waker(id)),
-                Ask::Reconfigure => {
-                    self.reconfigure();
-                    self.timers.set(now.monotonic_millis, Timer::Waker(id));
-                }
                 Ask::Outside(what) => self.outputs.push(Output::Outside { id, what }),
             }
         }

@@ -358,13 +358,13 @@ impl Text {
     /// What the samples after it are.
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         // Writing to memory does not fail.
-        let _ = write!(self.0, "# TYPE {name} {kind}\n");
+        let _ = writeln!(self.0, "# TYPE {name} {kind}");
         for unit in ["seconds", "bytes"] {
             if name.ends_with(&format!("_{unit}")) {
-                let _ = write!(self.0, "# UNIT {name} {unit}\n");
+                let _ = writeln!(self.0, "# UNIT {name} {unit}");
             }
         }
-        let _ = write!(self.0, "# HELP {name} {help}.\n");
+        let _ = writeln!(self.0, "# HELP {name} {help}.");
     }
 
     fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: u64) {
@@ -380,7 +380,7 @@ impl Text {
         if !labels.is_empty() {
             self.0.push('}');
         }
-        let _ = write!(self.0, " {value}\n");
+        let _ = writeln!(self.0, " {value}");
     }
 
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {

@@ -58,10 +58,10 @@ use self::metrics::Metrics;
 use self::timers::{Timer, Timers};
 pub use self::words::Word;
 use crate::admin::{self, Outside, Told};
-use crate::config::{Block, Config, Listener, LogSink, Register};
+use crate::config::{Block, Config, Listener};
 pub use crate::router::ConnectionId;
 use crate::router::{HashTicket, IdMap, Router};
-use crate::store::{self, Store, Tick, meta, registration_switch};
+use crate::store::{self, Store, Tick, meta};
 pub use crate::stream::TlsInfo;
 use crate::stream::certificate::{Trust, TrustNobody};
 use crate::stream::dialback::DialbackSecret;
@@ -190,6 +190,10 @@ pub enum Output {
     },
     /// Do password work beside the loop.
     Hash(HashJob),
+    /// Read the configuration again, as after SIGHUP.
+    Reload,
+    /// End, as after SIGTERM: [`Input::Terminate`] comes back.
+    Stop,
     /// Do what a client of the control socket wants of the world outside.
     Outside {
         /// Its connection.
@@ -241,8 +245,6 @@ enum Asker {
 pub struct Server {
     /// The configuration in force: what jabber.xml says, and on top what was said since (registration).
     config: Arc<Config>,
-    /// What jabber.xml says.
-    file: Arc<Config>,
     store: Store,
     random: Box<dyn Random>,
     decoy: DecoySecret,
@@ -285,22 +287,6 @@ fn kept_secret(store: &mut Store, random: &mut dyn Random, key: &str) -> Result<
     Ok(secret)
 }
 
-/// What jabber.xml says, with what was said since.
-fn in_force(file: &Arc<Config>, store: &Store) -> Result<Arc<Config>, store::Error> {
-    let mut config = Arc::clone(file);
-    for host in &file.hosts {
-        let said = registration_switch::of(store, &host.name)?;
-        if said.is_none_or(|open| open == host.register.is_some()) {
-            continue;
-        }
-        let changed = Arc::make_mut(&mut config).hosts.iter_mut().find(|other| other.name == host.name);
-        if let Some(changed) = changed {
-            changed.register = (said == Some(true)).then(Register::default);
-        }
-    }
-    Ok(config)
-}
-
 impl Server {
     /// A server on a store. The secret that hides unknown names is made at the first start and kept.
     ///
@@ -318,14 +304,11 @@ impl Server {
             Some(words) => DialbackSecret::new(words.as_bytes()),
             None => DialbackSecret::new(&kept_secret(&mut store, random.as_mut(), DIALBACK_KEY)?),
         };
-        let file = config;
-        let config = in_force(&file, &store)?;
         let mut router = Router::new(config.clone(), crate::modules::table(), now);
         router.load_blocks(&store)?;
         let mut server = Server {
             router,
             config,
-            file,
             store,
             random,
             decoy: DecoySecret::new(&decoy),
@@ -504,22 +487,9 @@ impl Server {
         self.end_controls();
     }
 
-    /// Looks again at what was said since jabber.xml was read.
-    fn reconfigure(&mut self) {
-        match in_force(&self.file, &self.store) {
-            Ok(config) => {
-                self.router.reconfigure(config.clone());
-                self.config = config;
-            }
-            Err(error) => log::error!(target: LogSink::INTERNAL, "{error}; the configuration stays as it was"),
-        }
-    }
-
     /// Takes over a configuration. Sessions of hosts that are gone end (RFC 6120 §4.9.3.5).
     fn reload(&mut self, now: Now, config: Arc<Config>) {
-        self.file = config;
-        self.reconfigure();
-        let config = self.config.clone();
+        self.config = config.clone();
         let mut env = router_env!(self, now);
         self.router.reload(&mut env, config);
         self.flush_router(now);
@@ -561,6 +531,7 @@ impl Server {
                 }
                 Timer::Call(id) => self.call(now, &id),
                 Timer::Doubt(pair) => self.look_for(now, &pair),
+                Timer::Stop => self.outputs.push(Output::Stop),
                 Timer::Walk => {
                     let mut env = router_env!(self, now);
                     self.router.walk_on(&mut env);

@@ -40,6 +40,8 @@ pub enum Timer {
     Control(ConnectionId),
     /// A job of a client of the control socket waits no longer.
     Waker(ConnectionId),
+    /// The server ends.
+    Stop,
     /// A module asked for it.
     Module(Box<ModuleTimer>),
 }

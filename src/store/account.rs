@@ -331,9 +331,22 @@ pub fn set_disabled(store: &mut Store, account: &BareJid, disabled: bool) -> Res
 /// # Errors
 /// When the database fails.
 pub fn list(store: &Store, host: &str, after: &str, limit: usize) -> Result<Vec<Account>, Error> {
+    page(store, host, after, limit, false)
+}
+
+/// The same of those that are disabled.
+///
+/// # Errors
+/// When the database fails.
+pub fn list_disabled(store: &Store, host: &str, after: &str, limit: usize) -> Result<Vec<Account>, Error> {
+    page(store, host, after, limit, true)
+}
+
+fn page(store: &Store, host: &str, after: &str, limit: usize, only_disabled: bool) -> Result<Vec<Account>, Error> {
     let rows = store.all(
-        "SELECT localpart, created, disabled FROM account WHERE host = ?1 AND localpart > ?2 ORDER BY localpart LIMIT ?3",
-        params![host, after, signed(limit as u64)],
+        "SELECT localpart, created, disabled FROM account
+         WHERE host = ?1 AND localpart > ?2 AND (disabled OR NOT ?4) ORDER BY localpart LIMIT ?3",
+        params![host, after, signed(limit as u64), only_disabled],
         |row| {
             let localpart: String = row.get(0)?;
             Ok(BareJid::new(&format!("{localpart}@{host}")).ok().map(|jid| (jid, row.get(1), row.get(2))))
@@ -364,11 +377,20 @@ pub fn count(store: &Store, host: &str) -> Result<u64, Error> {
     Ok(count.unwrap_or(0))
 }
 
+/// How many of them are disabled.
+///
+/// # Errors
+/// When the database fails.
+pub fn count_disabled(store: &Store, host: &str) -> Result<u64, Error> {
+    let sql = "SELECT count(*) FROM account WHERE host = ?1 AND disabled";
+    Ok(store.one(sql, [host], |row| row.get(0).map(unsigned))?.unwrap_or(0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::tests::{jid, store_with};
-    use crate::store::{Bounds, imported, last, motd, offline, privacy, private, registration, roster, vcard};
+    use crate::store::{Bounds, imported, invite, last, motd, offline, privacy, private, registration, roster, vcard};
     use crate::xmpp::Jid;
 
     fn keys(hash: ScramHash, byte: u8) -> ScramKeys {
@@ -473,6 +495,19 @@ mod tests {
             .unwrap();
             vcard::set(&mut store, account, "<vCard xmlns='vcard-temp'><FN>R J</FN></vCard>").unwrap();
             registration::set(&mut store, account, "<query/>").unwrap();
+            invite::set_inviter(&mut store, account, &jid("nurse@montague.net")).unwrap();
+            let invite = invite::Invite {
+                id: String::new(),
+                host: "montague.net".into(),
+                inviter: Some(account.clone()),
+                localpart: String::new(),
+                registers: true,
+                befriends: true,
+                created: 1,
+                expires: 9,
+                uses: 1,
+            };
+            invite::create(&mut store, account.as_str(), &invite).unwrap();
             imported::set(&mut store, account, "n", "<x/>").unwrap();
             let _ = privacy::set(&mut store, account, "l", "<list/>", bounds).unwrap();
             let _ = privacy::set_filter(&mut store, account, Some("<query/>"), 1000).unwrap();
@@ -538,6 +573,8 @@ mod tests {
         assert_eq!(names("", 2), ["a@h false", "b@h true"]);
         assert_eq!(names("b", 2), ["c@h false"]);
         assert_eq!(count(&store, "h").unwrap(), 3);
+        assert_eq!(count_disabled(&store, "h").unwrap(), 1);
+        assert_eq!(list_disabled(&store, "h", "", 9).unwrap().len(), 1);
         assert_eq!(hosts(&store).unwrap(), ["h", "other"]);
         let found = account(&store, &jid("b@h")).unwrap().unwrap();
         assert_eq!((found.created_unix_millis, found.disabled), (1_000_000, true));

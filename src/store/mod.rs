@@ -19,6 +19,7 @@ pub mod directory;
 pub mod disk;
 mod error;
 pub mod imported;
+pub mod invite;
 pub mod last;
 pub mod meta;
 mod migrate;
@@ -27,9 +28,9 @@ pub mod offline;
 pub mod privacy;
 pub mod private;
 pub mod registration;
-pub mod registration_switch;
 pub mod remote_queue;
 pub mod roster;
+pub mod setting;
 pub mod vcard;
 
 use std::fs::{OpenOptions, Permissions};

@@ -7,7 +7,8 @@ use rusqlite::{Row, params};
 
 use super::error::Cause;
 use super::{Error, Store, account_id, key, unsigned};
-use crate::xmpp::{BareJid, Jid};
+use crate::xml::Element;
+use crate::xmpp::{BareJid, Jid, ns};
 
 /// How many removals are remembered for clients that were away; with more, they are sent the whole roster.
 const REMOVED_KEPT: i64 = 64;
@@ -101,6 +102,23 @@ impl RosterItem {
             visible: true,
             groups: Vec::new(),
         }
+    }
+
+    /// The item as clients see it (RFC 6121 §2.1.2).
+    pub fn to_element(&self) -> Element {
+        let mut element = Element::new("item", ns::ROSTER).with_attribute("jid", self.jid.as_str().to_string());
+        if !self.name.is_empty() {
+            element = element.with_attribute("name", self.name.clone());
+        }
+        element = element.with_attribute("subscription", self.subscription.name());
+        if self.ask {
+            element = element.with_attribute("ask", "subscribe");
+        }
+        if self.approved {
+            element = element.with_attribute("approved", "true");
+        }
+        let group = |name: &String| Element::new("group", ns::ROSTER).with_text(name.clone());
+        element.with_children(self.groups.iter().map(group))
     }
 }
 

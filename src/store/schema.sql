@@ -66,6 +66,33 @@ CREATE TABLE imported_file (                 -- files that an importer is done w
     bytes           INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+CREATE TABLE setting (                       -- set by the admin while the server ran; goes over jabber.xml
+    host            TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    value           TEXT NOT NULL,
+    PRIMARY KEY (host, name)
+) WITHOUT ROWID;
+
+CREATE TABLE invite (                        -- XEP-0401, XEP-0445: of a token only its SHA-256 is kept
+    id              TEXT PRIMARY KEY,        -- the first half of the hash: what people call it
+    hash            BLOB NOT NULL,
+    host            TEXT NOT NULL,           -- where an account may be made
+    account         INTEGER REFERENCES account ON DELETE CASCADE, -- whose it is; NULL for the server's own
+    localpart       TEXT NOT NULL,           -- the name that the new account must have, or ''
+    registers       INTEGER NOT NULL,
+    befriends       INTEGER NOT NULL,
+    created         INTEGER NOT NULL,
+    expires         INTEGER NOT NULL,
+    uses            INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX invite_by_name ON invite (host, localpart);
+CREATE INDEX invite_by_account ON invite (account);
+
+CREATE TABLE invited (                       -- by whose invitation an account was made
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    inviter         TEXT NOT NULL
+);
+
 CREATE TABLE registration (                  -- XEP-0077: the fields a user filled in
     account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
     xml             TEXT NOT NULL

@@ -26,7 +26,8 @@ use self::login::{Penalty, Verdict};
 use super::sasl::{Exchange, HashJob, Offer};
 use super::wire::{self, Wire};
 use super::{Env, TlsInfo, bind, features, header};
-use crate::config::{Config, Host, Limits, Listener, StartTls};
+use crate::config::{Config, Host, Limits, Listener, RegistrationMode, StartTls};
+use crate::store::setting;
 use crate::xml::Element;
 use crate::xml::reader::{Event, StreamHeader};
 use crate::xmpp::stanza::NotAStanza;
@@ -297,7 +298,9 @@ impl C2s {
                         features::tls_only()
                     } else {
                         let shown = self.narrowed(env, offer.clone(), announced.as_deref());
-                        features::login(host, &shown, self.may_start_tls(), self.hide_registration)
+                        let registration = (!self.hide_registration)
+                            .then(|| setting::registration(env.store, host).unwrap_or(RegistrationMode::Closed));
+                        features::login(host, &shown, self.may_start_tls(), registration)
                     };
                     self.write(&features);
                 }

@@ -1,6 +1,6 @@
 //! What a stream offers at each step (RFC 6120 §4.3.2).
 
-use crate::config::Host;
+use crate::config::{Host, RegistrationMode};
 use crate::xml::Element;
 use crate::xmpp::ns;
 
@@ -21,8 +21,8 @@ pub fn tls_only() -> Element {
     features().with_child(starttls(true))
 }
 
-/// Before login: mechanisms, registration, login of old clients; TLS too where it may come.
-pub fn login(host: &Host, offer: &Offer, may_start_tls: bool, hide_registration: bool) -> Element {
+/// Before login: mechanisms, registration if it may be shown, login of old clients; TLS too where it may come.
+pub fn login(host: &Host, offer: &Offer, may_start_tls: bool, registration: Option<RegistrationMode>) -> Element {
     let mut all = features();
     if may_start_tls {
         all = all.with_child(starttls(false));
@@ -43,8 +43,14 @@ pub fn login(host: &Host, offer: &Offer, may_start_tls: bool, hide_registration:
         // Compat: Pandion and others look for this before they try jabber:iq:auth.
         all = all.with_child(Element::new("auth", ns::IQ_AUTH_FEATURE));
     }
-    if !hide_registration && host.register.is_some() && host.modules.is_on("mod_register") {
-        all = all.with_child(Element::new("register", ns::REGISTER_FEATURE));
+    if let Some(mode) = registration.filter(|_| host.modules.is_on("mod_register")) {
+        // XEP-0445 §3: who is invited may come where others may not.
+        if host.modules.is_on("mod_invite") {
+            all = all.with_child(Element::new("register", ns::REGISTER_TOKEN));
+        }
+        if mode != RegistrationMode::Closed {
+            all = all.with_child(Element::new("register", ns::REGISTER_FEATURE));
+        }
     }
     all
 }

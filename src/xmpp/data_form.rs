@@ -409,6 +409,14 @@ impl Submitted {
         field.map(|(_, values)| values.as_slice()).unwrap_or_default()
     }
 
+    /// How many bytes the names and values have.
+    pub fn bytes(&self) -> usize {
+        let of = |(var, values): &(String, Vec<String>)| {
+            values.iter().fold(var.len(), |sum, value| sum.saturating_add(value.len()))
+        };
+        self.fields.iter().map(of).fold(0, usize::saturating_add)
+    }
+
     /// The first value that is not empty.
     pub fn value(&self, var: &str) -> Option<&str> {
         self.values(var).iter().map(String::as_str).find(|value| !value.is_empty())

@@ -104,6 +104,16 @@ pub const DATA_FORMS: &str = "jabber:x:data";
 pub const FORM_VALIDATION: &str = "http://jabber.org/protocol/xdata-validate";
 /// XEP-0055: search in a directory.
 pub const SEARCH: &str = "jabber:iq:search";
+/// XEP-0050 §1.2: ad-hoc commands.
+pub const COMMANDS: &str = "http://jabber.org/protocol/commands";
+/// XEP-0133 §7.1: forms of administration; its commands' nodes begin with it.
+pub const SERVICE_ADMIN: &str = "http://jabber.org/protocol/admin";
+/// XEP-0401 §8: the form that tells an invitation.
+pub const INVITATION: &str = "urn:xmpp:invite#invitation";
+/// XEP-0379 §3.4: a token that pre-authenticates a subscription, or with XEP-0445 a registration.
+pub const PREAUTH: &str = "urn:xmpp:pars:0";
+/// XEP-0445 §3: registration with a token, as a stream feature.
+pub const REGISTER_TOKEN: &str = "urn:xmpp:ibr-token:0";
 /// XEP-0066: out-of-band data.
 pub const OOB: &str = "jabber:x:oob";
 /// XEP-0085: chat states.

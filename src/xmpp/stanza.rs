@@ -256,9 +256,9 @@ impl Stanza {
     }
 }
 
-/// XEP-0077 §3.3 and XEP-0078 §3.1: what was asked is not repeated in an error where a password may be in it.
+/// XEP-0077 §3.3 and XEP-0078 §3.1: what was asked is not repeated in an error where a password or a token may be in it.
 fn holds_password(payload: &Element) -> bool {
-    matches!(payload.ns(), ns::REGISTER | ns::IQ_AUTH)
+    matches!(payload.ns(), ns::REGISTER | ns::IQ_AUTH | ns::COMMANDS | ns::PREAUTH)
 }
 
 fn is_content_ns(ns: &str) -> bool {

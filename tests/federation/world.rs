@@ -497,7 +497,7 @@ impl World {
             Output::Bytes { id, bytes } => self.carry(server, id.0, &bytes),
             Output::Close { id } => self.close(server, id),
             // There is no control socket here.
-            Output::Outside { .. } => {}
+            Output::Outside { .. } | Output::Reload | Output::Stop => {}
             Output::Hash(job) => {
                 let result = job.run();
                 self.input(server, Input::Hashed(result));

@@ -562,8 +562,8 @@ impl World {
             Output::Close { id } => (id, Held::Close),
             Output::Find { ticket, domain, .. } => return own.finding.push_back((ticket, domain)),
             Output::Connect { id, addresses, .. } => return own.dialing.push_back((id, addresses[0])),
-            // There is no control socket here.
-            Output::Outside { .. } => return,
+            // There is no control socket here, and nobody administers.
+            Output::Outside { .. } | Output::Reload | Output::Stop => return,
             Output::Hash(job) => return own.hashing.push_back(job),
         };
         // Older output waits: this leaves with it.

@@ -582,7 +582,14 @@ fn every_bound_is_in_the_table_and_the_man_page() {
             format!("add to LIMITS in man/jabber.xml.5:\n{row}\n{}\nAt least {}.", bound.doc.trim(), bound.least);
         assert!(page.lines().any(|line| line == row), "{missing}");
     }
-    for name in options::NAMES.iter().chain(&["modules", "plain-login", "enforce-fields", "search"]) {
+    for name in options::NAMES.iter().chain(&[
+        "modules",
+        "plain-login",
+        "enforce-fields",
+        "invite-only",
+        "invitations",
+        "search",
+    ]) {
         assert!(page.contains(&format!(".It Ic {name}")), "man/jabber.xml.5 does not explain {name}");
     }
 }

@@ -24,11 +24,11 @@ fn instructions(register: &Register) -> Option<Element> {
     (!text.trim().is_empty()).then(|| field("instructions").with_text(text.trim().to_string()))
 }
 
-/// The empty form, before login.
-pub(super) fn blank(register: &Register) -> Element {
+/// The empty form, before login; with the name that the invitation gives, if it gives one.
+pub(super) fn blank(register: &Register, name: &str) -> Element {
     let query = Element::new("query", ns::REGISTER)
         .with_children(instructions(register))
-        .with_child(field("username"))
+        .with_child(field("username").with_text(name.to_owned()))
         .with_child(field("password"))
         .with_children(asked(register).map(field));
     match &register.oob_url {
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_form_asks_for_what_the_admin_asks_for() {
-        let text = blank(&register(&["email", "name", "unheard-of"], false)).to_string();
+        let text = blank(&register(&["email", "name", "unheard-of"], false), "").to_string();
         assert_eq!(
             text,
             "<query xmlns='jabber:iq:register'><instructions>Choose.</instructions><username/><password/><name/><email/></query>"

@@ -1,12 +1,11 @@
-//! How many accounts an address may register in a time.
+//! How often an address may do something in a time: register an account, show a wrong invitation.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::config::Config;
 use crate::xmpp::Now;
 
-/// The table of addresses, bounded by `addresses-remembered-max`.
+/// A table of addresses, bounded by `addresses-remembered-max`.
 #[derive(Default)]
 pub(super) struct Rate {
     /// How many in the present window, and when it began on the monotonic clock.
@@ -14,15 +13,20 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// May this address register one more now? Counts it if so.
-    pub(super) fn admits(&mut self, address: IpAddr, config: &Config, now: Now) -> bool {
-        let Some(most) = config.registration_rate.bound_for(address) else { return true };
-        let window = config.registration_rate.seconds.saturating_mul(1000);
+    /// May there be one more of this address now, of so many in so many seconds? Counts it if so.
+    pub(super) fn admits(
+        &mut self,
+        address: IpAddr,
+        (most, seconds): (u32, u64),
+        remembered_max: usize,
+        now: Now,
+    ) -> bool {
+        let window = seconds.saturating_mul(1000);
         let now = now.monotonic_millis;
-        if self.table.len() >= config.limits.addresses_remembered_max {
+        if self.table.len() >= remembered_max {
             self.table.retain(|_, (_, began)| began.saturating_add(window) > now);
             // All of them in one window: whoever came first is forgotten.
-            if self.table.len() >= config.limits.addresses_remembered_max {
+            if self.table.len() >= remembered_max {
                 let oldest = self.table.iter().min_by_key(|(_, (_, began))| *began).map(|(address, _)| *address);
                 oldest.map(|address| self.table.remove(&address));
             }
@@ -37,6 +41,13 @@ impl Rate {
         *count += 1;
         true
     }
+
+    /// Would one more be too many? Counts nothing.
+    pub(super) fn is_over(&self, address: IpAddr, (most, seconds): (u32, u64), now: Now) -> bool {
+        self.table.get(&address).is_some_and(|(count, began)| {
+            began.saturating_add(seconds.saturating_mul(1000)) > now.monotonic_millis && *count >= most
+        })
+    }
 }
 
 #[cfg(test)]
@@ -44,15 +55,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_may_register_so_many_in_a_window() {
-        let mut config = Config::for_host("localhost");
-        config.registration_rate.accounts = Some(2);
-        config.registration_rate.seconds = 10;
+    fn an_address_may_do_so_much_in_a_window() {
         let address = IpAddr::from([192, 0, 2, 1]);
         let at = |seconds: u64| Now { unix_millis: 0, monotonic_millis: seconds * 1000 };
         let mut rate = Rate::default();
-        let answers: Vec<bool> = [0, 1, 2, 9, 10, 11, 12].map(|s| rate.admits(address, &config, at(s))).to_vec();
+        let answers = [0, 1, 2, 9, 10, 11, 12].map(|s| rate.admits(address, (2, 10), 100, at(s)));
         assert_eq!(answers, [true, true, false, false, true, true, false]);
-        assert!(rate.admits(IpAddr::from([127, 0, 0, 1]), &config, at(12)));
+        assert!(rate.is_over(address, (2, 10), at(19)) && !rate.is_over(address, (2, 10), at(20)));
+        assert!(rate.admits(IpAddr::from([127, 0, 0, 1]), (2, 10), 100, at(12)));
     }
 }

@@ -1,7 +1,6 @@
 //! The grammar of a roster item (RFC 6121 §2.1.2): what a client may set, and how an item is written.
 
 use crate::config::Limits;
-use crate::store::roster::RosterItem;
 use crate::xml::Element;
 use crate::xmpp::{Condition, Jid, StanzaError, jid, ns};
 
@@ -56,22 +55,6 @@ fn groups(item: &Element, limits: &Limits) -> Result<Vec<String>, StanzaError> {
     Ok(groups)
 }
 
-/// An item as clients see it.
-pub(super) fn write(item: &RosterItem) -> Element {
-    let mut element = Element::new("item", ns::ROSTER).with_attribute("jid", item.jid.as_str().to_string());
-    if !item.name.is_empty() {
-        element = element.with_attribute("name", item.name.clone());
-    }
-    element = element.with_attribute("subscription", item.subscription.name());
-    if item.ask {
-        element = element.with_attribute("ask", "subscribe");
-    }
-    if item.approved {
-        element = element.with_attribute("approved", "true");
-    }
-    element.with_children(item.groups.iter().map(|group| Element::new("group", ns::ROSTER).with_text(group.clone())))
-}
-
 /// RFC 6121 §2.5.1: an item that is gone.
 pub(super) fn write_removed(jid: &Jid) -> Element {
     Element::new("item", ns::ROSTER)
@@ -82,6 +65,7 @@ pub(super) fn write_removed(jid: &Jid) -> Element {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::roster::RosterItem;
     use crate::xml::reader;
 
     fn parse(items: &str) -> Result<Wish, Condition> {
@@ -133,13 +117,13 @@ mod tests {
     #[test]
     fn items_are_written() {
         let mut item = RosterItem::new(Jid::new("romeo@a").unwrap());
-        assert_eq!(write(&item).to_string(), "<item xmlns='jabber:iq:roster' jid='romeo@a' subscription='none'/>");
+        assert_eq!(item.to_element().to_string(), "<item xmlns='jabber:iq:roster' jid='romeo@a' subscription='none'/>");
         item.name = "R".to_string();
         item.ask = true;
         item.approved = true;
         item.groups = vec!["x".to_string()];
         assert_eq!(
-            write(&item).to_string(),
+            item.to_element().to_string(),
             "<item xmlns='jabber:iq:roster' jid='romeo@a' name='R' subscription='none' ask='subscribe' approved='true'>\
              <group>x</group></item>"
         );

@@ -1,12 +1,14 @@
 //! RFC 6121 §2 and §3: the roster, and the presence subscriptions that stand in it.
 //!
 //! [`subscription`] has the rules as pure functions, [`requests`] applies them to the stanzas that go out and come in,
+//! [`preauth`] lets in who was invited,
 //! [`query`] answers clients that read or change their roster, [`item`] knows the grammar, [`push`] tells the clients.
 //!
 //! Serves the clients of local accounts. Invariants: what a client may see changes only together with a new version and
 //! a push; only the rules of [`subscription`] change who sees whose presence.
 
 mod item;
+mod preauth;
 mod push;
 mod query;
 mod requests;
@@ -15,6 +17,7 @@ mod subscription;
 use crate::router::{
     About, AccountEvent, Answers, Context, Effect, Flow, Module, Reply, Scope, SessionEvent, SessionId, Sessions,
 };
+use crate::store::invite;
 use crate::store::roster::RosterItem;
 use crate::xmpp::{BareJid, Iq, IqType, Kind, Stanza, StanzaError, ns};
 
@@ -30,7 +33,7 @@ struct Roster;
 impl Module for Roster {
     fn about(&self) -> &'static About {
         &About {
-            specs: &["RFC 6121", "XEP-0237 1.3"],
+            specs: &["RFC 6121", "XEP-0237 1.3", "XEP-0379 0.3.3"],
             answers: &[
                 Answers { scope: &[Scope::Account], kind: IqType::Get, ns: ns::ROSTER, name: "query" },
                 Answers { scope: &[Scope::Account], kind: IqType::Set, ns: ns::ROSTER, name: "query" },
@@ -81,7 +84,10 @@ impl Module for Roster {
         event: AccountEvent,
     ) -> Result<(), StanzaError> {
         match event {
-            AccountEvent::Created => Ok(()),
+            AccountEvent::Created => match invite::inviter_of(context.store, account)? {
+                Some(inviter) => requests::acquaint(context, account, &inviter),
+                None => Ok(()),
+            },
             AccountEvent::Deleted => requests::part_from_all(context, account),
         }
     }
@@ -89,7 +95,7 @@ impl Module for Roster {
 
 /// The pushes of an item that was changed in the store by somebody above this room.
 pub fn push_item(sessions: &Sessions, account: &BareJid, item: &RosterItem, version: u64) -> Vec<Effect> {
-    let pushes = push::pushes(sessions, account, item::write(item), version);
+    let pushes = push::pushes(sessions, account, item.to_element(), version);
     pushes.into_iter().map(|(session, push)| Effect::Deliver(session, push)).collect()
 }
 

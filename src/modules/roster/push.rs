@@ -32,7 +32,7 @@ pub(super) fn pushes(sessions: &Sessions, account: &BareJid, item: Element, vers
 pub(super) fn missed(context: &mut Context<'_>, session: SessionId, changes: &[(u64, Change)]) {
     for (version, change) in changes {
         let item = match change {
-            Change::Set(item) => item::write(item),
+            Change::Set(item) => item.to_element(),
             Change::Removed(jid) => item::write_removed(jid),
         };
         let payload = query(*version).with_child(item);

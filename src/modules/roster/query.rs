@@ -31,7 +31,7 @@ pub(super) fn all(context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stanz
     }
     let version = roster::version(context.store, &account)?;
     let items = roster::items(context.store, &account)?;
-    let items = items.iter().filter(|item| item.visible).map(item::write);
+    let items = items.iter().filter(|item| item.visible).map(RosterItem::to_element);
     Ok(push::query(version).with_children(items).into())
 }
 
@@ -71,7 +71,7 @@ fn keep(
         requests::room_for_one(context, account)?;
     }
     if let Some(version) = roster::upsert(context.store, account, &item)? {
-        push::to_all(context, account, item::write(&item), version);
+        push::to_all(context, account, item.to_element(), version);
     }
     context.contact_changed(account, old.as_ref(), Some(&item));
     Ok(())

@@ -5,7 +5,7 @@ use crate::store::roster::{self, RosterItem};
 use crate::xmpp::{BareJid, Condition, Jid, PresenceType, Stanza, StanzaError, jid};
 
 use super::subscription::{self, Half, Inbound, Request, State};
-use super::{item, push};
+use super::{preauth, push};
 
 /// A client of ours subscribes, approves, or takes either back (RFC 6121 §3.1.2, §3.1.5, §3.2.2, §3.3.2).
 pub(super) fn outbound(
@@ -72,6 +72,9 @@ pub(super) fn inbound(
             change(context, account, &contact, old, after, None)?;
             send_presence(context, account, &contact);
         }
+        (Inbound::Deliver, Request::Subscribe) if preauth::admits(context, account, &stanza)? => {
+            befriend(context, account, &contact)?;
+        }
         (Inbound::Deliver, Request::Subscribe) => {
             let Some(kept) = to_keep(context, account, old.is_some(), &stanza)? else { return Ok(Flow::Handled) };
             change(context, account, &contact, old, after, Some(kept))?;
@@ -87,6 +90,36 @@ pub(super) fn inbound(
         }
     }
     Ok(Flow::Handled)
+}
+
+/// XEP-0379 §3.5: a contact that showed an invitation is let in, and asked in turn.
+fn befriend(context: &mut Context<'_>, account: &BareJid, contact: &Jid) -> Result<(), StanzaError> {
+    let old = roster::item(context.store, account, contact)?;
+    let before = State::of(old.as_ref());
+    let to = if before.to == Half::Yes { Half::Yes } else { Half::Asked };
+    change(context, account, contact, old, State { to, from: Half::Yes, ..before }, None)?;
+    let reply = |kind| Stanza::presence(kind).with_from(account.clone()).with_to(contact.clone());
+    context.route(reply(PresenceType::Subscribed));
+    send_presence(context, account, contact);
+    if before.to != Half::Yes {
+        context.route(reply(PresenceType::Subscribe));
+    }
+    Ok(())
+}
+
+/// XEP-0401 §5.5: a new account and who invited it see one another from the first moment. Both are of this host.
+pub(super) fn acquaint(context: &mut Context<'_>, account: &BareJid, inviter: &BareJid) -> Result<(), StanzaError> {
+    if account == inviter || !crate::store::account::exists(context.store, inviter)? {
+        return Ok(());
+    }
+    // The inviter's roster may be full; then there is nothing in the other either.
+    for (user, contact) in [(inviter, account), (account, inviter)] {
+        let contact = Jid::from(contact.clone());
+        let old = roster::item(context.store, user, &contact)?;
+        let state = State { to: Half::Yes, from: Half::Yes, ..State::of(old.as_ref()) };
+        change(context, user, &contact, old, state, None)?;
+    }
+    Ok(())
 }
 
 /// The text of a subscription request that can be kept. `None` when the account keeps as many as it may: strangers do
@@ -146,7 +179,7 @@ fn change(
         context.contact_changed(account, before.as_ref(), None);
         return Ok(());
     }
-    let seen = |item: &RosterItem| item.visible.then(|| item::write(item));
+    let seen = |item: &RosterItem| item.visible.then(|| item.to_element());
     let seen_before = old.as_ref().and_then(seen);
     let old = old.unwrap_or_else(|| RosterItem::new(contact.clone()));
     let item = RosterItem {

@@ -351,7 +351,8 @@ impl C2s {
             Err(_) => return self.fail(env, StreamCondition::NotAuthorized.into()),
         };
         let is_for_host = stanza.to().is_none_or(|to| to.as_str() == self.host);
-        let is_known = stanza.as_request().is_some_and(|iq| matches!(iq.payload().ns(), ns::IQ_AUTH | ns::REGISTER));
+        let is_known =
+            stanza.as_request().is_some_and(|iq| matches!(iq.payload().ns(), ns::IQ_AUTH | ns::REGISTER | ns::PREAUTH));
         if (!is_known || !is_for_host) && self.version == Version::Legacy {
             // Compat: jabberd 1.4 kept what came too early, and clients of its time counted on that.
             return self.early.push_back(element);

@@ -132,7 +132,8 @@ impl Memory {
             }
             Output::Connect { id, .. } => self.server.handle(self.now, Input::Gone { id, reason: "refused" }),
             // There is no control socket here.
-            Output::Outside { .. } => {}
+            Output::Outside { .. } | Output::Reload => {}
+            Output::Stop => self.server.handle(self.now, Input::Terminate),
             Output::Hash(job) => self.server.handle(self.now, Input::Hashed(job.run())),
         }
     }

@@ -1,0 +1,335 @@
+//! XEP-0050: Ad-Hoc Commands: the engine. The commands themselves are rows in the modules that offer them.
+//!
+//! | a session has | the requester may | it comes to |
+//! |---|---|---|
+//! | asked, more to come | next, prev (not at first), cancel; execute is next | the stage behind, or before |
+//! | asked the last | complete, prev (not at first), cancel; execute is complete | the end |
+//! | ended | nothing: `<session-expired/>` | |
+//!
+//! Sessions live in memory only: what a command does it does at its end, at once.
+
+mod sessions;
+
+use std::collections::HashMap;
+
+use self::sessions::{Sessions, Under};
+use crate::router::command::{self, Call, Command, Finish, Outcome, Stage};
+use crate::router::{About, Answers, Context, Module, Pending, Reply, Scope, SessionEvent, SessionId, Wake};
+use crate::stream::sasl::{self, HashJob, Password};
+use crate::xml::Element;
+use crate::xmpp::data_form::{self, Form, FormKind, Submitted};
+use crate::xmpp::{Condition, FullJid, Iq, IqType, StanzaError, ns};
+
+/// Commands whose password is being worked on; with more, the next is told to come back.
+const WAITING_MAX: usize = 50;
+
+/// The module.
+pub fn new() -> Box<dyn Module> {
+    Box::<Commands>::default()
+}
+
+#[derive(Default)]
+struct Commands {
+    sessions: Sessions,
+    waiting: HashMap<u64, Waiting>,
+    next_token: u64,
+}
+
+/// A command that waits for the keys of a password.
+struct Waiting {
+    pending: Pending,
+    head: Head,
+    finish: Finish,
+}
+
+/// What each answer about one session begins with.
+#[derive(Clone)]
+struct Head {
+    node: &'static str,
+    session: String,
+}
+
+/// XEP-0050 §4.1: what the requester wants.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Execute,
+    Next,
+    Prev,
+    Complete,
+    Cancel,
+}
+
+impl Action {
+    fn of(command: &Element) -> Result<Action, StanzaError> {
+        Ok(match command.attribute("action") {
+            None | Some("execute") => Action::Execute,
+            Some("next") => Action::Next,
+            Some("prev") => Action::Prev,
+            Some("complete") => Action::Complete,
+            Some("cancel") => Action::Cancel,
+            Some(_) => return Err(command::bad_request("malformed-action", "There is no such action.")),
+        })
+    }
+}
+
+impl Module for Commands {
+    fn about(&self) -> &'static About {
+        &About {
+            specs: &["XEP-0050 1.3.0", "XEP-0004 2.13.2"],
+            disco: &[ns::COMMANDS],
+            answers: &[Answers { scope: &[Scope::Server], kind: IqType::Set, ns: ns::COMMANDS, name: "command" }],
+            ..About::NONE
+        }
+    }
+
+    fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
+        let request = iq.payload();
+        let session = context.requesting_session();
+        let jid = session.and_then(|id| context.sessions.by_id(id)).map(|session| session.jid().clone());
+        let (Some(session), Some(jid)) = (session, jid) else { return Err(command::forbidden()) };
+        let node = request.attribute("node").ok_or(Condition::BadRequest)?;
+        let command = context.commands().find(|command| command.node == node).ok_or_else(|| unknown(node))?;
+        if !(command.may)(context, &jid.to_bare()) {
+            return Err(command::forbidden());
+        }
+        speaks_english(request)?;
+        let action = Action::of(request)?;
+        match request.attribute("sessionid") {
+            None => self.begin(context, iq, command, action, (session, jid)),
+            Some(id) => self.go_on(context, iq, command, action, (session, jid), id),
+        }
+    }
+
+    fn woke(&mut self, context: &mut Context<'_>, wake: Wake) -> Result<(), StanzaError> {
+        let Wake::Hashed(result) = wake else { return Ok(()) };
+        let Some(Waiting { pending, head, finish }) = self.waiting.remove(&result.token) else { return Ok(()) };
+        let done = match result.outcome {
+            sasl::Outcome::Derived(credentials) => finish(context, &credentials),
+            _ => Err(busy()),
+        };
+        context.answer_later(&pending, done.map(|outcome| Some(head.completed(&outcome))));
+        Ok(())
+    }
+
+    fn session(&mut self, _: &mut Context<'_>, session: SessionId, event: &SessionEvent) -> Result<(), StanzaError> {
+        if *event == SessionEvent::Ended {
+            self.sessions.forget(session);
+        }
+        Ok(())
+    }
+}
+
+impl Commands {
+    /// XEP-0050 §3.3: a command without a session begins one. What it carries besides is not looked at: nothing was asked.
+    fn begin(
+        &mut self,
+        context: &mut Context<'_>,
+        iq: &Iq<'_>,
+        command: &'static Command,
+        action: Action,
+        (session, jid): (SessionId, FullJid),
+    ) -> Result<Reply, StanzaError> {
+        if action != Action::Execute {
+            return Err(command::bad_request("bad-action", "A command begins with \"execute\"."));
+        }
+        let head = Head { node: command.node, session: context.random.token() };
+        let stage = (command.stage)(context, &Call { requester: &jid, forms: &[] })?;
+        if let Stage::Ask(_) | Stage::AskLast(_) = stage {
+            self.sessions.open(context, &head.session, Under::new(command.node, session, jid.to_bare()))?;
+        }
+        self.answer_with(context, iq, &head, 0, stage)
+    }
+
+    fn go_on(
+        &mut self,
+        context: &mut Context<'_>,
+        iq: &Iq<'_>,
+        command: &'static Command,
+        action: Action,
+        (session, jid): (SessionId, FullJid),
+        id: &str,
+    ) -> Result<Reply, StanzaError> {
+        let mut under = self.sessions.take(context, id, command.node, session)?;
+        let head = Head { node: command.node, session: id.to_owned() };
+        let done = self.step(context, iq, command, action, &jid, &head, &mut under);
+        match done {
+            // What could not be done as it was said may be said again.
+            Err(_) => self.sessions.put_back(context, id, under),
+            Ok((_, true)) => self.sessions.end(id, session),
+            Ok((_, false)) => self.sessions.put_back(context, id, under),
+        }
+        done.map(|(reply, _)| reply)
+    }
+
+    /// One action in a session; true if the session ends with it.
+    #[expect(clippy::too_many_arguments, reason = "all that a request is about")]
+    fn step(
+        &mut self,
+        context: &mut Context<'_>,
+        iq: &Iq<'_>,
+        command: &'static Command,
+        action: Action,
+        requester: &FullJid,
+        head: &Head,
+        under: &mut Under,
+    ) -> Result<(Reply, bool), StanzaError> {
+        if action == Action::Cancel {
+            return Ok((head.to_element("canceled").into(), true));
+        }
+        let asked = (command.stage)(context, &Call { requester, forms: &under.forms })?;
+        let (form, is_last) = match asked {
+            Stage::Ask(form) => (form, false),
+            Stage::AskLast(form) => (form, true),
+            // A command that does not ask any more what it asked before.
+            Stage::Done(_) | Stage::Hash(..) => return Err(command::expired()),
+        };
+        match (action, is_last) {
+            (Action::Prev, _) => return self.back(context, command, requester, head, under),
+            (Action::Next, true) => return Err(bad_action("\"complete\"")),
+            (Action::Complete, false) => return Err(bad_action("\"next\"")),
+            _ => {}
+        }
+        let answer = filled_in(iq.payload(), &form, context.config.limits.command_bytes_max, under)?;
+        under.forms.push(answer);
+        let stage = (command.stage)(context, &Call { requester, forms: &under.forms });
+        let is_over = matches!(stage, Ok(Stage::Done(_) | Stage::Hash(..)));
+        let reply = stage.and_then(|stage| self.answer_with(context, iq, head, under.forms.len(), stage));
+        if reply.is_err() {
+            under.forms.pop();
+        }
+        Ok((reply?, is_over))
+    }
+
+    /// XEP-0050 §2.4.2: the stage before, as it was filled in.
+    fn back(
+        &mut self,
+        context: &mut Context<'_>,
+        command: &'static Command,
+        requester: &FullJid,
+        head: &Head,
+        under: &mut Under,
+    ) -> Result<(Reply, bool), StanzaError> {
+        let Some(before) = under.forms.pop() else {
+            return Err(command::bad_request("bad-action", "This is the first form already."));
+        };
+        let (form, is_last) = match (command.stage)(context, &Call { requester, forms: &under.forms })? {
+            Stage::Ask(form) => (form, false),
+            Stage::AskLast(form) => (form, true),
+            Stage::Done(_) | Stage::Hash(..) => return Err(command::expired()),
+        };
+        Ok((head.executing(&form.remembering(&before), under.forms.len(), is_last).into(), false))
+    }
+
+    fn answer_with(
+        &mut self,
+        context: &mut Context<'_>,
+        iq: &Iq<'_>,
+        head: &Head,
+        stages_before: usize,
+        stage: Stage,
+    ) -> Result<Reply, StanzaError> {
+        match stage {
+            Stage::Ask(form) => Ok(head.executing(&form, stages_before, false).into()),
+            Stage::AskLast(form) => Ok(head.executing(&form, stages_before, true).into()),
+            Stage::Done(outcome) => Ok(head.completed(&outcome).into()),
+            Stage::Hash(password, finish) => self.hash(context, iq, head, password, finish),
+        }
+    }
+
+    fn hash(
+        &mut self,
+        context: &mut Context<'_>,
+        iq: &Iq<'_>,
+        head: &Head,
+        password: Password,
+        finish: Finish,
+    ) -> Result<Reply, StanzaError> {
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(busy());
+        }
+        self.next_token += 1;
+        let job = HashJob::derive(self.next_token, password, context.random);
+        context.hash(job);
+        let waiting = Waiting { pending: context.keep(iq), head: head.clone(), finish };
+        self.waiting.insert(self.next_token, waiting);
+        Ok(Reply::Later)
+    }
+}
+
+impl Head {
+    fn to_element(&self, status: &'static str) -> Element {
+        Element::new("command", ns::COMMANDS)
+            .with_attribute("node", self.node)
+            .with_attribute("sessionid", self.session.clone())
+            .with_attribute("status", status)
+            .with_attribute("xml:lang", "en")
+    }
+
+    /// XEP-0050 §3.4: a form, and the actions that may follow it.
+    fn executing(&self, form: &Form, stages_before: usize, is_last: bool) -> Element {
+        let element = |name: &'static str| Element::new(name, ns::COMMANDS);
+        let onward = if is_last { "complete" } else { "next" };
+        let back = (stages_before > 0).then(|| element("prev"));
+        let actions =
+            element("actions").with_attribute("execute", onward).with_children(back).with_child(element(onward));
+        self.to_element("executing").with_child(actions).with_child(form.to_element())
+    }
+
+    fn completed(&self, outcome: &Outcome) -> Element {
+        let note = |(severity, text): &(command::Severity, String)| {
+            Element::new("note", ns::COMMANDS).with_attribute("type", severity.name()).with_text(text.clone())
+        };
+        self.to_element("completed")
+            .with_children(outcome.notes.iter().map(note))
+            .with_children(outcome.form.as_ref().map(Form::to_element))
+    }
+}
+
+/// The form in a request, if it answers what was asked.
+fn filled_in(request: &Element, asked: &Form, bytes_max: usize, under: &Under) -> Result<Submitted, StanzaError> {
+    let form = request.child("x", ns::DATA_FORMS);
+    let form = form.ok_or_else(|| command::bad_request("bad-payload", "The form is missing."))?;
+    // XEP-0050 §3.5.1: a form that is canceled counts as one that is filled in.
+    let is_answer = matches!(data_form::kind_of(form), Some(FormKind::Submit | FormKind::Cancel));
+    if !is_answer {
+        return Err(command::bad_request("bad-payload", "This is not a form that was filled in."));
+    }
+    let answer = Submitted::fields_of(form).map_err(|fault| command::bad_payload(&fault))?;
+    asked.judge(&answer).map_err(|fault| command::bad_payload(&fault))?;
+    let kept: usize = under.forms.iter().map(Submitted::bytes).sum();
+    if kept.saturating_add(answer.bytes()) > bytes_max {
+        let text = format!("The form is too long: {bytes_max} bytes are allowed.");
+        return Err(command::bad_request("bad-payload", text));
+    }
+    Ok(answer)
+}
+
+/// A node that is no command.
+fn unknown(node: &str) -> StanzaError {
+    match node.strip_prefix(ns::SERVICE_ADMIN) {
+        // XEP-0133 §5: one of its commands that is not there.
+        Some(_) => StanzaError::new(Condition::FeatureNotImplemented, "This server does not have this command."),
+        None => Condition::ItemNotFound.into(),
+    }
+}
+
+/// XEP-0050 §3.7: all texts are in English.
+///
+/// Deviation: the language of the iq around it is not refused, though §3.7 would have it so: clients set that of their user
+/// on everything they send, and an admin would be shut out for it. The answer says which language it is in.
+fn speaks_english(request: &Element) -> Result<(), StanzaError> {
+    let lang = request.attribute("xml:lang").unwrap_or("en");
+    let primary = lang.split('-').next().unwrap_or_default();
+    match primary.eq_ignore_ascii_case("en") {
+        true => Ok(()),
+        false => Err(command::bad_request("bad-locale", "Commands are in English only.")),
+    }
+}
+
+fn bad_action(instead: &str) -> StanzaError {
+    command::bad_request("bad-action", format!("Here only {instead}, \"prev\" and \"cancel\" go on."))
+}
+
+fn busy() -> StanzaError {
+    StanzaError::new(Condition::ResourceConstraint, "The server is busy; try again in a minute.")
+}

@@ -1,0 +1,82 @@
+//! XEP-0133 §4.31, and what only we have: the server stops, reads jabber.xml again, opens and closes registration.
+
+use std::time::Duration;
+
+use super::{ask, fault, letters};
+use crate::config::RegistrationMode;
+use crate::router::Context;
+use crate::router::command::{Call, Outcome, Severity, Stage};
+use crate::store::setting;
+use crate::xmpp::StanzaError;
+use crate::xmpp::data_form::{Field, FieldType};
+
+/// The delays that XEP-0133 §4.31 offers, in seconds.
+const DELAYS: [(&str, u64); 7] = [
+    ("30 seconds", 30),
+    ("60 seconds", 60),
+    ("90 seconds", 90),
+    ("2 minutes", 120),
+    ("3 minutes", 180),
+    ("4 minutes", 240),
+    ("5 minutes", 300),
+];
+
+/// XEP-0133 §4.31: the same end as by SIGTERM. Of two that are under way the earlier one counts.
+pub(super) fn shut_down(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, StanzaError> {
+    let Some(answer) = call.forms.first() else {
+        let mut delay =
+            Field::new(FieldType::ListSingle, "delay").labelled("Time delay before shutting down").required();
+        for (label, seconds) in DELAYS {
+            delay = delay.offering(label, seconds.to_string());
+        }
+        let form = ask("Shutting down the service", "Fill out this form to shut down the service.")
+            .with(delay)
+            .with(Field::lines("announcement", "").labelled("Announcement"));
+        return Ok(Stage::AskLast(form));
+    };
+    let seconds = answer.number("delay").ok().flatten().and_then(|seconds| u64::try_from(seconds).ok());
+    let seconds = seconds.ok_or_else(|| fault("delay", "it is not a number"))?;
+    let text = answer.text("announcement");
+    if !text.trim().is_empty() {
+        letters::carry(context, "online", Some(text))?;
+    }
+    context.stop_after(Duration::from_secs(seconds));
+    log::warn!(target: &context.host.name, "{} shuts the server down in {seconds} seconds", call.requester.to_bare());
+    Ok(Outcome::noted(format!("The server stops in {seconds} seconds.")).into())
+}
+
+/// Who may register, over what jabber.xml says.
+pub(super) fn registration(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, StanzaError> {
+    let Some(answer) = call.forms.first() else {
+        let mode = setting::registration(context.store, context.host)?;
+        let field = Field::new(FieldType::ListSingle, "registration")
+            .labelled("Who may make an account")
+            .required()
+            .offering("Everybody", RegistrationMode::Open.name())
+            .offering("Whom a user invited", RegistrationMode::Invite.name())
+            .offering("Whom an administrator invited", RegistrationMode::Closed.name())
+            .offering("As jabber.xml says", "default")
+            .valued(mode.name());
+        return Ok(Stage::AskLast(ask("Registration", "Choose who may make an account from a client.").with(field)));
+    };
+    let host = &context.host.name;
+    match answer.value("registration").and_then(RegistrationMode::of) {
+        Some(mode) => setting::set(context.store, host, setting::REGISTRATION, mode.name())?,
+        None => drop(setting::remove(context.store, host, setting::REGISTRATION)?),
+    }
+    let mode = setting::registration(context.store, context.host)?;
+    log::info!(target: host, "{} sets registration to {}", call.requester.to_bare(), mode.name());
+    let outcome = Outcome::noted(format!("Registration is {}.", mode.name()));
+    Ok(match context.host.modules.is_on("mod_register") {
+        true => outcome,
+        false => outcome.with_note(Severity::Warn, "mod_register is not loaded: nobody can register."),
+    }
+    .into())
+}
+
+/// jabber.xml is read again, as by SIGHUP.
+pub(super) fn reload(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, StanzaError> {
+    context.reload();
+    log::info!(target: &context.host.name, "{} has jabber.xml read again", call.requester.to_bare());
+    Ok(Outcome::noted("jabber.xml is read again; error.log says if something is wrong with it.").into())
+}

@@ -1,0 +1,292 @@
+//! Invitations: tokens with which an account may be made, or somebody becomes a contact (XEP-0401, XEP-0379, XEP-0445).
+//!
+//! Of a token only its SHA-256 is kept: who reads the database can invite nobody. The first half of the hash, in
+//! hexadecimal, is the invitation's public name, by which it is listed and revoked.
+
+use std::fmt::Write as _;
+
+use ring::digest;
+use rusqlite::{Row, params};
+use subtle::ConstantTimeEq as _;
+
+use super::{Error, Store, account_id, key, signed, unsigned};
+use crate::xmpp::BareJid;
+
+/// How long an invitation is kept that can no longer be begun with: who showed it in time may still be filling in the
+/// form (XEP-0445 §4).
+const KEPT_AFTER_MILLIS: i64 = 86_400_000;
+
+/// An invitation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invite {
+    /// Its public name.
+    pub id: String,
+    /// The host where an account may be made.
+    pub host: String,
+    /// Whose it is; `None` for the server's own.
+    pub inviter: Option<BareJid>,
+    /// The localpart that the account must have; empty for any.
+    pub localpart: String,
+    /// An account may be made with it.
+    pub registers: bool,
+    /// Whoever uses it and the inviter become contacts.
+    pub befriends: bool,
+    /// When it was made, in Unix milliseconds.
+    pub created: u64,
+    /// Until when it can be shown, in Unix milliseconds.
+    pub expires: u64,
+    /// How often it can still be used.
+    pub uses: u32,
+}
+
+impl Invite {
+    /// Is it for this name?
+    pub fn names(&self, account: &BareJid) -> bool {
+        !self.localpart.is_empty()
+            && account.domain().as_str() == self.host
+            && account.node().is_some_and(|node| node.as_str() == self.localpart)
+    }
+}
+
+/// The SHA-256 of a token, and the public name made of it.
+fn hash(token: &str) -> ([u8; 32], String) {
+    let digest = digest::digest(&digest::SHA256, token.as_bytes());
+    let mut bytes = [0; 32];
+    for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
+        *to = *from;
+    }
+    let mut id = String::with_capacity(16);
+    for byte in bytes.iter().take(8) {
+        // Writing into a String cannot fail.
+        let _ = write!(id, "{byte:02x}");
+    }
+    (bytes, id)
+}
+
+/// What [`read`] reads.
+macro_rules! all {
+    ($rest:literal) => {
+        concat!(
+            "SELECT i.id, i.host, a.localpart || '@' || a.host, i.localpart, i.registers, i.befriends, i.created,
+                 i.expires, i.uses, i.hash
+             FROM invite i LEFT JOIN account a ON a.id = i.account ",
+            $rest
+        )
+    };
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<(Invite, Vec<u8>)> {
+    let inviter: Option<String> = row.get(2)?;
+    let invite = Invite {
+        id: row.get(0)?,
+        host: row.get(1)?,
+        inviter: inviter.and_then(|jid| BareJid::new(&jid).ok()),
+        localpart: row.get(3)?,
+        registers: row.get(4)?,
+        befriends: row.get(5)?,
+        created: row.get(6).map(unsigned)?,
+        expires: row.get(7).map(unsigned)?,
+        uses: row.get(8)?,
+    };
+    Ok((invite, row.get(9)?))
+}
+
+/// Keeps an invitation under its token; the `id` in it is not looked at, the true one is returned. Old ones are forgotten.
+///
+/// # Errors
+/// When the database fails, or the inviter has no account.
+pub fn create(store: &mut Store, token: &str, invite: &Invite) -> Result<String, Error> {
+    let (hash, id) = hash(token);
+    let now = signed(invite.created);
+    store.savepoint(|store| {
+        store.write("DELETE FROM invite WHERE expires < ?1", [now.saturating_sub(KEPT_AFTER_MILLIS)])?;
+        let Invite { host, localpart, registers, befriends, expires, uses, .. } = invite;
+        let values = params![id, hash, host, localpart, registers, befriends, now, signed(*expires), uses];
+        match &invite.inviter {
+            None => {
+                let sql = "INSERT INTO invite VALUES (?1, ?2, ?3, NULL, ?4, ?5, ?6, ?7, ?8, ?9)";
+                store.write(sql, values)?;
+            }
+            Some(inviter) => {
+                let (inviter_host, inviter_localpart) = key(inviter);
+                let sql = "INSERT INTO invite SELECT ?1, ?2, ?3, id, ?4, ?5, ?6, ?7, ?8, ?9 FROM account
+                           WHERE host = ?10 AND localpart = ?11";
+                let values = params![
+                    id,
+                    hash,
+                    host,
+                    localpart,
+                    registers,
+                    befriends,
+                    now,
+                    signed(*expires),
+                    uses,
+                    inviter_host,
+                    inviter_localpart
+                ];
+                store.write_for(inviter, sql, values)?;
+            }
+        }
+        Ok(id.clone())
+    })
+}
+
+/// The invitation with this token, if it was not used up; whether its time is over is for the caller to see.
+///
+/// # Errors
+/// When the database fails.
+pub fn by_token(store: &Store, token: &str) -> Result<Option<Invite>, Error> {
+    let (hash, id) = hash(token);
+    let found = store.one(all!("WHERE i.id = ?1"), [&id], read)?;
+    // The rest of the hash is compared in a time that tells nothing about it.
+    Ok(found.filter(|(invite, kept)| bool::from(kept.ct_eq(&hash)) && invite.uses > 0).map(|(invite, _)| invite))
+}
+
+/// Uses an invitation once; `false` when that was done as often as it may be, or it was revoked.
+///
+/// # Errors
+/// When the database fails.
+pub fn take(store: &mut Store, id: &str) -> Result<bool, Error> {
+    let taken = store.write("UPDATE invite SET uses = uses - 1 WHERE id = ?1 AND uses > 0", [id])? > 0;
+    store.write("DELETE FROM invite WHERE id = ?1 AND uses = 0", [id])?;
+    Ok(taken)
+}
+
+/// Takes an invitation back; `false` when there was none of this name at this host.
+///
+/// # Errors
+/// When the database fails.
+pub fn revoke(store: &mut Store, host: &str, id: &str) -> Result<bool, Error> {
+    Ok(store.write("DELETE FROM invite WHERE host = ?1 AND id = ?2", [host, id])? > 0)
+}
+
+/// Those of a host that can still be used, oldest first, at most `limit`; with `inviter` only his.
+///
+/// # Errors
+/// When the database fails.
+pub fn list(
+    store: &Store,
+    host: &str,
+    inviter: Option<&BareJid>,
+    unix_millis: u64,
+    limit: usize,
+) -> Result<Vec<Invite>, Error> {
+    let (inviter_host, inviter_localpart) = inviter.map(key).unwrap_or_default();
+    let sql = all!(
+        "WHERE i.host = ?1 AND i.expires > ?2 AND (?3 = '' OR (a.host = ?3 AND a.localpart = ?4))
+         ORDER BY i.created, i.id LIMIT ?5"
+    );
+    let values = params![host, signed(unix_millis), inviter_host, inviter_localpart, signed(limit as u64)];
+    Ok(store.all(sql, values, read)?.into_iter().map(|(invite, _)| invite).collect())
+}
+
+/// Is the name kept for somebody who was invited by it?
+///
+/// # Errors
+/// When the database fails.
+pub fn reserves(store: &Store, account: &BareJid, unix_millis: u64) -> Result<bool, Error> {
+    let (host, localpart) = key(account);
+    let sql = "SELECT 1 FROM invite WHERE host = ?1 AND localpart = ?2 AND expires > ?3 AND localpart <> ''";
+    Ok(store.one(sql, params![host, localpart, signed(unix_millis)], |_| Ok(()))?.is_some())
+}
+
+/// Notes by whose invitation an account was made.
+///
+/// # Errors
+/// When the database fails, or there is no such account.
+pub fn set_inviter(store: &mut Store, account: &BareJid, inviter: &BareJid) -> Result<(), Error> {
+    let (host, localpart) = key(account);
+    store.write_for(
+        account,
+        "INSERT OR REPLACE INTO invited SELECT id, ?3 FROM account WHERE host = ?1 AND localpart = ?2",
+        params![host, localpart, inviter.as_str()],
+    )
+}
+
+/// By whose invitation an account was made, if by anybody's.
+///
+/// # Errors
+/// When the database fails.
+pub fn inviter_of(store: &Store, account: &BareJid) -> Result<Option<BareJid>, Error> {
+    let sql = concat!("SELECT inviter FROM invited WHERE account = ", account_id!());
+    let inviter: Option<String> = store.one(sql, key(account), |row| row.get(0))?;
+    Ok(inviter.and_then(|jid| BareJid::new(&jid).ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::tests::{jid, store_with};
+
+    fn invite(inviter: Option<&str>, localpart: &str) -> Invite {
+        Invite {
+            id: String::new(),
+            host: "h".to_owned(),
+            inviter: inviter.map(jid),
+            localpart: localpart.to_owned(),
+            registers: true,
+            befriends: true,
+            created: 1_000,
+            expires: 5_000,
+            uses: 2,
+        }
+    }
+
+    #[test]
+    fn a_token_is_found_until_it_is_used_up_or_revoked() {
+        let mut store = store_with(&["romeo@h"]);
+        let made = invite(Some("romeo@h"), "");
+        let id = create(&mut store, "one", &made).unwrap();
+        assert_eq!(by_token(&store, "two").unwrap(), None);
+        assert_eq!(by_token(&store, "one").unwrap(), Some(Invite { id: id.clone(), ..made }));
+        assert!(take(&mut store, &id).unwrap() && by_token(&store, "one").unwrap().is_some());
+        assert!(take(&mut store, &id).unwrap() && by_token(&store, "one").unwrap().is_none());
+        assert!(!take(&mut store, &id).unwrap());
+        let id = create(&mut store, "three", &invite(None, "")).unwrap();
+        assert!(!revoke(&mut store, "other", &id).unwrap() && revoke(&mut store, "h", &id).unwrap());
+        assert_eq!(by_token(&store, "three").unwrap(), None);
+        assert!(create(&mut store, "four", &invite(Some("nobody@h"), "")).unwrap_err().is_no_account());
+    }
+
+    #[test]
+    fn the_token_itself_is_not_kept() {
+        let mut store = store_with(&[]);
+        create(&mut store, "tell-nobody", &invite(None, "")).unwrap();
+        let kept: Vec<u8> = store.one("SELECT hash FROM invite", [], |row| row.get(0)).unwrap().unwrap();
+        assert_eq!(kept.len(), 32);
+        assert!(!kept.windows(4).any(|part| part == b"tell"));
+    }
+
+    #[test]
+    fn names_are_kept_while_the_invitation_lasts() {
+        let mut store = store_with(&["romeo@h"]);
+        let id = create(&mut store, "one", &invite(None, "juliet")).unwrap();
+        create(&mut store, "two", &invite(Some("romeo@h"), "")).unwrap();
+        let kept = |store: &Store, name: &str, at| reserves(store, &jid(name), at).unwrap();
+        assert!(kept(&store, "juliet@h", 4_999) && !kept(&store, "juliet@h", 5_000));
+        assert!(!kept(&store, "juliet@other", 1) && !kept(&store, "romeo@h", 1) && !kept(&store, "h", 1));
+        let names = |store: &Store, inviter: Option<&str>, at| -> Vec<String> {
+            let found = list(store, "h", inviter.map(jid).as_ref(), at, 10).unwrap();
+            found.into_iter().map(|invite| invite.localpart).collect()
+        };
+        assert_eq!(names(&store, None, 1).len(), 2);
+        assert_eq!(names(&store, Some("romeo@h"), 1), [""]);
+        assert!(names(&store, Some("paris@h"), 1).is_empty() && names(&store, None, 5_000).is_empty());
+        revoke(&mut store, "h", &id).unwrap();
+        assert!(!kept(&store, "juliet@h", 1));
+    }
+
+    #[test]
+    fn the_inviter_is_remembered_and_old_invitations_are_not() {
+        let mut store = store_with(&["romeo@h", "juliet@h"]);
+        assert_eq!(inviter_of(&store, &jid("juliet@h")).unwrap(), None);
+        set_inviter(&mut store, &jid("juliet@h"), &jid("romeo@h")).unwrap();
+        assert_eq!(inviter_of(&store, &jid("juliet@h")).unwrap(), Some(jid("romeo@h")));
+        create(&mut store, "old", &invite(None, "")).unwrap();
+        let late = Invite { created: 5_000 + 86_400_001, expires: u64::MAX / 4, ..invite(None, "") };
+        create(&mut store, "new", &late).unwrap();
+        assert!(by_token(&store, "old").unwrap().is_none() && by_token(&store, "new").unwrap().is_some());
+        crate::store::account::remove(&mut store, &jid("romeo@h"), 9).unwrap();
+        assert_eq!(inviter_of(&store, &jid("juliet@h")).unwrap(), Some(jid("romeo@h")));
+    }
+}
