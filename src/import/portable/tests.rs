@@ -443,6 +443,20 @@ fn an_import_that_is_stopped_goes_on() {
     assert_eq!(account::count(&store, "h").unwrap(), 100);
 }
 
+/// Documents that Prosody 0.12 and ejabberd 23.01 wrote; tests/interop logs in to what becomes of them.
+#[test]
+fn documents_of_other_servers() {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/xep0227");
+    for (path, iterations, salt, contacts) in [("prosody", 10_000, 36, 0), ("ejabberd/main.xml", 4_096, 16, 1)] {
+        let (store, imported, report) = imported(&fixtures.join(path), &["localhost"]);
+        assert_eq!((imported.counts.accounts, imported.counts.contacts), (1, contacts), "{report}");
+        assert_eq!((imported.counts.pieces_left, imported.remedies.len()), (0, 0), "{report}");
+        let keys = account::credentials(&store, &jid("romeo@localhost")).unwrap().unwrap().scram;
+        assert_eq!((keys[0].hash, keys[0].iterations, keys[0].salt.len()), (ScramHash::Sha1, iterations, salt));
+        assert_eq!((keys[0].stored_key.len(), keys[0].server_key.len()), (20, 20));
+    }
+}
+
 #[test]
 fn a_directory_of_documents_is_read_whole() {
     let scratch = Scratch::new("directory");

@@ -257,12 +257,20 @@ fn keys(credentials: &Element) -> Result<ScramKeys, &'static str> {
     if !ITERATIONS.contains(&iterations) {
         return Err("a number of rounds that is too small, or too large");
     }
-    let (salt, stored_key, server_key) = (bytes("salt")?, bytes("stored-key")?, bytes("server-key")?);
+    let (mut salt, mut stored_key, mut server_key) = (bytes("salt")?, bytes("stored-key")?, bytes("server-key")?);
     let length = match hash {
         ScramHash::Sha1 => 20,
         ScramHash::Sha256 => 32,
         ScramHash::Sha512 => 64,
     };
+    // Compat: ejabberd 23.01 writes base64 of base64.
+    if let (Ok(salt_inside), Ok(stored_inside), Ok(server_inside)) =
+        (STANDARD.decode(&salt), STANDARD.decode(&stored_key), STANDARD.decode(&server_key))
+    {
+        if stored_inside.len() == length && server_inside.len() == length {
+            (salt, stored_key, server_key) = (salt_inside, stored_inside, server_inside);
+        }
+    }
     if salt.is_empty() || salt.len() > SALT_BYTES_MAX || stored_key.len() != length || server_key.len() != length {
         return Err("of the wrong length");
     }
