@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match line.action {
         Action::Version => return print(concat!("jabberd ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Help => return print(HELP),
-        Action::Run | Action::Test | Action::AddAccount | Action::Export => {}
+        Action::Run | Action::Test | Action::AddAccount => {}
     }
     if let Some(home) = &line.home {
         if let Err(error) = std::env::set_current_dir(home) {
@@ -62,13 +62,6 @@ fn main() -> ExitCode {
     if line.action == Action::AddAccount {
         return match accounts::add(&config, line.add_account.as_deref().unwrap_or_default(), &mut std::io::stdin()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refuse(&error.to_string()),
-        };
-    }
-    if line.action == Action::Export {
-        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(UMASK));
-        return match importing::export(&config, &line.export.clone().unwrap_or_default()) {
-            Ok(text) => print(&text),
             Err(error) => refuse(&error.to_string()),
         };
     }

@@ -62,6 +62,11 @@ impl Site {
         command
     }
 
+    fn ctl(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jabberctl"));
+        command.arg("-c").arg(self.path("jabber.xml")).args(arguments).stdin(Stdio::null()).output().unwrap()
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
         self.jabberd(arguments).output().unwrap()
     }
@@ -316,11 +321,11 @@ fn an_old_spool_is_imported_at_the_first_start() {
 
     // Out again; and from there into another server, with the password.
     let export = site.path("export");
-    let output = site.run(&["--export", export.to_str().unwrap()]);
+    let output = site.ctl(&["export", "--format", "jabberd14", export.to_str().unwrap()]);
     assert!(output.status.success(), "{output:?}");
     let text = fs::read_to_string(site.path("export/localhost/romeo.xml")).unwrap();
     assert!(text.contains("mechanism='SCRAM-SHA-256'") && !text.contains("m0ntague"), "{text}");
-    let again = site.run(&["--export", export.to_str().unwrap()]);
+    let again = site.ctl(&["export", "--format", "jabberd14", export.to_str().unwrap()]);
     assert_eq!(again.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&again.stderr).contains("romeo.xml: it is there"), "{again:?}");
 }
@@ -344,7 +349,7 @@ fn an_import_that_is_stopped_goes_on_at_the_next_start() {
     let running = site.start();
     running.signal(nix::sys::signal::SIGTERM);
     running.end();
-    let output = site.run(&["--export", site.path("export").to_str().unwrap()]);
+    let output = site.ctl(&["export", "--format", "jabberd14", site.path("export").to_str().unwrap()]);
     let told = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(told.starts_with(&format!("exported {ACCOUNTS} accounts")), "{told}");
 }

@@ -21,8 +21,6 @@ pub enum Action {
     Help,
     /// Make an account (`--add-account`), and exit.
     AddAccount,
-    /// Write all accounts into files (`--export`), and exit.
-    Export,
 }
 
 /// The command line.
@@ -46,8 +44,6 @@ pub struct CommandLine {
     pub import: Option<PathBuf>,
     /// The account to make; its password comes from standard input.
     pub add_account: Option<String>,
-    /// The directory for the files.
-    pub export: Option<PathBuf>,
     /// Values for `<jabberd:cmdline flag='…'>`, by letter or name: of `-h`, `-s`, `-x KEY:VALUE` and unknown letters.
     pub flags: BTreeMap<String, String>,
     /// What the admin should know about arguments that do nothing.
@@ -171,7 +167,7 @@ impl CommandLine {
             return Ok(());
         }
         let letter = LONG.iter().find(|(long, _)| *long == name).map(|(_, letter)| *letter);
-        if letter.is_none() && !matches!(name, "add-account" | "export") {
+        if letter.is_none() && name != "add-account" {
             return Err(UsageError(format!("there is no option --{name}")));
         }
         let value = match given {
@@ -180,11 +176,6 @@ impl CommandLine {
         };
         match letter {
             Some(letter) => self.letter(letter, value),
-            None if name == "export" => {
-                self.action = Action::Export;
-                self.export = Some(PathBuf::from(value));
-                Ok(())
-            }
             None => {
                 self.action = Action::AddAccount;
                 self.add_account = Some(value);
@@ -244,7 +235,6 @@ Options (letters take their value from the next argument; -h is a host):
   -I, --import DIR       import the accounts of an old spool, then go on
       --add-account JID  make an account and exit; its password is read from
                          standard input (not for a server that is running)
-      --export DIR       write all accounts as files of jabberd 1.4 and exit
   -B, --background       go to the background
   -D, --debug            log debug lines
   -v, --version          print the version and exit

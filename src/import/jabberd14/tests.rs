@@ -2,6 +2,7 @@
 
 mod broken;
 mod exported;
+mod scale;
 mod spools;
 
 use std::fs;

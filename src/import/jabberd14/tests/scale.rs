@@ -1,0 +1,46 @@
+//! A spool with many accounts. What it shows: many transactions, a stop halfway, the second start that goes on, the third
+//! that finds nothing, and a log that does not grow with them. How long a hundred thousand take, and the keys of their
+//! passwords, which cost more than all else, is for a program that is not built for tests: tests/bench/import.rs.
+
+use super::*;
+use crate::store::disk::{Disk, WalBounds};
+
+const ACCOUNTS: usize = 5_000;
+
+#[test]
+fn many_accounts() {
+    let scratch = Scratch::new("scale");
+    let host = scratch.0.join("spool/example.org");
+    fs::create_dir_all(&host).unwrap();
+    for n in 0..ACCOUNTS {
+        // As jabberd 1.4.4 with mod_auth_crypt had them.
+        let text = format!(
+            "<xdb><password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'/>\
+             <crypt xmlns='jabber:iq:auth:crypt' xdbns='jabber:iq:auth:crypt'>{{SHA}}{n:026}=</crypt>\
+             <query xmlns='jabber:iq:roster' xdbns='jabber:iq:roster'>\
+             <item jid='user{}@example.org' subscription='both'><group>Friends</group></item></query></xdb>",
+            (n + 1) % ACCOUNTS
+        );
+        fs::write(host.join(format!("user{n}.xml")), text).unwrap();
+    }
+    let mut store = Store::open(&scratch.0.join("jabber.db")).unwrap();
+    let disk = Disk::open(&store, WalBounds { soft: 1 << 20, hard: 8 << 20 }).unwrap();
+    let plan = Plan { accounts_per_commit: 250, ..plan(&scratch.0.join("spool")) };
+    let mut last = Progress::default();
+    let mut half = |progress: Progress| {
+        assert!(progress.all == ACCOUNTS && progress.done == last.done + 1);
+        last = progress;
+        if progress.done == ACCOUNTS / 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let first = import(&mut store, Some(&disk), &plan, &Shown, &mut io::sink(), &mut half).unwrap();
+    assert!(first.stopped);
+    let on = &mut |_| ControlFlow::Continue(());
+    let second = import(&mut store, Some(&disk), &plan, &Shown, &mut io::sink(), on).unwrap();
+    assert_eq!(first.counts.accounts + second.counts.accounts, ACCOUNTS as u64);
+    assert_eq!(account::count(&store, "example.org").unwrap(), ACCOUNTS as u64);
+    let third = import(&mut store, Some(&disk), &plan, &Shown, &mut io::sink(), on).unwrap();
+    assert!(third.nothing_new);
+    // The log of the database did not grow with them.
+    let log = fs::metadata(scratch.0.join("jabber.db-wal")).unwrap().len();
+    assert!(log < 10 << 20, "{log}");
+}
