@@ -52,6 +52,8 @@ struct Dial {
     reasons: Vec<String>,
     /// Are there stanzas to send, or only questions about keys?
     proves: bool,
+    /// The candidate ended its stream when it had refused our certificate: it is asked once more, for dialback alone.
+    skips_external: bool,
 }
 
 /// All that is known of other servers.
@@ -144,6 +146,7 @@ impl Server {
             current: None,
             reasons: Vec::new(),
             proves: question.is_none(),
+            skips_external: false,
         };
         self.federation.dials.insert(pair.clone(), dial);
         if !self.federation.line.has_place(&self.config.limits, sender) {
@@ -308,6 +311,9 @@ impl Server {
             // RFC 6120 §10.4.2: it was found, but no stream to it can be had.
             return self.dial_failed(now, pair, Condition::RemoteServerTimeout, "");
         };
+        if dial.current.as_ref() != Some(&candidate) {
+            dial.skips_external = false;
+        }
         dial.current = Some(candidate.clone());
         let id = self.next_outgoing();
         let addresses: Vec<SocketAddr> =
@@ -332,6 +338,16 @@ impl Server {
 
     fn policy_of(&self, pair: &Pair) -> crate::config::federation::RemotePolicy {
         self.config.federation.as_ref().map(|federation| federation.policy(&pair.to)).unwrap_or_default()
+    }
+
+    /// The stream of a dial is over. Compat: ejabberd ends a stream on which SASL failed, where dialback might follow.
+    fn call_again(&mut self, now: Now, pair: &Pair) -> bool {
+        let Some(dial) = self.federation.dials.get_mut(pair).filter(|dial| !dial.skips_external) else { return false };
+        let Some(candidate) = dial.current.clone() else { return false };
+        dial.skips_external = true;
+        dial.candidates.push_front(candidate);
+        self.next_candidate(now, pair);
+        true
     }
 
     fn candidate_failed(&mut self, now: Now, pair: &Pair, why: &str) {
@@ -416,7 +432,7 @@ impl Server {
             self.with_outgoing(now, id, |stream, _| stream.end("it took too long (time limit 30 s)"));
             if matches!(self.connections.get(&id).map(|c| &c.talk), Some(Talk::Dialing(_))) {
                 self.end_connection(id);
-                self.outgoing_over(now, id, "no answer in time", VecDeque::new());
+                self.outgoing_over(now, id, "no answer in time", VecDeque::new(), false);
             }
         }
     }

@@ -95,6 +95,8 @@ pub struct S2sOut {
     stream_id: String,
     authenticated: bool,
     tried_external: bool,
+    /// The peer did not take our certificate as a proof.
+    external_failed: bool,
     bidi: bool,
     /// XEP-0198, where the peer offers it.
     sent: Option<Sent>,
@@ -130,6 +132,7 @@ impl S2sOut {
             stream_id: String::new(),
             authenticated: false,
             tried_external: false,
+            external_failed: false,
             bidi: false,
             sent: None,
             handled: Handled::default(),
@@ -140,6 +143,16 @@ impl S2sOut {
         };
         stream.open();
         stream
+    }
+
+    /// Our certificate is no proof to the peer, as was seen: dialback at once.
+    pub fn skip_external(&mut self) {
+        self.tried_external = true;
+    }
+
+    /// Did the peer refuse our certificate?
+    pub fn external_failed(&self) -> bool {
+        self.external_failed
     }
 
     /// The remote domain.
@@ -216,9 +229,12 @@ impl S2sOut {
             Wanted::Pair(local) => Some(local),
             Wanted::Verify { .. } => None,
         });
-        let awaited = std::mem::take(&mut self.pairs).into_iter();
-        let awaited = awaited.filter_map(|(local, proof)| (proof == Proof::Awaited).then_some(local));
-        wanted.chain(awaited).filter(|local| *local != self.local).collect()
+        let mut hosts: Vec<String> = wanted.collect();
+        let awaited = self.pairs.iter().filter(|(_, proof)| **proof == Proof::Awaited);
+        hosts.extend(awaited.map(|(local, _)| local.clone()));
+        self.pairs.retain(|_, proof| *proof != Proof::Awaited);
+        hosts.retain(|local| *local != self.local);
+        hosts
     }
 
     /// A stanza for the remote domain, of a pair that is ready.
@@ -469,7 +485,10 @@ impl S2sOut {
                 self.open();
             }
             // Dialback is the fallback (XEP-0178 §3).
-            ("failure", ns::SASL) => self.call_back(env),
+            ("failure", ns::SASL) => {
+                self.external_failed = true;
+                self.call_back(env);
+            }
             _ => self.fail(&StreamCondition::BadFormat.into()),
         }
     }

@@ -134,3 +134,29 @@ fn a_wire_may_break_at_any_byte_of_a_negotiation() {
         }
     }
 }
+
+/// Compat: ejabberd 23 ends the stream on which it refused a certificate, and would take dialback on another.
+#[test]
+fn who_hangs_up_on_our_certificate_is_asked_for_dialback() {
+    let (mut world, juliet) = played();
+    world.say(juliet, HELLO);
+    let sasl = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
+    let features = format!("<mechanisms {sasl}><mechanism>EXTERNAL</mechanism></mechanisms>");
+    let header = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+                  xmlns:db='jabber:server:dialback' from='montague.net' id='x' version='1.0'>";
+    for is_first in [true, false] {
+        let peer = world.called().unwrap();
+        let tls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+        world.say(peer, &format!("{header}<stream:features>{tls}</stream:features>"));
+        world.say(peer, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+        world.say(peer, &format!("{header}<stream:features>{features}</stream:features>"));
+        let heard = world.heard(peer);
+        assert_eq!((heard.contains("<auth "), heard.contains("<db:result ")), (is_first, !is_first), "{heard}");
+        match is_first {
+            true => world.say(peer, &format!("<failure {sasl}><not-authorized/></failure></stream:stream>")),
+            false => world.say(peer, "<db:result from='montague.net' to='capulet.com' type='valid'/>"),
+        }
+        assert_eq!(world.heard(peer).contains("Art thou there?"), !is_first);
+    }
+    assert!(world.called().is_none());
+}

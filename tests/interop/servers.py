@@ -42,6 +42,7 @@ class Server:
     """What all servers here have in common: start, stop, kill, ports and the files of one scratch directory."""
 
     kind = "?"
+    start_seconds = START_SECONDS
     # Whether it writes jabberd 1.4's record.log.
     record_kept = False
 
@@ -68,7 +69,7 @@ class Server:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=self.directory
             )
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + self.start_seconds
         for port in (self.client_port, self.tls_port):
             while True:
                 if self.process.poll() is not None:

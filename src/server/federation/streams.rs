@@ -44,6 +44,9 @@ impl Server {
         let questions = self.questions(&pair);
         let mut env = stream_env!(self, now, false);
         let mut stream = S2sOut::new(&mut env, &pair, policy, tls, proves);
+        if self.federation.dials.get(&pair).is_some_and(|dial| dial.skips_external) {
+            stream.skip_external();
+        }
         for (stream_id, key) in &questions {
             stream.want_verify(&mut env, &pair.from, stream_id, key);
         }
@@ -126,7 +129,7 @@ impl Server {
             Action::Acknowledged(rows) => self.router.forget(&mut router_env!(self, now), rows),
             Action::Ended(why) => {
                 self.hear_out(now, id);
-                self.outgoing_over(now, id, &why, VecDeque::new());
+                self.outgoing_over(now, id, &why, VecDeque::new(), false);
             }
             Action::Close(why) => {
                 self.end_connection(id);
@@ -134,9 +137,9 @@ impl Server {
                 else {
                     return;
                 };
-                let lost = stream.take_unacknowledged();
+                let (lost, may_call_again) = (stream.take_unacknowledged(), stream.external_failed());
                 let (remote, hosts) = (stream.remote().to_owned(), stream.take_unproved());
-                self.outgoing_over(now, id, &why, lost);
+                self.outgoing_over(now, id, &why, lost, may_call_again);
                 self.prove_elsewhere(now, &remote, hosts);
             }
         }
@@ -156,11 +159,19 @@ impl Server {
     }
 
     /// One of our streams is over: its pair is tried elsewhere, or what used it waits for the next.
-    pub(super) fn outgoing_over(&mut self, now: Now, id: ConnectionId, why: &str, lost: VecDeque<Unsent>) {
+    pub(super) fn outgoing_over(
+        &mut self,
+        now: Now,
+        id: ConnectionId,
+        why: &str,
+        lost: VecDeque<Unsent>,
+        may_call_again: bool,
+    ) {
         self.router.links_gone(id);
         if let Some(pair) = self.pair_of(id) {
             self.federation.outgoing.remove(&pair);
-            if self.federation.dials.contains_key(&pair) {
+            let is_called = may_call_again && self.call_again(now, &pair);
+            if !is_called && self.federation.dials.contains_key(&pair) {
                 self.candidate_failed(now, &pair, why);
             }
             self.ask_again(now, &pair.to);
@@ -280,10 +291,10 @@ impl Server {
                 if let Some(pair) = self.pair_of(id).filter(|_| !is_clean) {
                     self.doubt(now, pair);
                 }
-                self.outgoing_over(now, id, reason, lost);
+                self.outgoing_over(now, id, reason, lost, stream.external_failed());
                 self.prove_elsewhere(now, stream.remote(), hosts);
             }
-            Talk::Dialing(_) => self.outgoing_over(now, id, reason, VecDeque::new()),
+            Talk::Dialing(_) => self.outgoing_over(now, id, reason, VecDeque::new(), false),
             Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) | Talk::Http(_) => {}
         }
     }

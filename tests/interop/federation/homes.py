@@ -1,4 +1,4 @@
-"""The servers of the tests, each the home of one domain: ours, Prosody, jabberd2.
+"""The servers of the tests, each the home of one domain: ours, Prosody, jabberd2, ejabberd.
 
 Clients reach all of them at 127.0.0.1, on ports of their own; other servers at an address of their own and port 5269.
 """
@@ -36,7 +36,7 @@ class Home(servers.Server):
 
     def start(self):
         super().start()
-        deadline = time.monotonic() + servers.START_SECONDS
+        deadline = time.monotonic() + self.start_seconds
         while self.options.get("listens", True):
             try:
                 socket.create_connection((self.address, self.port), timeout=1).close()
@@ -321,6 +321,60 @@ class Jabberd2(Home):
                 one.kill()
                 one.wait()
         return status
+
+
+class Ejabberd(Home):
+    """Without Debian's ejabberdctl, which would change the user. Options: `tls` ("force", "yes", "no"), `secure`
+    (certificates only), `hosts`."""
+
+    kind = "ejabberd"
+    ours = False
+    # It reads 500 files to begin with, which a busy machine feels.
+    start_seconds = 3 * servers.START_SECONDS
+    log_name = "ejabberd.log"
+    MODULES = "disco roster offline ping version last vcard private"
+
+    def configure(self):
+        option = self.options.get
+        (self.directory / "data").mkdir()
+        modules = [f"  mod_{name}: {{}}" for name in self.MODULES.split()]
+        modules += [] if option("secure", True) else ["  mod_s2s_dialback: {}"]
+        tls = {"force": "required", "yes": "optional", "no": "false"}[option("tls", "force")]
+        hosts = ", ".join((self.domain, *option("hosts", ())))
+        clients = 'ip: "127.0.0.1", module: ejabberd_c2s, access: all'
+        self.config = self.directory / "ejabberd.yml"
+        self.config.write_text(f"""
+loglevel: info
+hosts: [{hosts}]
+certfiles: ["{self.certificate.both}"]
+ca_file: "{self.authority}"
+s2s_use_starttls: {tls}
+auth_method: internal
+registration_timeout: infinity
+listen:
+  - {{port: {self.client_port}, {clients}}}
+  - {{port: {self.tls_port}, {clients}, tls: true}}
+  - {{port: {self.port}, ip: "{self.address}", module: ejabberd_s2s_in}}
+modules:
+  mod_register: {{ip_access: all}}
+{chr(10).join(modules)}
+""")
+
+    def command(self):
+        home = next(pathlib.Path("/usr/lib").glob("*/ejabberd-*/ebin"))
+        settings = {
+            "EJABBERD_CONFIG_PATH": self.config,
+            "EJABBERD_LOG_PATH": self.directory / self.log_name,
+            "HOME": self.directory,
+        }
+        data = f'"{self.directory}/data"'
+        environment = [f"{name}={value}" for name, value in settings.items()]
+        return ["env", *environment, "erl", "-noinput", "-pa", str(home), "-mnesia", "dir", data, "-s", "ejabberd"]
+
+    def stop(self):
+        """It takes seconds to say goodbye."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
 
 
 def _listens(port):

@@ -4,11 +4,12 @@ import asyncio
 import signal
 
 import pytest
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import homes
 from conftest import OURS, THEIRS, account_of, refused, talk, until
 
-OTHERS = (homes.Prosody, homes.Jabberd2, homes.Ours)
+OTHERS = (homes.Prosody, homes.Jabberd2, homes.Ejabberd, homes.Ours)
 
 
 def others(*kinds):
@@ -17,7 +18,15 @@ def others(*kinds):
 
 def welcoming(kind):
     """Options for a server that asks for TLS and is content with dialback."""
-    return {"secure": False} if kind is homes.Prosody else {}
+    return {"secure": False} if kind in (homes.Prosody, homes.Ejabberd) else {}
+
+
+def proving(world, kind):
+    """Options for a certificate of ours that proves us: to ejabberd only one that is for clients, too."""
+    if kind is not homes.Ejabberd:
+        return {}
+    purposes = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+    return {"certificate": world.authority.certificate(OURS, purposes=purposes)}
 
 
 async def eventually(check, seconds=20):
@@ -28,28 +37,40 @@ async def eventually(check, seconds=20):
         await asyncio.sleep(0.3)
 
 
-async def test_certificates(world):
+@others(homes.Prosody, homes.Ejabberd)
+async def test_certificates(world, kind):
     """Both have certificates of an authority that both trust: SASL EXTERNAL (XEP-0178), no dialback."""
-    home, away = world.ours(), world.theirs()
+    home, away = world.ours(**proving(world, kind)), world.theirs(kind)
     await talk(*await world.couple(home, away))
     if home.ours:
         home.logs(rf"stream to {THEIRS} at .*proved by EXTERNAL, TLS")
 
 
 @pytest.mark.ours("the log")
-async def test_certificates_the_other_way(world):
+async def test_a_certificate_for_servers_only(world):
+    """ejabberd wants one for clients (TLS Web Client Authentication), as public authorities do not issue any more, and
+    ends the stream; then dialback is tried on another."""
+    home, away = world.ours(), world.theirs(homes.Ejabberd, secure=False)
+    await talk(*await world.couple(home, away))
+    home.logs(rf"stream to {THEIRS} at .*proved by dialback, TLS")
+
+
+@pytest.mark.ours("the log")
+@others(homes.Prosody, homes.Ejabberd)
+async def test_certificates_the_other_way(world, kind):
     """Romeo writes first."""
-    home, away = world.ours(), world.theirs()
+    home, away = world.ours(**proving(world, kind)), world.theirs(kind)
     juliet, romeo = await world.couple(home, away)
     await talk(romeo, juliet)
     home.logs(rf"stream from {THEIRS} at .*proved by EXTERNAL, TLS")
     assert not home.log().count("dialback,")
 
 
-async def test_self_signed_with_dialback(world):
+@others(homes.Prosody, homes.Ejabberd)
+async def test_self_signed_with_dialback(world, kind):
     """Who has no certificate that counts proves its name by dialback, over TLS (XEP-0220 §2.5)."""
     home = world.ours(certificate=world.authority.self_signed(OURS), **welcoming(homes.tested()))
-    away = world.theirs(certificate=world.authority.self_signed(THEIRS), secure=False)
+    away = world.theirs(kind, certificate=world.authority.self_signed(THEIRS), secure=False)
     await talk(*await world.couple(home, away))
     if home.ours:
         home.logs(rf"stream to {THEIRS} at .*proved by dialback, TLS")
@@ -316,9 +337,9 @@ async def test_the_other_server_starts_again(world, kind):
     assert len(romeo.bodies()) + len(back) == len(sent), f"{romeo.bodies()} of {sent}, and {len(back)} came back"
 
 
-@pytest.mark.parametrize("kind", [homes.Prosody, homes.Ours], ids=["prosody", "jabberd"])
+@others(homes.Prosody, homes.Ejabberd, homes.Ours)
 async def test_we_start_again(world, kind):
-    home, away = world.ours(), world.theirs(kind)
+    home, away = world.ours(**proving(world, kind)), world.theirs(kind)
     juliet, romeo = await world.couple(home, away)
     await talk(juliet, romeo)
     account = account_of(juliet)
@@ -436,6 +457,28 @@ async def test_nothing_is_lost_when_the_other_server_is_killed(world):
     assert not lost, f"{len(lost)} lost: {lost[:10]}"
     numbers = [int(body[1:]) for body in dict.fromkeys(bodies) if body.startswith("n")]
     assert numbers == sorted(numbers), "out of order"
+
+
+@pytest.mark.ours("kill -9 and what is written down")
+@others(homes.Prosody, homes.Ejabberd, homes.Ours)
+async def test_what_waits_survives_us(world, kind):
+    """The other server is down when Juliet writes, ours is killed while her words wait, then both are there again."""
+    home, away = world.ours(queue_seconds=60), world.theirs(kind, **welcoming(kind))
+    juliet, account = await world.user(home, "juliet"), away.account("romeo")
+    # It takes connections and says nothing.
+    away.process.send_signal(signal.SIGSTOP)
+    for n in range(20):
+        juliet.send_message(account.jid, f"n{n}", mtype="chat")
+    # She is told of nothing before it is on the disk.
+    await juliet.settle()
+    await juliet.vanish()
+    home.kill()
+    away.process.send_signal(signal.SIGCONT)
+    home.start()
+    home.logs("20 stanzas waited for other servers")
+    romeo = await world.login(away, account)
+    await until(lambda: "n19" in romeo.bodies(), 60)
+    assert romeo.bodies() == [f"n{n}" for n in range(20)]
 
 
 async def test_a_stream_ends_when_idle(world):
