@@ -52,16 +52,20 @@ impl Awaited {
     /// More than this many ticks without a word of the disk are no measure any more.
     const MOST: usize = 1_000;
 
-    pub(super) fn note(&mut self, tick: Tick) {
+    pub(super) fn note(&mut self, tick: Tick, now: Instant) {
         if self.0.len() < Awaited::MOST {
-            self.0.push_back((tick, Instant::now()));
+            self.0.push_back((tick, now));
         }
     }
 
     /// How long each tick took, up to this one.
     pub(super) fn arrived(&mut self, tick: Tick) -> Vec<Duration> {
         let count = self.0.iter().take_while(|(other, _)| *other <= tick).count();
-        self.0.drain(..count).map(|(_, since)| since.elapsed()).collect()
+        if count == 0 {
+            return Vec::new();
+        }
+        let now = Instant::now();
+        self.0.drain(..count).map(|(_, since)| now.duration_since(since)).collect()
     }
 }
 

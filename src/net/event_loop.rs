@@ -23,7 +23,7 @@ use super::hashing::HashingHelper;
 use super::listener::{Accepted, Listener, Opened, Reserve};
 use super::tls::Settings;
 use crate::admin::{Outside, Told};
-use crate::config::Config;
+use crate::config::{Config, ListenerKind};
 use crate::server::{Unfound, Word};
 use crate::xmpp::Now;
 
@@ -115,6 +115,8 @@ pub struct EventLoop<E> {
     dns: Dns,
     dice: Dice,
     awaited: Awaited,
+    /// Somebody watches: then how long things take is measured, which costs some looks at the clock in each turn.
+    measures: bool,
     /// What was found out about domains, for the next tick.
     found: Vec<(u64, Result<Vec<Candidate>, Unfound>)>,
     /// What clients of the control socket want of the world around, for the next tick.
@@ -199,6 +201,7 @@ impl<E: Engine> EventLoop<E> {
             dns: Dns::new(FIRST_LOOKUP, cache_seconds(&parts.config), parts.resolver),
             dice: Dice::new(),
             awaited: Awaited::default(),
+            measures: parts.config.listeners.iter().any(|listener| listener.kind == ListenerKind::Metrics),
             found: Vec::new(),
             outside: Vec::new(),
         })
@@ -245,7 +248,7 @@ impl<E: Engine> EventLoop<E> {
 
     /// One turn: all inputs, one commit, then what may leave leaves.
     fn tick(&mut self, now: Now) {
-        let begun = Instant::now();
+        let begun = self.measures.then(Instant::now);
         self.look_around(now);
         self.accept(now);
         self.accept_control(now);
@@ -262,11 +265,12 @@ impl<E: Engine> EventLoop<E> {
         // After what arrived: who learns of the end must not miss what came before it.
         self.obey_signals(now);
         self.engine.handle(now, Input::Timeout);
-        let committing = Instant::now();
+        let committing = self.measures.then(Instant::now);
         let committed = self.engine.commit(); // no waiting; nothing has left the process so far
-        if let Ok(Some(tick)) = &committed {
-            self.engine.measured(Measure::Commit, committing.elapsed());
-            self.awaited.note(*tick);
+        if let (Some(since), Ok(Some(tick))) = (committing, &committed) {
+            let now = Instant::now();
+            self.engine.measured(Measure::Commit, now.duration_since(since));
+            self.awaited.note(*tick, now);
         }
         let outputs = self.engine.take_outputs();
         match committed {
@@ -281,7 +285,9 @@ impl<E: Engine> EventLoop<E> {
         self.hear_of_disk();
         self.connections.expire();
         self.connections.write(self.settings.as_deref()); // what may leave, leaves
-        self.engine.measured(Measure::Tick, begun.elapsed());
+        if let Some(begun) = begun {
+            self.engine.measured(Measure::Tick, begun.elapsed());
+        }
     }
 
     /// Queues the outputs of a tick. If it wrote, they wait until it is durable.

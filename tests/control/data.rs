@@ -1,6 +1,8 @@
 //! Backup, restore, export and import by jabberctl, beside a server that runs and without one; and all of them killed.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -131,6 +133,58 @@ fn accounts_come_and_go_beside_a_server_that_runs() {
     let running = site.start();
     assert_eq!(accounts(&site), 20);
     running.stop();
+}
+
+#[test]
+fn messages_flow_while_backups_are_made() {
+    let site = Site::new("flow");
+    let running = site.start();
+    let file = site.path("in.xml");
+    fs::write(&file, document(200, 20_000)).unwrap();
+    site.ctl(&["import", "xep0227", shown(&file)]).success();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
+    let mut romeo = TcpStream::connect(("127.0.0.1", site.port)).unwrap();
+    romeo.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut say = |text: &str, until: &str| {
+        romeo.write_all(text.as_bytes()).unwrap();
+        let (mut heard, mut buffer) = (String::new(), [0; 4096]);
+        while !heard.contains(until) {
+            let count = romeo.read(&mut buffer).unwrap_or_else(|error| panic!("{error} after {heard}"));
+            assert!(count > 0, "{heard}");
+            heard.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
+        }
+    };
+    let header = "<stream:stream to='localhost' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+    say(header, "<stream:stream");
+    let login = "<iq type='set' id='a'><query xmlns='jabber:iq:auth'><username>romeo</username>\
+                 <password>pencil</password><resource>r</resource></query></iq>";
+    say(login, "type='result'");
+    say("<presence/><message to='romeo@localhost/r'><body>begin</body></message>", "<body>begin</body>");
+    let mut sent = 0;
+    for round in 0..3 {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jabberctl"));
+        let copy = site.path(&format!("copy{round}.db"));
+        command.arg("-c").arg(site.path("jabber.xml")).arg("backup").arg(&copy).stdout(Stdio::null());
+        let mut backup = command.spawn().unwrap();
+        let status = loop {
+            // Each is answered before the next is sent, and writes to the database: a message for who is away.
+            sent += 1;
+            say(
+                &format!(
+                    "<message to='u1@localhost' type='chat'><body>{sent}</body></message>\
+                     <message to='romeo@localhost/r'><body>{sent}</body></message>"
+                ),
+                &format!("<body>{sent}</body>"),
+            );
+            if let Some(status) = backup.try_wait().unwrap() {
+                break status;
+            }
+        };
+        assert!(status.success());
+    }
+    assert!(sent > 3, "{sent}");
+    running.stop();
+    assert!(site.ctl(&["--yes", "restore", shown(&site.path("copy2.db"))]).success().contains("201 accounts"));
 }
 
 #[test]
