@@ -19,6 +19,7 @@ pub mod s2s_in;
 pub mod s2s_out;
 pub mod sasl;
 pub mod sm;
+pub mod socks5;
 mod wire;
 
 use crate::config::federation::RemotePolicy;
