@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jabber::admin::{Outside, Told};
 use jabber::config::cmdline::{Action, HELP};
-use jabber::config::{CommandLine, Config, Severity};
+use jabber::config::{CommandLine, Config, Listener, ListenerKind, Severity};
 use jabber::daemon::accounts;
 use jabber::daemon::authorities;
 use jabber::daemon::background::{self, Side, Waiting};
@@ -111,6 +111,8 @@ fn print(text: &str) -> ExitCode {
 struct Privileged {
     signals: Signals,
     ports: Vec<Opened>,
+    /// Ports that nobody asked for and that cannot be had, and why.
+    missing: Vec<(Listener, String)>,
     pidfile: Option<PidFile>,
     keeper: Keeper,
     settings: Arc<Settings>,
@@ -126,16 +128,20 @@ fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, S
     }
     let pidfile = config.pidfile.as_deref().map(PidFile::create).transpose()?;
     let signals = signals::listen().map_err(|error| StartError(format!("cannot take signals: {error}")))?;
-    let mut ports = Vec::new();
+    let (mut ports, mut missing) = (Vec::new(), Vec::new());
     for wanted in &config.listeners {
-        ports.extend(listener::open(&Arc::new(wanted.clone())).map_err(|refused| StartError(refused.to_string()))?);
+        match listener::open(&Arc::new(wanted.clone())) {
+            Ok(opened) => ports.extend(opened),
+            Err(refused) if wanted.is_optional => missing.push((wanted.clone(), refused.to_string())),
+            Err(refused) => return Err(StartError(refused.to_string())),
+        }
     }
     accounts::make_data_directory(&config.spool, identity)?;
     let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids);
     let (keeper, settings) = Keeper::load(config, owner)?;
     let trust = authorities::load(config)?;
     let control = control::open(config, identity);
-    Ok(Privileged { signals, ports, pidfile, keeper, settings, trust, control, files })
+    Ok(Privileged { signals, ports, missing, pidfile, keeper, settings, trust, control, files })
 }
 
 fn start(line: CommandLine, config: Config, log: &Arc<Log>, waiting: Option<Waiting>) -> Result<(), StartError> {
@@ -156,6 +162,11 @@ fn start(line: CommandLine, config: Config, log: &Arc<Log>, waiting: Option<Wait
     tell_notices(&config, &line);
     privileged.keeper.look_again_as_user();
     let background = waiting.is_some();
+    let mut config = config;
+    for (wanted, why) in &privileged.missing {
+        log::warn!(target: INTERNAL, "{why}; there is no proxy for file transfers (mod_proxy65)");
+        config.without_proxy65_at(wanted);
+    }
     let config = Arc::new(config);
     let path = config.spool.join(accounts::DATABASE);
     let mut store = Store::open(&path).map_err(|error| StartError(error.to_string()))?;
@@ -186,13 +197,14 @@ fn assemble(
     let clock = Clock::new();
     let mut engine = Server::new(Arc::clone(config), store, Box::new(Dice::new()), clock.now())
         .map_err(|error| StartError(error.to_string()))?;
-    let Privileged { signals, ports, pidfile, keeper, settings, trust, control, files } = privileged;
+    let Privileged { signals, ports, pidfile, keeper, settings, trust, control, files, .. } = privileged;
     engine.set_trust(Box::new(trust));
     engine.set_open_files_max(files);
     let served: Vec<String> = ports.iter().map(|port| port.address.to_string()).collect();
     let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
     log::info!(target: INTERNAL, "serving {} on {}", hosts.join(", "), served.join(", "));
     let surroundings = Daemon {
+        opened: ports.iter().map(|port| (*port.wanted).clone()).collect(),
         line,
         log: Arc::clone(log),
         config: Arc::clone(config),
@@ -254,6 +266,8 @@ fn tell_what_waits(old: &Config, new: &Config) {
 /// What the loop needs of the process around it.
 struct Daemon {
     line: CommandLine,
+    /// The ports that were opened at the start.
+    opened: Vec<Listener>,
     log: Arc<Log>,
     config: Arc<Config>,
     stanza_files: StanzaFiles,
@@ -268,13 +282,32 @@ struct Daemon {
     _pidfile: Option<PidFile>,
 }
 
+impl Daemon {
+    /// What needs a port that was not opened at the start is not there.
+    fn keep_to_ports(&self, config: &mut Config) {
+        let place = |listener: &Listener| (listener.kind, listener.address, listener.port);
+        let is_closed = |wanted: &&Listener| {
+            wanted.kind == ListenerKind::Bytestreams && !self.opened.iter().any(|opened| place(opened) == place(wanted))
+        };
+        let closed: Vec<Listener> = config.listeners.iter().filter(is_closed).cloned().collect();
+        for wanted in closed {
+            let port = wanted.port;
+            log::warn!(target: INTERNAL, "file transfers need port {port}, which opens at the next start: mod_proxy65 is off");
+            config.without_proxy65_at(&wanted);
+        }
+    }
+}
+
 impl Surroundings for Daemon {
     fn reload(&mut self) -> Result<Arc<Config>, String> {
         notify::tell(notify::RELOADING);
         self.log.reopen();
         log::info!(target: INTERNAL, "reloading configuration");
         let config = match Config::load(&self.line.config_file(), &self.line) {
-            Ok(config) => Ok(Arc::new(config)),
+            Ok(mut config) => {
+                self.keep_to_ports(&mut config);
+                Ok(Arc::new(config))
+            }
             Err(error) => {
                 for problem in error.to_string().lines() {
                     log::error!(target: INTERNAL, "{problem}");

@@ -10,6 +10,7 @@ mod federation {
     mod privacy;
     mod queues;
     mod services;
+    mod transfers;
     mod vanishing;
     pub mod world;
 }

@@ -125,6 +125,8 @@ pub struct Connections {
     pub servers_out: usize,
     /// Components'.
     pub components: usize,
+    /// Ends of file transfers.
+    pub bytestreams: usize,
 }
 
 /// A stream with another server, as far as one pair of domains uses it.

@@ -229,7 +229,7 @@ fn doors(reading: &mut Reading, all: &[Section<'_>], config: &mut Config) {
 fn rates(io: &io::Io, config: &mut Config) {
     for listener in &mut config.listeners {
         listener.rate = listener.rate.or(io.rate);
-        if listener.kind != ListenerKind::Component {
+        if !matches!(listener.kind, ListenerKind::Component | ListenerKind::Bytestreams) {
             listener.karma = listener.karma.or(io.karma);
         }
     }

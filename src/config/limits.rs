@@ -161,6 +161,16 @@ limits! {
     /// Bytes of all privacy lists of one account; as many for its rules of jabber:iq:filter.
     /// Outcome: resource-constraint.
     privacy_bytes_max, "privacy-bytes-max": usize = 262_144, at least 1_024;
+    /// File transfers that the proxy carries at a time; each takes two connections.
+    /// Outcome: resource-constraint to who wants to begin another one.
+    bytestreams_max, "bytestreams-max": usize = 1_000, at least 1;
+    /// File transfers of one account that the proxy carries at a time. Outcome: resource-constraint.
+    bytestreams_per_account_max, "bytestreams-per-account-max": usize = 20, at least 1;
+    /// Connections to the proxy that wait for the other end, or for the word to begin: strangers who connect and wait.
+    /// Outcome: further ones are refused.
+    bytestreams_waiting_max, "bytestreams-waiting-max": usize = 2_000, at least 2;
+    /// Seconds in which nothing moves until a file transfer is given up. Outcome: both connections are closed.
+    bytestream_idle_seconds, "bytestream-idle-seconds": u64 = 300, at least 5;
     /// Contacts to whom one session has sent directed presence. Outcome: resource-constraint for the next one, since one
     /// that is forgotten would never hear of the end.
     directed_presence_max, "directed-presence-max": usize = 1_000, at least 10;

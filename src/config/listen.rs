@@ -20,6 +20,8 @@ pub enum ListenerKind {
     Component,
     /// Who watches the server, by HTTP.
     Metrics,
+    /// The two ends of a file transfer (XEP-0065).
+    Bytestreams,
 }
 
 impl ListenerKind {
@@ -79,6 +81,8 @@ pub struct Listener {
     pub hide_registration: bool,
     /// The id of the component that is expected; empty where none is.
     pub component: String,
+    /// The server starts without it if the port cannot be had.
+    pub is_optional: bool,
 }
 
 impl Listener {
@@ -96,6 +100,7 @@ impl Listener {
             karma: None,
             hide_registration: false,
             component: String::new(),
+            is_optional: false,
         }
     }
 

@@ -58,7 +58,7 @@ pub use limits::Limits;
 pub use listen::{Alias, Listener, ListenerKind, PlainLogin, StartTls};
 pub use logs::{LogSink, LogTarget};
 pub use modules::Modules;
-pub use own_services::{Service, ServiceKind, ServiceOptions};
+pub use own_services::{Proxy65, Service, ServiceKind, ServiceOptions};
 
 /// The namespace of all elements that jabberd 1.4 and 1.6 did not know.
 pub const OWN_NS: &str = "urn:jabber:config:3";

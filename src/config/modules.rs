@@ -31,6 +31,7 @@ pub const LATER: &[&str] = &[
     "mod_invite",
     "mod_ping",
     "mod_privacy",
+    "mod_proxy65",
     "mod_search",
     "mod_service_admin",
     "mod_useridpolicy",

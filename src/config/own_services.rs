@@ -5,9 +5,11 @@
 //! use it. `<modules><off>` switches it off. A name that jabber.xml gives to a host or to a component is theirs.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::error::Place;
-use super::hosts::host_name;
+use super::hosts::{Host, host_name};
+use super::listen::{Listener, ListenerKind};
 use super::reading::Reading;
 use super::tree::Tree;
 use super::{Config, jsm};
@@ -18,16 +20,19 @@ use crate::xmpp::{BareJid, Jid};
 pub enum ServiceKind {
     /// The user directory (XEP-0055).
     Search,
+    /// The proxy for file transfers (XEP-0065).
+    Proxy65,
 }
 
 impl ServiceKind {
     /// All of them, in the order in which clients are told of them.
-    pub const ALL: &[ServiceKind] = &[ServiceKind::Search];
+    pub const ALL: &[ServiceKind] = &[ServiceKind::Search, ServiceKind::Proxy65];
 
     /// The module whose service it is, by its name in jabber.xml.
     pub fn module(self) -> &'static str {
         match self {
             ServiceKind::Search => "mod_search",
+            ServiceKind::Proxy65 => "mod_proxy65",
         }
     }
 
@@ -35,6 +40,7 @@ impl ServiceKind {
     pub fn element(self) -> &'static str {
         match self {
             ServiceKind::Search => "search",
+            ServiceKind::Proxy65 => "proxy65",
         }
     }
 
@@ -42,6 +48,7 @@ impl ServiceKind {
     pub fn usual_name(self) -> &'static str {
         match self {
             ServiceKind::Search => "users.*",
+            ServiceKind::Proxy65 => "proxy.*",
         }
     }
 }
@@ -90,10 +97,38 @@ impl Users {
     }
 }
 
-/// What jabber.xml says of the services of a host.
+/// The proxy for file transfers, beyond its name and users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proxy65 {
+    /// Where it listens; `None` is every address.
+    pub ip: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+    /// What clients are told to connect to; `None` is the host's own name.
+    pub address: Option<String>,
+    /// How many bytes one transfer may move in a second, both directions together; `None` is as many as there are.
+    pub bytes_per_second: Option<u64>,
+}
+
+impl Default for Proxy65 {
+    fn default() -> Proxy65 {
+        Proxy65 { ip: None, port: Proxy65::PORT, address: None, bytes_per_second: None }
+    }
+}
+
+impl Proxy65 {
+    /// The port that other servers' proxies have, too.
+    pub const PORT: u16 = 7777;
+    /// Less would not move a picture in a minute.
+    const BYTES_PER_SECOND_MIN: u64 = 4_096;
+}
+
+/// The services of a host, and what is particular to some of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceOptions {
     rules: BTreeMap<ServiceKind, ServiceRules>,
+    /// The proxy for file transfers.
+    pub proxy65: Proxy65,
 }
 
 impl Default for ServiceOptions {
@@ -102,7 +137,10 @@ impl Default for ServiceOptions {
             let name = kind.usual_name().to_owned();
             (kind, ServiceRules { name, place: None, users: Users::default() })
         };
-        ServiceOptions { rules: ServiceKind::ALL.iter().map(|kind| rules(*kind)).collect() }
+        ServiceOptions {
+            rules: ServiceKind::ALL.iter().map(|kind| rules(*kind)).collect(),
+            proxy65: Proxy65::default(),
+        }
     }
 }
 
@@ -118,10 +156,13 @@ pub(super) fn kind_of(tree: &Tree) -> Option<ServiceKind> {
     ServiceKind::ALL.iter().copied().find(|kind| kind.element() == tree.name)
 }
 
-/// Reads `<search>` and its like
+/// Reads `<search>`, `<proxy65>` …
 pub(super) fn read(reading: &mut Reading, tree: &Tree, kind: ServiceKind, options: &mut ServiceOptions) {
     reading.stray_text(tree);
-    const KNOWN: &[&str] = &["name", "allow", "deny"];
+    let mut known = vec!["name", "allow", "deny"];
+    if kind == ServiceKind::Proxy65 {
+        known.extend(["ip", "port", "address", "bytes-per-second"]);
+    }
     let Some(rules) = options.rules.get_mut(&kind) else { return };
     rules.place = Some(tree.place.clone());
     for child in tree.children() {
@@ -133,13 +174,33 @@ pub(super) fn read(reading: &mut Reading, tree: &Tree, kind: ServiceKind, option
             "allow" if child.text().is_empty() => rules.users.everybody = true,
             "allow" => rules.users.allowed.extend(user(reading, child)),
             "deny" => rules.users.denied.extend(user(reading, child)),
-            _ => reading.unknown(child, &tree.tag(), KNOWN),
+            name if known.contains(&name) => proxy65(reading, child, &mut options.proxy65),
+            _ => reading.unknown(child, &tree.tag(), &known),
         }
     }
 }
 
 fn user(reading: &mut Reading, tree: &Tree) -> Option<Jid> {
     jsm::bare_jid(reading, &tree.place, &tree.text()).map(|jid: BareJid| jid.into())
+}
+
+fn proxy65(reading: &mut Reading, tree: &Tree, proxy: &mut Proxy65) {
+    match tree.name.as_str() {
+        "ip" => proxy.ip = reading.address(&tree.place, &tree.text()).ok().or(proxy.ip),
+        "port" => match reading.number(tree) {
+            Some(0) => reading.warn(&tree.place, "<port> should be from 1 to 65535: the default is used"),
+            port => proxy.port = port.unwrap_or(proxy.port),
+        },
+        "address" => proxy.address = Some(tree.text()).filter(|text| !text.is_empty()),
+        _ => {
+            let least = Proxy65::BYTES_PER_SECOND_MIN;
+            let bytes = reading.number::<u64>(tree);
+            if bytes.is_some_and(|bytes| bytes < least) {
+                reading.warn(&tree.place, format!("<bytes-per-second> must be at least {least}: {least} is used"));
+            }
+            proxy.bytes_per_second = bytes.map(|bytes| bytes.max(least));
+        }
+    }
 }
 
 /// Why a service is not to be had under its name.
@@ -194,9 +255,19 @@ impl Config {
         self.name_services();
         self
     }
+
+    /// Takes the file-transfer proxies away that would need this port, which cannot be had.
+    pub fn without_proxy65_at(&mut self, listener: &Listener) {
+        let needs_it =
+            |host: &Host| host.services.proxy65.port == listener.port && host.services.proxy65.ip == listener.address;
+        let hosts: Vec<String> =
+            self.hosts.iter().filter(|host| needs_it(host)).map(|host| host.name.clone()).collect();
+        self.services.retain(|service| service.kind != ServiceKind::Proxy65 || !hosts.contains(&service.host));
+        self.listeners.retain(|other| other != listener);
+    }
 }
 
-/// Names the services, once hosts and components are known.
+/// Names the services and opens their ports, once hosts, components and the other ports are known.
 pub(super) fn settle(reading: &mut Reading, config: &mut Config) {
     for Obstacle { host, kind, why } in config.name_services() {
         let rules = config.host(&host).and_then(|host| host.services.rules.get(&kind));
@@ -209,6 +280,47 @@ pub(super) fn settle(reading: &mut Reading, config: &mut Config) {
                 let remedy = format!("give it another with <{element} xmlns=\"{}\"><name>", super::OWN_NS);
                 reading.notice(&Place::whole(config.file.as_path()), format!("{text}; {remedy}"));
             }
+        }
+    }
+    ports(reading, config);
+}
+
+/// A port for each address and port that a proxy wants; hosts may share one.
+fn ports(reading: &mut Reading, config: &mut Config) {
+    let has_proxy = |host: &&Host| {
+        config.services.iter().any(|service| service.kind == ServiceKind::Proxy65 && service.host == host.name)
+    };
+    let mut wanted: Vec<Listener> = Vec::new();
+    for host in config.hosts.iter().filter(has_proxy) {
+        let proxy = &host.services.proxy65;
+        let place = host.services.rules.get(&ServiceKind::Proxy65).and_then(|rules| rules.place.clone());
+        let listener = Listener {
+            address: proxy.ip,
+            auth_seconds: config.limits.auth_seconds,
+            // Nobody asked for it: it must not keep the server from its work.
+            is_optional: place.is_none(),
+            ..Listener::new(
+                ListenerKind::Bytestreams,
+                proxy.port,
+                place.unwrap_or_else(|| Place::whole(config.file.as_path())),
+            )
+        };
+        let is_same = |other: &&Listener| other.port == listener.port && other.address == listener.address;
+        if !wanted.iter().any(|other| is_same(&other)) {
+            wanted.push(listener);
+        }
+    }
+    for listener in wanted {
+        let port = listener.port;
+        let first = config.listeners.iter().find(|other| other.port == port).map(|other| other.place.clone());
+        match first.filter(|_| listener.is_optional) {
+            Some(first) => {
+                let text = format!("mod_proxy65 is off: its usual port {port} is taken at {first}");
+                let remedy = format!("give it another with <proxy65 xmlns=\"{}\"><port>", super::OWN_NS);
+                reading.notice(&listener.place, format!("{text}; {remedy}"));
+                config.without_proxy65_at(&listener);
+            }
+            None => config.listeners.push(listener),
         }
     }
 }

@@ -114,6 +114,7 @@ fn listener_line(listener: &Listener) -> String {
         ListenerKind::S2sTls => "other servers, TLS from the first byte",
         ListenerKind::Component => "a component",
         ListenerKind::Metrics => "metrics, by HTTP",
+        ListenerKind::Bytestreams => "file transfers",
     };
     let mut line = format!("{:<5} on {address}: {what}", listener.port);
     for rule in &listener.plain_logins {

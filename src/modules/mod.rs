@@ -9,6 +9,7 @@ mod admin;
 mod agents;
 mod announce;
 mod browse;
+mod bytestreams;
 mod commands;
 mod disco;
 mod echo;
@@ -44,6 +45,7 @@ const MODULES: &[Row] = &[
     ("mod_vcard", vcard::new),
     ("mod_xml", private::new),
     ("mod_search", search::new),
+    ("mod_proxy65", bytestreams::new),
     ("mod_commands", commands::new),
     ("mod_service_admin", service_admin::new),
     ("mod_invite", invite::new),

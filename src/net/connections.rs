@@ -300,7 +300,7 @@ impl Connections {
                 }
             }
             Gone::Tls(_) => connection.give_up(),
-            Gone::Closed | Gone::Reset(_) | Gone::Overflow | Gone::NotDurable => return self.remove(id),
+            Gone::Closed | Gone::Reset(_) | Gone::Overflow | Gone::NotDurable | Gone::Idle => return self.remove(id),
         }
         self.closing(id);
     }

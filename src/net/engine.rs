@@ -83,6 +83,8 @@ pub(super) enum Gone {
     Overflow,
     /// What it was about to be told could not be made durable.
     NotDurable,
+    /// Nothing moved in a file transfer.
+    Idle,
 }
 
 /// For the log.
@@ -95,6 +97,7 @@ impl fmt::Display for Gone {
             Gone::Tls(why) => write!(f, "TLS failed: {why}"),
             Gone::Overflow => f.write_str("does not read what it is sent"),
             Gone::NotDurable => f.write_str("the disk failed"),
+            Gone::Idle => f.write_str("nothing moved for too long"),
         }
     }
 }

@@ -17,10 +17,11 @@ use super::dialing::{self, Dialed, Dialer};
 use super::disk::{Awaited, DiskHelper, Durable, Report};
 use super::dns::Dns;
 use super::dns::files::Files;
+use super::doors::Doors;
 use super::engine::{Candidate, ConnectionId, Engine, Gone, Input, Measure, Output, Tick, Trust};
-use super::gate::Gate;
 use super::hashing::HashingHelper;
-use super::listener::{Accepted, Listener, Opened, Reserve};
+use super::listener::Opened;
+use super::relays::{self, Relays};
 use super::tls::Settings;
 use crate::admin::{Outside, Told};
 use crate::config::{Config, ListenerKind};
@@ -95,12 +96,11 @@ pub struct EventLoop<E> {
     surroundings: Box<dyn Surroundings>,
     signals: Signals,
     settings: Option<Arc<Settings>>,
-    listeners: Vec<Listener>,
-    reserve: Reserve,
-    gate: Gate,
+    doors: Doors,
     control: Option<ControlSocket>,
     files: u64,
     connections: Connections,
+    relays: Relays,
     dialer: Dialer,
     disk: DiskHelper,
     hashing: HashingHelper,
@@ -166,16 +166,13 @@ impl<E: Engine> EventLoop<E> {
         let waker = Arc::new(Waker::new(poll.registry(), WAKER)?);
         let mut signals = parts.signals;
         poll.registry().register(&mut signals.wake, SIGNALS, Interest::READABLE)?;
-        let mut listeners: Vec<Listener> = parts.ports.into_iter().map(Listener::new).collect();
-        for (place, listener) in listeners.iter_mut().enumerate() {
-            poll.registry().register(&mut listener.socket, Token(FIRST_LISTENER + place), Interest::READABLE)?;
-        }
+        let doors = Doors::new(parts.ports, &parts.config, poll.registry(), FIRST_LISTENER)?;
         let mut control = parts.control.map(ControlSocket::new);
         if let Some(control) = &mut control {
             poll.registry().register(&mut control.listener, CONTROL, Interest::READABLE)?;
         }
         let bounds = parts.bounds;
-        let connections = Connections::new(bounds, FIRST_LISTENER + listeners.len());
+        let connections = Connections::new(bounds, FIRST_LISTENER + doors.len());
         Ok(EventLoop {
             poll,
             clock: parts.clock,
@@ -184,12 +181,11 @@ impl<E: Engine> EventLoop<E> {
             surroundings: parts.surroundings,
             signals,
             settings: parts.settings,
-            listeners,
-            reserve: Reserve::new(),
-            gate: Gate::new(&parts.config),
+            doors,
             control,
             files: parts.files,
             connections,
+            relays: Relays::new(bounds),
             dialer: Dialer::new(&parts.config.bind),
             disk: DiskHelper::start(parts.disk, Arc::clone(&waker))?,
             hashing: HashingHelper::start(waker)?,
@@ -224,6 +220,7 @@ impl<E: Engine> EventLoop<E> {
             }
             now = self.clock.now();
             self.connections.begin(now);
+            self.relays.begin(now);
             for event in &events {
                 match event.token() {
                     WAKER => {}
@@ -233,10 +230,9 @@ impl<E: Engine> EventLoop<E> {
                         self.dns.handle_event(self.poll.registry(), now, &mut self.dice, event);
                     }
                     Token(number) if number >= dialing::FIRST_TOKEN => self.dialer.note(event),
-                    Token(number) => match self.listeners.get_mut(number - FIRST_LISTENER) {
-                        Some(listener) => listener.ready = true,
-                        None => self.connections.note(event),
-                    },
+                    Token(number) if number >= relays::FIRST_TOKEN => self.relays.note(event),
+                    token if self.doors.note(token) => {}
+                    _ => self.connections.note(event),
                 }
             }
             self.tick(now);
@@ -252,8 +248,9 @@ impl<E: Engine> EventLoop<E> {
         self.look_around(now);
         self.accept(now);
         self.accept_control(now);
-        let EventLoop { connections, engine, .. } = self;
+        let EventLoop { connections, relays, engine, .. } = self;
         connections.read(|input| engine.handle(now, input));
+        relays.read(|input| engine.handle(now, input));
         self.dial(now);
         self.answer_finds(now);
         while let Some(result) = self.hashing.result() {
@@ -284,6 +281,7 @@ impl<E: Engine> EventLoop<E> {
         self.connections.part();
         self.hear_of_disk();
         self.connections.expire();
+        self.relays.expire();
         self.connections.write(self.settings.as_deref()); // what may leave, leaves
         if let Some(begun) = begun {
             self.engine.measured(Measure::Tick, begun.elapsed());
@@ -298,13 +296,17 @@ impl<E: Engine> EventLoop<E> {
         }
         for output in outputs {
             match output {
+                Output::Bytes { id, bytes } if self.relays.owns(id) => self.relays.say(id, &bytes),
                 Output::Bytes { id, bytes } => self.connections.take(tick, id, Piece::Bytes(bytes)),
                 Output::StartTls { id, host, client } => {
                     let piece = Piece::StartTls { host: host.into(), client: client.map(Box::new) };
                     self.connections.take(tick, id, piece);
                 }
                 Output::Close { id } if self.dialer.abandon(id) => self.connections.refuse(id, Gone::Closed),
+                Output::Close { id } if self.relays.owns(id) => self.relays.close(id),
                 Output::Close { id } => self.connections.take(tick, id, Piece::Close),
+                Output::Park { id } => self.relays.park(id),
+                Output::Join { one, other, bytes_per_second } => self.relays.join(one, other, bytes_per_second),
                 Output::Hash(job) => self.hashing.request(job),
                 Output::Reload => self.signals.reload.store(true, Ordering::Release),
                 Output::Stop => self.signals.terminate.store(true, Ordering::Release),
@@ -329,7 +331,11 @@ impl<E: Engine> EventLoop<E> {
                 Output::Close { id } if self.dialer.abandon(id) => {
                     self.connections.refuse(id, Gone::NotDurable);
                 }
-                Output::Bytes { id, .. } | Output::StartTls { id, .. } | Output::Close { id } => {
+                Output::Bytes { id, .. } | Output::Close { id } | Output::Park { id } if self.relays.owns(id) => {
+                    self.relays.close(id);
+                }
+                Output::Join { one, other, .. } => [one, other].into_iter().for_each(|id| self.relays.close(id)),
+                Output::Bytes { id, .. } | Output::StartTls { id, .. } | Output::Close { id } | Output::Park { id } => {
                     self.connections.fail_one(id);
                 }
                 Output::Connect { id, .. } => self.connections.refuse(id, Gone::NotDurable),
@@ -368,40 +374,23 @@ impl<E: Engine> EventLoop<E> {
     }
 
     fn accept(&mut self, now: Now) {
-        if self.stop_at.is_some() || self.reserve.is_pausing(now.monotonic_millis) {
+        if self.stop_at.is_some() {
             return;
         }
-        let most = self.bounds.connections;
-        if self.connections.len() >= most && self.listeners.iter().any(|listener| listener.ready) {
-            return self.reserve.complain(
-                now.monotonic_millis,
-                format_args!("{most} are open; raise connections-max, or the limit of open files (LimitNOFILE)"),
-            );
-        }
-        for listener in &mut self.listeners {
-            for _ in 0..self.bounds.accepts {
-                if !listener.ready || self.connections.len() >= self.bounds.connections {
-                    break;
-                }
-                let (stream, peer) = match listener.accept() {
-                    Accepted::Peer(stream, peer) => (stream, peer),
-                    Accepted::Nobody => break,
-                    Accepted::Lost => continue,
-                    Accepted::Full(error) => {
-                        self.reserve.shed(now.monotonic_millis, &listener.socket, &error);
-                        return;
-                    }
-                };
-                let wanted = &listener.wanted;
-                if !self.gate.admits(peer.ip(), wanted.port, wanted.rate, now) {
-                    continue;
-                }
-                match self.connections.add(self.poll.registry(), stream, wanted, self.settings.as_deref()) {
-                    Ok(id) => self.engine.handle(now, Input::Accepted { id, listener: wanted, peer }),
-                    Err(error) => log::debug!(target: "-internal", "connection refused peer={peer}: {error}"),
-                }
+        let open = self.connections.len().saturating_add(self.relays.len());
+        let EventLoop { doors, connections, relays, engine, poll, settings, bounds, .. } = self;
+        doors.accept(now, (open, bounds.connections, bounds.accepts), |stream, wanted, peer| {
+            let taken = match wanted.kind {
+                ListenerKind::Bytestreams => relays.add(poll.registry(), stream),
+                _ => connections.add(poll.registry(), stream, wanted, settings.as_deref()),
+            };
+            let is_taken = taken.is_ok();
+            match taken {
+                Ok(id) => engine.handle(now, Input::Accepted { id, listener: wanted, peer }),
+                Err(error) => log::debug!(target: "-internal", "connection refused peer={peer}: {error}"),
             }
-        }
+            is_taken
+        });
     }
 
     /// Clients of the control socket come in even when no more connections are taken: then they are needed most.
@@ -473,7 +462,7 @@ impl<E: Engine> EventLoop<E> {
             self.surroundings.stopping();
             self.stop_at = Some(now.after(self.bounds.stopping));
             // Who connects from now on shall be refused, not kept waiting.
-            self.listeners.clear();
+            self.doors.close();
             self.control = None;
             self.engine.handle(now, Input::Terminate);
         }
@@ -483,10 +472,10 @@ impl<E: Engine> EventLoop<E> {
     fn reload(&mut self, now: Now) -> Result<(), String> {
         self.look_around_at = now.monotonic_millis;
         let config = self.surroundings.reload()?;
-        self.gate.reload(&config);
-        self.listeners.iter_mut().for_each(|listener| listener.renew(&config.listeners));
+        self.doors.reload(&config);
         self.bounds = Bounds::new(&config.limits, self.files);
         self.connections.rebound(self.bounds);
+        self.relays.rebound(self.bounds);
         self.dialer.rebind(&config.bind);
         self.dns.reload(cache_seconds(&config));
         if let Some(trust) = self.surroundings.renewed_trust() {
@@ -512,15 +501,15 @@ impl<E: Engine> EventLoop<E> {
 
     /// How long the poll may sleep.
     fn timeout(&mut self, now: Now) -> Option<Duration> {
-        let room = self.connections.len() < self.bounds.connections;
-        let pausing = self.reserve.is_pausing(now.monotonic_millis);
+        let room = self.connections.len().saturating_add(self.relays.len()) < self.bounds.connections;
         let told = self.signals.terminate.load(Ordering::Acquire) || self.signals.reload.load(Ordering::Acquire);
         if told
             || !self.found.is_empty()
             || !self.outside.is_empty()
             || self.connections.has_work()
+            || self.relays.has_work()
             || self.control.as_ref().is_some_and(|control| control.ready && self.stop_at.is_none())
-            || (room && !pausing && self.listeners.iter().any(|listener| listener.ready))
+            || (room && self.doors.has_work(now.monotonic_millis))
         {
             return Some(Duration::ZERO);
         }
@@ -529,9 +518,10 @@ impl<E: Engine> EventLoop<E> {
             self.surroundings.next_words_millis(),
             self.stop_at,
             self.connections.next_deadline(),
+            self.relays.next_deadline(),
             self.dialer.next_deadline(),
             self.dns.next_deadline(),
-            self.reserve.pause_end(now.monotonic_millis),
+            self.doors.pause_end(now.monotonic_millis),
         ];
         let own = own.into_iter().flatten().min();
         let own = own.map(|at| Duration::from_millis(at.saturating_sub(now.monotonic_millis)));
@@ -546,7 +536,10 @@ impl<E: Engine> EventLoop<E> {
                 self.stop_at = Some(at.min(now.after(GOODBYES)));
             }
         }
-        let all_gone = self.connections.len() == 0 && !self.connections.has_work();
+        let all_gone = self.connections.len() == 0
+            && !self.connections.has_work()
+            && self.relays.len() == 0
+            && !self.relays.has_work();
         self.stop_at.is_some_and(|at| all_gone || at <= now.monotonic_millis)
     }
 

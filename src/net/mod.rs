@@ -18,12 +18,15 @@ pub mod control;
 mod dialing;
 pub mod disk;
 pub mod dns;
+mod doors;
 pub mod engine;
 pub mod event_loop;
 mod gate;
 pub mod hashing;
 mod karma;
 pub mod listener;
+mod pump;
+mod relays;
 mod socket;
 pub mod tls;
 
@@ -56,6 +59,8 @@ pub struct Bounds {
     pub closing: Duration,
     /// Time all connections together have for that when the process ends.
     pub stopping: Duration,
+    /// Time in which something must move in a file transfer.
+    pub relay_idle: Duration,
 }
 
 impl Bounds {
@@ -83,6 +88,7 @@ impl Bounds {
             handshake: Duration::from_secs(limits.handshake_seconds),
             closing: Duration::from_secs(limits.closing_seconds),
             stopping: Bounds::STOPPING,
+            relay_idle: Duration::from_secs(limits.bytestream_idle_seconds),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! another connection: its answer comes from a tick that began after the thing was in the kernel.
 
 mod outgoing;
+mod relays;
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -61,12 +62,13 @@ impl PartialEq for Secured {
 
 /// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `keep X` writes without a word, `fail` makes the
 /// commit fail, `starttls`, `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection),
-/// `find DOMAIN`, `connect ADDRESS...`, `connect-tls ADDRESS...`, `tell LINE` and `hang-up` (on the last connection of its own);
+/// `park` (an end of a file transfer), `join` and `join BYTES` (the last two that were parked), `find DOMAIN`, `connect ADDRESS...`, `connect-tls ADDRESS...`, `tell LINE` and `hang-up` (on the last connection of its own);
 /// anything else is echoed. On a connection of its own it obeys `proceed` only.
 struct Puppet {
     heard: Sender<(ConnectionId, Heard)>,
     lines: HashMap<ConnectionId, Vec<u8>>,
     dialed: u64,
+    parked: Vec<ConnectionId>,
     outputs: Vec<Output>,
     wrote: bool,
     fails: bool,
@@ -75,7 +77,8 @@ struct Puppet {
 
 impl Puppet {
     fn new(heard: Sender<(ConnectionId, Heard)>) -> Puppet {
-        Puppet { heard, lines: HashMap::new(), dialed: 0, outputs: Vec::new(), wrote: false, fails: false, tick: 0 }
+        let (lines, parked, outputs) = (HashMap::new(), Vec::new(), Vec::new());
+        Puppet { heard, lines, dialed: 0, parked, outputs, wrote: false, fails: false, tick: 0 }
     }
 
     fn say(&mut self, id: ConnectionId, text: &str) {
@@ -105,6 +108,16 @@ impl Puppet {
             "find" => {
                 let find = Output::Find { ticket: id.0, domain: rest.to_owned(), services: vec![String::new()] };
                 self.outputs.push(find);
+            }
+            "park" => {
+                self.say(id, "parked");
+                self.outputs.push(Output::Park { id });
+                self.parked.push(id);
+            }
+            "join" => {
+                let (other, one) = (self.parked.pop().unwrap(), self.parked.pop().unwrap());
+                self.outputs.push(Output::Join { one, other, bytes_per_second: rest.parse().ok() });
+                self.say(id, "joined");
             }
             "tell" => self.say(own, rest),
             "hang-up" => self.outputs.push(Output::Close { id: own }),
@@ -261,6 +274,7 @@ struct Server {
     servers: SocketAddr,
     servers_direct: SocketAddr,
     slow: SocketAddr,
+    proxy: SocketAddr,
     heard: Receiver<(ConnectionId, Heard)>,
     der: Vec<u8>,
     terminate: Arc<AtomicBool>,
@@ -276,7 +290,9 @@ impl Server {
         let mut ports: Vec<_> = kinds.into_iter().map(open_loopback).collect();
         ports.push(open_loopback(ListenerKind::C2s));
         Arc::get_mut(&mut ports[4].wanted).unwrap().karma = Some(KARMA);
-        let [plain, direct, servers, servers_direct, slow] = [0, 1, 2, 3, 4].map(|place: usize| ports[place].address);
+        ports.push(open_loopback(ListenerKind::Bytestreams));
+        let [plain, direct, servers, servers_direct, slow, proxy] =
+            [0, 1, 2, 3, 4, 5].map(|place: usize| ports[place].address);
         let (wake, woken) = UnixStream::pair().unwrap();
         woken.set_nonblocking(true).unwrap();
         let terminate = Arc::new(AtomicBool::new(false));
@@ -307,7 +323,7 @@ impl Server {
             })?
             .run()
         });
-        Server { plain, direct, servers, servers_direct, slow, heard, der, terminate, wake, thread }
+        Server { plain, direct, servers, servers_direct, slow, proxy, heard, der, terminate, wake, thread }
     }
 
     fn connect(&self) -> Client<TcpStream> {

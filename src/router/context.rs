@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
+use super::bytestreams::Bytestreams;
 use super::command::Command;
 use super::ids::{ConnectionId, SessionId};
 use super::module::{About, ServiceAbout, SessionEvent};
@@ -40,6 +41,8 @@ pub enum Effect {
     Close(SessionId, StreamError),
     /// End all sessions of an account; the one excepted stays.
     CloseAccount { account: BareJid, except: Option<SessionId>, error: StreamError },
+    /// Make one of two ends of a file transfer.
+    Join { one: ConnectionId, other: ConnectionId, bytes_per_second: Option<u64> },
     /// Have a password hashed; the module at this place in the table is woken with the result.
     Hash { module: usize, host: String, job: HashJob },
     /// Wake the module at this place in the table.
@@ -82,6 +85,8 @@ pub struct Context<'a> {
     pub store: &'a mut Store,
     /// Who is here.
     pub sessions: &'a mut Sessions,
+    /// The ends of file transfers that are connected to us.
+    pub bytestreams: &'a mut Bytestreams,
     /// The whole configuration.
     pub config: &'a Config,
     /// The host this call is about.
@@ -139,6 +144,11 @@ impl Context<'_> {
     pub fn wake_after(&mut self, wait: std::time::Duration, token: u64) {
         let (host, at_millis) = (self.host.name.clone(), self.now.after(wait));
         self.effects.push(Effect::Wake { module: self.module, host, at_millis, token });
+    }
+
+    /// Makes one of two ends of a file transfer.
+    pub fn join(&mut self, (one, other): (ConnectionId, ConnectionId), bytes_per_second: Option<u64>) {
+        self.effects.push(Effect::Join { one, other, bytes_per_second });
     }
 
     /// Tells all modules that an account is new.

@@ -9,6 +9,7 @@
 
 pub mod accounts;
 pub mod blocks;
+pub mod bytestreams;
 pub mod command;
 pub mod components;
 pub mod context;
@@ -72,6 +73,8 @@ pub enum Out {
     QueueTimer { at_millis: u64, pair: Pair },
     /// When to call [`Router::expire_component`].
     ComponentTimer { at_millis: u64, id: String },
+    /// Two ends of a file transfer are one from now on.
+    Join { one: ConnectionId, other: ConnectionId, bytes_per_second: Option<u64> },
     /// When to call [`Router::walk_on`].
     WalkTimer { at_millis: u64 },
     /// The server is to end then.
@@ -157,6 +160,7 @@ pub struct Router {
     remotes: Remotes,
     components: components::Components,
     blocks: blocks::Table,
+    bytestreams: bytestreams::Bytestreams,
     vanished: vanished::Vanished,
     queue: VecDeque<(u32, Effect)>,
     out: Vec<Out>,
@@ -174,6 +178,7 @@ impl Router {
             sessions: Sessions::default(),
             modules: modules.into_iter().map(|(_, module)| Row { module, idle: 0 }).collect(),
             remotes: Remotes::default(),
+            bytestreams: bytestreams::Bytestreams::default(),
             components,
             vanished: vanished::Vanished::default(),
             queue: VecDeque::new(),
@@ -200,6 +205,11 @@ impl Router {
     /// The hosts.
     pub fn hosts(&self) -> &Hosts {
         &self.hosts
+    }
+
+    /// The ends of file transfers that are connected to us.
+    pub fn bytestreams_mut(&mut self) -> &mut bytestreams::Bytestreams {
+        &mut self.bytestreams
     }
 
     /// What has to leave, in order.
@@ -357,6 +367,7 @@ impl Router {
             }
             Effect::Stop { at_millis } => self.out.push(Out::Stop { at_millis }),
             Effect::Reload => self.out.push(Out::Reload),
+            Effect::Join { one, other, bytes_per_second } => self.out.push(Out::Join { one, other, bytes_per_second }),
             Effect::AccountCreated(account) => self.tell_account(env, depth, &account, AccountEvent::Created),
             Effect::DeleteAccount(account) => {
                 self.tell_account(env, depth, &account, AccountEvent::Deleted);
@@ -542,6 +553,7 @@ impl Router {
         let mut context = Context {
             store: env.store,
             sessions: &mut self.sessions,
+            bytestreams: &mut self.bytestreams,
             config: self.hosts.config(),
             host: host.config,
             now: env.now,

@@ -16,6 +16,7 @@ use crate::stream::dialback::Pair;
 use crate::stream::s2s_in::S2sIn;
 use crate::stream::s2s_out::S2sOut;
 use crate::stream::sm::Mark;
+use crate::stream::socks5::Socks5;
 use crate::stream::{Env, TlsInfo};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Condition, FullJid, Now, Stanza, StanzaError, StreamError};
@@ -36,18 +37,20 @@ pub(super) enum Talk {
     Calling(String),
     /// HTTP of who watches the server.
     Http(Box<http::Talk>),
+    /// An end of a file transfer.
+    Bytestream(Box<Socks5>),
 }
 
 impl Talk {
-    pub(super) fn take_output(&mut self) -> String {
+    pub(super) fn take_output(&mut self) -> Vec<u8> {
         match self {
-            Talk::Client(stream) => stream.take_output(),
-            Talk::Incoming(stream) => stream.take_output(),
-            Talk::Outgoing(stream) => stream.take_output(),
-            Talk::Component(stream) => stream.take_output(),
-            // What we say there is text.
-            Talk::Http(talk) => String::from_utf8(talk.take_output()).unwrap_or_default(),
-            Talk::Dialing(_) | Talk::Calling(_) => String::new(),
+            Talk::Client(stream) => stream.take_output().into_bytes(),
+            Talk::Incoming(stream) => stream.take_output().into_bytes(),
+            Talk::Outgoing(stream) => stream.take_output().into_bytes(),
+            Talk::Component(stream) => stream.take_output().into_bytes(),
+            Talk::Http(talk) => talk.take_output(),
+            Talk::Bytestream(talk) => talk.take_output(),
+            Talk::Dialing(_) | Talk::Calling(_) => Vec::new(),
         }
     }
 
@@ -65,7 +68,7 @@ impl Talk {
             Talk::Incoming(stream) => stream.send(stanza, mark),
             Talk::Outgoing(stream) => stream.send(stanza, mark),
             Talk::Component(stream) => stream.send(stanza),
-            Talk::Dialing(_) | Talk::Calling(_) | Talk::Http(_) => {}
+            Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => {}
         }
     }
 
@@ -83,7 +86,7 @@ impl Talk {
             Talk::Client(stream) => stream.heartbeat(),
             Talk::Incoming(stream) => stream.heartbeat(),
             Talk::Outgoing(stream) => stream.heartbeat(),
-            Talk::Component(_) | Talk::Dialing(_) | Talk::Calling(_) | Talk::Http(_) => {}
+            Talk::Component(_) | Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => {}
         }
     }
 }
@@ -159,6 +162,7 @@ impl Server {
             ListenerKind::S2s | ListenerKind::S2sTls => {
                 Talk::Incoming(Box::new(S2sIn::new(&stream_env!(self, now, false), peer.ip())))
             }
+            ListenerKind::Bytestreams => Talk::Bytestream(Box::default()),
             ListenerKind::Component => {
                 let env = stream_env!(self, now, false);
                 Talk::Component(Box::new(Component::accepted(&env, &listener.component, peer.ip())))
@@ -183,7 +187,7 @@ impl Server {
             Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.secured(env, tls)),
             Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, env| stream.secured(env, tls)),
             Some(Talk::Dialing(_)) => self.open_stream(now, id, Some(tls)),
-            Some(Talk::Component(_) | Talk::Calling(_) | Talk::Http(_)) | None => {}
+            Some(Talk::Component(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_)) | None => {}
         }
     }
 
@@ -205,6 +209,7 @@ impl Server {
             Talk::Incoming(_) => self.with_incoming(now, id, |stream, env| stream.push(env, bytes)),
             Talk::Outgoing(_) => self.with_outgoing(now, id, |stream, _| stream.push(bytes)),
             Talk::Component(_) => self.with_component(now, id, |stream, env| stream.push(env, bytes)),
+            Talk::Bytestream(_) => self.with_bytestream(id, |talk| talk.push(bytes)),
             Talk::Dialing(_) | Talk::Calling(_) => {}
         }
     }
@@ -225,6 +230,7 @@ impl Server {
             Some(Talk::Component(_)) => self.with_component(now, id, |stream, env| stream.timed_out(env)),
             Some(Talk::Calling(_)) => self.end_connection(id),
             Some(Talk::Http(_)) => self.http_timed_out(now, id),
+            Some(Talk::Bytestream(_)) => self.bytestream_timed_out(id),
             None => {}
         }
     }
@@ -240,6 +246,9 @@ impl Server {
         }
         if matches!(connection.talk, Talk::Http(_)) {
             return;
+        }
+        if matches!(connection.talk, Talk::Bytestream(_)) {
+            return self.bytestream_gone(now, id, &connection, reason);
         }
         if !matches!(connection.talk, Talk::Client(_)) {
             return self.server_gone(now, id, connection, reason);
@@ -266,7 +275,7 @@ impl Server {
             Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.fail(env, &error)),
             Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, _| stream.fail(&error)),
             Some(Talk::Component(_)) => self.with_component(now, id, |stream, env| stream.fail(env, &error)),
-            Some(Talk::Dialing(_) | Talk::Calling(_) | Talk::Http(_)) => self.end_connection(id),
+            Some(Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_)) => self.end_connection(id),
             None => {}
         }
         let Some(connection) = self.connections.get_mut(&id) else { return };
@@ -450,6 +459,7 @@ impl Server {
                     }
                     Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(Box::new(pair))),
                     Out::ComponentTimer { at_millis, id } => self.timers.set(at_millis, Timer::Component(id.into())),
+                    Out::Join { one, other, bytes_per_second } => self.join(one, other, bytes_per_second),
                     Out::WalkTimer { at_millis } => self.timers.set(at_millis, Timer::Walk),
                     Out::Stop { at_millis } => self.timers.set(at_millis, Timer::Stop),
                     Out::Reload => self.outputs.push(Output::Reload),
@@ -494,7 +504,7 @@ impl Server {
         if let Some(connection) = self.connections.get_mut(&id) {
             let written = connection.talk.take_output();
             if !written.is_empty() {
-                self.outputs.push(Output::Bytes { id, bytes: written.into_bytes() });
+                self.outputs.push(Output::Bytes { id, bytes: written });
             }
         }
     }

@@ -161,6 +161,7 @@ impl Facts for Known<'_> {
                 Talk::Outgoing(_) | Talk::Dialing(_) => &mut counted.servers_out,
                 Talk::Component(_) | Talk::Calling(_) => &mut counted.components,
                 Talk::Http(_) => continue,
+                Talk::Bytestream(_) => &mut counted.bytestreams,
             };
             *count = count.saturating_add(1);
         }
@@ -206,7 +207,7 @@ impl Facts for Known<'_> {
                         .for_each(|(local, how)| add(local, stream.remote(), direction, Some(how), stream.tls()));
                 }
                 Talk::Dialing(pair) => add(&pair.from, &pair.to, "out", None, None),
-                Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) | Talk::Http(_) => {}
+                Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => {}
             }
         }
         streams

@@ -34,6 +34,7 @@ macro_rules! stream_env {
 
 pub mod addresses;
 mod browsers;
+mod bytestreams;
 pub mod components;
 pub mod connections;
 mod control;
@@ -187,6 +188,20 @@ pub enum Output {
     Close {
         /// This connection.
         id: ConnectionId,
+    },
+    /// Read nothing more from an end of a file transfer until it is joined to another.
+    Park {
+        /// This connection.
+        id: ConnectionId,
+    },
+    /// Pass on what either of two ends sends to the other, until both are done.
+    Join {
+        /// One end.
+        one: ConnectionId,
+        /// The other.
+        other: ConnectionId,
+        /// At most so fast, both directions together.
+        bytes_per_second: Option<u64>,
     },
     /// Do password work beside the loop.
     Hash(HashJob),
@@ -404,7 +419,7 @@ impl Server {
                 let written = connection.talk.take_output();
                 if !written.is_empty() {
                     connection.last_output_millis = self.now.monotonic_millis;
-                    self.outputs.push(Output::Bytes { id, bytes: written.into_bytes() });
+                    self.outputs.push(Output::Bytes { id, bytes: written });
                 }
                 if connection.is_closing && !connection.close_sent {
                     connection.close_sent = true;

@@ -116,6 +116,8 @@ pub struct World {
     carried: usize,
     /// The certificate of the test's own connections; empty for none.
     pub test_name: String,
+    /// The ends of file transfers that are one, and how fast they may be.
+    pub joined: Vec<(u64, u64, Option<u64>)>,
 }
 
 fn address(server: usize) -> IpAddr {
@@ -144,6 +146,7 @@ impl World {
             cut_after: None,
             carried: 0,
             test_name: String::new(),
+            joined: Vec::new(),
         };
         for (index, setup) in setups.into_iter().enumerate() {
             let config = Arc::new(setup.config());
@@ -232,6 +235,14 @@ impl World {
         self.say(test, &format!("<handshake>{proof}</handshake>"));
         assert_eq!(self.heard(test), "<handshake/>");
         test
+    }
+
+    /// A connection of the test's own to a server's port for file transfers.
+    pub fn connect_to_proxy(&mut self, domain: &str) -> usize {
+        let server = self.server_of(domain);
+        let listeners = &self.servers[server].config().listeners;
+        let listener = listeners.iter().find(|listener| listener.kind == ListenerKind::Bytestreams).unwrap().clone();
+        self.open_at(server, &Arc::new(listener))
     }
 
     /// Stanzas to this domain find the server of that one.
@@ -496,6 +507,8 @@ impl World {
         match output {
             Output::Bytes { id, bytes } => self.carry(server, id.0, &bytes),
             Output::Close { id } => self.close(server, id),
+            Output::Park { .. } => {}
+            Output::Join { one, other, bytes_per_second } => self.joined.push((one.0, other.0, bytes_per_second)),
             // There is no control socket here.
             Output::Outside { .. } | Output::Reload | Output::Stop => {}
             Output::Hash(job) => {

@@ -564,6 +564,8 @@ impl World {
             Output::Connect { id, addresses, .. } => return own.dialing.push_back((id, addresses[0])),
             // There is no control socket here, and nobody administers.
             Output::Outside { .. } | Output::Reload | Output::Stop => return,
+            // Nobody moves files here.
+            Output::Park { .. } | Output::Join { .. } => return,
             Output::Hash(job) => return own.hashing.push_back(job),
         };
         // Older output waits: this leaves with it.

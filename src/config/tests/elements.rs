@@ -9,7 +9,8 @@ fn a_file_with_only_a_host_has_every_default() {
     assert_eq!(config.hosts[0].name, "example.org");
     assert_eq!(config.hosts[0].register, None);
     let ports: Vec<_> = config.listeners.iter().map(|l| (l.kind, l.port, l.address, l.auth_seconds)).collect();
-    assert_eq!(ports, [(ListenerKind::C2s, 5222, None, 120), (ListenerKind::C2sTls, 5223, None, 120)]);
+    let kinds = [(ListenerKind::C2s, 5222), (ListenerKind::C2sTls, 5223), (ListenerKind::Bytestreams, 7777)];
+    assert_eq!(ports, kinds.map(|(kind, port)| (kind, port, None, 120)));
     assert_eq!(config.spool, Path::new("/var/lib/jabber"));
     assert_eq!(config.logs.len(), 2);
     assert_eq!(config.federation, None);
@@ -375,7 +376,8 @@ fn client_ports() {
          <plain-login xmlns='urn:jabber:config:3' port='5225' starttls='offer'/>",
     )
     .unwrap();
-    let ports: Vec<_> = config.listeners.iter().map(|l| (l.kind, l.port, l.address.map(|a| a.to_string()))).collect();
+    let clients = config.listeners.iter().filter(|listener| listener.kind.is_client());
+    let ports: Vec<_> = clients.map(|l| (l.kind, l.port, l.address.map(|a| a.to_string()))).collect();
     assert_eq!(
         ports,
         [
@@ -384,7 +386,7 @@ fn client_ports() {
             (ListenerKind::C2sTls, 5223, Some("192.0.2.1".to_owned()))
         ]
     );
-    let [main, side, direct] = &config.listeners[..] else { panic!() };
+    let [main, side, direct, _] = &config.listeners[..] else { panic!() };
     assert_eq!((main.auth_seconds, main.heartbeat_seconds, main.hide_registration), (60, Some(30), true));
     assert_eq!(main.rate, Some(Rate { points: 5, seconds: 25 }));
     assert_eq!(main.karma, Some(Karma { dec: 1, ..Karma::default() }));
@@ -410,9 +412,10 @@ fn client_ports() {
     assert_eq!(side.bind_addresses(), ["[::1]:5225".parse().unwrap()]);
     // Only the TLS port: then only that.
     let only = with_pthcsock("<ssl port='5223'/>").unwrap();
-    assert_eq!(only.listeners.iter().map(|l| l.port).collect::<Vec<_>>(), [5223]);
+    let clients = |config: &Config| config.listeners.iter().filter(|listener| listener.kind.is_client()).count();
+    assert_eq!((clients(&only), only.listeners[0].port), (1, 5223));
     // A section without ports: the usual ones.
-    assert_eq!(with_pthcsock("<authtime>0</authtime>").unwrap().listeners.len(), 2);
+    assert_eq!(clients(&with_pthcsock("<authtime>0</authtime>").unwrap()), 2);
 }
 
 #[test]
@@ -589,6 +592,7 @@ fn every_bound_is_in_the_table_and_the_man_page() {
         "invite-only",
         "invitations",
         "search",
+        "proxy65",
     ]) {
         assert!(page.contains(&format!(".It Ic {name}")), "man/jabber.xml.5 does not explain {name}");
     }
@@ -632,4 +636,57 @@ fn services_have_the_names_that_nobody_else_has() {
     assert_eq!(names(&two), ["people.test"]);
     assert!(notices(&two)[0].contains("mod_search of b.test is off: people.test is taken by mod_search of a.test"));
     assert!(search("").report().contains("users.a.test (mod_search)"));
+}
+
+#[test]
+fn the_proxy_for_file_transfers_has_a_port() {
+    let proxies = |config: &Config| -> Vec<(u16, bool)> {
+        let of_kind = config.listeners.iter().filter(|listener| listener.kind == ListenerKind::Bytestreams);
+        of_kind.map(|listener| (listener.port, listener.is_optional)).collect()
+    };
+    let proxy = |inside: &str| with_jsm(&format!("<proxy65 xmlns='urn:jabber:config:3'>{inside}</proxy65>"));
+    assert_eq!(proxies(&with("").unwrap()), [(7777, true)]);
+    let asked = proxy(
+        "<ip>192.0.2.1</ip><port>7625</port><address>files.example</address><bytes-per-second>100000</bytes-per-second>",
+    )
+    .unwrap();
+    assert_eq!(proxies(&asked), [(7625, false)]);
+    assert_eq!(
+        asked.hosts[0].services.proxy65,
+        Proxy65 {
+            ip: Some([192, 0, 2, 1].into()),
+            port: 7625,
+            address: Some("files.example".to_owned()),
+            bytes_per_second: Some(100_000)
+        }
+    );
+    for (text, notice) in [
+        ("<port>0</port>", "<port> should be from 1 to 65535"),
+        ("<port>x</port>", "should be a number"),
+        ("<bytes-per-second>10</bytes-per-second>", "<bytes-per-second> must be at least 4096"),
+        ("<prot>1</prot>", "did you mean <port>?"),
+    ] {
+        let found = notices(&proxy(text).unwrap());
+        assert!(found.iter().any(|found| found.contains(notice)), "{text}: {found:?}");
+    }
+    // Two hosts share a port; one that is off needs none.
+    let two = read(
+        "<jabber><service id='sessions'><host>a.test</host><host>b.test</host><jsm xmlns='jabber:config:jsm'/></service>\
+         </jabber>",
+    );
+    assert_eq!(proxies(&two.unwrap()), [(7777, true)]);
+    let off = with_jsm("<modules xmlns='urn:jabber:config:3'><off>mod_proxy65</off></modules>").unwrap();
+    assert_eq!(proxies(&off), []);
+    // A port that somebody else has: the proxy gives way where nobody asked for it, else the file is wrong.
+    let accept =
+        "<service id='c.a.test'><accept><ip>127.0.0.1</ip><port>7777</port><secret>s</secret></accept></service>";
+    let taken = with(accept).unwrap();
+    assert_eq!(proxies(&taken), []);
+    assert!(taken.services.iter().all(|service| service.kind != ServiceKind::Proxy65));
+    assert!(notices(&taken).iter().any(|text| text.contains("mod_proxy65 is off: its usual port 7777 is taken at")));
+    let twice = "<service id='c2s'><pthcsock xmlns='jabber:config:pth-csock'><ip port='7625'/></pthcsock></service>\
+                 </jabber>";
+    let text = "<jabber><service id='sessions'><host>a.test</host><jsm xmlns='jabber:config:jsm'>\
+                <proxy65 xmlns='urn:jabber:config:3'><port>7625</port></proxy65></jsm></service>";
+    assert!(read(&format!("{text}{twice}")).unwrap_err().to_string().contains("port 7625 is already taken"));
 }

@@ -135,7 +135,12 @@ fn our_own_file_has_no_notices() {
     assert_eq!(config.hosts[0].name, "localhost");
     assert_eq!(
         config.listeners.iter().map(|l| (l.kind, l.port)).collect::<Vec<_>>(),
-        [(ListenerKind::C2s, 5222), (ListenerKind::C2sTls, 5223), (ListenerKind::S2s, 5269)]
+        [
+            (ListenerKind::C2s, 5222),
+            (ListenerKind::C2sTls, 5223),
+            (ListenerKind::S2s, 5269),
+            (ListenerKind::Bytestreams, 7777)
+        ]
     );
     let federation = config.federation.as_ref().unwrap();
     assert_eq!(federation.services, ["_xmpps-server._tcp", "_xmpp-server._tcp", "_jabber._tcp", ""]);

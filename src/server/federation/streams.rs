@@ -221,7 +221,12 @@ impl Server {
         match &connection.talk {
             Talk::Incoming(_) => self.with_incoming(now, id, |stream, _| stream.end("idle")),
             Talk::Outgoing(_) => self.with_outgoing(now, id, |stream, _| stream.end("idle")),
-            Talk::Client(_) | Talk::Dialing(_) | Talk::Component(_) | Talk::Calling(_) | Talk::Http(_) => {}
+            Talk::Client(_)
+            | Talk::Dialing(_)
+            | Talk::Component(_)
+            | Talk::Calling(_)
+            | Talk::Bytestream(_)
+            | Talk::Http(_) => {}
         }
     }
 
@@ -295,7 +300,7 @@ impl Server {
                 self.prove_elsewhere(now, stream.remote(), hosts);
             }
             Talk::Dialing(_) => self.outgoing_over(now, id, reason, VecDeque::new(), false),
-            Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) | Talk::Http(_) => {}
+            Talk::Client(_) | Talk::Component(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => {}
         }
     }
 

@@ -134,6 +134,8 @@ impl Memory {
             // There is no control socket here.
             Output::Outside { .. } | Output::Reload => {}
             Output::Stop => self.server.handle(self.now, Input::Terminate),
+            // No talk moves a file.
+            Output::Park { .. } | Output::Join { .. } => {}
             Output::Hash(job) => self.server.handle(self.now, Input::Hashed(job.run())),
         }
     }
