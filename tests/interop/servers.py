@@ -232,7 +232,7 @@ ssl = {{ certificate = "{certificate}", key = "{key}" }}
 modules_enabled = {{
   "roster", "saslauth", "tls", "disco", "private", "vcard_legacy", "pep", "version", "uptime", "time",
   "lastactivity", "ping", "register", "posix", "welcome", "legacyauth",
-  "watchregistrations"
+  "watchregistrations", "blocklist"
 }}
 modules_disabled = {{ "s2s" }}
 admins = {{ "{ADMIN}" }}

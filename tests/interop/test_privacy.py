@@ -3,6 +3,8 @@
 import pytest
 from slixmpp.exceptions import IqError
 
+import clients as slixmpp_clients
+from conftest import make_account
 from test_roster import befriend
 
 BLOCKING = "{urn:xmpp:blocking}"
@@ -131,16 +133,18 @@ async def test_invisible(clients, account):
     await juliet.presence(None, romeo.boundjid.full)
 
 
-@pytest.mark.ours("it is killed")
-async def test_block_outlives_a_kill(start_server, account, clients):
+async def test_block_outlives_a_kill(start_server):
     server = start_server()
-    user, other = account("juliet", server=server), account("romeo", server=server)
-    juliet = await clients.login(user, "balcony", server=server)
-    juliet.register_plugin("xep_0191")
-    await juliet.plugin["xep_0191"].block(other.jid)
-    server.kill()
-    await juliet.gone.wait()
-    server.start()
-    romeo = await clients.login(other, "orchard", server=server)
-    romeo.send_message(mto=user.jid, mbody="now?", mtype="chat")
-    assert (await romeo.message(kind="error"))["error"]["condition"] == "service-unavailable"
+    user, other = make_account(server, "juliet"), make_account(server, "romeo")
+    clients = slixmpp_clients.Clients(server)
+    try:
+        juliet = await clients.login(user, "balcony")
+        juliet.register_plugin("xep_0191")
+        await juliet.plugin["xep_0191"].block(other.jid)
+        server.kill()
+        server.start()
+        romeo = await clients.login(other, "orchard")
+        romeo.send_message(mto=user.jid, mbody="now?", mtype="chat")
+        assert (await romeo.message(kind="error"))["error"]["condition"] == "service-unavailable"
+    finally:
+        await clients.end()
