@@ -374,6 +374,7 @@ impl Router {
                 if let Err(error) = account::remove(env.store, &account, env.now.unix_millis) {
                     log::error!(target: account.domain().as_str(), "account {account} could not be deleted: {error}");
                 }
+                self.sessions.forget_standing(&account);
             }
         }
     }

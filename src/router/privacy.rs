@@ -78,10 +78,10 @@ impl Absent {
     }
 
     fn remember(&mut self, account: &BareJid, standing: Option<Arc<Standing>>) {
-        let items = standing.as_ref().and_then(|standing| Some(standing.default.as_ref()?.items().len()));
-        self.items = self.items.saturating_add(items.unwrap_or(0));
+        let items = standing.as_ref().and_then(|standing| Some(standing.default.as_ref()?.items().len())).unwrap_or(0);
+        self.items = self.items.saturating_add(items);
         if self.standings.len() >= ABSENT_MAX || self.items > ABSENT_ITEMS_MAX {
-            *self = Absent::default();
+            *self = Absent { standings: HashMap::new(), items };
         }
         self.standings.insert(account.clone(), standing);
     }
@@ -286,4 +286,74 @@ impl Context<'_> {
 fn unread(account: &BareJid, error: &Error) -> bool {
     log::error!(target: account.domain().as_str(), "the privacy lists of {account} are not read: {error}");
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::router::{Env, Router};
+    use crate::store::Bounds;
+    use crate::store::account::{self, Credentials};
+    use crate::xmpp::{Now, Random};
+
+    const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
+    const BOUNDS: Bounds = Bounds { count: 10, bytes: 1_000_000 };
+
+    struct NoDice;
+
+    impl Random for NoDice {
+        fn fill(&mut self, buffer: &mut [u8]) {
+            buffer.fill(7);
+        }
+    }
+
+    /// An account with a default list of so many items.
+    fn account_with(store: &mut Store, name: &str, items: u32) -> BareJid {
+        let jid = BareJid::new(name).unwrap();
+        account::create(store, &jid, &Credentials::default(), 0).unwrap();
+        let items = (0..items).map(|order| Item::block(order, Jid::new("a@b").unwrap())).collect();
+        let list = List::new("l", items).unwrap();
+        let _ = privacy::set(store, &jid, "l", &list.write().to_string(), BOUNDS).unwrap();
+        privacy::set_default(store, &jid, Some("l")).unwrap();
+        jid
+    }
+
+    #[test]
+    fn who_is_away_is_looked_up_once_and_not_all_are_remembered() {
+        let mut store = Store::in_memory().unwrap();
+        let mut sessions = Sessions::default();
+        let first = account_with(&mut store, "first@h", 1);
+        assert!(sessions.standing(&store, &first).unwrap().is_some());
+        privacy::set_default(&mut store, &first, None).unwrap();
+        assert!(sessions.standing(&store, &first).unwrap().is_some(), "it was not remembered");
+        sessions.forget_standing(&first);
+        assert!(sessions.standing(&store, &first).unwrap().is_none());
+        for number in 0..2 * ABSENT_MAX {
+            let jid = BareJid::new(&format!("u{number}@h")).unwrap();
+            assert!(sessions.standing(&store, &jid).unwrap().is_none());
+            assert!(sessions.absent.standings.len() <= ABSENT_MAX);
+        }
+        let most = u32::try_from(ABSENT_ITEMS_MAX / 4).unwrap();
+        for number in 0..9 {
+            let jid = account_with(&mut store, &format!("long{number}@h"), most);
+            let standing = sessions.standing(&store, &jid).unwrap().unwrap();
+            assert_eq!(standing.default.as_ref().unwrap().items().len(), ABSENT_ITEMS_MAX / 4);
+            let held = sessions.absent.standings.values().flatten().filter_map(|one| one.default.as_ref());
+            assert!(held.map(|list| list.items().len()).sum::<usize>() <= ABSENT_ITEMS_MAX);
+        }
+    }
+
+    #[test]
+    fn a_removed_account_leaves_nothing_to_one_of_its_name() {
+        let mut store = Store::in_memory().unwrap();
+        let mut router = Router::new(Arc::new(Config::for_host("h")), Vec::new(), NOW);
+        let jid = account_with(&mut store, "a@h", 1);
+        assert!(router.sessions.standing(&store, &jid).unwrap().is_some());
+        let mut env = Env { now: NOW, random: &mut NoDice, store: &mut store };
+        router.queue.push_back((0, Effect::DeleteAccount(jid.clone())));
+        router.work(&mut env);
+        account::create(&mut store, &jid, &Credentials::default(), 0).unwrap();
+        assert!(router.sessions.standing(&store, &jid).unwrap().is_none());
+    }
 }

@@ -14,7 +14,7 @@ mod filter;
 mod lists;
 
 use crate::router::privacy::{Standing, is_exempt, stops, takes};
-use crate::router::{About, AccountEvent, Answers, Context, Flow, Module, Reply, Scope, SessionEvent, SessionId};
+use crate::router::{About, Answers, Context, Flow, Module, Reply, Scope, SessionEvent, SessionId};
 use crate::xmpp::filter::Action;
 use crate::xmpp::privacy::Traffic;
 use crate::xmpp::stream_error::StreamCondition;
@@ -132,18 +132,6 @@ impl Module for Privacy {
             // Rather no session than one that nobody guards.
             let error = StreamError::new(StreamCondition::InternalServerError, "The privacy lists cannot be read.");
             context.close(session, error);
-        }
-        Ok(())
-    }
-
-    fn account(
-        &mut self,
-        context: &mut Context<'_>,
-        account: &BareJid,
-        event: AccountEvent,
-    ) -> Result<(), StanzaError> {
-        if event == AccountEvent::Deleted {
-            context.sessions.forget_standing(account);
         }
         Ok(())
     }

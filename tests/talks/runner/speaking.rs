@@ -147,7 +147,7 @@ impl Speaking<'_> {
             }
             Action::Forget(who) => {
                 self.note(&step.text);
-                self.listen(who, false)?;
+                while self.listen(who, false)? {}
                 self.client(who)?.heard.clear();
             }
             Action::Friends(one, other) => self.befriend(one, other)?,
