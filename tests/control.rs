@@ -407,6 +407,44 @@ fn failing_domains_have_their_reasons() {
 }
 
 #[test]
+fn who_is_invited_makes_an_account_and_has_a_contact() {
+    let (site, _running) = with_accounts("invite", &["romeo"]);
+    site.ctl(&["register", "closed"]).success();
+    let made = site
+        .ctl(&["--json", "invite", "create", "--name", "juliet", "--inviter", "romeo@localhost", "--days", "2"])
+        .json();
+    let uri = made["uri"].as_str().unwrap();
+    let token = uri.strip_prefix("xmpp:juliet@localhost?register;preauth=").unwrap();
+    assert_eq!(token.len(), 32, "{uri}");
+    let list = site.ctl(&["--json", "invite", "list"]).json();
+    assert_eq!((&list[0]["id"], &list[0]["inviter"]), (&made["id"], &"romeo@localhost".into()), "{list}");
+    assert!(!list.to_string().contains(token));
+    let mut juliet = Client::connect(&site);
+    juliet.send(&format!("<iq type='set' id='a'><preauth xmlns='urn:xmpp:pars:0' token='{token}'/></iq>"));
+    assert!(juliet.until("id='a'").contains("type='result'"));
+    let query = "<query xmlns='jabber:iq:register'><username>juliet</username><password>juliet</password></query>";
+    juliet.send(&format!("<iq type='set' id='b'>{query}</iq>"));
+    assert!(juliet.until("id='b'").contains("type='result'"));
+    let roster = site.ctl(&["--json", "roster", "show", "romeo@localhost"]).json();
+    assert!(roster.to_string().contains("juliet@localhost") && roster.to_string().contains("both"), "{roster}");
+    assert_eq!(site.ctl(&["--json", "invite", "list"]).json(), serde_json::json!([]));
+    let again = site.ctl(&["--json", "invite", "create"]).json();
+    let id = again["id"].as_str().unwrap();
+    assert!(site.ctl(&["invite", "revoke", id]).success().contains("is revoked"));
+    for (arguments, code, says) in [
+        (&["invite", "revoke", id][..], 1, "there is no invitation"),
+        (&["invite", "create", "elsewhere"], 1, "is not served here"),
+        (&["invite", "create", "--name", "romeo"], 1, "is there already"),
+        (&["invite", "create", "--name", "a@b"], 2, "cannot be a name"),
+        (&["invite", "create", "--inviter", "paris@localhost"], 1, "there is no account"),
+        (&["invite", "create", "--uses", "0"], 2, "from 1 to"),
+        (&["invite", "create", "--name", "x", "--uses", "2"], 2, "do not go together"),
+    ] {
+        assert!(site.ctl(arguments).fails(code).contains(says), "{arguments:?}");
+    }
+}
+
+#[test]
 fn registration_is_closed_and_opened_while_it_runs() {
     let (site, running) = with_accounts("register", &[]);
     let fields = |site: &Site| {

@@ -221,4 +221,6 @@ pub enum Unit {
     Moment,
     /// `true` or `false`: yes or no.
     YesNo,
+    /// A URI: on a terminal its QR code is drawn behind the record.
+    Link,
 }

@@ -32,6 +32,7 @@ mod client;
 mod command;
 mod data;
 mod hosting;
+mod invites;
 mod job;
 mod local;
 mod messages;
@@ -73,6 +74,9 @@ pub const COMMANDS: &[&Command] = &[
     &servers::UNBLOCK,
     &servers::BLOCKS,
     &hosting::REGISTER,
+    &invites::CREATE,
+    &invites::LIST,
+    &invites::REVOKE,
     &hosting::CERT,
     &hosting::RELOAD,
     &hosting::LOG_LEVEL,

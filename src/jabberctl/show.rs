@@ -1,6 +1,6 @@
 //! What the server answers, as tables for people or JSON for scripts.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use jabber::admin::{Column, Command, Shows, Unit};
 use jabber::xmpp::datetime;
@@ -147,7 +147,20 @@ fn record(columns: &[Column], row: &Value) -> io::Result<()> {
         let room = " ".repeat(width.saturating_sub(column.title.chars().count()));
         writeln!(out, "{}{room}  {}", column.title, cell(column.unit, row.get(column.key)))?;
     }
+    for column in columns.iter().filter(|column| matches!(column.unit, Unit::Link)) {
+        let uri = row.get(column.key).and_then(Value::as_str).filter(|_| io::stdout().is_terminal());
+        if let Some(drawn) = uri.and_then(drawn) {
+            writeln!(out, "\n{drawn}")?;
+        }
+    }
     out.flush()
+}
+
+/// A QR code in half blocks, light on dark as most terminals are, with its quiet zone.
+fn drawn(text: &str) -> Option<String> {
+    use qrcode::render::unicode::Dense1x2;
+    let code = qrcode::QrCode::new(text).ok()?;
+    Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build())
 }
 
 /// A value as people read it, without control characters: some of it comes from strangers.

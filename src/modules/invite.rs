@@ -10,7 +10,7 @@ use crate::router::{About, Context, Module};
 use crate::store::invite::{self, Invite};
 use crate::store::setting;
 use crate::xmpp::data_form::{Fault, Field, FieldType, Form};
-use crate::xmpp::{BareJid, Condition, StanzaError, datetime, ns};
+use crate::xmpp::{BareJid, Condition, StanzaError, datetime, ns, uri};
 
 /// How often an invitation may be used at most.
 const USES_MAX: i64 = 100;
@@ -61,9 +61,7 @@ fn invite_stage(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, Sta
     let wish =
         Wish { localpart: String::new(), registers, befriends: true, uses: 1, days: context.host.invitations.days };
     let (token, made) = make(context, &inviter, &wish)?;
-    // XEP-0401 §5.1: `ibr=y` where an account can be made with it.
-    let ibr = if registers { ";ibr=y" } else { "" };
-    Ok(told(&format!("xmpp:{}?roster;preauth={token}{ibr}", uri_jid(&inviter)), &made).into())
+    Ok(told(&uri::roster(&inviter, &token, registers), &made).into())
 }
 
 /// XEP-0401 §5.4: an invitation to an account, by a form.
@@ -109,7 +107,7 @@ fn create_stage(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, Sta
         localpart,
     };
     let (token, made) = make(context, &call.requester.to_bare(), &wish)?;
-    Ok(told(&register_uri(&made.localpart, &made.host, &token), &made).into())
+    Ok(told(&uri::register(&made.localpart, &made.host, &token), &made).into())
 }
 
 /// A name that the invited can have.
@@ -152,6 +150,7 @@ fn make(context: &mut Context<'_>, inviter: &BareJid, wish: &Wish) -> Result<(St
         localpart: wish.localpart.clone(),
         registers: wish.registers,
         befriends: wish.befriends,
+        by_admin: context.host.may_administer(inviter),
         created: now,
         expires: now.saturating_add(u64::from(wish.days).saturating_mul(DAY)),
         uses: wish.uses,
@@ -169,45 +168,6 @@ fn told(uri: &str, made: &Invite) -> Outcome {
             .with(text("uri", uri.to_owned()))
             .with(text("expire", datetime::stamp(made.expires))),
     )
-}
-
-/// XEP-0401 §5.4: where to make an account.
-fn register_uri(localpart: &str, host: &str, token: &str) -> String {
-    match localpart.is_empty() {
-        true => format!("xmpp:{host}?register;preauth={token}"),
-        false => format!("xmpp:{}@{host}?register;preauth={token}", escaped(localpart)),
-    }
-}
-
-fn uri_jid(jid: &BareJid) -> String {
-    let localpart = jid.node().map(|node| escaped(node.as_str())).unwrap_or_default();
-    format!("{localpart}@{}", jid.domain())
-}
-
-/// RFC 5122 §2.7.2: what a URI cannot hold.
-fn escaped(localpart: &str) -> String {
-    let mut uri = String::new();
-    for byte in localpart.bytes() {
-        match byte {
-            b'a'..=b'z'
-            | b'A'..=b'Z'
-            | b'0'..=b'9'
-            | b'-'
-            | b'.'
-            | b'_'
-            | b'~'
-            | b'!'
-            | b'$'
-            | b'*'
-            | b'+'
-            | b','
-            | b'=' => {
-                uri.push(char::from(byte));
-            }
-            _ => uri.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    uri
 }
 
 /// The invitations that can still be used: one's own, for an admin all of the host. One of them may be revoked.
@@ -263,22 +223,4 @@ fn described(invite: &Invite) -> String {
     };
     let times = if invite.uses > 1 { format!(", {} times", invite.uses) } else { String::new() };
     format!("{} from {whose}: {what}{times}, until {}", invite.id, datetime::stamp(invite.expires))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn uris_hold_any_name() {
-        let rows = [
-            ("", "h.test", "xmpp:h.test?register;preauth=t"),
-            ("juliet", "h.test", "xmpp:juliet@h.test?register;preauth=t"),
-            ("a?b;c#d%e", "h.test", "xmpp:a%3Fb%3Bc%23d%25e@h.test?register;preauth=t"),
-            ("jürgen", "h.test", "xmpp:j%C3%BCrgen@h.test?register;preauth=t"),
-        ];
-        for (localpart, host, uri) in rows {
-            assert_eq!(register_uri(localpart, host, "t"), uri);
-        }
-    }
 }

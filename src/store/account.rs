@@ -503,6 +503,7 @@ mod tests {
                 localpart: String::new(),
                 registers: true,
                 befriends: true,
+                by_admin: false,
                 created: 1,
                 expires: 9,
                 uses: 1,

@@ -31,6 +31,8 @@ pub struct Invite {
     pub registers: bool,
     /// Whoever uses it and the inviter become contacts.
     pub befriends: bool,
+    /// An admin made it: it makes an account even where registration is closed.
+    pub by_admin: bool,
     /// When it was made, in Unix milliseconds.
     pub created: u64,
     /// Until when it can be shown, in Unix milliseconds.
@@ -68,7 +70,7 @@ macro_rules! all {
     ($rest:literal) => {
         concat!(
             "SELECT i.id, i.host, a.localpart || '@' || a.host, i.localpart, i.registers, i.befriends, i.created,
-                 i.expires, i.uses, i.hash
+                 i.expires, i.uses, i.hash, i.by_admin
              FROM invite i LEFT JOIN account a ON a.id = i.account ",
             $rest
         )
@@ -87,6 +89,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Invite, Vec<u8>)> {
         created: row.get(6).map(unsigned)?,
         expires: row.get(7).map(unsigned)?,
         uses: row.get(8)?,
+        by_admin: row.get(10)?,
     };
     Ok((invite, row.get(9)?))
 }
@@ -100,17 +103,17 @@ pub fn create(store: &mut Store, token: &str, invite: &Invite) -> Result<String,
     let now = signed(invite.created);
     store.savepoint(|store| {
         store.write("DELETE FROM invite WHERE expires < ?1", [now.saturating_sub(KEPT_AFTER_MILLIS)])?;
-        let Invite { host, localpart, registers, befriends, expires, uses, .. } = invite;
-        let values = params![id, hash, host, localpart, registers, befriends, now, signed(*expires), uses];
+        let Invite { host, localpart, registers, befriends, by_admin, expires, uses, .. } = invite;
+        let values = params![id, hash, host, localpart, registers, befriends, by_admin, now, signed(*expires), uses];
         match &invite.inviter {
             None => {
-                let sql = "INSERT INTO invite VALUES (?1, ?2, ?3, NULL, ?4, ?5, ?6, ?7, ?8, ?9)";
+                let sql = "INSERT INTO invite VALUES (?1, ?2, ?3, NULL, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
                 store.write(sql, values)?;
             }
             Some(inviter) => {
                 let (inviter_host, inviter_localpart) = key(inviter);
-                let sql = "INSERT INTO invite SELECT ?1, ?2, ?3, id, ?4, ?5, ?6, ?7, ?8, ?9 FROM account
-                           WHERE host = ?10 AND localpart = ?11";
+                let sql = "INSERT INTO invite SELECT ?1, ?2, ?3, id, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM account
+                           WHERE host = ?11 AND localpart = ?12";
                 let values = params![
                     id,
                     hash,
@@ -118,6 +121,7 @@ pub fn create(store: &mut Store, token: &str, invite: &Invite) -> Result<String,
                     localpart,
                     registers,
                     befriends,
+                    by_admin,
                     now,
                     signed(*expires),
                     uses,
@@ -226,6 +230,7 @@ mod tests {
             localpart: localpart.to_owned(),
             registers: true,
             befriends: true,
+            by_admin: false,
             created: 1_000,
             expires: 5_000,
             uses: 2,

@@ -44,6 +44,17 @@ pub fn set(
     Ok(number)
 }
 
+/// The message of a host, if there is one.
+///
+/// # Errors
+/// When the database fails.
+pub fn of(store: &Store, host: &str) -> Result<Option<Motd>, Error> {
+    let sql = "SELECT number, set_at, stanza FROM motd WHERE host = ?1 AND stanza IS NOT NULL";
+    store.one(sql, [host], |row| {
+        Ok(Motd { number: row.get(0).map(unsigned)?, set_unix_millis: row.get(1).map(unsigned)?, stanza: row.get(2)? })
+    })
+}
+
 /// The message of the account's host, if there is one that the account has not had.
 ///
 /// # Errors

@@ -81,6 +81,7 @@ CREATE TABLE invite (                        -- XEP-0401, XEP-0445: of a token o
     localpart       TEXT NOT NULL,           -- the name that the new account must have, or ''
     registers       INTEGER NOT NULL,
     befriends       INTEGER NOT NULL,
+    by_admin        INTEGER NOT NULL,        -- good where registration is closed
     created         INTEGER NOT NULL,
     expires         INTEGER NOT NULL,
     uses            INTEGER NOT NULL

@@ -18,6 +18,7 @@ pub mod random;
 pub mod stanza;
 pub mod stanza_error;
 pub mod stream_error;
+pub mod uri;
 
 pub use self::jid::{BareJid, FullJid, Jid};
 pub use datetime::Now;

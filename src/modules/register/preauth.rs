@@ -69,9 +69,7 @@ impl Preauth {
 fn is_good(context: &Context<'_>, invite: &Invite) -> bool {
     let is_open = match setting::registration(context.store, context.host) {
         Ok(RegistrationMode::Open | RegistrationMode::Invite) => true,
-        Ok(RegistrationMode::Closed) => {
-            invite.inviter.as_ref().is_none_or(|inviter| context.host.may_administer(inviter))
-        }
+        Ok(RegistrationMode::Closed) => invite.by_admin,
         Err(_) => false,
     };
     is_open && invite.registers && invite.host == context.host.name && invite.expires > context.now.unix_millis

@@ -3,7 +3,7 @@
 use super::{ask, fault};
 use crate::router::Context;
 use crate::router::command::{Call, Outcome, Severity, Stage};
-use crate::store::setting;
+use crate::store::{motd, setting};
 use crate::xml::Element;
 use crate::xmpp::data_form::{Field, Submitted};
 use crate::xmpp::{Condition, Jid, MessageType, Stanza, StanzaError, jid, ns};
@@ -53,16 +53,16 @@ pub(super) fn announce(context: &mut Context<'_>, call: &Call<'_>) -> Result<Sta
 /// XEP-0133 §4.24.
 pub(super) fn set_motd(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, StanzaError> {
     let title = "Setting the message of the day";
-    motd(context, call, title, "Fill out this form to set the message of the day.", "motd")
+    write_motd(context, call, title, "Fill out this form to set the message of the day.", "motd")
 }
 
 /// XEP-0133 §4.25: users who saw the old one are not shown the new one.
 pub(super) fn edit_motd(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, StanzaError> {
     let title = "Editing the message of the day";
-    motd(context, call, title, "Fill out this form to edit the message of the day.", "motd/update")
+    write_motd(context, call, title, "Fill out this form to edit the message of the day.", "motd/update")
 }
 
-fn motd(
+fn write_motd(
     context: &mut Context<'_>,
     call: &Call<'_>,
     title: &str,
@@ -70,7 +70,11 @@ fn motd(
     way: &str,
 ) -> Result<Stage, StanzaError> {
     let Some(answer) = call.forms.first() else {
-        let field = Field::lines("motd", "").labelled("Message of the day").required();
+        // XEP-0133 §4.25: the form to edit it has the present one.
+        let kept = motd::of(context.store, &context.host.name)?.filter(|_| way == "motd/update");
+        let kept = kept.and_then(|motd| Stanza::from_text(&motd.stanza));
+        let body = kept.as_ref().and_then(|kept| kept.child("body", ns::CLIENT)).map(|body| body.text().into_owned());
+        let field = Field::lines("motd", &body.unwrap_or_default()).labelled("Message of the day").required();
         return Ok(Stage::AskLast(ask(title, instructions).with(field)));
     };
     let text = text_in(answer, "motd")?;
