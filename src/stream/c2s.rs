@@ -509,6 +509,10 @@ impl C2s {
     }
 
     /// Ends the stream with an error (RFC 6120 §4.9.1.1). Before a header, ours is sent first (RFC 6120 §4.9.1.2).
+    ///
+    /// Nothing that the client says from now on counts, when the server stops neither: its session is over, others saw it
+    /// go, and no answer can reach it. What it saw no answer to it has to say again; other servers, which cannot be told
+    /// so, are heard out ([`super::s2s_in::S2sIn::shut_down`]).
     pub fn fail(&mut self, env: &mut Env<'_>, error: StreamError) {
         if self.wire.is_ended() {
             return;

@@ -372,8 +372,8 @@ async def test_contacts_on_a_server_that_is_gone(world, kind):
     romeo = await world.login(away, account, "again")
     await juliet.presence(None, romeo.boundjid.full)
     away.kill()
-    # It is looked for after ten to twenty seconds. From his bare address: all his sessions.
-    await until(lambda: ("unavailable", account.jid) in juliet.presences(), 45)
+    # It is looked for after ten to twenty seconds. From the address that she saw (RFC 6121 §4.5).
+    await until(lambda: ("unavailable", romeo.boundjid.full) in juliet.presences(), 45)
     away.start()
     romeo = await world.login(away, account, "back")
 
