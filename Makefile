@@ -14,7 +14,7 @@ CASES ?=
 N ?= 2000
 
 .PHONY: build release run test check fmt clippy tidy doc talk live interop federation bench bench-sockets \
-	bench-federation fuzz specs deb package-test package-chroots install dist copyright clean help
+	bench-federation fuzz specs deb package-test package-chroots install dist manual copyright clean help
 
 build: ## build the server (target/debug/jabberd)
 	$(CARGO) build --locked
@@ -84,12 +84,20 @@ package-chroots: ## as root: the same and more in clean chroots of debootstrap: 
 install: release ## DESTDIR= prefix=/usr; the package is the better way
 	install -D -m 755 target/release/jabberd $(DESTDIR)$(prefix)/sbin/jabberd
 	install -D -m 755 target/release/jabberctl $(DESTDIR)$(prefix)/sbin/jabberctl
+	install -D -m 644 init/completion/jabberctl $(DESTDIR)$(prefix)/share/bash-completion/completions/jabberctl
+	install -D -m 644 init/completion/_jabberctl $(DESTDIR)$(prefix)/share/zsh/vendor-completions/_jabberctl
+	install -D -m 644 man/jabberctl.8 $(DESTDIR)$(prefix)/share/man/man8/jabberctl.8
 	install -D -m 755 init/jabberd-settings $(DESTDIR)$(prefix)/libexec/jabber/jabberd-settings
 	install -D -m 644 etc/jabber.xml $(DESTDIR)$(prefix)/share/jabber/jabber.xml
 	install -D -m 644 man/jabberd.8 $(DESTDIR)$(prefix)/share/man/man8/jabberd.8
 	install -D -m 644 man/jabber.xml.5 $(DESTDIR)$(prefix)/share/man/man5/jabber.xml.5
 	install -D -m 755 init/jabber $(DESTDIR)/etc/init.d/jabber
 	install -D -m 644 init/jabber.service $(DESTDIR)/lib/systemd/system/jabber.service
+
+manual: build ## renew what is made from jabberctl's table of commands
+	target/debug/jabberctl help --as man > man/jabberctl.8
+	target/debug/jabberctl help --as bash > init/completion/jabberctl
+	target/debug/jabberctl help --as zsh > init/completion/_jabberctl
 
 dist: ## a source tarball that builds without a network (target/jabber-VERSION.tar.xz)
 	sh debian/dist $(VERSION)

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match line.action {
         Action::Version => return print(concat!("jabberd ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Help => return print(HELP),
-        Action::Run | Action::Test | Action::AddAccount => {}
+        Action::Run | Action::Test => {}
     }
     if let Some(home) = &line.home {
         if let Err(error) = std::env::set_current_dir(home) {
@@ -58,12 +58,6 @@ fn main() -> ExitCode {
     if line.action == Action::Test {
         let printed = print(&config.report());
         return config.check_files().map_or_else(|error| refuse(&error.to_string()), |()| printed);
-    }
-    if line.action == Action::AddAccount {
-        return match accounts::add(&config, line.add_account.as_deref().unwrap_or_default(), &mut std::io::stdin()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => refuse(&error.to_string()),
-        };
     }
     let mut waiting = None;
     if line.background && line.debug {

@@ -507,7 +507,315 @@ fn certificates_are_listed() {
     let (site, _running) = with_accounts("cert", &[]);
     let certificates = site.ctl(&["--json", "cert"]).json();
     let one = &certificates[0];
-    assert_eq!((&one["host"], &one["names"]), (&"localhost".into(), &serde_json::json!(["localhost"])), "{one}");
+    assert_eq!((&one["host"], &one["names"][0]), (&"localhost".into(), &"localhost".into()), "{one}");
     assert!(one["days_left"].as_i64().unwrap() > 3000 && one["file"].as_str().unwrap().ends_with("ssl/localhost.pem"));
     assert!(one["issuer"].as_str().unwrap().contains("localhost"), "{one}");
+}
+
+#[test]
+fn an_account_is_made_while_no_server_runs() {
+    let site = Site::new("offline");
+    let told = site.ctl(&["user", "add", "romeo@localhost"]).input("m0ntague\n").success();
+    assert_eq!(told, "romeo@localhost can log in, once the server runs\n");
+    assert!(site.ctl(&["user", "add", "romeo@localhost"]).input("x\n").fails(1).contains("is there already"));
+    assert!(site.ctl(&["user", "add", "romeo@elsewhere"]).input("x\n").fails(1).contains("is not served here"));
+    assert!(site.ctl(&["user", "list"]).fails(3).contains("the server is not running"));
+    let running = site.start();
+    Client::login(&site, "romeo", "m0ntague");
+    // One that runs without its socket is left alone.
+    std::fs::remove_file(site.path("spool/control")).unwrap();
+    let told = site.ctl(&["user", "add", "juliet@localhost"]).input("x\n").fails(3);
+    assert!(told.contains("jabberd runs (process"), "{told}");
+    running.stop();
+}
+
+#[test]
+fn the_way_to_another_server_is_tried_step_by_step() {
+    let island = Site::new("island");
+    let _running = island.start();
+    let told = island.ctl(&["ping", "other.example"]).fails(1);
+    assert!(told.contains("this server is an island"), "{told}");
+    let site = Site::with("ping", &site::federation());
+    let _running = site.start();
+    let steps = |domain: &str| {
+        let output = site.ctl(&["--json", "ping", domain]).output();
+        let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let rows = rows.as_array().unwrap().iter();
+        let rows: Vec<(String, String)> =
+            rows.map(|row| (row["step"].as_str().unwrap().into(), row["result"].as_str().unwrap().into())).collect();
+        (output.status.code(), rows, String::from_utf8(output.stderr).unwrap())
+    };
+    let row = |step: &str, result: &str| (step.to_owned(), result.to_owned());
+    // Nobody listens there.
+    let (code, rows, why) = steps("127.45.0.1");
+    assert_eq!(code, Some(1));
+    assert_eq!(rows, [row("block", "ok"), row("dns", "ok"), row("connect", "failed"), row("connect", "failed")]);
+    assert!(why.contains("127.45.0.1 cannot be reached"), "{why}");
+    // Straight after, without waiting for the time of the next try.
+    assert_eq!(steps("127.45.0.1").1.len(), 4);
+    site.ctl(&["block", "127.45.0.1"]).success();
+    let (code, rows, why) = steps("127.45.0.1");
+    assert_eq!((code, rows), (Some(1), vec![row("block", "failed")]));
+    assert!(why.contains("is blocked"), "{why}");
+    for (arguments, code, says) in [
+        (&["ping", "localhost"][..], 1, "is served here"),
+        (&["ping", "--from", "elsewhere", "other.example"], 1, "elsewhere is not served here"),
+        (&["ping"], 2, "DOMAIN is missing"),
+    ] {
+        let told = site.ctl(arguments).fails(code);
+        assert!(told.contains(says), "{told}");
+    }
+}
+
+#[test]
+fn two_servers_reach_each_other() {
+    // Each knows where the other is by jabber.xml, and has the other's certificate to trust.
+    let (one, other) = ("127.45.1.1", "127.45.1.2");
+    let sites: Vec<Site> = [(one, other), (other, one)]
+        .iter()
+        .map(|(own, _)| {
+            let site = Site::with(&format!("reach-{own}"), "");
+            let xml = site.xml(
+                "<service id='s2s'><dialback xmlns='jabber:config:dialback'><ip port='5269'>OWN</ip></dialback></service>
+                 <service id='dns'><dnsrv xmlns='jabber:config:dnsrv'/></service>",
+            );
+            site.write("jabber.xml", &xml.replace("OWN", own).replace("<host>localhost</host>", &format!("<host>{own}</host>")));
+            site
+        })
+        .collect();
+    let _running: Vec<_> = sites.iter().map(Site::start).collect();
+    let output = sites[0].ctl(&["--json", "ping", other]).output();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text} {}", String::from_utf8_lossy(&output.stderr));
+    let rows: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let steps: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row["step"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["block", "dns", "connect", "tls", "proof", "ping"], "{text}");
+    let last = rows.as_array().unwrap().last().unwrap();
+    assert!(last["text"].as_str().unwrap().contains(" answered in ") && last["result"] == "ok", "{last}");
+    // The second time the stream is there.
+    let rows = sites[0].ctl(&["--json", "ping", other]).json();
+    assert_eq!(rows[1]["step"], "stream", "{rows}");
+    let streams = sites[0].ctl(&["--json", "s2s", other]).json();
+    assert!(streams.as_array().unwrap().iter().any(|s| s["state"] == "open" && s["tls"] == "TLSv1.3"), "{streams}");
+}
+
+/// What a check finds: level, area and text of each finding, and the exit code.
+fn check(site: &Site, arguments: &[&str]) -> (Option<i32>, Vec<(String, String, String)>) {
+    let output = site.ctl(&[&["--json", "check"], arguments].concat()).output();
+    let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let field = |finding: &serde_json::Value, name: &str| finding[name].as_str().unwrap().to_owned();
+    let all = all.as_array().unwrap().iter();
+    (output.status.code(), all.map(|f| (field(f, "level"), field(f, "area"), field(f, "text"))).collect())
+}
+
+#[test]
+fn a_check_finds_what_is_broken() {
+    let site = Site::new("check");
+    let found = |arguments: &[&str], level: &str, says: &str| {
+        let (code, all) = check(&site, arguments);
+        assert!(all.iter().any(|(l, _, text)| l == level && text.contains(says)), "{level} {says}: {code:?} {all:#?}");
+        code
+    };
+    // Down: that is the first finding.
+    assert_eq!(found(&[], "critical", "the server is not running"), Some(2));
+    assert_eq!(found(&["ports"], "ok", "is free"), Some(0));
+    let taken = std::net::TcpListener::bind(("127.0.0.1", site.port)).unwrap();
+    assert_eq!(found(&["ports"], "critical", "is held by control-"), Some(2));
+    drop(taken);
+    let running = site.start();
+    assert_eq!(found(&["server"], "ok", "runs, process"), Some(0));
+    assert_eq!(found(&["ports"], "ok", "is open"), Some(0));
+    assert_eq!(found(&["certificates"], "warning", "is self-made"), Some(1));
+    found(&["files"], "ok", "can be written by");
+    found(&["machine"], "ok", "files open");
+    // Modes.
+    let database = site.path("spool/jabber.db");
+    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(found(&["files"], "critical", "others may read or change it"), Some(2));
+    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o640)).unwrap();
+    let key = site.path("spool/ssl/localhost.pem");
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert_eq!(found(&["certificates"], "critical", "can be read by everybody"), Some(2));
+    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
+    // A port that came into jabber.xml since.
+    let other = site.xml("").replace(&format!("port='{}'", site.port), "port='1'");
+    site.write("jabber.xml", &other);
+    assert_eq!(found(&["ports"], "critical", "nobody takes connections at port 1 "), Some(2));
+    // Certificates: another host's, one without key, none at all, a broken one.
+    let certificate = |text: &str| {
+        let xml = format!("<certificate xmlns='urn:jabber:config:3' host='localhost'>{text}</certificate>");
+        site.write("jabber.xml", &site.xml(&xml));
+    };
+    let pem = std::fs::read_to_string(&key).unwrap();
+    let only = pem.split("-----BEGIN PRIVATE").next().unwrap();
+    site.write("nokey.pem", only);
+    certificate(site.path("nokey.pem").to_str().unwrap());
+    assert_eq!(found(&["certificates"], "critical", "has no PRIVATE KEY block"), Some(2));
+    site.write(
+        "jabber.xml",
+        &site.xml("").replace("<host>localhost</host>", "<host>other.test</host>").replace(
+            "</jabber>",
+            &format!(
+                "<certificate xmlns='urn:jabber:config:3' host='other.test'>{}</certificate></jabber>",
+                key.display()
+            ),
+        ),
+    );
+    assert_eq!(found(&["certificates"], "critical", "not for other.test"), Some(2));
+    site.write("broken.pem", "nothing");
+    certificate(site.path("broken.pem").to_str().unwrap());
+    assert_eq!(found(&["certificates"], "critical", "has no CERTIFICATE block"), Some(2));
+    site.write("jabber.xml", &site.xml("").replace("<host>localhost</host>", "<host>127.45.0.9</host>"));
+    assert_eq!(found(&["certificates"], "warning", "has no certificate"), Some(1));
+    // Users, logs, the file itself.
+    site.write("jabber.xml", &site.xml("<user>no-such-user-here</user>"));
+    assert_eq!(found(&["files"], "critical", "there is no user 'no-such-user-here'"), Some(2));
+    site.write("jabber.xml", &site.xml("").replace("error.log", "nowhere/error.log"));
+    assert_eq!(found(&["files"], "critical", "nowhere/error.log"), Some(2));
+    site.write("jabber.xml", "<jabber><a></jabber>");
+    assert_eq!(found(&[], "critical", "mismatched tag at line 1"), Some(2));
+    site.write("jabber.xml", &site.xml(""));
+    std::fs::set_permissions(site.path("jabber.xml"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    assert_eq!(found(&["files"], "critical", "can be changed by everybody"), Some(2));
+    running.stop();
+    let text = site.ctl(&["check", "config"]).success();
+    assert!(text.contains("ok        config") && text.ends_with("all is well\n"), "{text}");
+    assert!(site.ctl(&["check", "nonsense"]).fails(2).contains("is none of config"));
+    assert!(site.ctl(&["check", "dns", "--dns", "nowhere"]).fails(2).contains("is no address of a DNS server"));
+}
+
+#[test]
+fn a_check_sees_what_dns_says() {
+    let dns = site::Dns::new(&[
+        ("here.example", 1, &[127, 0, 0, 1]),
+        ("away.example", 1, &[192, 0, 2, 7]),
+        // Priority, weight, port, target.
+        ("_xmpp-client._tcp.srv.example", 33, b"\0\0\0\x05\x14\x66\x04here\x07example\0"),
+        ("_xmpp-client._tcp.port.example", 33, b"\0\0\0\x05\0\x07\x04here\x07example\0"),
+        ("_xmpp-client._tcp.lost.example", 33, b"\0\0\0\x05\x14\x66\x04gone\x07example\0"),
+        ("_xmpp-server._tcp.here.example", 33, b"\0\0\0\x05\x14\x95\x04here\x07example\0"),
+    ]);
+    let site = Site::new("check-dns");
+    let server = dns.address.to_string();
+    let rows = [
+        ("here.example", "ok", "here.example leads here: 127.0.0.1", None),
+        ("here.example", "warning", "no port for servers", Some(1)),
+        ("away.example", "warning", "away.example leads to 192.0.2.7, which is no address of this machine", Some(1)),
+        ("srv.example", "ok", "here.example, port 5222, leads here", Some(0)),
+        ("srv.example", "ok", "srv.example has no address of its own, but SRV records", Some(0)),
+        ("port.example", "warning", "this server has no port 7 for clients", Some(1)),
+        ("lost.example", "critical", "gone.example has no address", Some(2)),
+        ("nowhere.example", "critical", "nowhere.example is not in DNS", Some(2)),
+        ("127.0.0.1", "ok", "127.0.0.1 is an address of this machine", Some(0)),
+        ("192.0.2.9", "warning", "192.0.2.9 leads to 192.0.2.9, which is no address of this machine", Some(1)),
+    ];
+    for (host, level, says, code) in rows {
+        let xml = site.xml("").replace("<host>localhost</host>", &format!("<host>{host}</host>"));
+        site.write("jabber.xml", &xml.replace(&format!("port='{}'", site.port), "port='5222'"));
+        let (exit, all) = check(&site, &["dns", "--dns", &server]);
+        assert!(all.iter().any(|(l, _, text)| l == level && text.contains(says)), "{host} {says}: {all:#?}");
+        assert!(code.is_none() || exit == code, "{host}: {exit:?} {all:#?}");
+    }
+    drop(dns);
+    let xml = site.xml("").replace("<host>localhost</host>", "<host>here.example</host>");
+    site.write("jabber.xml", &xml);
+    let (exit, all) = check(&site, &["dns", "--dns", "127.45.0.53:1"]);
+    assert_eq!(exit, Some(3), "{all:?}");
+    assert!(all.iter().any(|(level, _, text)| level == "unknown" && text.contains("cannot be asked")), "{all:?}");
+}
+
+#[test]
+fn help_tells_of_every_command() {
+    let site = Site::new("help");
+    let help = site.ctl(&["help"]).success();
+    assert_eq!(help, site.ctl(&["--help"]).success());
+    assert!(help.contains("  user add "), "{help}");
+    for command in jabber::admin::COMMANDS {
+        let mut words: Vec<&str> = command.name.split(' ').collect();
+        words.push("--help");
+        let text = site.ctl(&words).success();
+        assert!(
+            text.contains(&format!("usage: jabberctl {}", command.usage())) && text.contains("examples:"),
+            "{text}"
+        );
+    }
+    assert!(site.ctl(&["help", "user"]).success().contains("user enable: "));
+    assert!(site.ctl(&["help", "nonsense"]).fails(2).contains("there is no command"));
+    assert_eq!(site.ctl(&["version"]).success(), site.ctl(&["--version"]).success());
+    for (format, file) in
+        [("man", "man/jabberctl.8"), ("bash", "init/completion/jabberctl"), ("zsh", "init/completion/_jabberctl")]
+    {
+        assert_eq!(site.ctl(&["help", "--as", format]).success(), std::fs::read_to_string(file).unwrap());
+    }
+}
+
+#[test]
+fn the_completion_completes() {
+    let complete = |line: &str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let script = format!(
+            "source init/completion/jabberctl; COMP_WORDS=({}); COMP_CWORD={}; _jabberctl; echo \"${{COMPREPLY[*]}}\"",
+            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" "),
+            words.len() - 1
+        );
+        let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    for (line, expected) in [
+        ("jabberctl st", "status"),
+        ("jabberctl user d", "delete disable"),
+        ("jabberctl -c /etc/passwd log l", "level"),
+        ("jabberctl register c", "closed"),
+        ("jabberctl log level d", "debug default"),
+        ("jabberctl block --sub", "--subdomains"),
+        ("jabberctl --js", "--json"),
+        ("jabberctl check dns --d", "--dns"),
+    ] {
+        assert_eq!(complete(line), expected, "{line}");
+    }
+}
+
+#[test]
+fn a_reader_who_has_seen_enough_is_no_failure() {
+    let (site, _running) = with_accounts("pipe", &["romeo"]);
+    let program = env!("CARGO_BIN_EXE_jabberctl");
+    let config = site.path("jabber.xml");
+    let script =
+        format!("set -o pipefail; {program} -c {} help | true; {program} -c {0} user list | true", config.display());
+    let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn who_may_not_use_the_socket_is_refused() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let (site, _running) = with_accounts("permission", &[]);
+    // The way to the socket is open to all, as that to /run/jabber is; the socket itself is not.
+    for directory in [&site.directory, &site.path("spool")] {
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let program = site.path("jabberctl");
+    std::fs::copy(env!("CARGO_BIN_EXE_jabberctl"), &program).unwrap();
+    let as_nobody = |group: &str| {
+        let output = std::process::Command::new("setpriv")
+            .args(["--reuid=65534", group, "--clear-groups", "--"])
+            .arg(&program)
+            .args(["--socket", site.path("spool/control").to_str().unwrap(), "status"])
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, told) = as_nobody("--regid=65534");
+    assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("you may not use") && told.contains("sudo jabberctl"), "{told}");
+    // The group is root's here.
+    assert_eq!(as_nobody("--regid=0").0, Some(0));
+    // A mode that was opened by hand lets nobody in whom the kernel knows for a stranger.
+    std::fs::set_permissions(site.path("spool/control"), std::fs::Permissions::from_mode(0o666)).unwrap();
+    let (code, told) = as_nobody("--regid=65534");
+    assert_eq!(code, Some(3), "{told}");
+    assert!(site.log().contains("control: uid=65534 gid=65534"), "{}", site.log());
 }

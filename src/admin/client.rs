@@ -222,6 +222,7 @@ impl Client {
         });
         match next {
             Ok(Next::Done) => self.finish(Ok(())),
+            Ok(Next::Failed(refusal)) => self.finish(Err(refusal)),
             Ok(Next::More(job)) => self.state = State::Resting(job),
             Ok(Next::Wait(job)) => self.state = State::Waiting(job),
             Ok(Next::Data(job)) => {

@@ -224,3 +224,27 @@ pub enum Unit {
     /// A URI: on a terminal its QR code is drawn behind the record.
     Link,
 }
+
+/// An option of jabberctl that all commands share.
+pub struct SharedOption {
+    /// Its names.
+    pub names: &'static [&'static str],
+    /// What stands for its value, if it takes one.
+    pub value: Option<&'static str>,
+    /// What it means, without a full stop.
+    pub help: &'static str,
+}
+
+/// They may stand anywhere before `--`.
+pub const OPTIONS: &[SharedOption] = &[
+    SharedOption { names: &["--json"], value: None, help: "print JSON, for scripts" },
+    SharedOption { names: &["--yes", "-y"], value: None, help: "do not ask before something is destroyed" },
+    SharedOption {
+        names: &["--config", "-c"],
+        value: Some("FILE"),
+        help: "the server's jabber.xml, which says where its socket is",
+    },
+    SharedOption { names: &["--socket"], value: Some("FILE"), help: "the server's control socket" },
+    SharedOption { names: &["--help", "-h"], value: None, help: "help; with a command, about that command" },
+    SharedOption { names: &["--version", "-V"], value: None, help: "print the version" },
+];

@@ -9,6 +9,8 @@ use crate::xmpp::Stanza;
 pub enum Next {
     /// All is said and done.
     Done,
+    /// It did not work; what was said on the way stands.
+    Failed(Refusal),
     /// There is more: [`Event::GoOn`] comes when what was said has left, in one of the next ticks.
     More(Box<dyn Job>),
     /// What was asked for ([`super::view::Ask`]) must come first.
@@ -38,8 +40,10 @@ pub enum Event {
     Data(Vec<u8>),
     /// A wait is over.
     Woken,
-    /// The answer to a request of a host of ours; `None` if none came in time.
-    Answered(Option<Stanza>),
+    /// The answer to a question ([`super::Ask::Question`]); an error if it came back.
+    Answered(Stanza),
+    /// A step on the way to another server ([`super::Ask::Reach`]).
+    Traced(Step),
     /// What came of a thing that is done outside of the server.
     Told(Told),
 }
@@ -53,4 +57,17 @@ pub enum Told {
     Certificates(Vec<Certificate>),
     /// It could not be done: cause and remedy.
     Failed(String),
+}
+
+/// A step on the way to another server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Which: `dns`, `connect`, `tls`, `proof`.
+    pub name: &'static str,
+    /// What happened.
+    pub text: String,
+    /// Was it good?
+    pub is_fine: bool,
+    /// Is the way open now, or given up?
+    pub is_last: bool,
 }

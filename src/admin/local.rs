@@ -2,10 +2,38 @@
 
 use super::command::{Argument, Command, Kind};
 
+/// `check`.
+pub const CHECK: Command = Command {
+    name: "check",
+    arguments: &[
+        Argument::optional(
+            "area",
+            Kind::Word(&["config", "server", "files", "certificates", "ports", "dns", "machine"]),
+            "only this; without, all",
+        ),
+        Argument::flag("problems", "only what is not as it should be"),
+        Argument::option("dns", Kind::Name, "ask this DNS server, as the world does, in place of the system's"),
+    ],
+    summary: "look for what is wrong, with the server up or down, and tell the remedy",
+    details: "jabber.xml, users, owners and modes of files, room on the disks, certificates and their days left, who holds \
+              the ports, what DNS says of each host, the clock and the limits. Run it as root: much of that is nobody \
+              else's to see. The exit code is what monitoring expects: 0 all is well, 1 warnings, 2 something is broken, \
+              3 it could not be found out.",
+    examples: &[
+        ("jabberctl check", "all of it"),
+        ("jabberctl check dns --dns 9.9.9.9", "what others see of our names"),
+        ("jabberctl --json check --problems", "for monitoring"),
+    ],
+    ..Command::NONE
+};
+
 /// `help`.
 pub const HELP: Command = Command {
     name: "help",
-    arguments: &[Argument::optional("command", Kind::Text, "the command; without, all are listed")],
+    arguments: &[
+        Argument::optional("command", Kind::Text, "the command; without, all are listed"),
+        Argument::option("as", Kind::Word(&["man", "bash", "zsh"]), "print the manual's page, or a shell's completion"),
+    ],
     summary: "tell what a command does, with examples",
     examples: &[
         ("jabberctl help user add", "about one command"),

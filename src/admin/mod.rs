@@ -35,8 +35,10 @@ mod hosting;
 mod invites;
 mod job;
 mod local;
+pub mod manual;
 mod messages;
 mod pages;
+mod ping;
 mod request;
 mod roster;
 mod servers;
@@ -47,8 +49,8 @@ mod view;
 
 pub use answer::Answer;
 pub use client::{Client, Lent, Peer};
-pub use command::{Argument, Column, Command, Does, Form, Kind, Shows, Unit};
-pub use job::{Event, Job, Next, Told};
+pub use command::{Argument, Column, Command, Does, Form, Kind, OPTIONS, SharedOption, Shows, Unit};
+pub use job::{Event, Job, Next, Step, Told};
 pub use request::{Refusal, RefusalKind, Request};
 pub use view::{Ask, Certificate, Client as ClientFacts, Connections, Facts, Outside, Stream, View};
 
@@ -70,6 +72,7 @@ pub const COMMANDS: &[&Command] = &[
     &messages::MESSAGE,
     &messages::ANNOUNCE,
     &servers::S2S,
+    &ping::PING,
     &servers::BLOCK,
     &servers::UNBLOCK,
     &servers::BLOCKS,
@@ -84,6 +87,7 @@ pub const COMMANDS: &[&Command] = &[
     &data::RESTORE,
     &data::EXPORT,
     &data::IMPORT,
+    &local::CHECK,
     &local::HELP,
     &local::VERSION,
 ];

@@ -11,8 +11,9 @@ use super::answer::Answer;
 use crate::config::Config;
 use crate::router::{Effect, Env, Router};
 use crate::store::Store;
+use crate::stream::dialback::Pair;
 use crate::stream::sasl::HashJob;
-use crate::xmpp::{Now, Random};
+use crate::xmpp::{Now, Random, Stanza};
 
 /// What a command is handed with every step.
 pub struct View<'a> {
@@ -65,6 +66,10 @@ pub enum Ask {
     Hash(HashJob),
     /// Wake the job after a while: [`super::Event::Woken`].
     WakeAfter(Duration),
+    /// Get a stream to another server, and tell of each step: [`super::Event::Traced`].
+    Reach(Pair),
+    /// Send a request of a host of ours, and wait for the answer: [`super::Event::Answered`].
+    Question(Stanza),
     /// Something outside of the server: [`super::Event::Told`].
     Outside(Outside),
 }

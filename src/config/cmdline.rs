@@ -19,8 +19,6 @@ pub enum Action {
     Version,
     /// Print the help, exit 0.
     Help,
-    /// Make an account (`--add-account`), and exit.
-    AddAccount,
 }
 
 /// The command line.
@@ -42,8 +40,6 @@ pub struct CommandLine {
     pub include: Vec<PathBuf>,
     /// `-I`: an old spool to import before serving.
     pub import: Option<PathBuf>,
-    /// The account to make; its password comes from standard input.
-    pub add_account: Option<String>,
     /// Values for `<jabberd:cmdline flag='…'>`, by letter or name: of `-h`, `-s`, `-x KEY:VALUE` and unknown letters.
     pub flags: BTreeMap<String, String>,
     /// What the admin should know about arguments that do nothing.
@@ -167,21 +163,14 @@ impl CommandLine {
             return Ok(());
         }
         let letter = LONG.iter().find(|(long, _)| *long == name).map(|(_, letter)| *letter);
-        if letter.is_none() && name != "add-account" {
+        let Some(letter) = letter else {
             return Err(UsageError(format!("there is no option --{name}")));
-        }
+        };
         let value = match given {
             Some(value) => value,
             None => text(rest.next().ok_or_else(|| UsageError(format!("--{name} needs a value after it")))?)?,
         };
-        match letter {
-            Some(letter) => self.letter(letter, value),
-            None => {
-                self.action = Action::AddAccount;
-                self.add_account = Some(value);
-                Ok(())
-            }
-        }
+        self.letter(letter, value)
     }
 }
 
@@ -233,8 +222,6 @@ Options (letters take their value from the next argument; -h is a host):
   -H, --home DIR         change to this directory first
   -U, --user USER        run as this user once the ports are open
   -I, --import DIR       import the accounts of an old spool, then go on
-      --add-account JID  make an account and exit; its password is read from
-                         standard input (not for a server that is running)
   -B, --background       go to the background
   -D, --debug            log debug lines
   -v, --version          print the version and exit

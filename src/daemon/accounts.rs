@@ -1,6 +1,5 @@
-//! Accounts made from the command line, for scripts and first starts: `jabberd --add-account`.
+//! Accounts made while no server runs, for scripts and first starts: `jabberctl user add`.
 
-use std::io::{BufRead as _, BufReader, Read};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,32 +14,23 @@ use crate::xmpp::Jid;
 
 /// The database's name in the data directory.
 pub const DATABASE: &str = "jabber.db";
-/// The longest line with a password that is read.
-const LINE_BYTES_MAX: u64 = 4_096;
 
-/// Makes an account; its password is the first line of `input`.
+/// Makes an account.
 ///
 /// # Errors
 /// When the name or the password cannot be used, the account is there already, or the database cannot be written.
-pub fn add(config: &Config, name: &str, input: &mut dyn Read) -> Result<(), StartError> {
+pub fn add(config: &Config, name: &str, password: &str) -> Result<(), StartError> {
     let jid = Jid::new(name).map_err(|error| StartError(format!("{name} is no address: {error}")))?;
     if !jid.is_bare() || jid.node().is_none() {
         return Err(StartError(format!("an account looks like name@host, not {name}")));
     }
     let account = jid.into_bare();
-    let Some(host) = config.host(account.domain().as_str()) else {
+    if config.host(account.domain().as_str()).is_none() {
         let served: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
         return Err(StartError(format!("{} is not served here; <host> names {}", account.domain(), served.join(", "))));
-    };
-    let localpart = account.node().map(|node| node.as_str()).unwrap_or_default();
-    if let Some(refusal) = host.name_policy.refuses(localpart) {
-        return Err(StartError(format!("{account}: {refusal}")));
     }
-    let mut line = String::new();
-    let read = BufReader::new(input.take(LINE_BYTES_MAX)).read_line(&mut line);
-    read.map_err(|error| StartError(format!("cannot read the password from standard input: {error}")))?;
-    let password = Password::new(line.trim_end_matches(['\r', '\n']))
-        .map_err(|_| StartError("the password (the first line of standard input) is empty or cannot be used".into()))?;
+    let password =
+        Password::new(password).map_err(|error| StartError(format!("the password cannot be used: {error}")))?;
     let identity = config.user.as_deref().map(Identity::of).transpose()?;
     make_data_directory(&config.spool, identity.as_ref())?;
     // The database belongs to the server's user.
@@ -92,8 +82,8 @@ mod tests {
         let config = Config::for_host("localhost");
         for name in ["romeo", "localhost", "romeo@localhost/orchard", "romeo@elsewhere", "@localhost", "a b@localhost"]
         {
-            assert!(add(&config, name, &mut "secret\n".as_bytes()).is_err(), "{name}");
+            assert!(add(&config, name, "secret").is_err(), "{name}");
         }
-        assert!(add(&config, "romeo@localhost", &mut "\n".as_bytes()).is_err());
+        assert!(add(&config, "romeo@localhost", "").is_err());
     }
 }

@@ -1,8 +1,7 @@
 //! The help: of all commands, and of one.
 
-use jabber::admin::{self, COMMANDS, Command, Form};
+use jabber::admin::{self, COMMANDS, Command, Form, OPTIONS, manual};
 
-use super::line::SHARED;
 use super::{Code, Failure, say};
 
 /// Prints the help, about one command if it is named, or about those that begin with a word.
@@ -17,6 +16,15 @@ pub(super) fn print(topic: Option<&str>) -> Result<Code, Failure> {
         return Err(Failure::usage(format!("there is no command \"{topic}\"")).remedy("jabberctl help lists them"));
     }
     say(&some.into_iter().map(one).collect::<Vec<_>>().join("\n"))
+}
+
+/// Prints what is made from the table: the manual's page, or the completion of a shell.
+pub(super) fn print_as(format: &str) -> Result<Code, Failure> {
+    say(&match format {
+        "man" => manual::page(),
+        "bash" => manual::bash(),
+        _ => manual::zsh(),
+    })
 }
 
 fn all() -> String {
@@ -37,7 +45,7 @@ fn all() -> String {
 
 fn options() -> String {
     let mut text = String::new();
-    for shared in SHARED {
+    for shared in OPTIONS {
         let mut names = shared.names.join(", ");
         if let Some(value) = shared.value {
             names.push_str(&format!(" {value}"));

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use jabber::admin::{self, Argument, COMMANDS, Command, Form, Kind};
+use jabber::admin::{self, Argument, COMMANDS, Command, Form, Kind, OPTIONS};
 use serde_json::{Map, Value};
 
 use super::Failure;
@@ -40,31 +40,14 @@ impl Default for Wish {
 pub(super) struct Arguments(pub(super) Map<String, Value>);
 
 impl Arguments {
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str)
     }
 }
-
-/// An option that all commands share.
-pub(super) struct Shared {
-    pub(super) names: &'static [&'static str],
-    pub(super) value: Option<&'static str>,
-    pub(super) help: &'static str,
-}
-
-/// They may stand anywhere before `--`.
-pub(super) const SHARED: &[Shared] = &[
-    Shared { names: &["--json"], value: None, help: "print JSON, for scripts" },
-    Shared { names: &["--yes", "-y"], value: None, help: "do not ask before something is destroyed" },
-    Shared {
-        names: &["--config", "-c"],
-        value: Some("FILE"),
-        help: "the server's jabber.xml, which says where its socket is",
-    },
-    Shared { names: &["--socket"], value: Some("FILE"), help: "the server's control socket" },
-    Shared { names: &["--help", "-h"], value: None, help: "help; behind a command, about that command" },
-    Shared { names: &["--version", "-V"], value: None, help: "print the version" },
-];
 
 /// Reads the arguments, without the program's own name.
 pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, Failure> {
@@ -98,7 +81,7 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
             _ => (argument.as_str(), None),
         };
-        let Some(shared) = SHARED.iter().find(|shared| shared.names.contains(&name)) else {
+        let Some(shared) = OPTIONS.iter().find(|shared| shared.names.contains(&name)) else {
             rest.push(argument);
             continue;
         };

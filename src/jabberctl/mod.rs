@@ -1,14 +1,16 @@
 //! The sysadmin's tool: reads a command line by the table of commands, asks the server, shows what it answers.
 //!
 //! [`line`] reads the command line, [`talk`] asks the server, [`show`] prints rows as tables or JSON, [`terminal`] asks
-//! for passwords, [`help`] is the help, the manual's list and the shells' completion.
+//! for passwords, [`help`] is the help, [`check`] looks at all that a server needs.
 //!
 //! Invariants: a password is never an argument; what fails says why and what to do; a closed standard output ends it
 //! quietly.
 
+mod check;
 mod data;
 mod help;
 mod line;
+mod offline;
 mod show;
 mod talk;
 mod terminal;
@@ -99,7 +101,11 @@ fn obey(line: &Line, command: &'static Command, arguments: &line::Arguments) -> 
     match command.does {
         Does::Server(_) => talk::ask(line, command, arguments),
         Does::Client => match command.name {
-            "help" => help::print(arguments.text("command")),
+            "check" => check::run(line, arguments),
+            "help" => match arguments.text("as") {
+                Some(format) => help::print_as(format),
+                None => help::print(arguments.text("command")),
+            },
             "version" => say(concat!("jabberctl ", env!("CARGO_PKG_VERSION"), "\n")),
             _ => data::obey(line, command, arguments),
         },

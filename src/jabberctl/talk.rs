@@ -5,11 +5,13 @@ use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jabber::admin::{Command, Kind};
 use jabber::config::{CommandLine, Config, Control};
+use nix::sys::socket::{getsockopt, sockopt};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -19,6 +21,9 @@ use super::{Code, Failure, has_reader, terminal};
 
 /// Bytes of a file in one line.
 const PIECE_BYTES: usize = 96 << 10;
+
+/// The kind of failure that no server runs.
+const NO_SERVER: &str = "no-server";
 
 /// Asks the server, and shows the answer.
 pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments) -> Result<Code, Failure> {
@@ -35,7 +40,12 @@ pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments)
     // A file is opened here, as who called it: the server need not know its name.
     sent.retain(|name, _| command.argument(name).is_none_or(|argument| argument.kind != Kind::File));
     let path = socket(line);
-    let stream = connect(&path)?;
+    let stream = match (connect(&path), &secret) {
+        (Err(failure), Some(secret)) if command.name == "user add" && failure.kind == NO_SERVER => {
+            return super::offline::add(line, arguments, secret);
+        }
+        (connected, _) => connected?,
+    };
     let mut request = json!({ "command": command.name, "arguments": sent });
     if let (Some(secret), Some(object)) = (&secret, request.as_object_mut()) {
         object.insert("secret".to_owned(), Value::String(secret.to_string()));
@@ -115,14 +125,18 @@ fn connect(path: &Path) -> Result<UnixStream, Failure> {
     UnixStream::connect(path).map_err(|error| {
         let shown = path.display();
         match error.kind() {
-            io::ErrorKind::NotFound => {
-                Failure::unreachable(format!("the server is not running: its control socket {shown} is not there"))
-                    .remedy("start it: /etc/init.d/jabber start; one with another jabber.xml is named with -c FILE")
-            }
-            io::ErrorKind::ConnectionRefused => {
-                Failure::unreachable(format!("the server is not running: nobody listens at {shown}"))
-                    .remedy("start it: /etc/init.d/jabber start; /var/log/jabber/error.log says why it ended")
-            }
+            io::ErrorKind::NotFound => Failure::new(
+                Code::Unreachable,
+                NO_SERVER,
+                format!("the server is not running: its control socket {shown} is not there"),
+            )
+            .remedy("start it: /etc/init.d/jabber start; one with another jabber.xml is named with -c FILE"),
+            io::ErrorKind::ConnectionRefused => Failure::new(
+                Code::Unreachable,
+                NO_SERVER,
+                format!("the server is not running: nobody listens at {shown}"),
+            )
+            .remedy("start it: /etc/init.d/jabber start; /var/log/jabber/error.log says why it ended"),
             io::ErrorKind::PermissionDenied => {
                 Failure::unreachable(format!("you may not use {shown}: only root and its group may"))
                     .remedy("run it as root (sudo jabberctl), or add yourself to the group: adduser NAME jabber")
@@ -130,6 +144,24 @@ fn connect(path: &Path) -> Result<UnixStream, Failure> {
             _ => Failure::unreachable(format!("cannot connect to {shown}: {error}")),
         }
     })
+}
+
+/// The number of the server's process, if one listens.
+pub(super) fn peer(path: &Path) -> Result<i32, Failure> {
+    let stream = connect(path)?;
+    let found = getsockopt(&stream, sockopt::PeerCredentials);
+    found.map(|found| found.pid()).map_err(|error| Failure::unreachable(error.to_string()))
+}
+
+/// The version of the server.
+pub(super) fn version(line: &Line) -> Option<String> {
+    let stream = connect(&socket(line)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    (&stream).write_all(b"{\"command\":\"status\"}\n").ok()?;
+    let mut answer = String::new();
+    BufReader::new(&stream).read_line(&mut answer).ok()?;
+    let answer: Value = serde_json::from_str(&answer).ok()?;
+    answer.get("row")?.get("version")?.as_str().map(str::to_owned)
 }
 
 fn broken(why: &str) -> Failure {

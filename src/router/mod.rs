@@ -48,7 +48,7 @@ use crate::stream::sasl::{HashJob, HashResult};
 use crate::stream::sm::Mark;
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{
-    BareJid, Condition, FullJid, Iq, IqType, Kind, Now, PresenceType, Random, Stanza, StanzaError, StreamError, ns,
+    BareJid, Condition, FullJid, Iq, IqType, Jid, Kind, Now, PresenceType, Random, Stanza, StanzaError, StreamError, ns,
 };
 
 /// What leaves the router.
@@ -81,6 +81,8 @@ pub enum Out {
     Stop { at_millis: u64 },
     /// jabber.xml is to be read again.
     Reload,
+    /// The answer to a question of [`Router::ask`], by its id.
+    Answered(String, Stanza),
     /// A timer; [`Router::woke`] wants it back when it is due.
     Timer { at_millis: u64, timer: ModuleTimer },
 }
@@ -164,6 +166,8 @@ pub struct Router {
     vanished: vanished::Vanished,
     queue: VecDeque<(u32, Effect)>,
     out: Vec<Out>,
+    /// Questions of ours that wait for an answer: id, and who is asked.
+    asked: Vec<(String, Jid)>,
     started_millis: u64,
 }
 
@@ -183,6 +187,7 @@ impl Router {
             vanished: vanished::Vanished::default(),
             queue: VecDeque::new(),
             out: Vec::new(),
+            asked: Vec::new(),
             started_millis: now.monotonic_millis,
         }
     }
@@ -282,6 +287,27 @@ impl Router {
     pub fn route(&mut self, env: &mut Env<'_>, stanza: Stanza) {
         self.queue.push_back((0, Effect::Route(stanza)));
         self.work(env);
+    }
+
+    /// Sends a request of a host of ours; [`Out::Answered`] brings the answer, unless it is forgotten before.
+    pub fn ask(&mut self, env: &mut Env<'_>, question: Stanza) {
+        if let (Some(id), Some(to)) = (question.element().attribute("id"), question.to()) {
+            self.asked.push((id.to_owned(), to.clone()));
+        }
+        self.carry_out(env, Effect::Route(question));
+    }
+
+    /// Nobody waits for the answer to this question any more.
+    pub fn forget_question(&mut self, id: &str) {
+        self.asked.retain(|(other, _)| other != id);
+    }
+
+    /// Hands the answer to a question of ours on, if it is one, by who was asked.
+    fn take_answer(&mut self, stanza: &Stanza) {
+        let (Some(id), Some(from)) = (stanza.element().attribute("id"), stanza.from()) else { return };
+        let Some(at) = self.asked.iter().position(|(other, to)| other == id && to == from) else { return };
+        let (id, _) = self.asked.swap_remove(at);
+        self.out.push(Out::Answered(id, stanza.clone()));
     }
 
     /// Something that the admin wants: an effect as a module's.
@@ -471,7 +497,10 @@ impl Router {
     fn for_host(&mut self, env: &mut Env<'_>, host: HostPlace, mut parcel: Parcel) -> Result<(), StanzaError> {
         if let Kind::Iq(kind) = parcel.stanza.kind() {
             return match (kind, parcel.stanza.as_request()) {
-                (IqType::Result | IqType::Error, _) => Ok(()),
+                (IqType::Result | IqType::Error, _) => {
+                    self.take_answer(&parcel.stanza);
+                    Ok(())
+                }
                 (_, None) => Err(Condition::BadRequest.into()),
                 (_, Some(iq)) => {
                     let is_bare = parcel.stanza.to().is_some_and(|to| to.is_bare());

@@ -182,6 +182,7 @@ impl Server {
 
     /// TLS is on.
     pub(super) fn secured(&mut self, now: Now, id: ConnectionId, tls: TlsInfo) {
+        self.trace_tls(now, id, &tls);
         match self.connections.get(&id).map(|connection| &connection.talk) {
             Some(Talk::Client(_)) => self.with_client(now, id, |stream, env| stream.secured(env, tls)),
             Some(Talk::Incoming(_)) => self.with_incoming(now, id, |stream, env| stream.secured(env, tls)),
@@ -453,6 +454,7 @@ impl Server {
                         let token = job.token();
                         self.hash(now, Asker::Module(ticket, token), job);
                     }
+                    Out::Answered(id, stanza) => self.control_answered(now, &id, stanza),
                     Out::Dial(pair, sender) => self.dial(now, &pair, &sender),
                     Out::DialTimer { at_millis, pair, sender } => {
                         self.timers.set(at_millis, Timer::Dial(Box::new((pair, sender))));

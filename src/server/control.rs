@@ -6,14 +6,16 @@ use super::connections::{Connection, Talk};
 use super::{Asker, ConnectionId, Output, Server, Timer};
 use crate::admin::{self, Ask, Client, ClientFacts, Event, Facts, Lent, Peer, Refusal};
 use crate::config::LogSink;
-use crate::router::IdMap;
-use crate::xmpp::Now;
+use crate::router::{IdMap, Sender};
+use crate::xmpp::{BareJid, Now, Stanza};
 
 /// A client.
 pub(super) struct Control {
     client: Client,
     /// When it last said or read something, or its job did.
     last_millis: u64,
+    /// The id of the question to another server whose answer it waits for.
+    question: Option<String>,
 }
 
 impl Server {
@@ -31,7 +33,7 @@ impl Server {
             client.fail(&refusal.remedy("wait for them, or see who they are: ss -xp | grep jabber"));
         }
         self.timers.set(now.after(self.control_patience()), Timer::Control(id));
-        self.keep_control(now, id, client);
+        self.keep_control(now, id, client, None);
     }
 
     fn control_patience(&self) -> std::time::Duration {
@@ -62,7 +64,32 @@ impl Server {
     }
 
     pub(super) fn control_gone(&mut self, id: ConnectionId) {
-        self.controls.remove(&id);
+        let question = self.controls.remove(&id).and_then(|control| control.question);
+        self.forget_question(id, question);
+    }
+
+    /// Nobody waits any more for what this client wanted of other servers.
+    fn forget_question(&mut self, id: ConnectionId, question: Option<String>) {
+        self.federation.leave_ways(id);
+        if let Some(question) = question {
+            self.router.forget_question(&question);
+        }
+    }
+
+    /// A question to another server is answered.
+    pub(super) fn control_answered(&mut self, now: Now, question: &str, answer: Stanza) {
+        let asker = self.controls.iter_mut().find(|(_, control)| control.question.as_deref() == Some(question));
+        let Some((id, control)) = asker else { return };
+        control.question = None;
+        let id = *id;
+        self.control_event(now, id, Event::Answered(answer));
+    }
+
+    /// Tells who watches a way what happened on it.
+    pub(super) fn tell_traces(&mut self, now: Now) {
+        for (id, step) in self.federation.take_traced() {
+            self.control_event(now, id, Event::Traced(step));
+        }
     }
 
     /// A client that neither speaks nor reads is not waited for.
@@ -100,6 +127,7 @@ impl Server {
     /// Does something with a client's talk, then all that it asks for.
     fn with_control(&mut self, now: Now, id: ConnectionId, change: impl FnOnce(&mut Client, &mut Lent<'_>)) {
         let Some(mut control) = self.controls.remove(&id) else { return };
+        let question = control.question.take();
         let facts = Known { connections: &self.connections, started_millis: self.started_millis, now };
         let mut lent = Lent {
             now,
@@ -116,10 +144,10 @@ impl Server {
             control.client.fail(&Refusal::failed("a bug in the server").remedy("please report the panic in its log"));
         }
         self.flush_router(now);
-        self.keep_control(now, id, control.client);
+        self.keep_control(now, id, control.client, question);
     }
 
-    fn keep_control(&mut self, now: Now, id: ConnectionId, mut client: Client) {
+    fn keep_control(&mut self, now: Now, id: ConnectionId, mut client: Client, question: Option<String>) {
         let bytes = client.take_output();
         let said = !bytes.is_empty();
         if said {
@@ -130,14 +158,29 @@ impl Server {
         }
         if client.is_ended() {
             self.outputs.push(Output::Close { id });
-            return;
+            return self.forget_question(id, question);
         }
         let asks = client.take_asks();
-        self.controls.insert(id, Control { client, last_millis: now.monotonic_millis });
+        self.controls.insert(id, Control { client, last_millis: now.monotonic_millis, question });
         for ask in asks {
             match ask {
                 Ask::Hash(job) => self.hash(now, Asker::Control(id), job),
                 Ask::WakeAfter(wait) => self.timers.set(now.after(wait), Timer::Waker(id)),
+                Ask::Reach(pair) => {
+                    self.federation.watch_way(&pair, id);
+                    if let Ok(host) = BareJid::new(&pair.from) {
+                        self.dial(now, &pair, &Sender::Local(host));
+                    }
+                }
+                Ask::Question(stanza) => {
+                    if let (Some(name), Some(control)) = (stanza.element().attribute("id"), self.controls.get_mut(&id))
+                    {
+                        control.question = Some(name.to_owned());
+                    }
+                    let mut env = router_env!(self, now);
+                    self.router.ask(&mut env, stanza);
+                    self.flush_router(now);
+                }
                 Ask::Outside(what) => self.outputs.push(Output::Outside { id, what }),
             }
         }

@@ -7,12 +7,14 @@
 mod line;
 mod queues;
 mod streams;
+mod tracing;
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::connections::{Connection, Talk};
 use super::{Candidate, ClientTls, ConnectionId, Output, Server, Timer, Unfound};
+use crate::admin::Step;
 use crate::router::Sender;
 use crate::stream::dialback::{Pair, Verdict};
 use crate::xmpp::{BareJid, Condition, Now};
@@ -74,6 +76,9 @@ pub struct Federation {
     told: HashMap<Pair, String>,
     /// What left by streams without acknowledgements: the numbers under which it is written down, and since when.
     left: VecDeque<(u64, u64)>,
+    /// Who watches the way of a pair, and what is to be told of it.
+    watchers: Vec<(Pair, ConnectionId)>,
+    traced: Vec<(ConnectionId, Step)>,
 }
 
 impl Federation {
@@ -291,6 +296,7 @@ impl Server {
     }
 
     fn found_candidates(&mut self, now: Now, pair: &Pair, candidates: Vec<Candidate>) {
+        self.federation.trace(pair, "dns", true, || tracing::places(&pair.to, &candidates));
         if let Some(dial) = self.federation.dials.get_mut(pair) {
             dial.candidates = candidates.into_iter().take(CANDIDATES_MAX).collect();
         }
@@ -354,6 +360,7 @@ impl Server {
         if let Some(dial) = self.federation.dials.get_mut(pair) {
             let place = dial.current.take().map(|c| format!("{}:{}", c.target, c.port)).unwrap_or_default();
             dial.reasons.push(format!("{place}: {why}"));
+            self.federation.trace(pair, "connect", false, || format!("{place}: {why}"));
         }
         self.next_candidate(now, pair);
     }
@@ -362,10 +369,14 @@ impl Server {
     fn dial_failed(&mut self, now: Now, pair: &Pair, condition: Condition, why: &str) {
         let Some(dial) = self.end_dial(pair) else { return };
         let mut reasons = dial.reasons;
+        let was_tried = !reasons.is_empty();
         if !why.is_empty() || reasons.is_empty() {
             reasons.push(if why.is_empty() { "no server was found".to_string() } else { why.to_string() });
         }
         let why = reasons.join("; ");
+        let step = if was_tried { "connect" } else { "dns" };
+        let told = if was_tried { "no other place is left".to_string() } else { why.clone() };
+        self.federation.trace_last(pair, step, false, || told);
         self.nobody_to_ask(now, pair);
         self.link_failed(now, pair, condition, &why);
     }

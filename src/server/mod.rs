@@ -365,6 +365,7 @@ impl Server {
             self.take(now, input);
             self.run_timers(now);
             self.dial_next(now);
+            self.tell_traces(now);
         }));
         if outcome.is_err() {
             self.survive(concerned);

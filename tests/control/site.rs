@@ -259,3 +259,67 @@ pub fn federation() -> String {
          <service id='dns'><dnsrv xmlns='jabber:config:dnsrv'/></service>"
     )
 }
+
+/// A DNS server of one test's own: it knows these records, and nothing else is there.
+pub struct Dns {
+    pub address: std::net::SocketAddr,
+    ends: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Dns {
+    /// Records: name, type, data as on the wire.
+    pub fn new(records: &[(&'static str, u16, &'static [u8])]) -> Dns {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let records: Vec<(String, u16, &'static [u8])> =
+            records.iter().map(|(name, kind, data)| ((*name).to_owned(), *kind, *data)).collect();
+        let ends = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let flag = ends.clone();
+        let thread = std::thread::spawn(move || {
+            let mut buffer = [0; 512];
+            while let Ok((count, peer)) = socket.recv_from(&mut buffer) {
+                if flag.load(std::sync::atomic::Ordering::Acquire) {
+                    return;
+                }
+                let _ = socket.send_to(&answer(&buffer[..count], &records), peer);
+            }
+        });
+        Dns { address, ends, thread: Some(thread) }
+    }
+}
+
+impl Drop for Dns {
+    fn drop(&mut self) {
+        self.ends.store(true, std::sync::atomic::Ordering::Release);
+        let _ = std::net::UdpSocket::bind("127.0.0.1:0").and_then(|socket| socket.send_to(b"end", self.address));
+        let _ = self.thread.take().map(std::thread::JoinHandle::join);
+    }
+}
+
+fn answer(query: &[u8], records: &[(String, u16, &'static [u8])]) -> Vec<u8> {
+    let mut name = Vec::new();
+    let mut at = 12;
+    while query[at] != 0 {
+        let length = usize::from(query[at]);
+        name.push(String::from_utf8_lossy(&query[at + 1..at + 1 + length]).to_lowercase());
+        at += length + 1;
+    }
+    let kind = u16::from_be_bytes([query[at + 1], query[at + 2]]);
+    let question = &query[12..at + 5];
+    let name = name.join(".");
+    let found: Vec<_> = records.iter().filter(|(other, other_kind, _)| *other == name && *other_kind == kind).collect();
+    let is_there = records.iter().any(|(other, _, _)| *other == name);
+    let code = if is_there { 0 } else { 3 };
+    let mut message = query[..2].to_vec();
+    message.extend([0x81, 0x80 | code, 0, 1, 0, u8::try_from(found.len()).unwrap(), 0, 0, 0, 0]);
+    message.extend(question);
+    for (_, kind, data) in found {
+        message.extend([0xC0, 12]);
+        message.extend(kind.to_be_bytes());
+        message.extend([0, 1, 0, 0, 0, 60]);
+        message.extend(u16::try_from(data.len()).unwrap().to_be_bytes());
+        message.extend(*data);
+    }
+    message
+}

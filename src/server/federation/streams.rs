@@ -23,6 +23,9 @@ impl Server {
     /// A connection is open.
     pub(in crate::server) fn connected(&mut self, now: Now, id: ConnectionId, peer: SocketAddr) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        if let Talk::Dialing(pair) = &connection.talk {
+            self.federation.trace(pair, "connect", true, || format!("connected to {peer}"));
+        }
         connection.peer = peer;
         if matches!(connection.talk, Talk::Calling(_)) {
             return self.called(now, id, peer);
@@ -97,6 +100,9 @@ impl Server {
                 let (address, secure) = (peer.map(|ip| ip.to_string()).unwrap_or_default(), self.tls_words(id));
                 log::info!(target: &pair.from, "stream to {} at {address} is open: proved by {how}, {secure}", pair.to);
                 self.watch(now, id);
+                self.federation.trace_last(&pair, "proof", true, || {
+                    format!("{} takes us for {}, by {how}, {secure}", pair.to, pair.from)
+                });
                 let env = router_env!(self, now);
                 self.metrics.link(true);
                 self.router.link_ready(&env, &pair, id);
@@ -104,6 +110,7 @@ impl Server {
             }
             Action::Refused { pair, why } => {
                 self.end_dial(&pair);
+                self.federation.trace_last(&pair, "proof", false, || why.clone());
                 self.link_failed(now, &pair, Condition::RemoteServerTimeout, &why);
             }
             Action::Verified { pair, stream_id, verdict } => {
@@ -359,6 +366,8 @@ impl Server {
             Action::Bidirectional(pair) => {
                 let back = Pair { from: pair.to, to: pair.from };
                 self.end_dial(&back);
+                self.federation
+                    .trace_last(&back, "proof", true, || format!("{} opened a stream for both directions", back.to));
                 let env = router_env!(self, now);
                 self.metrics.link(true);
                 self.router.link_ready(&env, &back, id);

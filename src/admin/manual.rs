@@ -1,0 +1,285 @@
+//! What is written from the table: the manual's page and the shells' completions. The files in the tree are these texts,
+//! and a test holds them in step.
+
+use super::command::{Argument, Command, Form, Kind};
+use super::{COMMANDS, OPTIONS};
+
+/// The words that a completion offers, and where.
+fn first_words() -> Vec<&'static str> {
+    let mut words: Vec<&str> = COMMANDS.iter().filter_map(|command| command.name.split(' ').next()).collect();
+    words.dedup();
+    words
+}
+
+/// The second words behind a first one.
+fn second_words(first: &str) -> Vec<&'static str> {
+    let second = |command: &&'static Command| command.name.split_once(' ').filter(|(one, _)| *one == first);
+    COMMANDS.iter().filter_map(second).map(|(_, two)| two).collect()
+}
+
+/// jabberctl(8).
+pub fn page() -> String {
+    let mut page = format!(
+        ".\\\" Made from the table of commands: make manual.\n.TH JABBERCTL 8 \"November 2026\" \"jabber {}\" \"System Administration\"\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    page.push_str(
+        ".SH NAME\njabberctl \\- ask the running jabberd, and tell it what to do\n.SH SYNOPSIS\n.B jabberctl\n\
+         .RI [ OPTIONS ]\n.I COMMAND\n.RI [ ARGUMENTS ]\n.SH DESCRIPTION\n\
+         jabberctl speaks to the server through its control socket,\n.IR /run/jabber/control ,\n\
+         which root and the members of the server's group may use (jabber.xml(5),\n.IR control ).\n\
+         What it is told is on the disk before it says that it is done.\n\
+         Passwords are asked for on the terminal, or are the first line of standard input; they are never arguments.\n\
+         Without a server\n.BR help ,\n.BR version ,\n.B check\nand\n.B user add\nwork all the same.\n\
+         .SH OPTIONS\nThey may stand before or behind the command.\n",
+    );
+    for option in OPTIONS {
+        let names: Vec<String> = option.names.iter().map(|name| format!("\\fB{}\\fR", roff(name))).collect();
+        let value = option.value.map(|value| format!(" \\fI{value}\\fR")).unwrap_or_default();
+        page.push_str(&format!(".TP\n{}{value}\n{}\n", names.join(", "), roff(&sentence(option.help))));
+    }
+    page.push_str(".SH COMMANDS\n");
+    for command in COMMANDS {
+        page.push_str(&describe(command));
+    }
+    page.push_str(
+        ".SH EXIT STATUS\n.TP\n.B 0\nDone.\n.TP\n.B 1\nThe server refused it, or it failed; standard error says why and what to do.\n\
+         .TP\n.B 2\nThe command line was wrong.\n.TP\n.B 3\nThe server cannot be asked: it does not run, or you may not.\n.PP\n\
+         .B check\nhas the codes of monitoring: 0 all is well, 1 warnings, 2 something is broken, 3 it could not be found out.\n\
+         .SH FILES\n.TP\n.I /run/jabber/control\nThe control socket.\n.TP\n.I /etc/jabber/jabber.xml\n\
+         The server's configuration, which may name another socket.\n\
+         .SH SEE ALSO\n.BR jabberd (8),\n.BR jabber.xml (5)\n",
+    );
+    page
+}
+
+fn describe(command: &Command) -> String {
+    let mut text = format!(".SS \"{}\"\n", roff(&command.usage()));
+    text.push_str(&format!("{}\n", roff(&sentence(command.summary))));
+    if !command.details.is_empty() {
+        text.push_str(&format!("{}\n", roff(command.details)));
+    }
+    for argument in command.arguments {
+        text.push_str(&format!(".TP\n{}\n{}\n", name(argument), roff(&sentence(argument.help))));
+    }
+    for (line, why) in command.examples {
+        text.push_str(&format!(".PP\n{}:\n.PP\n.RS\n.EX\n{}\n.EE\n.RE\n", roff(&capital(why)), roff(line)));
+    }
+    text
+}
+
+fn name(argument: &Argument) -> String {
+    match argument.form {
+        Form::Needed | Form::Optional => format!("\\fI{}\\fR", roff(&argument.placeholder())),
+        Form::Option => format!("\\fB\\-\\-{}\\fR \\fI{}\\fR", argument.name, roff(&argument.placeholder())),
+        Form::Flag => format!("\\fB\\-\\-{}\\fR", argument.name),
+    }
+}
+
+/// Text as roff takes it.
+fn roff(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    // A dot or an apostrophe at the beginning of a line is a request.
+    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
+fn sentence(text: &str) -> String {
+    format!("{}.", capital(text))
+}
+
+/// What completes a value: for the bash completion.
+fn values(kind: Kind) -> Option<String> {
+    match kind {
+        Kind::Word(words) => Some(format!("compgen -W '{}' --", words.join(" "))),
+        Kind::File => Some("compgen -f --".to_owned()),
+        _ => None,
+    }
+}
+
+fn options(command: &Command) -> Vec<String> {
+    let optional = command.arguments.iter().filter(|argument| matches!(argument.form, Form::Option | Form::Flag));
+    optional.map(|argument| format!("--{}", argument.name)).collect()
+}
+
+fn shared() -> Vec<&'static str> {
+    OPTIONS.iter().flat_map(|option| option.names.iter().copied()).filter(|name| name.starts_with("--")).collect()
+}
+
+/// The completion for bash.
+pub fn bash() -> String {
+    let mut seconds = String::new();
+    for first in first_words() {
+        let words = second_words(first);
+        if !words.is_empty() {
+            seconds.push_str(&format!("\t\t{first}) words='{}' ;;\n", words.join(" ")));
+        }
+    }
+    let mut arguments = String::new();
+    for command in COMMANDS {
+        let places = command.arguments.iter().filter(|a| matches!(a.form, Form::Needed | Form::Optional));
+        let own = options(command);
+        let value = places.filter_map(|argument| values(argument.kind)).next();
+        if own.is_empty() && value.is_none() {
+            continue;
+        }
+        let complete = value.map_or_else(|| "true".to_owned(), |value| format!("COMPREPLY=($({value} \"$cur\"))"));
+        arguments.push_str(&format!(
+            "\t\t'{}') options='{}'; [[ $cur == -* ]] || {complete} ;;\n",
+            command.name,
+            own.join(" ")
+        ));
+    }
+    format!(
+        "# Made from the table of commands: make manual.\n\
+         _jabberctl() {{\n\
+         \tlocal cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} word first= second= words= options=\n\
+         \tCOMPREPLY=()\n\
+         \tcase $prev in\n\
+         \t-c | --config | --socket) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n\
+         \tesac\n\
+         \tlocal skip=\n\
+         \tfor word in \"${{COMP_WORDS[@]:1:COMP_CWORD - 1}}\"; do\n\
+         \t\tif [[ $skip ]]; then skip=; continue; fi\n\
+         \t\tcase $word in\n\
+         \t\t-c | --config | --socket) skip=1 ;;\n\
+         \t\t-*) ;;\n\
+         \t\t*) if [[ ! $first ]]; then first=$word; elif [[ ! $second ]]; then second=$word; fi ;;\n\
+         \t\tesac\n\
+         \tdone\n\
+         \tif [[ ! $first ]]; then\n\
+         \t\twords='{}'\n\
+         \telif [[ ! $second ]]; then\n\
+         \t\tcase $first in\n{seconds}\t\tesac\n\
+         \tfi\n\
+         \tif [[ $words && $cur != -* ]]; then\n\
+         \t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n\
+         \t\treturn\n\
+         \tfi\n\
+         \tlocal name\n\
+         \tfor name in \"$first $second\" \"$first\"; do\n\
+         \t\tcase $name in\n{arguments}\t\tesac\n\
+         \tdone\n\
+         \t[[ $cur == -* ]] && COMPREPLY=($(compgen -W \"$options {}\" -- \"$cur\"))\n\
+         }}\n\
+         complete -F _jabberctl jabberctl\n",
+        first_words().join(" "),
+        shared().join(" "),
+    )
+}
+
+/// The completion for zsh.
+pub fn zsh() -> String {
+    let quoted = |text: &str| text.replace('\'', "'\\''").replace(':', "\\:");
+    let mut commands = String::new();
+    for first in first_words() {
+        let summary = match COMMANDS.iter().find(|command| command.name == first) {
+            Some(command) => command.summary.to_owned(),
+            None => second_words(first).join(", "),
+        };
+        commands.push_str(&format!("\t\t'{first}:{}'\n", quoted(&summary)));
+    }
+    let mut seconds = String::new();
+    for first in first_words() {
+        let words = second_words(first);
+        if words.is_empty() {
+            continue;
+        }
+        seconds.push_str(&format!("\t{first})\n\t\tsecond=(\n"));
+        for word in words {
+            let name = format!("{first} {word}");
+            let summary = super::find(&name).map_or("", |command| command.summary);
+            seconds.push_str(&format!("\t\t\t'{word}:{}'\n", quoted(summary)));
+        }
+        seconds.push_str("\t\t) ;;\n");
+    }
+    let mut arguments = String::new();
+    for command in COMMANDS {
+        let mut specs = Vec::new();
+        for argument in command.arguments {
+            let help = quoted(argument.help).replace(['[', ']'], "");
+            let action = match argument.kind {
+                Kind::Word(words) => format!("({})", words.join(" ")),
+                Kind::File => "_files".to_owned(),
+                _ => String::new(),
+            };
+            specs.push(match argument.form {
+                Form::Flag => format!("'--{}[{help}]'", argument.name),
+                Form::Option => format!("'--{}[{help}]:{}:{action}'", argument.name, argument.name),
+                Form::Needed => format!("':{}:{action}'", argument.name),
+                Form::Optional => format!("'::{}:{action}'", argument.name),
+            });
+        }
+        if !specs.is_empty() {
+            arguments.push_str(&format!("\t'{}') _arguments {} ;;\n", command.name, specs.join(" ")));
+        }
+    }
+    format!(
+        "#compdef jabberctl\n\
+         # Made from the table of commands: make manual.\n\
+         _jabberctl() {{\n\
+         \tlocal context state line curcontext=$curcontext\n\
+         \tlocal -a first second\n\
+         \tfirst=(\n{commands}\t)\n\
+         \t_arguments -C '--json[print JSON]' '(-y --yes)'{{-y,--yes}}'[do not ask]' '(-c --config)'{{-c,--config}}'[jabber.xml]:file:_files' \\\n\
+         \t\t'--socket[control socket]:file:_files' '(-h --help)'{{-h,--help}}'[help]' '(-V --version)'{{-V,--version}}'[version]' \\\n\
+         \t\t'1:command:->first' '*::argument:->rest'\n\
+         \tcase $state in\n\
+         \tfirst) _describe command first; return ;;\n\
+         \tesac\n\
+         \tlocal name=$words[1]\n\
+         \tcase $name in\n{seconds}\tesac\n\
+         \tif (( $#second )); then\n\
+         \t\tif (( CURRENT == 2 )); then _describe command second; return; fi\n\
+         \t\tname=\"$name $words[2]\"\n\
+         \t\tshift words\n\
+         \t\t(( CURRENT-- ))\n\
+         \tfi\n\
+         \tcase $name in\n{arguments}\tesac\n\
+         }}\n\
+         _jabberctl \"$@\"\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_in_the_tree_are_made_from_the_table() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        for (file, text) in
+            [("man/jabberctl.8", page()), ("init/completion/jabberctl", bash()), ("init/completion/_jabberctl", zsh())]
+        {
+            let found = std::fs::read_to_string(root.join(file)).unwrap_or_default();
+            assert!(found == text, "{file} is not what the table of commands says: make manual");
+        }
+    }
+
+    #[test]
+    fn every_command_is_explained() {
+        for command in COMMANDS {
+            assert!(!command.summary.is_empty() && !command.summary.ends_with('.'), "{}", command.name);
+            assert!(!command.examples.is_empty(), "{} has no example", command.name);
+            for (line, _) in command.examples {
+                assert!(line.contains("jabberctl") && line.contains(command.name), "{}: {line}", command.name);
+            }
+            let twice = COMMANDS.iter().filter(|other| other.name == command.name).count();
+            assert_eq!(twice, 1, "{} stands in the table twice", command.name);
+            let mut optional = false;
+            for argument in command.arguments {
+                match argument.form {
+                    Form::Needed => {
+                        assert!(!optional, "{}: {} stands behind an optional one", command.name, argument.name)
+                    }
+                    Form::Optional => optional = true,
+                    Form::Option | Form::Flag => {}
+                }
+            }
+        }
+    }
+}

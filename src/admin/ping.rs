@@ -1,0 +1,201 @@
+//! `ping`: tries the way to another server, and tells what happened at each step.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::command::{Argument, Column, Command, Does, Kind, Shows, Unit};
+use super::job::{Event, Job, Next, Step};
+use super::request::{Refusal, Request};
+use super::view::{Ask, View};
+use crate::stream::dialback::Pair;
+use crate::xml::Element;
+use crate::xmpp::{IqType, Jid, Stanza, jid, ns};
+
+/// How long the way may take, with all places that are tried, and then the answer.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(120), Duration::from_secs(30));
+
+/// `ping`.
+pub const PING: Command = Command {
+    name: "ping",
+    arguments: &[
+        Argument::needed("domain", Kind::Domain, "the other server's domain"),
+        Argument::option("from", Kind::Host, "the host that asks; without, the first of jabber.xml"),
+    ],
+    summary: "try the way to another server, and tell what happens at each step",
+    details: "Blocks, DNS, connection, TLS and certificate, the proof of who we are, and an answer to a ping (XEP-0199), \
+              each with the time it took. A stream that is open is used; without one a new one is opened, even if the \
+              last try failed a moment ago.",
+    examples: &[("jabberctl ping jabber.org", "why do messages to juliet@jabber.org not arrive?")],
+    shows: Shows::Table(&[
+        Column::text("step", "Step"),
+        Column::text("result", "Result"),
+        Column::of("millis", "After", Unit::Millis),
+        Column::text("text", "What"),
+        Column::text("remedy", "Remedy"),
+    ]),
+    does: Does::Server(ping),
+    ..Command::NONE
+};
+
+fn ping(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
+    let domain = request.domain("domain")?;
+    let from = match request.has("from") {
+        true => request.domain("from")?,
+        false => view.config.hosts.first().map(|host| host.name.clone()).unwrap_or_default(),
+    };
+    if view.config.is_own(&domain) {
+        return Err(Refusal::refused(format!("{domain} is served here, so there is no way to try")));
+    }
+    let way = Way { pair: Pair { from, to: domain.clone() }, began_millis: view.now.monotonic_millis };
+    if let Some(block) = view.router.blocked(&domain) {
+        let above =
+            if block.domain == domain { String::new() } else { format!(" ({} with all below it)", block.domain) };
+        way.row(
+            view,
+            "block",
+            "failed",
+            format!("{domain} is blocked here{above}"),
+            "jabberctl unblock, or jabber.xml",
+        );
+        return Ok(Next::Failed(Refusal::failed(format!("{domain} is blocked")).remedy("see jabberctl blocks")));
+    }
+    way.row(view, "block", "ok", format!("{domain} is not blocked"), "");
+    if view.config.federation.is_none() {
+        way.row(view, "config", "failed", "jabber.xml has no <dialback>".to_owned(), "add <dialback> and <dnsrv>");
+        return Ok(Next::Failed(
+            Refusal::failed("this server is an island").remedy("add <dialback> and <dnsrv>, see jabber.xml(5)"),
+        ));
+    }
+    if view.router.link_is_open(&way.pair) {
+        way.row(view, "stream", "ok", format!("a stream to {domain} is open; jabberctl s2s {domain} shows it"), "");
+        return way.ask(view);
+    }
+    view.ask(Ask::Reach(way.pair.clone()));
+    view.ask(Ask::WakeAfter(PATIENCE.0));
+    let until_millis = view.now.after(PATIENCE.0);
+    Ok(Next::Wait(Box::new(Reaching { way, until_millis })))
+}
+
+/// Which way, and since when it is tried.
+struct Way {
+    pair: Pair,
+    began_millis: u64,
+}
+
+impl Way {
+    fn row(&self, view: &mut View<'_>, step: &str, result: &str, text: String, remedy: &str) {
+        let millis = view.now.monotonic_millis.saturating_sub(self.began_millis);
+        let remedy = Some(remedy).filter(|remedy| !remedy.is_empty());
+        view.answer.row(json!({ "step": step, "result": result, "millis": millis, "text": text, "remedy": remedy }));
+    }
+
+    /// XEP-0199 §4.2: server to server.
+    fn ask(self, view: &mut View<'_>) -> Result<Next, Refusal> {
+        let (Some(from), Ok(to)) = (jid::of_host(&self.pair.from), Jid::new(&self.pair.to)) else {
+            return Err(Refusal::failed("the domains are no addresses"));
+        };
+        let mut dice = [0; 8];
+        view.random.fill(&mut dice);
+        let id = format!("ping-{:016x}", u64::from_le_bytes(dice));
+        let ping = Stanza::iq(IqType::Get, id, Some(Element::new("ping", ns::PING)));
+        view.ask(Ask::Question(ping.with_from(from).with_to(to)));
+        view.ask(Ask::WakeAfter(PATIENCE.1));
+        let (asked_millis, until_millis) = (view.now.monotonic_millis, view.now.after(PATIENCE.1));
+        Ok(Next::Wait(Box::new(Asking { way: self, asked_millis, until_millis })))
+    }
+
+    fn failed(&self, why: &str) -> Next {
+        Next::Failed(Refusal::failed(format!("{} cannot be reached: {why}", self.pair.to)))
+    }
+}
+
+struct Reaching {
+    way: Way,
+    until_millis: u64,
+}
+
+impl Job for Reaching {
+    fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
+        match event {
+            Event::Traced(Step { name, text, is_fine, is_last }) => {
+                let result = if is_fine { "ok" } else { "failed" };
+                let remedy = if is_fine { String::new() } else { remedy(name, &self.way.pair) };
+                self.way.row(view, name, result, text.clone(), &remedy);
+                match (is_last, is_fine) {
+                    (false, _) => Ok(Next::Wait(self)),
+                    (true, true) => self.way.ask(view),
+                    (true, false) => Ok(self.way.failed(&text)),
+                }
+            }
+            Event::Woken if view.now.monotonic_millis >= self.until_millis => {
+                Ok(self.way.failed(&format!("not in {} seconds", PATIENCE.0.as_secs())))
+            }
+            _ => Ok(Next::Wait(self)),
+        }
+    }
+}
+
+/// What to do about a step that failed.
+fn remedy(step: &str, pair: &Pair) -> String {
+    let (from, to) = (&pair.from, &pair.to);
+    match step {
+        "dns" => format!("is the name right? see: host -t SRV _xmpp-server._tcp.{to}"),
+        "connect" => "is that server up? does a firewall let us out to that port?".to_owned(),
+        "tls" => format!("its certificate is its admin's matter; <remote> in jabber.xml may ask less of {to}"),
+        "proof" => format!("that server must be able to find and reach {from}: jabberctl check dns"),
+        _ => String::new(),
+    }
+}
+
+struct Asking {
+    way: Way,
+    asked_millis: u64,
+    until_millis: u64,
+}
+
+impl Job for Asking {
+    fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
+        let domain = &self.way.pair.to;
+        let answer = match event {
+            Event::Answered(stanza) => stanza,
+            Event::Woken if view.now.monotonic_millis >= self.until_millis => {
+                let text = format!("{domain} did not answer in {} seconds", PATIENCE.1.as_secs());
+                self.way.row(view, "ping", "failed", text, "the stream is open, so ask its admin");
+                return Ok(self.way.failed("no answer"));
+            }
+            _ => return Ok(Next::Wait(self)),
+        };
+        let took = view.now.monotonic_millis.saturating_sub(self.asked_millis);
+        match condition(&answer) {
+            Some(condition) if is_of_the_way(&condition) => {
+                let text = format!("the ping came back: {condition}");
+                self.way.row(view, "ping", "failed", text.clone(), &remedy("connect", &self.way.pair));
+                Ok(self.way.failed(&text))
+            }
+            // XEP-0199 §4.1: an error shows as well that the other end is there.
+            Some(condition) => {
+                let text = format!("{domain} answered in {took} ms, though it knows no ping ({condition})");
+                self.way.row(view, "ping", "ok", text, "");
+                view.say(format!("{domain} is reached"));
+                Ok(Next::Done)
+            }
+            None => {
+                self.way.row(view, "ping", "ok", format!("{domain} answered in {took} ms"), "");
+                view.say(format!("{domain} is reached"));
+                Ok(Next::Done)
+            }
+        }
+    }
+}
+
+/// The condition of an answer that is an error.
+fn condition(answer: &Stanza) -> Option<String> {
+    let error = answer.element().children().find(|child| child.name() == "error").filter(|_| answer.is_error())?;
+    error.children().find(|child| child.ns() == ns::STANZA_ERRORS).map(|child| child.name().to_owned())
+}
+
+/// Did the way fail, not the other end?
+fn is_of_the_way(condition: &str) -> bool {
+    matches!(condition, "remote-server-not-found" | "remote-server-timeout" | "resource-constraint")
+}

@@ -1,0 +1,119 @@
+//! Certificates: is there one for each host, is it trusted, for how long, and can the server read it?
+
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jabber::config::CertificateSource;
+use jabber::daemon::authorities;
+use jabber::net::tls::Certificate;
+use jabber::stream::certificate::Trust as _;
+use jabber::xmpp::Now;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+use super::{Findings, Subject};
+
+const AREA: &str = "certificates";
+const DAY: i64 = 86_400;
+/// Days before the end at which it is bad, and very bad.
+const DAYS: (i64, i64) = (21, 3);
+
+pub(super) fn check(subject: &Subject, findings: &mut Findings) {
+    for host in &subject.config.hosts {
+        let sources = subject.config.certificates_of(&host.name);
+        let own = subject.config.self_made_certificate(&host.name);
+        match sources.iter().find(|source| source.certificate.exists()) {
+            Some(source) => {
+                let is_self_made = source.certificate == own.certificate;
+                one(subject, &host.name, source, is_self_made, findings);
+            }
+            None => findings.warning(
+                AREA,
+                format!("{} has no certificate: the server makes one, which no client trusts", host.name),
+                format!("certbot certonly -d {}, or name yours in jabber.xml", host.name),
+            ),
+        }
+    }
+}
+
+fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: bool, findings: &mut Findings) {
+    let read = |path: &Path, findings: &mut Findings| match fs::read(path) {
+        Ok(bytes) => Some(bytes),
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            let text = format!("{host}: {} cannot be read by you, so it was not looked at", path.display());
+            findings.unknown(AREA, text, "run it as root: sudo jabberctl check");
+            None
+        }
+        Err(error) => {
+            let text = format!("{host}: {} cannot be read: {error}", path.display());
+            findings.critical(AREA, text, "name another file in jabber.xml, or make this one");
+            None
+        }
+    };
+    let Some(chain) = read(&source.certificate, findings) else { return };
+    let Some(key) = read(&source.key, findings) else { return };
+    key_is_secret(&source.key, host, findings);
+    let shown = source.certificate.display();
+    let certificate = match Certificate::from_pem(&chain, &key) {
+        Ok(certificate) => certificate,
+        Err(fault) => {
+            let path = if fault.is_about_key() { &source.key } else { &source.certificate };
+            return findings.critical(AREA, format!("{host}: {} {fault}", path.display()), "");
+        }
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let days = certificate.expires_unix_seconds().saturating_sub(seconds).div_euclid(DAY);
+    let renew = "renew it: certbot renew; the server takes the new one by itself";
+    match days {
+        days if days < 0 => findings.critical(AREA, format!("{host}: {shown} has expired: clients refuse it"), renew),
+        days if days < DAYS.1 => findings.critical(AREA, format!("{host}: {shown} expires in {days} days"), renew),
+        days if days < DAYS.0 => findings.warning(AREA, format!("{host}: {shown} expires in {days} days"), renew),
+        days => findings.fine(AREA, format!("{host}: {shown} is valid for {days} days")),
+    }
+    if !certificate.covers(host.trim_matches(['[', ']'])) {
+        let names = certificate.names().join(", ");
+        findings.critical(
+            AREA,
+            format!("{host}: {shown} is for {names}, not for {host}: clients refuse it"),
+            format!("get one for {host}: certbot certonly -d {host}"),
+        );
+    }
+    if is_self_made {
+        return findings.warning(
+            AREA,
+            format!("{host}: {shown} is self-made: clients warn of it, and other servers do not trust it"),
+            format!("certbot certonly -d {host}, or name a certificate in jabber.xml"),
+        );
+    }
+    let chain: Vec<Vec<u8>> =
+        CertificateDer::pem_slice_iter(&chain).filter_map(|der| der.ok().map(|der| der.to_vec())).collect();
+    let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+    let now = Now { unix_millis: millis, monotonic_millis: 0 };
+    match authorities::load(&subject.config) {
+        Ok(trust) if days >= 0 => {
+            if let Err(why) = trust.check(&chain, host.trim_matches(['[', ']']), now) {
+                findings.warning(
+                    AREA,
+                    format!("{host}: other servers and clients may not trust {shown}: {why}"),
+                    "the file must hold the whole chain: own certificate first, then each authority's (fullchain.pem)",
+                );
+            }
+        }
+        Ok(_) => {}
+        Err(error) => findings.warning(AREA, error.to_string(), "apt install ca-certificates"),
+    }
+}
+
+fn key_is_secret(path: &Path, host: &str, findings: &mut Findings) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0) {
+        let shown = path.display();
+        findings.critical(
+            AREA,
+            format!("{host}: the key {shown} can be read by everybody"),
+            format!("chmod o-r {shown}"),
+        );
+    }
+}

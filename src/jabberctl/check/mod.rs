@@ -1,0 +1,219 @@
+//! `jabberctl check`: is everything as it must be, with the server up or down? Each finding with its remedy.
+//!
+//! [`files`] looks at files, users and disks, [`certificates`] at certificates, [`ports`] at who listens, [`names`] at DNS,
+//! by its own questions ([`dns`]), [`machine`] at the clock and the limits. The exit code is what monitoring expects:
+//! 0 all is well, 1 warnings, 2 something is broken, 3 it could not be found out.
+
+mod certificates;
+mod dns;
+mod files;
+mod machine;
+mod names;
+mod ports;
+
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use jabber::config::{CommandLine, Config, Severity};
+use jabber::daemon::privileges::Identity;
+use serde_json::{Value, json};
+
+use super::line::{Arguments, Line};
+use super::{Code, Failure, talk};
+
+/// How bad a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Fine,
+    Unknown,
+    Warning,
+    Critical,
+}
+
+impl Level {
+    fn word(self) -> &'static str {
+        match self {
+            Level::Fine => "ok",
+            Level::Unknown => "unknown",
+            Level::Warning => "warning",
+            Level::Critical => "critical",
+        }
+    }
+
+    fn code(self) -> Code {
+        match self {
+            Level::Fine => Code::Done,
+            Level::Warning => Code::Failed,
+            Level::Critical => Code::Usage,
+            Level::Unknown => Code::Unreachable,
+        }
+    }
+}
+
+/// What was found out.
+#[derive(Debug)]
+struct Finding {
+    level: Level,
+    area: &'static str,
+    text: String,
+    remedy: String,
+}
+
+/// All that was found out.
+#[derive(Debug, Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, level: Level, area: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
+        self.0.push(Finding { level, area, text: text.into(), remedy: remedy.into() });
+    }
+
+    fn fine(&mut self, area: &'static str, text: impl Into<String>) {
+        self.add(Level::Fine, area, text, "");
+    }
+
+    fn unknown(&mut self, area: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Level::Unknown, area, text, remedy);
+    }
+
+    fn warning(&mut self, area: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Level::Warning, area, text, remedy);
+    }
+
+    fn critical(&mut self, area: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
+        self.add(Level::Critical, area, text, remedy);
+    }
+}
+
+/// What the checks look at.
+struct Subject {
+    config: Config,
+    /// The user that the server runs as, if there is one.
+    identity: Option<Identity>,
+    /// The number of the running server's process.
+    server: Option<i32>,
+}
+
+/// Checks all, or one area.
+pub(super) fn run(line: &Line, arguments: &Arguments) -> Result<Code, Failure> {
+    let wanted = |area: &str| arguments.text("area").is_none_or(|only| only == area);
+    let mut findings = Findings::default();
+    if let Some(subject) = subject(line, &mut findings) {
+        if wanted("files") {
+            files::check(&subject, &mut findings);
+        }
+        if wanted("certificates") {
+            certificates::check(&subject, &mut findings);
+        }
+        if wanted("ports") {
+            ports::check(&subject, &mut findings);
+        }
+        if wanted("dns") {
+            names::check(&subject, arguments.text("dns"), &mut findings)?;
+        }
+        if wanted("machine") {
+            machine::check(&subject, &mut findings);
+        }
+    }
+    findings.0.retain(|finding| finding.area == "config" && finding.level != Level::Fine || wanted(finding.area));
+    if arguments.has("problems") {
+        findings.0.retain(|finding| finding.level != Level::Fine);
+    }
+    show(&findings, line.json)?;
+    let worst = findings.0.iter().map(|finding| finding.level).max().unwrap_or(Level::Fine);
+    Ok(worst.code())
+}
+
+/// The configuration, and what runs by it.
+fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
+    const AREA: &str = "config";
+    let given = CommandLine { config: line.config.clone(), ..CommandLine::default() };
+    let file = given.config_file();
+    let config = match Config::load(&file, &given) {
+        Ok(config) => config,
+        Err(error) if std::fs::File::open(&file).is_err_and(|why| why.kind() == io::ErrorKind::PermissionDenied) => {
+            findings.unknown(AREA, error.to_string(), "run it as root: sudo jabberctl check");
+            return None;
+        }
+        Err(error) => {
+            for problem in error.to_string().lines() {
+                findings.critical(AREA, problem, "");
+            }
+            return None;
+        }
+    };
+    let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
+    findings.fine(AREA, format!("{} is in order; it serves {}", file.display(), hosts.join(", ")));
+    for notice in config.notices.iter().filter(|notice| notice.severity == Severity::Warning) {
+        findings.warning(AREA, notice.to_string(), "");
+    }
+    let identity = match config.user.as_deref().map(Identity::of).transpose() {
+        Ok(identity) => identity,
+        Err(error) => {
+            findings.critical("files", error.to_string(), "");
+            None
+        }
+    };
+    let socket = line.socket.clone().unwrap_or_else(|| config.control_socket());
+    let server = server(line, &socket, findings);
+    Some(Subject { config, identity, server })
+}
+
+/// Is there a server, and is it of our release?
+fn server(line: &Line, socket: &Path, findings: &mut Findings) -> Option<i32> {
+    const AREA: &str = "server";
+    match talk::peer(socket) {
+        Ok(pid) => {
+            let own = env!("CARGO_PKG_VERSION");
+            match talk::version(line) {
+                Some(version) if version == own => {
+                    findings.fine(AREA, format!("jabberd {version} runs, process {pid}"));
+                }
+                Some(version) => findings.warning(
+                    AREA,
+                    format!("jabberd {version} runs, and {own} is installed"),
+                    "restart it: /etc/init.d/jabber restart",
+                ),
+                None => findings.critical(
+                    AREA,
+                    format!("jabberd runs (process {pid}), and does not answer"),
+                    "see /var/log/jabber/error.log",
+                ),
+            }
+            Some(pid)
+        }
+        Err(failure) => {
+            let level = if failure.text.contains("may not") { Level::Unknown } else { Level::Critical };
+            findings.add(level, AREA, failure.text, failure.remedy);
+            None
+        }
+    }
+}
+
+fn show(findings: &Findings, json: bool) -> io::Result<()> {
+    let mut out = io::BufWriter::new(io::stdout().lock());
+    if json {
+        let all: Vec<Value> = findings
+            .0
+            .iter()
+            .map(|f| json!({ "level": f.level.word(), "area": f.area, "text": f.text, "remedy": f.remedy }))
+            .collect();
+        writeln!(out, "{}", Value::Array(all))?;
+        return out.flush();
+    }
+    for finding in &findings.0 {
+        let text: String = finding.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        writeln!(out, "{:8}  {:12}  {text}", finding.level.word(), finding.area)?;
+        if !finding.remedy.is_empty() {
+            writeln!(out, "{:8}  {:12}    -> {}", "", "", finding.remedy)?;
+        }
+    }
+    let count = |level: Level| findings.0.iter().filter(|finding| finding.level == level).count();
+    let (critical, warning, unknown) = (count(Level::Critical), count(Level::Warning), count(Level::Unknown));
+    match (critical, warning, unknown) {
+        (0, 0, 0) => writeln!(out, "all is well")?,
+        (_, _, 0) => writeln!(out, "critical: {critical}, warnings: {warning}")?,
+        _ => writeln!(out, "critical: {critical}, warnings: {warning}, not found out: {unknown}")?,
+    }
+    out.flush()
+}

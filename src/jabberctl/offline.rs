@@ -1,0 +1,41 @@
+//! What works while no server runs: an account is made straight in the database, for scripts and first starts.
+
+use std::fs;
+
+use jabber::config::{CommandLine, Config};
+use jabber::daemon::accounts;
+use jabber::xmpp::Jid;
+
+use super::line::{Arguments, Line};
+use super::{Code, Failure, say};
+
+/// Makes an account. Only where it is sure that nobody serves the database: the server keeps things in mind.
+pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<Code, Failure> {
+    let given = CommandLine { config: line.config.clone(), ..CommandLine::default() };
+    let config = Config::load(&given.config_file(), &given).map_err(|error| Failure::failed(error.to_string()))?;
+    if let Some(pid) = running(&config) {
+        let socket = config.control_socket();
+        return Err(Failure::unreachable(format!(
+            "jabberd runs (process {pid}) without its socket {}",
+            socket.display()
+        ))
+        .remedy("its log says why; restart it, or stop it first"));
+    }
+    let name = arguments.text("account").unwrap_or_default();
+    accounts::add(&config, name, password).map_err(|error| Failure::failed(error.to_string()))?;
+    let policy = Jid::new(name).ok().and_then(|jid| {
+        let host = config.host(jid.domain().as_str())?;
+        host.name_policy.refuses(jid.node().map(|node| node.as_str()).unwrap_or_default())
+    });
+    if let Some(refusal) = policy {
+        eprintln!("note: from a client this name would be refused: {refusal}");
+    }
+    say(&format!("{name} can log in, once the server runs\n"))
+}
+
+/// The process of a server that the pid file names, if it is one.
+fn running(config: &Config) -> Option<i32> {
+    let pid = fs::read_to_string(config.pidfile.as_ref()?).ok()?.trim().parse::<i32>().ok()?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    (name.trim() == "jabberd").then_some(pid)
+}
