@@ -95,6 +95,11 @@ impl Client {
         !matches!(self.state, State::Waiting(_))
     }
 
+    /// Is no command under way?
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::ExpectRequest)
+    }
+
     /// Is nothing more to be said to it?
     pub fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended)

@@ -6,9 +6,10 @@ use super::command::{Argument, Column, Command, Does, Kind, Shows, Unit};
 use super::job::Next;
 use super::pages;
 use super::request::{Refusal, Request};
-use super::view::View;
+use super::view::{Stream, View};
 use crate::config::{Block, BlockAction};
 use crate::router::{LinkState, Origin};
+use crate::stream::dialback::Pair;
 
 const DOMAIN: Argument = Argument::needed("domain", Kind::Domain, "the domain");
 
@@ -91,33 +92,51 @@ fn s2s(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     }
     let only = if request.has("domain") { Some(request.domain("domain")?) } else { None };
     let wanted = |remote: &str| only.as_ref().is_none_or(|only| only == remote);
-    let mut rows: Vec<(String, Value)> = Vec::new();
-    for (pair, state) in view.router.remotes().states().filter(|(pair, _)| wanted(&pair.to)) {
-        let (state, reason, stanzas) = match state {
-            LinkState::Awaited(count) => ("waiting", None, count),
-            LinkState::Failed(why) => ("failing", Some(why), 0),
-            LinkState::Open => continue,
-        };
-        let row = json!({
-            "local": pair.from, "direction": "out", "remote": pair.to, "state": state, "address": null, "proof": null,
-            "tls": null, "seconds": null, "stanzas": stanzas, "reason": reason,
-        });
-        rows.push((format!("{} {} 0", pair.to, pair.from), row));
-    }
+    let links = view.router.remotes().states().filter(|(pair, state)| wanted(&pair.to) && *state != LinkState::Open);
+    let mut ways: Vec<Way> = links.map(|(pair, state)| Way::Link(pair.clone(), state)).collect();
     if !request.has("failing") {
-        for stream in view.facts.streams().into_iter().filter(|stream| wanted(&stream.remote)) {
-            let order = format!("{} {} 1 {}", stream.remote, stream.local, stream.direction);
-            let row = json!({
+        ways.extend(view.facts.streams().into_iter().filter(|stream| wanted(&stream.remote)).map(Way::Stream));
+    }
+    ways.sort_by(|one, other| one.order().cmp(&other.order()));
+    pages::told(view, ways, |_, way| Ok(Some(way.row())))
+}
+
+/// What is known of a pair of domains: a stream, or that there is none.
+enum Way {
+    Link(Pair, LinkState),
+    Stream(Stream),
+}
+
+impl Way {
+    /// By remote domain and host; what fails comes first.
+    fn order(&self) -> (&str, &str, &str) {
+        match self {
+            Way::Link(pair, _) => (&pair.to, &pair.from, ""),
+            Way::Stream(stream) => (&stream.remote, &stream.local, stream.direction),
+        }
+    }
+
+    fn row(&self) -> Value {
+        match self {
+            Way::Link(pair, state) => {
+                let (state, reason, stanzas) = match state {
+                    LinkState::Awaited(count) => ("waiting", None, *count),
+                    LinkState::Failed(why) => ("failing", Some(why), 0),
+                    LinkState::Open => ("open", None, 0),
+                };
+                json!({
+                    "local": pair.from, "direction": "out", "remote": pair.to, "state": state, "address": null,
+                    "proof": null, "tls": null, "seconds": null, "stanzas": stanzas, "reason": reason,
+                })
+            }
+            Way::Stream(stream) => json!({
                 "local": stream.local, "direction": stream.direction, "remote": stream.remote,
                 "state": if stream.proof.is_some() { "open" } else { "opening" },
                 "address": stream.address.to_string(), "proof": stream.proof, "tls": stream.tls,
                 "seconds": stream.millis / 1000, "stanzas": stream.stanzas, "reason": null,
-            });
-            rows.push((order, row));
+            }),
         }
     }
-    rows.sort_by(|(one, _), (other, _)| one.cmp(other));
-    pages::told(view, rows, |_, (_, row)| Ok(Some(row)))
 }
 
 fn block(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {

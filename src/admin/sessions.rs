@@ -12,6 +12,9 @@ use crate::store::account;
 use crate::xmpp::StreamError;
 use crate::xmpp::stream_error::StreamCondition;
 
+/// So many are shown in the order of their names.
+const SORTED: usize = 5_000;
+
 /// `sessions`.
 pub const SESSIONS: Command = Command {
     name: "sessions",
@@ -57,22 +60,24 @@ pub const KICK: Command = Command {
 fn sessions(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     let all = view.router.sessions();
     let who = if request.has("who") { Some(request.jid("who")?) } else { None };
-    let mut found: Vec<(String, SessionId)> = match &who {
-        Some(who) if who.node().is_some() => {
-            all.of(&who.to_bare()).map(|(id, session)| (session.jid().to_string(), id)).collect()
-        }
+    let mut found: Vec<SessionId> = match &who {
+        Some(who) if who.node().is_some() => all.of(&who.to_bare()).map(|(id, _)| id).collect(),
         _ => all
             .all()
             .filter(|(_, session)| who.as_ref().is_none_or(|who| who.domain() == session.account().domain()))
-            .map(|(id, session)| (session.jid().to_string(), id))
+            .map(|(id, _)| id)
             .collect(),
     };
-    found.sort();
-    pages::told(view, found, |view, (jid, id)| {
+    // To sort very many by name would hold up everybody; they come in the order in which they came.
+    match found.len() {
+        0..=SORTED => found.sort_by_cached_key(|id| all.by_id(*id).map(|session| session.jid().to_string())),
+        _ => found.sort_unstable(),
+    }
+    pages::told(view, found, |view, id| {
         let Some(session) = view.router.sessions().by_id(id) else { return Ok(None) };
         let client = view.facts.client(session.connection());
         Ok(Some(json!({
-            "jid": jid,
+            "jid": session.jid().as_str(),
             "address": client.map(|client| client.address.to_string()),
             "tls": client.map(|client| client.is_secure),
             "seconds": view.now.monotonic_millis.saturating_sub(session.opened_millis()) / 1000,

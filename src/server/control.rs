@@ -16,6 +16,8 @@ pub(super) struct Control {
     last_millis: u64,
     /// The id of the question to another server whose answer it waits for.
     question: Option<String>,
+    /// When its job wants to be woken.
+    wake_millis: Option<u64>,
 }
 
 impl Server {
@@ -33,7 +35,8 @@ impl Server {
             client.fail(&refusal.remedy("wait for them, or see who they are: ss -xp | grep jabber"));
         }
         self.timers.set(now.after(self.control_patience()), Timer::Control(id));
-        self.keep_control(now, id, client, None);
+        let last_millis = now.monotonic_millis;
+        self.keep_control(now, id, Control { client, last_millis, question: None, wake_millis: None });
     }
 
     fn control_patience(&self) -> std::time::Duration {
@@ -57,10 +60,24 @@ impl Server {
         }
     }
 
+    fn wake_control(&mut self, at_millis: u64, id: ConnectionId) {
+        if let Some(control) = self.controls.get_mut(&id) {
+            control.wake_millis = Some(at_millis);
+            self.timers.set(at_millis, Timer::Waker(id));
+        }
+    }
+
     /// A job's wait is over.
     pub(super) fn control_woken(&mut self, now: Now, id: ConnectionId) {
-        let is_resting = self.controls.get(&id).is_some_and(|control| control.client.is_resting());
-        self.control_event(now, id, if is_resting { Event::GoOn } else { Event::Woken });
+        let Some(control) = self.controls.get_mut(&id) else { return };
+        if control.client.is_resting() {
+            return self.control_event(now, id, Event::GoOn);
+        }
+        // A timer of a command that is over wakes nobody.
+        if control.wake_millis.is_some_and(|at| at <= now.monotonic_millis) {
+            control.wake_millis = None;
+            self.control_event(now, id, Event::Woken);
+        }
     }
 
     pub(super) fn control_gone(&mut self, id: ConnectionId) {
@@ -127,7 +144,7 @@ impl Server {
     /// Does something with a client's talk, then all that it asks for.
     fn with_control(&mut self, now: Now, id: ConnectionId, change: impl FnOnce(&mut Client, &mut Lent<'_>)) {
         let Some(mut control) = self.controls.remove(&id) else { return };
-        let question = control.question.take();
+        let (question, wake_millis) = (control.question.take(), control.wake_millis);
         let facts = Known { connections: &self.connections, started_millis: self.started_millis, now };
         let mut lent = Lent {
             now,
@@ -144,10 +161,12 @@ impl Server {
             control.client.fail(&Refusal::failed("a bug in the server").remedy("please report the panic in its log"));
         }
         self.flush_router(now);
-        self.keep_control(now, id, control.client, question);
+        self.keep_control(now, id, Control { question, wake_millis, ..control });
     }
 
-    fn keep_control(&mut self, now: Now, id: ConnectionId, mut client: Client, question: Option<String>) {
+    /// Sends what the client is to be told, and does what it asks for.
+    fn keep_control(&mut self, now: Now, id: ConnectionId, mut control: Control) {
+        let client = &mut control.client;
         let bytes = client.take_output();
         let said = !bytes.is_empty();
         if said {
@@ -158,14 +177,19 @@ impl Server {
         }
         if client.is_ended() {
             self.outputs.push(Output::Close { id });
-            return self.forget_question(id, question);
+            return self.forget_question(id, control.question);
         }
-        let asks = client.take_asks();
-        self.controls.insert(id, Control { client, last_millis: now.monotonic_millis, question });
+        if client.is_idle() {
+            control.wake_millis = None;
+            self.forget_question(id, control.question.take());
+        }
+        let asks = control.client.take_asks();
+        control.last_millis = now.monotonic_millis;
+        self.controls.insert(id, control);
         for ask in asks {
             match ask {
                 Ask::Hash(job) => self.hash(now, Asker::Control(id), job),
-                Ask::WakeAfter(wait) => self.timers.set(now.after(wait), Timer::Waker(id)),
+                Ask::WakeAfter(wait) => self.wake_control(now.after(wait), id),
                 Ask::Reach(pair) => {
                     self.federation.watch_way(&pair, id);
                     if let Ok(host) = BareJid::new(&pair.from) {

@@ -29,6 +29,7 @@ fn kind(listener: &Listener) -> &'static str {
         ListenerKind::S2sTls => "servers, TLS from the first byte",
         ListenerKind::Component => "a component",
         ListenerKind::Metrics => "metrics",
+        ListenerKind::Bytestreams => "files between clients",
     }
 }
 
