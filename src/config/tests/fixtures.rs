@@ -31,8 +31,8 @@ fn the_minimal_file_of_1_4_2_loads() {
     assert!(host.modules.is_on("mod_register") && host.modules.is_on("mod_disco") && !host.modules.is_on("mod_stat"));
     assert_eq!(config.components[0].link, Link::Null);
     // Undeclared prefixes do not move lines.
-    let filter = config.notices.iter().find(|notice| notice.text.starts_with("<mod_filter>")).unwrap();
-    assert_eq!((filter.place.line, filter.place.column), (51, 7));
+    let retired = config.notices.iter().find(|notice| notice.text.starts_with("<mod_auth_0k>")).unwrap();
+    assert_eq!((retired.place.line, retired.place.column), (56, 7));
 }
 
 #[test]
