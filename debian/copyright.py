@@ -58,6 +58,8 @@ def packages():
     for package in json.loads(out)["packages"]:
         if package["source"]:
             found.setdefault(package["name"], []).append(package)
+    for versions in found.values():
+        versions.sort(key=lambda package: [int(part) for part in re.findall(r"\d+", package["version"])])
     return sorted(found.items())
 
 
@@ -110,16 +112,15 @@ def main():
         licence, by_hand = BY_HAND.get(name, (None, None))
         licence = licence or expression(versions[-1])
         files = ["vendor/%s/*" % name]
-        if len(versions) > 1:
-            files += ["vendor/%s-%s/*" % (name, package["version"]) for package in versions]
-            files = files[:1] + files[1:]
+        # cargo vendor puts the newest version into the folder without a number.
+        files += ["vendor/%s-%s/*" % (name, package["version"]) for package in versions[:-1]]
         print(folded("Files", files))
         print(folded("Copyright", by_hand or people))
         print("License: %s\n" % licence)
         used.update(re.split(r",? (?:or|and) ", licence))
     print("Files: debian/*\nCopyright: 2026 the jabber developers\nLicense: Expat\n")
     for licence in sorted(used):
-        text = (TEXTS / licence.replace(" ", "-")).read_text()
+        text = (TEXTS / (licence.replace(" ", "-") + ".txt")).read_text()
         print("License: %s" % licence)
         for line in text.strip().splitlines():
             print(" " + line if line.strip() else " .")
