@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jabber::config::{Listener, ListenerKind};
 
-use super::{Findings, Subject};
+use super::{Findings, Level, Subject};
 
 const AREA: &str = "ports";
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -33,12 +33,21 @@ fn kind(listener: &Listener) -> &'static str {
     }
 }
 
+/// How bad is it without this port? The server starts without the one for files, and people chat all the same.
+fn level(listener: &Listener) -> Level {
+    match listener.kind {
+        ListenerKind::Bytestreams => Level::Warning,
+        _ => Level::Critical,
+    }
+}
+
 /// The server runs: does it take connections there?
 fn served(server: i32, listener: &Listener, what: &str, findings: &mut Findings) {
     let port = listener.port;
     let holder = holder(port);
     if let Some((pid, name)) = holder.as_ref().filter(|(pid, _)| *pid != server) {
-        return findings.critical(
+        return findings.add(
+            level(listener),
             AREA,
             format!("port {port} ({what}) is held by {name}, process {pid}, not by the server"),
             format!("stop {name}, or give one of them another port; then restart jabber"),
@@ -57,7 +66,8 @@ fn served(server: i32, listener: &Listener, what: &str, findings: &mut Findings)
         }
     }
     let why = refused.map(|error| error.to_string()).unwrap_or_default();
-    findings.critical(
+    findings.add(
+        level(listener),
         AREA,
         format!("nobody takes connections at port {port} ({what}): {why}"),
         "jabber.xml was changed since the server started? restart it; a firewall on this machine? see nft list ruleset",
@@ -91,7 +101,7 @@ fn free(listener: &Listener, what: &str, findings: &mut Findings) {
             }
             _ => (format!("port {port} ({what}) cannot be had: {error}"), String::new()),
         };
-        return findings.critical(AREA, text, remedy);
+        return findings.add(level(listener), AREA, text, remedy);
     }
     findings.fine(AREA, format!("port {port} ({what}) is free"));
 }
