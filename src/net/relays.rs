@@ -357,12 +357,12 @@ impl Relays {
             Ok(moved) => moved as u64,
             Err(error) => return self.part(place, &Gone::Reset(error.to_string())),
         };
-        if one.is_done(other) && other.is_done(one) {
-            return self.part(place, &Gone::Eof);
-        }
         if moved > 0 {
             pair.moved = pair.moved.saturating_add(moved);
             pair.last_moved_millis = now_millis;
+        }
+        if one.is_done(other) && other.is_done(one) {
+            return self.part(place, &Gone::Eof);
         }
         let wants_more = one.wants_pump(other) || other.wants_pump(one);
         let serial = pair.serial;
