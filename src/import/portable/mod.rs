@@ -165,7 +165,7 @@ fn known(store: &Store) -> Result<HashSet<BareJid>, Error> {
 
 /// About how many users a document has: for the progress, and for the choice of keys.
 fn users_in(file: &Path) -> io::Result<usize> {
-    let mut input = BufReader::with_capacity(1 << 20, File::open(file)?);
+    let mut input = BufReader::with_capacity(1 << 20, opened(file)?);
     let mut count = 0;
     loop {
         let buffer = input.fill_buf()?;
@@ -176,6 +176,14 @@ fn users_in(file: &Path) -> io::Result<usize> {
         count += memchr::memmem::find_iter(buffer, b":include ").count();
         let taken = buffer.len();
         input.consume(taken);
+    }
+}
+
+/// Not a pipe, which would never end, nor begin.
+fn opened(file: &Path) -> io::Result<File> {
+    match file.metadata()?.is_file() {
+        true => File::open(file),
+        false => Err(io::Error::other("not a file")),
     }
 }
 
@@ -350,13 +358,7 @@ impl Walk<'_> {
     }
 
     fn open(&self, file: &Path) -> Result<Result<Splitter<BufReader<File>>, Failure>, Stopped> {
-        let opened = match file.metadata() {
-            // Not a pipe, which would never end.
-            Ok(metadata) if metadata.is_file() => File::open(file),
-            Ok(_) => Err(io::Error::other("not a file")),
-            Err(error) => Err(error),
-        };
-        Ok(opened.map(|file| Splitter::new(BufReader::with_capacity(1 << 16, file))).map_err(Failure::Io))
+        Ok(opened(file).map(|file| Splitter::new(BufReader::with_capacity(1 << 16, file))).map_err(Failure::Io))
     }
 
     /// XEP-0227 §4: the main file.
