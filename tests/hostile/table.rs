@@ -113,7 +113,7 @@ use Stage::{Bound, Prolog, Stranger};
 
 pub const ROWS: &[Row] = &[
     // Before the header.
-    prolog("a web browser", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "not-well-formed"),
+    prolog("HTTP, but no browser", b"PROPFIND / HTTP/1.1\r\nHost: localhost\r\n\r\n", "not-well-formed"),
     prolog("TLS where none is expected", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "not-well-formed"),
     prolog("mail", b"EHLO localhost\r\n", "not-well-formed"),
     prolog("NUL", b"\0", "unsupported-encoding"),
