@@ -2,7 +2,7 @@
 //!
 //! A dial is the work of getting one pair of domains connected: a look-up, then the candidates in order until one
 //! stream is proved. What went wrong at each is kept, and told in one line when none is left. Who wants many other
-//! servers at once waits for its turn in a [`line`].
+//! servers at once waits for its turn in a [`mod@line`].
 
 mod line;
 mod queues;

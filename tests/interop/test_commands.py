@@ -20,13 +20,7 @@ FORM = "{jabber:x:data}"
 async def admin_of(server, clients):
     """A session of the admin, with slixmpp's plugins for commands."""
     name, _, host = ADMIN.partition("@")
-    with wire.Wire(server, direct_tls=True) as one:
-        one.open()
-        try:
-            one.register(name, "secret")
-        except wire.Refused:
-            pass
-    client = clients.new(Account(name, host, "secret"))
+    client = clients.new(Account(name, host, wire.admin_password(server, ADMIN)))
     for plugin in ("xep_0050", "xep_0133"):
         client.register_plugin(plugin)
     return await client.connect_and_bind()

@@ -44,7 +44,7 @@ def header(**changes):
 
 # Sent in place of a stream header.
 AT_THE_START = [
-    Row("http request", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", WELL_FORMED),
+    Row("http request, but no browser", "PROPFIND / HTTP/1.1\r\nHost: localhost\r\n\r\n", WELL_FORMED),
     Row("ssh banner", "SSH-2.0-OpenSSH_9.2\r\n", WELL_FORMED),
     Row("smtp", "EHLO example.org\r\n", WELL_FORMED),
     Row("binary noise", bytes(range(128, 256)) * 4, WELL_FORMED | {"unsupported-encoding"}),

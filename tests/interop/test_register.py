@@ -289,9 +289,7 @@ async def test_welcome_has_its_subject(clients, account):
 
 async def test_admins_are_notified(server, clients, account):
     """`<register notify="yes">`: a message to each administrator."""
-    admin = Account(ADMIN.partition("@")[0], "localhost", "admin secret")
-    with opened(server) as one:
-        one.register(admin.name, admin.password)
+    admin = Account(ADMIN.partition("@")[0], "localhost", wire.admin_password(server, ADMIN))
     client = await clients.login(admin)
     user = account("announced")
     while True:

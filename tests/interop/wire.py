@@ -391,3 +391,15 @@ def soon(check, seconds=TIMEOUT_SECONDS):
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.01)
     return value
+
+
+def admin_password(server, jid):
+    """The password of the admin whom jabber.xml names; whoever needs the account first makes it."""
+    name, _, _ = jid.partition("@")
+    with Wire(server, direct_tls=True) as one:
+        one.open()
+        try:
+            one.register(name, "admin secret")
+        except Refused as refusal:
+            assert str(refusal) == "conflict"
+    return "admin secret"

@@ -5,21 +5,25 @@
 use super::*;
 use crate::store::disk::{Disk, WalBounds};
 
-const ACCOUNTS: usize = 5_000;
+/// As many as the variable ACCOUNTS says; as a matter of course so many that a test build is done in seconds.
+fn accounts() -> usize {
+    std::env::var("ACCOUNTS").ok().and_then(|text| text.parse().ok()).unwrap_or(5_000)
+}
 
 #[test]
 fn many_accounts() {
+    let all = accounts();
     let scratch = Scratch::new("scale");
     let host = scratch.0.join("spool/example.org");
     fs::create_dir_all(&host).unwrap();
-    for n in 0..ACCOUNTS {
+    for n in 0..all {
         // As jabberd 1.4.4 with mod_auth_crypt had them.
         let text = format!(
             "<xdb><password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'/>\
              <crypt xmlns='jabber:iq:auth:crypt' xdbns='jabber:iq:auth:crypt'>{{SHA}}{n:026}=</crypt>\
              <query xmlns='jabber:iq:roster' xdbns='jabber:iq:roster'>\
              <item jid='user{}@example.org' subscription='both'><group>Friends</group></item></query></xdb>",
-            (n + 1) % ACCOUNTS
+            (n + 1) % all
         );
         fs::write(host.join(format!("user{n}.xml")), text).unwrap();
     }
@@ -28,16 +32,16 @@ fn many_accounts() {
     let plan = Plan { accounts_per_commit: 250, ..plan(&scratch.0.join("spool")) };
     let mut last = Progress::default();
     let mut half = |progress: Progress| {
-        assert!(progress.all == ACCOUNTS && progress.done == last.done + 1);
+        assert!(progress.all == all && progress.done == last.done + 1);
         last = progress;
-        if progress.done == ACCOUNTS / 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if progress.done == all / 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let first = import(&mut store, Some(&disk), &plan, &Shown, &mut io::sink(), &mut half).unwrap();
     assert!(first.stopped);
     let on = &mut |_| ControlFlow::Continue(());
     let second = import(&mut store, Some(&disk), &plan, &Shown, &mut io::sink(), on).unwrap();
-    assert_eq!(first.counts.accounts + second.counts.accounts, ACCOUNTS as u64);
-    assert_eq!(account::count(&store, "example.org").unwrap(), ACCOUNTS as u64);
+    assert_eq!(first.counts.accounts + second.counts.accounts, all as u64);
+    assert_eq!(account::count(&store, "example.org").unwrap(), all as u64);
     let third = import(&mut store, Some(&disk), &plan, &Shown, &mut io::sink(), on).unwrap();
     assert!(third.nothing_new);
     // The log of the database did not grow with them.
