@@ -59,7 +59,11 @@ pub(super) fn block(
         privacy::set_default(context.store, account, Some(list.name()))?;
     }
     let name = list.name().to_owned();
-    changes::set_default(context, account, Some(Arc::new(list)));
+    match old {
+        // It may be a session's active list as well.
+        Some(_) => lists::apply(context, account, &name, Some(Arc::new(list))),
+        None => changes::set_default(context, account, Some(Arc::new(list))),
+    }
     let items = jids.iter().map(block_item);
     finish(context, &before, iq, Some(&name), Element::new("block", ns::BLOCKING).with_children(items))?;
     for item in iq.payload().children() {
@@ -83,7 +87,7 @@ pub(super) fn unblock(context: &mut Context<'_>, account: &BareJid, iq: &Iq<'_>)
                 true => drop(privacy::remove(context.store, account, list.name())?),
                 false => lists::keep(context, account, &list)?,
             }
-            changes::set_default(context, account, (!is_over).then(|| Arc::new(list)));
+            lists::apply(context, account, old.name(), (!is_over).then(|| Arc::new(list)));
         }
     }
     let items = jids.iter().map(block_item);

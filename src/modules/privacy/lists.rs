@@ -1,5 +1,6 @@
 //! Privacy lists as a client reads and changes them (XEP-0016 §2.3 to §2.8).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::changes::{self, Audience, Before, BlockNews};
@@ -164,8 +165,8 @@ fn groups_are_known(context: &Context<'_>, account: &BareJid, list: &List) -> Re
     });
     let Some(first) = groups.next() else { return Ok(()) };
     let roster = roster::items(context.store, account)?;
-    let is_known = |group: &String| roster.iter().any(|item| item.visible && item.groups.contains(group));
-    match std::iter::once(first).chain(groups).find(|group| !is_known(group)) {
+    let known: HashSet<&String> = roster.iter().filter(|item| item.visible).flat_map(|item| &item.groups).collect();
+    match std::iter::once(first).chain(groups).find(|group| !known.contains(group)) {
         Some(group) => {
             let text = format!("There is no group {group:?} in the roster.");
             Err(StanzaError::new(Condition::ItemNotFound, text))
@@ -193,7 +194,7 @@ pub(super) fn keep(context: &mut Context<'_>, account: &BareJid, list: &List) ->
 }
 
 /// XEP-0016 §2.2: a list that changed applies in its new form wherever it applies.
-fn apply(context: &mut Context<'_>, account: &BareJid, name: &str, list: Option<Arc<List>>) {
+pub(super) fn apply(context: &mut Context<'_>, account: &BareJid, name: &str, list: Option<Arc<List>>) {
     let ids: Vec<SessionId> = context.sessions.of(account).map(|(id, _)| id).collect();
     for id in ids {
         if let Some(session) = context.sessions.by_id_mut(id) {
