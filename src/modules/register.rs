@@ -79,7 +79,7 @@ impl Module for Registration {
                 self.preauth.show(context, connection, address, iq)
             }
             Requester::Connection(connection, _) if iq.kind() == IqType::Get => {
-                let invited = self.preauth.of(connection);
+                let invited = self.preauth.of(context, connection);
                 let name = invited.map(|invited| invited.localpart.as_str()).unwrap_or_default();
                 let register = open(context, invited)?;
                 Ok(form::blank(&register, name).into())
@@ -191,7 +191,7 @@ impl Registration {
     /// XEP-0077 §3.1: a new account, asked for before login.
     fn register(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
         let invited = match context.requester {
-            Requester::Connection(connection, _) => self.preauth.of(connection).cloned(),
+            Requester::Connection(connection, _) => self.preauth.of(context, connection).cloned(),
             _ => None,
         };
         let register = open(context, invited.as_ref())?;

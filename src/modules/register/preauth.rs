@@ -23,9 +23,11 @@ pub(super) struct Preauth {
 }
 
 impl Preauth {
-    /// The invitation that a stream showed.
-    pub(super) fn of(&self, connection: ConnectionId) -> Option<&Invite> {
-        self.shown.iter().find(|(shower, _)| *shower == connection).map(|(_, invite)| invite)
+    /// The invitation that a stream showed, if it still counts: the header after TLS may name another host, and the admin
+    /// may have closed registration since.
+    pub(super) fn of(&self, context: &Context<'_>, connection: ConnectionId) -> Option<&Invite> {
+        let shown = self.shown.iter().find(|(shower, _)| *shower == connection).map(|(_, invite)| invite);
+        shown.filter(|invite| invite.host == context.host.name && opens(context, invite))
     }
 
     /// The stream has registered.
@@ -65,12 +67,19 @@ impl Preauth {
     }
 }
 
-/// May an account be made here with it, now? Where registration is closed, only if the server or an admin invited.
-fn is_good(context: &Context<'_>, invite: &Invite) -> bool {
-    let is_open = match setting::registration(context.store, context.host) {
+/// Does it open registration? Where that is closed, only if the server or an admin invited.
+fn opens(context: &Context<'_>, invite: &Invite) -> bool {
+    match setting::registration(context.store, context.host) {
         Ok(RegistrationMode::Open | RegistrationMode::Invite) => true,
         Ok(RegistrationMode::Closed) => invite.by_admin,
         Err(_) => false,
-    };
-    is_open && invite.registers && invite.host == context.host.name && invite.expires > context.now.unix_millis
+    }
+}
+
+/// May an account be made here with it, now?
+fn is_good(context: &Context<'_>, invite: &Invite) -> bool {
+    opens(context, invite)
+        && invite.registers
+        && invite.host == context.host.name
+        && invite.expires > context.now.unix_millis
 }
