@@ -136,7 +136,7 @@ fn make(context: &mut Context<'_>, inviter: &BareJid, wish: &Wish) -> Result<(St
     let now = context.now.unix_millis;
     let (limits, host) = (&context.config.limits, &context.host.name);
     let full = |most: usize, whose: Option<&BareJid>| -> Result<bool, StanzaError> {
-        Ok(invite::list(context.store, host, whose, now, most)?.len() >= most)
+        Ok(invite::count(context.store, host, whose, now)? >= most as u64)
     };
     if full(limits.invitations_per_account_max, Some(inviter))? || full(limits.invitations_per_host_max, None)? {
         let text = "Too many invitations are not used yet; revoke some, or wait until they expire.";

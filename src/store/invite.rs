@@ -135,23 +135,28 @@ pub fn create(store: &mut Store, token: &str, invite: &Invite) -> Result<String,
     })
 }
 
-/// The invitation with this token, if it was not used up; whether its time is over is for the caller to see.
+/// The invitation with this token, if it was not used up, and its inviter's account is not disabled; whether its time is over is for the caller to see.
 ///
 /// # Errors
 /// When the database fails.
 pub fn by_token(store: &Store, token: &str) -> Result<Option<Invite>, Error> {
     let (hash, id) = hash(token);
-    let found = store.one(all!("WHERE i.id = ?1"), [&id], read)?;
+    let found = store.one(all!("WHERE i.id = ?1 AND NOT coalesce(a.disabled, 0)"), [&id], read)?;
     // The rest of the hash is compared in a time that tells nothing about it.
     Ok(found.filter(|(invite, kept)| bool::from(kept.ct_eq(&hash)) && invite.uses > 0).map(|(invite, _)| invite))
 }
 
-/// Uses an invitation once; `false` when that was done as often as it may be, or it was revoked.
+/// Uses an invitation once; `false` when that was done as often as it may be, it was revoked, or
+/// the inviter's account is disabled.
 ///
 /// # Errors
 /// When the database fails.
 pub fn take(store: &mut Store, id: &str) -> Result<bool, Error> {
-    let taken = store.write("UPDATE invite SET uses = uses - 1 WHERE id = ?1 AND uses > 0", [id])? > 0;
+    let taken = store.write(
+        "UPDATE invite SET uses = uses - 1 WHERE id = ?1 AND uses > 0
+             AND NOT EXISTS (SELECT 1 FROM account a WHERE a.id = invite.account AND a.disabled)",
+        [id],
+    )? > 0;
     store.write("DELETE FROM invite WHERE id = ?1 AND uses = 0", [id])?;
     Ok(taken)
 }
@@ -175,13 +180,41 @@ pub fn list(
     unix_millis: u64,
     limit: usize,
 ) -> Result<Vec<Invite>, Error> {
-    let (inviter_host, inviter_localpart) = inviter.map(key).unwrap_or_default();
-    let sql = all!(
-        "WHERE i.host = ?1 AND i.expires > ?2 AND (?3 = '' OR (a.host = ?3 AND a.localpart = ?4))
-         ORDER BY i.created, i.id LIMIT ?5"
-    );
-    let values = params![host, signed(unix_millis), inviter_host, inviter_localpart, signed(limit as u64)];
-    Ok(store.all(sql, values, read)?.into_iter().map(|(invite, _)| invite).collect())
+    let (now, limit) = (signed(unix_millis), signed(limit as u64));
+    let found = match inviter.map(key) {
+        None => {
+            let sql = all!("WHERE i.host = ?1 AND i.expires > ?2 ORDER BY i.created, i.id LIMIT ?3");
+            store.all(sql, params![host, now, limit], read)?
+        }
+        Some((inviter_host, inviter_localpart)) => {
+            let sql = all!(
+                "WHERE i.account = (SELECT id FROM account WHERE host = ?4 AND localpart = ?5)
+                     AND i.host = ?1 AND i.expires > ?2
+                 ORDER BY i.created, i.id LIMIT ?3"
+            );
+            store.all(sql, params![host, now, limit, inviter_host, inviter_localpart], read)?
+        }
+    };
+    Ok(found.into_iter().map(|(invite, _)| invite).collect())
+}
+
+/// How many of a host can still be used; with `inviter` only his.
+///
+/// # Errors
+/// When the database fails.
+pub fn count(store: &Store, host: &str, inviter: Option<&BareJid>, unix_millis: u64) -> Result<u64, Error> {
+    let now = signed(unix_millis);
+    let count = |row: &Row<'_>| row.get(0).map(unsigned);
+    let found = match inviter.map(key) {
+        None => store.one("SELECT count(*) FROM invite WHERE host = ?1 AND expires > ?2", params![host, now], count)?,
+        Some((inviter_host, inviter_localpart)) => {
+            let sql = "SELECT count(*) FROM invite
+                       WHERE account = (SELECT id FROM account WHERE host = ?3 AND localpart = ?4)
+                           AND host = ?1 AND expires > ?2";
+            store.one(sql, params![host, now, inviter_host, inviter_localpart], count)?
+        }
+    };
+    Ok(found.unwrap_or(0))
 }
 
 /// Is the name kept for somebody who was invited by it?
@@ -254,6 +287,17 @@ mod tests {
     }
 
     #[test]
+    fn who_is_disabled_invites_nobody() {
+        let mut store = store_with(&["romeo@h"]);
+        let id = create(&mut store, "one", &invite(Some("romeo@h"), "")).unwrap();
+        let disable = |store: &mut Store, is: bool| crate::store::account::set_disabled(store, &jid("romeo@h"), is);
+        disable(&mut store, true).unwrap();
+        assert!(by_token(&store, "one").unwrap().is_none() && !take(&mut store, &id).unwrap());
+        disable(&mut store, false).unwrap();
+        assert!(by_token(&store, "one").unwrap().is_some() && take(&mut store, &id).unwrap());
+    }
+
+    #[test]
     fn the_token_itself_is_not_kept() {
         let mut store = store_with(&[]);
         create(&mut store, "tell-nobody", &invite(None, "")).unwrap();
@@ -276,6 +320,8 @@ mod tests {
         };
         assert_eq!(names(&store, None, 1).len(), 2);
         assert_eq!(names(&store, Some("romeo@h"), 1), [""]);
+        let counts = |inviter: Option<&str>, at| count(&store, "h", inviter.map(jid).as_ref(), at).unwrap();
+        assert_eq!((counts(None, 1), counts(Some("romeo@h"), 1), counts(None, 5_000)), (2, 1, 0));
         assert!(names(&store, Some("paris@h"), 1).is_empty() && names(&store, None, 5_000).is_empty());
         revoke(&mut store, "h", &id).unwrap();
         assert!(!kept(&store, "juliet@h", 1));
