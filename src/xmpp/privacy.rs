@@ -40,7 +40,10 @@ impl Traffic {
     /// A stanza that the owner of a list sends, or the server in the owner's name.
     pub fn outbound(kind: Kind) -> Traffic {
         match kind {
-            Kind::Presence(PresenceType::Available | PresenceType::Unavailable) => Traffic::PresenceOut,
+            // Sent to somebody, `invisible` is presence that shows.
+            Kind::Presence(PresenceType::Available | PresenceType::Unavailable | PresenceType::Invisible) => {
+                Traffic::PresenceOut
+            }
             _ => Traffic::Other,
         }
     }
