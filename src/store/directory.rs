@@ -38,8 +38,10 @@ impl State {
     }
 }
 
-/// How many entries are looked at for one search: a beginning that fits everybody must not hold the loop.
+/// How many entries are read for one search: a beginning that fits everybody must not hold the loop.
 const CANDIDATES_MAX: i64 = 2_000;
+/// How many accounts are passed on the way there, those among them that may not appear.
+const PASSED_MAX: i64 = 20_000;
 
 /// In front of each word in one text of all of them.
 const MARK: char = '\u{1F}';
@@ -135,11 +137,19 @@ pub fn search(
     let rows = store.all(
         "SELECT account.localpart, first, last, nick, email, words
          FROM (SELECT DISTINCT account AS id FROM directory_word
-               WHERE host = ?1 AND field = ?2 AND word >= ?3 AND word < ?4 LIMIT ?5) AS candidate
+               WHERE host = ?1 AND field = ?2 AND word >= ?3 AND word < ?4 LIMIT ?7) AS candidate
          JOIN directory ON directory.account = candidate.id
          JOIN account ON account.id = candidate.id
-         WHERE state >= ?6 AND NOT disabled",
-        params![host, field.name(), beginning, format!("{beginning}{BEHIND_ALL}"), CANDIDATES_MAX, least.number()],
+         WHERE state >= ?6 AND NOT disabled LIMIT ?5",
+        params![
+            host,
+            field.name(),
+            beginning,
+            format!("{beginning}{BEHIND_ALL}"),
+            CANDIDATES_MAX,
+            least.number(),
+            PASSED_MAX
+        ],
         |row| {
             let entry = Entry { first: row.get(1)?, last: row.get(2)?, nick: row.get(3)?, email: row.get(4)? };
             Ok((row.get::<_, String>(0)?, entry, row.get::<_, String>(5)?))
@@ -255,6 +265,9 @@ mod tests {
             renew(&mut store, &name, &entry(&format!("A{number:04}"), "Smith", "", "")).unwrap();
         }
         assert_eq!(find(&store, "h", &[(Field::Last, "smith")], State::Card), "u0000 u0001 u0002");
+        // Who may not appear takes nobody's place.
+        set(&mut store, &jid("u2450@h"), State::Registered, &entry("Zoe", "Smith", "", "")).unwrap();
+        assert_eq!(find(&store, "h", &[(Field::Last, "smith")], State::Registered), "u2450");
         // The longest word leads, so a precise question has its answer however common the rest is.
         assert_eq!(find(&store, "h", &[(Field::Last, "s"), (Field::First, "a2400")], State::Card), "u2400");
     }
