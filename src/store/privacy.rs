@@ -47,8 +47,8 @@ pub fn list(store: &Store, account: &BareJid, name: &str) -> Result<Option<Strin
     store.one(sql, (host, localpart, name), |row| row.get(0))
 }
 
-/// Keeps a list in place of the one of that name, unless that would take the account over `bounds`. A new one is not the
-/// default.
+/// Keeps a list in place of the one of that name, unless that would take the account over `bounds`: what was imported may be
+/// over them, and can still become shorter. A new one is not the default.
 ///
 /// # Errors
 /// When the database fails, or there is no such account.
@@ -66,7 +66,10 @@ pub fn set(store: &mut Store, account: &BareJid, name: &str, xml: &str, bounds: 
     )?;
     let (count, bytes) = others.unwrap_or((0, 0));
     if count >= bounds.count || bytes.saturating_add(xml.len() as u64) > bounds.bytes {
-        return Ok(Kept::Full);
+        let old = list(store, account, name)?;
+        if old.is_none_or(|old| old.len() < xml.len()) {
+            return Ok(Kept::Full);
+        }
     }
     store.write_for(
         account,
@@ -148,6 +151,11 @@ mod tests {
         ];
         for (name, xml, kept) in rows {
             assert_eq!(set(&mut store, &account, name, xml, BOUNDS).unwrap(), kept, "{name} {xml}");
+        }
+        // Imported with other bounds: it can become shorter, and nothing longer.
+        let tight = Bounds { count: 1, bytes: 3 };
+        for (xml, kept) in [("<öööö/>", Kept::Full), ("<oo/>", Kept::Kept), ("<oo>", Kept::Kept)] {
+            assert_eq!(set(&mut store, &account, "x", xml, tight).unwrap(), kept, "{xml}");
         }
         let listed = |store: &Store| names(store, &account).unwrap();
         let row = |name: &str, is_default| (name.to_owned(), is_default);
