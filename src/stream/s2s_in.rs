@@ -205,6 +205,7 @@ impl S2sIn {
             self.wire.begin_again(&env.config.limits);
             self.state = State::ExpectHeader;
             // What was said before TLS does not count any more.
+            self.bidi = false;
             self.proved.clear();
             self.awaited.clear();
             self.let_in.clear();
@@ -391,6 +392,11 @@ impl S2sIn {
         features.with_children(self.dialback_feature(policy.auth))
     }
 
+    fn tls_is_missing(&self, env: &Env<'_>) -> bool {
+        let policy = self.claimed.as_deref().map(|claimed| env.policy(claimed)).unwrap_or_default();
+        self.tls.is_none() && policy.tls == RemoteTls::Required
+    }
+
     /// XEP-0220 §2.4.2: dialback, and that we know errors in it.
     fn dialback_feature(&self, auth: RemoteAuth) -> Option<Element> {
         let feature = Element::new("dialback", ns::DIALBACK_FEATURE);
@@ -419,6 +425,8 @@ impl S2sIn {
                 self.actions.push_back(Action::StartTls(self.host.clone()));
             }
             ("auth", ns::SASL) => self.auth(env, &element),
+            // XEP-0288 §2: TLS comes first.
+            ("bidi", ns::BIDI) if self.tls_is_missing(env) => {}
             ("bidi", ns::BIDI) if self.tls.is_some() || !self.is_proved() => self.bidi = true,
             ("result", ns::DIALBACK) if dialback::verdict(&element).is_none() => self.result(env, &element),
             ("verify", ns::DIALBACK) if dialback::verdict(&element).is_none() => self.verify(env, &element),
@@ -631,6 +639,7 @@ impl S2sIn {
         }
         if !self.speaks_for(from.domain().as_str(), to.domain().as_str()) {
             if self.is_let_in(from, to) && env.blocks.of(from.domain().as_str()).is_some() {
+                self.handled.iter_mut().for_each(Handled::count);
                 return self.actions.push_back(Action::Blocked(stanza));
             }
             let text = format!("{} is not proved on this stream", from.domain());
