@@ -7,6 +7,7 @@ mod federation {
     mod fairness;
     mod goodbyes;
     mod hostile;
+    mod negotiation;
     mod privacy;
     mod queues;
     mod services;

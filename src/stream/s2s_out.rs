@@ -23,6 +23,7 @@ use super::{Env, TlsInfo, sasl};
 use crate::config::federation::{RemoteAuth, RemotePolicy, RemoteTls};
 use crate::xml::Element;
 use crate::xml::reader::{Event, StreamHeader};
+use crate::xmpp::stanza::NotAStanza;
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Stanza, StreamError, ns};
 
@@ -195,8 +196,13 @@ impl S2sOut {
         matches!(self.state, State::Closing | State::Closed)
     }
 
-    /// Asks for another of our hosts to be proved (XEP-0220 §2.1.1, piggybacking).
+    /// Asks for another of our hosts to be proved (XEP-0220 §2.1.1, piggybacking). One that is proved is ready again: a
+    /// stream of the peer's own may have been in use for it, and be over.
     pub fn want_pair(&mut self, env: &mut Env<'_>, local: &str) {
+        if let (State::Open, Some(Proof::Given(how))) = (&self.state, self.pairs.get(local)) {
+            let pair = Pair { from: local.to_string(), to: self.remote.clone() };
+            return self.actions.push_back(Action::Ready { pair, how });
+        }
         if self.pairs.contains_key(local) || self.wanted.len() >= WANTED_MAX {
             return;
         }
@@ -392,6 +398,8 @@ impl S2sOut {
             self.state = State::ExpectFeatures;
         } else if self.tls_is_missing() {
             self.end("it does not know TLS, and no <host tls='no'/> allows that");
+        } else if let Err(why) = self.check_certificate(env) {
+            self.end(&why);
         } else {
             self.knows_dialback = true;
             // Compat: jabberd 1.4, iChat Server: no version, no features, dialback at once.
@@ -564,7 +572,10 @@ impl S2sOut {
             }
             (_, ns::CLIENT, _) if self.bidi => match Stanza::parse(element.clone()) {
                 Ok(stanza) => self.stanza(env, stanza),
-                Err(_) => self.fail(&wire::unsupported(&element)),
+                Err(NotAStanza::UnknownName) => self.fail(&wire::unsupported(&element)),
+                // Not for anybody, but it was a stanza, so it counts.
+                Err(NotAStanza::BadRequest) => self.handled.count(),
+                Err(_) => self.fail(&StreamCondition::ImproperAddressing.into()),
             },
             _ => self.fail(&wire::unsupported(&element)),
         }

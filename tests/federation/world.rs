@@ -375,6 +375,11 @@ impl World {
 
     /// The same, as far as it takes until stanzas come, which are acknowledged.
     pub fn answer(&mut self, domain: &str) -> usize {
+        self.answer_with(domain, "")
+    }
+
+    /// The same, with this among the features inside of TLS.
+    pub fn answer_with(&mut self, domain: &str, offer: &str) -> usize {
         let peer = self.called().unwrap_or_else(|| panic!("nobody called:\n{}", self.transcript));
         let header = format!(
             "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
@@ -384,7 +389,7 @@ impl World {
         self.say(peer, &features("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"));
         self.say(peer, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
         let sasl = "xmlns='urn:ietf:params:xml:ns:xmpp-sasl'";
-        self.say(peer, &features(&format!("<mechanisms {sasl}><mechanism>EXTERNAL</mechanism></mechanisms>")));
+        self.say(peer, &features(&format!("<mechanisms {sasl}><mechanism>EXTERNAL</mechanism></mechanisms>{offer}")));
         self.say(peer, &format!("<success {sasl}/>"));
         self.heard(peer);
         self.say(peer, &features("<sm xmlns='urn:xmpp:sm:3'/>"));
@@ -460,9 +465,21 @@ impl World {
 
     /// All wires between servers break.
     pub fn cut_servers(&mut self) {
+        self.cut_wires(|_| true);
+    }
+
+    /// The wires to other servers break that this server opened.
+    pub fn cut_wires_of(&mut self, domain: &str) {
+        let server = self.server_of(domain);
+        self.cut_wires(|opener| opener == server);
+    }
+
+    fn cut_wires(&mut self, is_cut: impl Fn(usize) -> bool) {
         let ends: Vec<(End, End)> = self.wires.iter().filter(|wire| !wire.cut).map(|wire| wire.ends).collect();
         for (one, other) in ends {
-            if let (End::Server(a, a_id), End::Server(b, b_id)) = (one, other) {
+            if let (End::Server(a, a_id), End::Server(b, b_id)) = (one, other)
+                && is_cut(a)
+            {
                 self.cut(one);
                 self.input(a, Input::Gone { id: ConnectionId(a_id), reason: "reset" });
                 self.input(b, Input::Gone { id: ConnectionId(b_id), reason: "reset" });
