@@ -11,7 +11,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -73,6 +73,11 @@ pub fn make(database: &Path, file: &Path, overwrite: bool, pace: Pace<'_>) -> Re
     if !overwrite && file.symlink_metadata().is_ok() {
         return Err(Error::new(file, Cause::Exists));
     }
+    // To rename a copy over it would take the database from under the server.
+    let id = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
+    if id(file).is_some_and(|found| [id(database), id(&wal_path(database))].contains(&Some(found))) {
+        return Err(Error::new(file, Cause::Itself));
+    }
     let partial = partial_path(file);
     let made = copy(database, &partial, OpenFlags::SQLITE_OPEN_READ_WRITE, pace)
         .and_then(|()| finish(&partial))
@@ -104,12 +109,12 @@ pub fn automatic(database: &Path, why: &str, pace: Pace<'_>) -> Result<PathBuf, 
     Ok(file)
 }
 
-/// Removes all but the newest copies, and never `newest`. One that cannot be removed stays: it is no reason to fail.
+/// Removes all but the newest copies that the server made, and never `newest`. One that cannot be removed stays: it is no reason to fail.
 fn prune(directory: &Path, newest: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     let is_copy = |path: &Path| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.starts_with("jabber-") && name.ends_with(".db")
+        name.starts_with("jabber-") && name.contains("-before-") && name.ends_with(".db")
     };
     let mut copies: Vec<_> = entries
         .flatten()
@@ -298,8 +303,18 @@ fn own(partial: &Path, database: &Path) -> Result<(), Error> {
     }
     let directory = database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let model = database.metadata().or_else(|_| directory.metadata());
-    let given = model.and_then(|model| std::os::unix::fs::chown(partial, Some(model.uid()), Some(model.gid())));
+    let given = model.and_then(|model| give(partial, model.uid(), model.gid()));
     given.map_err(|io| Error::new(partial, Cause::Io("give the file to the server's user", io)))
+}
+
+/// The directory is the server's user's, who may have put a link there: never is a file of somebody else given away.
+fn give(partial: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(partial)?;
+    let found = file.metadata()?;
+    if !found.is_file() || found.nlink() != 1 {
+        return Err(io::Error::other("somebody else put another file there"));
+    }
+    fchown(&file, Some(uid), Some(gid))
 }
 
 /// What waits in the log goes into the database it belongs to. A database that is damaged keeps its log beside it: SQLite

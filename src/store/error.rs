@@ -43,6 +43,8 @@ pub(super) enum Cause {
     NoAccount(BareJid),
     /// A file that is not to be overwritten.
     Exists,
+    /// A copy of the database was to replace the database.
+    Itself,
     /// What SQLite's own check found wrong with a file.
     Unsound(String),
     /// Somebody, of this number if it is known, has the database open.
@@ -94,6 +96,7 @@ impl Error {
             Cause::WalRemoved => "stop the server before touching its files; restart it now",
             Cause::NoAccount(_) => "the account was removed meanwhile",
             Cause::Exists => "name another file, or say that it may be overwritten",
+            Cause::Itself => "name another file: nothing was changed",
             Cause::Unsound(_) => "take another backup; sqlite3's .recover may save a part of this one",
             Cause::InUse(_) => "stop the server first: /etc/init.d/jabber stop",
             Cause::NoCopy(_) => "nothing was changed; see to it and start again",
@@ -121,6 +124,7 @@ impl fmt::Display for Error {
             Cause::WalRemoved => f.write_str("the write-ahead log (-wal) was deleted or replaced")?,
             Cause::NoAccount(account) => write!(f, "no account {account}")?,
             Cause::Exists => f.write_str("the file is there already")?,
+            Cause::Itself => f.write_str("this is the database itself")?,
             Cause::Unsound(found) => write!(f, "damaged: {found}")?,
             Cause::InUse(Some(process)) => write!(f, "process {process} has the database open")?,
             Cause::InUse(None) => f.write_str("somebody has the database open")?,

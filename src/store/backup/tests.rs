@@ -47,6 +47,34 @@ fn a_copy_is_whole_and_checked_and_overwrites_nothing() {
 }
 
 #[test]
+fn the_database_is_not_replaced_by_its_own_copy() {
+    let scratch = Scratch::new("backup-itself");
+    let mut store = with_accounts(&scratch.database(), &["a@h"]);
+    let other_name = scratch.0.join("link.db");
+    std::os::unix::fs::symlink(scratch.database(), &other_name).unwrap();
+    for file in [scratch.database(), other_name] {
+        let refused = make(&scratch.database(), &file, true, &mut on).unwrap_err().to_string();
+        assert!(refused.contains("the database itself"), "{refused}");
+    }
+    assert!(account::create(&mut store, &jid("b@h"), &Credentials::default(), 1).unwrap());
+    store.commit().unwrap();
+    assert_eq!(names(&scratch.database()), ["a@h", "b@h"]);
+}
+
+#[test]
+fn a_link_in_the_place_of_the_new_database_gives_nothing_away() {
+    let scratch = Scratch::new("backup-give");
+    let (file, link, second) = (scratch.0.join("file"), scratch.0.join("link"), scratch.0.join("second"));
+    fs::write(&file, "root's").unwrap();
+    let found = file.metadata().unwrap();
+    give(&file, found.uid(), found.gid()).unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    assert!(give(&link, found.uid(), found.gid()).is_err());
+    fs::hard_link(&file, &second).unwrap();
+    assert!(give(&second, found.uid(), found.gid()).is_err());
+}
+
+#[test]
 fn a_copy_is_of_one_moment_while_the_server_writes() {
     let scratch = Scratch::new("backup-busy");
     let mut store = with_accounts(&scratch.database(), &["a@h"]);
@@ -98,16 +126,20 @@ fn a_copy_that_ends_early_leaves_nothing_under_its_name() {
 fn copies_of_its_own_accord_are_few() {
     let scratch = Scratch::new("backup-prune");
     let _store = with_accounts(&scratch.database(), &["a@h"]);
+    let directory = scratch.0.join(DIRECTORY);
+    fs::create_dir(&directory).unwrap();
+    // Older than all of them.
+    fs::write(directory.join("jabber-monday.db"), "mine, too").unwrap();
     let mut made = Vec::new();
     for number in 0..KEPT + 2 {
-        let why = if number < 3 { "before-import".to_owned() } else { format!("n{number}") };
+        let why = if number < 3 { "before-import".to_owned() } else { format!("before-n{number}") };
         made.push(automatic(&scratch.database(), &why, &mut on).unwrap());
     }
-    let directory = scratch.0.join(DIRECTORY);
     fs::write(directory.join("jabber-notes.txt"), "mine").unwrap();
     assert_eq!(made[2], directory.join("jabber-before-import-3.db"));
     let left = fs::read_dir(&directory).unwrap().count();
-    assert_eq!(left, KEPT + 1);
+    assert_eq!(left, KEPT + 2);
+    assert!(directory.join("jabber-monday.db").exists());
     assert!(made.last().unwrap().exists());
 }
 
