@@ -125,10 +125,13 @@ pub fn import(
             });
         }
         drop(sender);
-        let mut done = 0;
+        let (mut done, mut uncommitted) = (0, 0);
         for result in results {
             done += usize::from(keep(store, &mut report, plan, result, modified)?);
-            if done > 0 && done % plan.accounts_per_commit.max(1) == 0 {
+            // Users that are broken count, too: a server may wait for the database.
+            uncommitted += 1;
+            if uncommitted >= plan.accounts_per_commit.max(1) {
+                uncommitted = 0;
                 super::commit(store, disk, &mut report)?;
             }
             if go_on(Progress { done, all: all.max(done) }).is_break() {
