@@ -1,9 +1,7 @@
 //! Backup, restore, export, import: done here, on the database, with the server up or down.
 
-use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -15,6 +13,7 @@ use jabber::import::portable;
 use jabber::store::backup::{self, Facts, Progress};
 use jabber::store::{Store, account};
 use jabber::xmpp::datetime;
+use jabber::xmpp::jid::DomainPart;
 use serde_json::json;
 
 use super::line::{Arguments, Line};
@@ -140,6 +139,9 @@ fn export(
         return importing::export(config, file).map_err(failed).map(|text| text.trim_end().to_owned());
     }
     let store = Store::open_to_read(database).map_err(failed)?;
+    let mut hosts = account::hosts(&store).map_err(failed)?;
+    let wanted = arguments.text("host").map(|name| host(config, &hosts, name)).transpose()?;
+    hosts.retain(|host| wanted.as_ref().is_none_or(|wanted| wanted == host));
     let unwritten = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", file.display()));
     if file.symlink_metadata().is_ok() {
         let text = format!("{} is there already", file.display());
@@ -149,12 +151,10 @@ fn export(
     let mut part = file.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
-    let opened =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(unwritten)?;
+    let opened = super::made_new(&part).map_err(unwritten)?;
     let mut out = BufWriter::with_capacity(1 << 16, opened);
-    let hosts = account::hosts(&store).map_err(failed)?;
     let all: u64 = hosts.iter().filter_map(|host| account::count(&store, host).ok()).sum();
-    let exported = portable::export(&store, arguments.text("host"), &mut out, &mut |done| {
+    let exported = portable::export(&store, wanted.as_deref(), &mut out, &mut |done| {
         telling.tell(done, all, "accounts");
     });
     let exported = exported.and_then(|exported| {
@@ -172,6 +172,16 @@ fn export(
         count => format!("; {count} of them have an old hash only, which other servers cannot check"),
     };
     Ok(format!("{}: {} accounts{old}", file.display(), exported.accounts))
+}
+
+/// A host by the name that somebody gave, as the database writes it.
+fn host(config: &Config, hosts: &[String], name: &str) -> Result<String, Failure> {
+    let found = DomainPart::new(name.trim_end_matches('.'));
+    let found = found.map_err(|_| Failure::usage(format!("{name:?} is no domain")))?.as_str().to_owned();
+    if hosts.contains(&found) || config.host(&found).is_some() {
+        return Ok(found);
+    }
+    Err(Failure::failed(format!("there is no host {found}")).remedy(format!("there are: {}", hosts.join(", "))))
 }
 
 fn import(config: &Config, file: &Path, arguments: &Arguments, telling: &mut Telling) -> Result<String, Failure> {

@@ -17,7 +17,10 @@ mod terminal;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use jabber::admin::{Command, Does, RefusalKind};
@@ -131,6 +134,14 @@ fn end(failure: &Failure, json: bool) -> ExitCode {
         let _ = writeln!(io::stderr(), "{text}");
     }
     ExitCode::from(failure.code as u8)
+}
+
+/// A new file for us only, in the place of one that was left behind: neither a link nor its mode is taken over.
+fn made_new(path: &Path) -> io::Result<File> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => OpenOptions::new().write(true).create_new(true).mode(0o600).open(path),
+    }
 }
 
 /// May it write for eyes: progress, and questions?

@@ -78,7 +78,7 @@ impl Show {
 
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
         self.clear_bar();
-        writeln!(io::stderr(), "note: {text}")
+        writeln!(io::stderr(), "note: {}", plain(text))
     }
 
     pub(super) fn progress(&mut self, value: &Value) -> io::Result<()> {
@@ -87,7 +87,7 @@ impl Show {
         }
         let number = |key: &str| value.get(key).and_then(Value::as_u64).unwrap_or(0);
         let (done, all) = (number("done"), number("all").max(1));
-        let things = value.get("things").and_then(Value::as_str).unwrap_or_default();
+        let things = plain(value.get("things").and_then(Value::as_str).unwrap_or_default());
         let filled = usize::try_from(done.min(all).saturating_mul(BAR as u64) / all).unwrap_or(0);
         let bar: String = (0..BAR).map(|at| if at < filled { '#' } else { '.' }).collect();
         self.has_bar = true;
@@ -120,7 +120,7 @@ impl Show {
         let mut out = io::stdout().lock();
         match (self.json, self.shows) {
             (true, Shows::Nothing) => writeln!(out, "{}", json!({ "done": text }))?,
-            (false, _) if !text.is_empty() => writeln!(out, "{text}")?,
+            (false, _) if !text.is_empty() => writeln!(out, "{}", plain(text))?,
             _ => {}
         }
         out.flush()
@@ -184,6 +184,11 @@ fn cell(unit: Unit, value: Option<&Value>) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
+/// A text of one or more lines, without the control characters that a terminal obeys.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+}
+
 fn bytes(count: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
     let mut shown = count as f64;
@@ -214,6 +219,11 @@ fn moment(unix_seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing_by_strangers() {
+        assert_eq!(plain("one\ntwo \u{1b}[2J\u{9b}2J\r\u{7}é"), "one\ntwo ?[2J?2J??é");
+    }
 
     #[test]
     fn values_are_shown_as_people_read_them() {

@@ -1,8 +1,7 @@
 //! The talk with the server: the request, then lines of the answer until one ends it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +15,7 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::line::{Arguments, Line};
-use super::show::Show;
+use super::show::{Show, plain};
 use super::{Code, Failure, has_reader, terminal};
 
 /// Bytes of a file in one line.
@@ -95,7 +94,7 @@ fn hear(stream: &UnixStream, command: &Command, mut show: Show, mut transfer: Tr
 
 /// The server's refusal, as our failure.
 fn refused(command: &Command, error: &Value) -> Failure {
-    let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |key: &str| plain(error.get(key).and_then(Value::as_str).unwrap_or_default());
     let kinds = ["usage", "not-found", "conflict", "refused", "busy", "failed"];
     let kind = kinds.into_iter().find(|kind| text("kind") == *kind).unwrap_or("failed");
     let code = if kind == "usage" { Code::Usage } else { Code::Failed };
@@ -214,8 +213,7 @@ impl Transfer {
             let mut part = path.clone().into_os_string();
             part.push(".part");
             let part = PathBuf::from(part);
-            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
-            self.out = Some((file.map_err(failed)?, part));
+            self.out = Some((super::made_new(&part).map_err(failed)?, part));
         }
         match &mut self.out {
             Some((file, _)) => file.write_all(&bytes).map_err(failed),

@@ -108,7 +108,11 @@ fn accounts_come_and_go_beside_a_server_that_runs() {
     let text = fs::read_to_string(&out).unwrap();
     assert_eq!(text.matches("<user name='").count(), 20);
     assert!(site.ctl(&["export", shown(&out)]).fails(1).contains("there already"));
-    assert!(site.ctl(&["export", "--host", "localhost", shown(&site.path("one.xml"))]).success().contains("20"));
+    // Neither a link that lies there nor the mode of an older file is taken over, and a host is named as people write it.
+    fs::write(site.path("victim"), "whole").unwrap();
+    std::os::unix::fs::symlink(site.path("victim"), site.path("one.xml.part")).unwrap();
+    assert!(site.ctl(&["export", "--host", "LocalHost", shown(&site.path("one.xml"))]).success().contains("20"));
+    assert_eq!(fs::read_to_string(site.path("victim")).unwrap(), "whole");
     let spool = site.path("old");
     assert!(site.ctl(&["export", "--format", "jabberd14", shown(&spool)]).success().contains("exported 20 accounts"));
     assert!(spool.join("localhost/u3.xml").exists());
@@ -119,6 +123,7 @@ fn accounts_come_and_go_beside_a_server_that_runs() {
         (&["import", "jabberd14", shown(&file)], 1, "cannot import"),
         (&["export"], 2, "FILE is missing"),
         (&["export", "-"], 2, "a name of a file"),
+        (&["export", "--host", "elsewhere", shown(&site.path("x"))], 1, "there is no host elsewhere"),
         (&["export", "--format", "jabberd14", "--host", "localhost", shown(&site.path("x"))], 2, "xep0227 only"),
     ] {
         let told = site.ctl(arguments).fails(code);
