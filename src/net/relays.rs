@@ -78,6 +78,8 @@ struct Pair {
     /// Bytes that may move now, and when they were counted last.
     allowance: Option<Allowance>,
     is_listed: bool,
+    /// A timer tells when bytes may move again.
+    is_resting: bool,
 }
 
 /// `<bytes-per-second>`.
@@ -319,7 +321,8 @@ impl Relays {
         let allowance =
             bytes_per_second.map(|per_second| Allowance { per_second, left: per_second, counted_millis: now });
         let (serial, places) = (self.serial, [first, second]);
-        let pair = Pair { places, serial, moved: 0, last_moved_millis: now, allowance, is_listed: false };
+        let pair =
+            Pair { places, serial, moved: 0, last_moved_millis: now, allowance, is_listed: false, is_resting: false };
         let place = self.pairs.insert(pair);
         for relay in places {
             if let Some(relay) = self.slots.get_mut(relay) {
@@ -371,6 +374,8 @@ impl Relays {
             allowance.left == 0
         });
         match wants_more {
+            // Whatever the kernel tells meanwhile, one timer is enough.
+            true if is_spent && std::mem::replace(&mut pair.is_resting, true) => {}
             true if is_spent => self.set(Duration::from_millis(REST_MILLIS), Due::Rested(place, serial)),
             true => self.list_pair(place),
             false => {}
@@ -426,7 +431,8 @@ impl Relays {
                     }
                 }
                 Due::Rested(place, serial) => {
-                    if self.pairs.get(place).is_some_and(|pair| pair.serial == serial) {
+                    if let Some(pair) = self.pairs.get_mut(place).filter(|pair| pair.serial == serial) {
+                        pair.is_resting = false;
                         self.list_pair(place);
                     }
                 }
