@@ -172,8 +172,8 @@ struct Add {
 
 impl Job for Add {
     fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
+        let Some(credentials) = derived(event)? else { return Ok(Next::Wait(self)) };
         let account = self.account;
-        let credentials = derived(event)?;
         if !account::create(view.store, &account, &credentials, view.now.unix_millis)? {
             return Err(there_already(&account));
         }
@@ -188,11 +188,14 @@ impl Job for Add {
     }
 }
 
-/// The keys that password work made.
-fn derived(event: Event) -> Result<Credentials, Refusal> {
+/// The keys that password work made; none, if something else happened.
+fn derived(event: Event) -> Result<Option<Credentials>, Refusal> {
     match event {
-        Event::Hashed(Outcome::Derived(credentials)) => Ok(credentials),
-        _ => Err(Refusal::busy("too many passwords are being worked on").remedy("try again in a minute")),
+        Event::Hashed(Outcome::Derived(credentials)) => Ok(Some(credentials)),
+        Event::Hashed(_) => {
+            Err(Refusal::busy("too many passwords are being worked on").remedy("try again in a minute"))
+        }
+        _ => Ok(None),
     }
 }
 
@@ -209,8 +212,8 @@ struct Passwd {
 
 impl Job for Passwd {
     fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
+        let Some(credentials) = derived(event)? else { return Ok(Next::Wait(self)) };
         let account = self.account;
-        let credentials = derived(event)?;
         if !account::exists(view.store, &account)? {
             return Err(Refusal::not_found(format!("{account} was removed meanwhile")));
         }

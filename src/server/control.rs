@@ -7,6 +7,7 @@ use super::{Asker, ConnectionId, Output, Server, Timer};
 use crate::admin::{self, Ask, Client, ClientFacts, Event, Facts, Lent, Peer, Refusal};
 use crate::config::LogSink;
 use crate::router::{IdMap, Sender};
+use crate::stream::sasl::HashResult;
 use crate::xmpp::{BareJid, Now, Stanza};
 
 /// A client.
@@ -16,6 +17,8 @@ pub(super) struct Control {
     last_millis: u64,
     /// The id of the question to another server whose answer it waits for.
     question: Option<String>,
+    /// The password work that its job waits for.
+    hashing: Option<u64>,
     /// When its job wants to be woken.
     wake_millis: Option<u64>,
 }
@@ -36,7 +39,7 @@ impl Server {
         }
         self.timers.set(now.after(self.control_patience()), Timer::Control(id));
         let last_millis = now.monotonic_millis;
-        self.keep_control(now, id, Control { client, last_millis, question: None, wake_millis: None });
+        self.keep_control(now, id, Control { client, last_millis, question: None, hashing: None, wake_millis: None });
     }
 
     fn control_patience(&self) -> std::time::Duration {
@@ -50,6 +53,15 @@ impl Server {
     /// What a job waits for has happened.
     pub(super) fn control_event(&mut self, now: Now, id: ConnectionId, event: Event) {
         self.with_control(now, id, |client, lent| client.hear(lent, event));
+    }
+
+    /// Password work is done. That of a command that is over is nothing to the one after it.
+    pub(super) fn control_hashed(&mut self, now: Now, id: ConnectionId, result: HashResult) {
+        let Some(control) = self.controls.get_mut(&id) else { return };
+        if control.hashing == Some(result.token) {
+            control.hashing = None;
+            self.control_event(now, id, Event::Hashed(result.outcome));
+        }
     }
 
     pub(super) fn control_drained(&mut self, now: Now, id: ConnectionId) {
@@ -180,7 +192,7 @@ impl Server {
             return self.forget_question(id, control.question);
         }
         if client.is_idle() {
-            control.wake_millis = None;
+            (control.wake_millis, control.hashing) = (None, None);
             self.forget_question(id, control.question.take());
         }
         let asks = control.client.take_asks();
@@ -188,7 +200,13 @@ impl Server {
         self.controls.insert(id, control);
         for ask in asks {
             match ask {
-                Ask::Hash(job) => self.hash(now, Asker::Control(id), job),
+                Ask::Hash(job) => {
+                    if let Some(control) = self.controls.get_mut(&id) {
+                        // It may be answered at once.
+                        control.hashing = Some(self.next_token + 1);
+                    }
+                    self.hash(now, Asker::Control(id), job);
+                }
                 Ask::WakeAfter(wait) => self.wake_control(now.after(wait), id),
                 Ask::Reach(pair) => {
                     self.federation.watch_way(&pair, id);

@@ -571,7 +571,7 @@ impl Server {
     fn hashed(&mut self, now: Now, mut result: HashResult) {
         match self.askers.remove(&result.token) {
             None => {}
-            Some(Asker::Control(id)) => self.control_event(now, id, admin::Event::Hashed(result.outcome)),
+            Some(Asker::Control(id)) => self.control_hashed(now, id, result),
             Some(Asker::Stream(id)) => self.with_client(now, id, |stream, env| stream.hashed(env, result)),
             Some(Asker::Module(ticket, token)) => {
                 result.token = token;
