@@ -26,8 +26,8 @@ use jabber::net::listener::{self, Opened};
 use jabber::net::tls::Settings;
 use jabber::net::{Bounds, EventLoop, Signals, Surroundings};
 use jabber::server::{Server, Word};
-use jabber::store::Store;
 use jabber::store::disk::{Disk, WalBounds};
+use jabber::store::{Store, Tick};
 use jabber::stream::certificate::{Authorities, Trust};
 use jabber::xmpp::Now;
 
@@ -330,7 +330,7 @@ impl Surroundings for Daemon {
                 Err(why) => log::error!(target: INTERNAL, "{why}; the control socket stays as it was"),
             }
             self.config = Arc::clone(config);
-            self.stanza_files = StanzaFiles::new(config);
+            self.stanza_files.reload(config);
         }
         notify::tell(notify::READY);
         config
@@ -369,8 +369,16 @@ impl Surroundings for Daemon {
         words
     }
 
-    fn words_kept(&mut self) {
-        self.stanza_files.kept();
+    fn words_kept(&mut self, tick: Option<Tick>) {
+        self.stanza_files.kept(tick);
+    }
+
+    fn words_lost(&mut self) {
+        self.stanza_files.lost();
+    }
+
+    fn words_durable(&mut self, tick: Tick) {
+        self.stanza_files.durable(tick);
     }
 
     fn next_words_millis(&self) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! jabberd 1.6's `<dir>`: programs leave stanzas as files `*.stanza` in a directory, from where they are read and deleted.
 //!
-//! A program writes a file under another name and renames it when it is whole. A file goes when what it said is committed;
+//! A program writes a file under another name and renames it when it is whole. A file goes when what it said is on the disk;
 //! one that cannot be understood is renamed, so that it is looked at once and not lost.
 
 use std::collections::BTreeSet;
@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Link};
 use crate::server::Word;
+use crate::store::Tick;
 use crate::xml::{self, Element, Node};
 use crate::xmpp::{Stanza, ns};
 
@@ -30,24 +31,31 @@ pub struct StanzaFiles {
     directories: Vec<(String, PathBuf)>,
     bytes_max: u64,
     next_millis: u64,
-    /// Files whose stanzas were handed over.
+    /// Files whose stanzas were handed over in this turn.
     read: Vec<PathBuf>,
-    /// What was complained of once.
+    /// Files whose stanzas are committed with this tick, and may not be on the disk yet.
+    pending: Vec<(Tick, PathBuf)>,
+    /// What was complained of once: others come first.
     told: BTreeSet<PathBuf>,
 }
 
 impl StanzaFiles {
     /// The directories that a configuration names.
     pub fn new(config: &Config) -> StanzaFiles {
+        let mut files = StanzaFiles::default();
+        files.reload(config);
+        files
+    }
+
+    /// Takes over what the configuration says now; what was read is not forgotten.
+    pub fn reload(&mut self, config: &Config) {
         let directory = |component: &crate::config::Component| match &component.link {
             Link::Directory(path) => Some((component.id.clone(), path.clone())),
             _ => None,
         };
-        StanzaFiles {
-            directories: config.components.iter().filter_map(directory).collect(),
-            bytes_max: config.limits.stanza_bytes_max as u64,
-            ..StanzaFiles::default()
-        }
+        self.directories = config.components.iter().filter_map(directory).collect();
+        self.bytes_max = config.limits.stanza_bytes_max as u64;
+        self.next_millis = 0;
     }
 
     /// When to look again, on the monotonic clock; never, if there is nothing to look at.
@@ -61,11 +69,9 @@ impl StanzaFiles {
             return Vec::new();
         }
         self.next_millis = now_millis.saturating_add(LOOK_MILLIS);
-        // What was handed over and not committed is still there, and comes again.
-        self.read.clear();
         let mut words = Vec::new();
         for (component, directory) in self.directories.clone() {
-            match names(&directory) {
+            match self.names(&directory) {
                 Ok(names) => {
                     for path in names {
                         self.file(&component, path, &mut words);
@@ -77,9 +83,30 @@ impl StanzaFiles {
         words
     }
 
-    /// What was handed over is committed.
-    pub fn kept(&mut self) {
-        for path in std::mem::take(&mut self.read) {
+    /// What was handed over is committed, with this tick if anything was written.
+    pub fn kept(&mut self, tick: Option<Tick>) {
+        let read = std::mem::take(&mut self.read);
+        match tick {
+            Some(tick) => self.pending.extend(read.into_iter().map(|path| (tick, path))),
+            None => self.delete(read),
+        }
+    }
+
+    /// What was handed over could not be committed: it comes again.
+    pub fn lost(&mut self) {
+        self.read.clear();
+    }
+
+    /// All up to this tick is on the disk.
+    pub fn durable(&mut self, tick: Tick) {
+        let (gone, pending) = std::mem::take(&mut self.pending).into_iter().partition(|(of, _)| *of <= tick);
+        self.pending = pending;
+        let gone: Vec<(Tick, PathBuf)> = gone;
+        self.delete(gone.into_iter().map(|(_, path)| path).collect());
+    }
+
+    fn delete(&mut self, paths: Vec<PathBuf>) {
+        for path in paths {
             if let Err(error) = fs::remove_file(&path) {
                 // It would be said again and again.
                 log::error!(target: "-internal", "{} cannot be deleted, its directory is looked at no more: {error}", path.display());
@@ -105,20 +132,28 @@ impl StanzaFiles {
     }
 
     fn complain(&mut self, path: &Path, component: &str, why: &str) {
-        if self.told.len() < NAMES_PER_LOOK && self.told.insert(path.to_owned()) {
+        if self.told.len() >= NAMES_PER_LOOK {
+            self.told.clear();
+        }
+        if self.told.insert(path.to_owned()) {
             log::warn!(target: component, "{} {why}", path.display());
         }
     }
-}
 
-/// The first files of a directory, by name.
-fn names(directory: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(directory)?.take(NAMES_PER_LOOK);
-    let is_stanza = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "stanza");
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(is_stanza).collect();
-    paths.sort_unstable();
-    paths.truncate(FILES_PER_LOOK);
-    Ok(paths)
+    /// The first files of a directory, by name; those that were of no use before are the last.
+    fn names(&self, directory: &Path) -> std::io::Result<Vec<PathBuf>> {
+        let entries = fs::read_dir(directory)?.take(NAMES_PER_LOOK);
+        let is_stanza = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "stanza");
+        let taken: BTreeSet<&Path> =
+            self.read.iter().chain(self.pending.iter().map(|(_, path)| path)).map(PathBuf::as_path).collect();
+        let mut paths: Vec<PathBuf> = entries
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|path| is_stanza(path) && !taken.contains(path.as_path()))
+            .collect();
+        paths.sort_by_cached_key(|path| (self.told.contains(path), path.clone()));
+        paths.truncate(FILES_PER_LOOK);
+        Ok(paths)
+    }
 }
 
 /// A plain file's text. Links, devices and pipes are not followed, opened, or waited for.
@@ -200,9 +235,17 @@ mod tests {
         assert_eq!(stanza.child("body", ns::CLIENT).unwrap().text(), "1");
         // Nothing is read twice within the time, and nothing is lost that was not committed.
         assert!(files.look(1).is_empty());
+        files.lost();
+        files.kept(Some(Tick(1)));
         assert_eq!(files.look(LOOK_MILLIS).len(), 2);
-        files.kept();
+        // Nothing is read twice while the disk is waited for, not even after a reload.
+        files.kept(Some(Tick(2)));
+        files.next_millis = 0;
         assert!(files.look(2 * LOOK_MILLIS).is_empty());
+        files.durable(Tick(1));
+        assert!(directory.join("1.stanza").exists());
+        files.durable(Tick(2));
+        assert!(files.look(3 * LOOK_MILLIS).is_empty());
         let left: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["notes.txt"]);
         fs::remove_dir_all(directory).unwrap();
@@ -229,7 +272,7 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", directory.join("link.stanza")).unwrap();
         nix::unistd::mkfifo(&directory.join("pipe.stanza"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         assert!(files.look(0).is_empty());
-        files.kept();
+        files.kept(None);
         let mut left: Vec<String> =
             fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         left.sort();
@@ -254,8 +297,20 @@ mod tests {
             fs::write(directory.join(format!("{n:04}.stanza")), "<message to='a@h'/>").unwrap();
         }
         assert_eq!(files.look(0).len(), FILES_PER_LOOK);
-        files.kept();
+        files.kept(None);
         assert_eq!(files.look(LOOK_MILLIS).len(), 5);
+        fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_in_nobodys_way() {
+        let (mut files, directory) = files("stanza-files-blocked");
+        for n in 0..FILES_PER_LOOK {
+            fs::create_dir(directory.join(format!("{n:04}.stanza"))).unwrap();
+        }
+        fs::write(directory.join("good.stanza"), "<message to='a@h'/>").unwrap();
+        assert!(files.look(0).is_empty());
+        assert_eq!(to(&files.look(LOOK_MILLIS)), ["a@h"]);
         fs::remove_dir_all(directory).unwrap();
     }
 }

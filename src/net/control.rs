@@ -1,15 +1,21 @@
 //! The control socket: opened at start, who connects is who the kernel says.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, lchown};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use mio::net::{UnixListener, UnixStream};
 use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::stat::{Mode, umask};
 
 use crate::admin::Peer;
+use crate::xmpp::Now;
+
+/// How long nobody is taken after descriptors ran out.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Who may use the socket besides root and the server's own user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,12 +64,14 @@ pub fn open(path: &Path, allowed: Allowed, chowns: bool) -> Result<Opened, Strin
         },
     }
     let failed = |what: &str, error: io::Error| format!("cannot {what} {shown}: {error}");
-    let listener = StdListener::bind(path).map_err(|error| failed("make", error))?;
-    // Nobody has come in meanwhile: the file mask gives nothing to others, and each client's user is looked at.
+    // It is made with its mode: a second step by its name might meet what somebody else put there, a link say.
+    let mask = umask(Mode::from_bits_truncate(0o117));
+    let bound = StdListener::bind(path);
+    umask(mask);
+    let listener = bound.map_err(|error| failed("make", error))?;
     if chowns {
-        chown(path, Some(allowed.uid), Some(allowed.gid)).map_err(|error| failed("change the owner of", error))?;
+        lchown(path, Some(allowed.uid), Some(allowed.gid)).map_err(|error| failed("change the owner of", error))?;
     }
-    fs::set_permissions(path, Permissions::from_mode(0o660)).map_err(|error| failed("change the mode of", error))?;
     listener.set_nonblocking(true).map_err(|error| failed("prepare", error))?;
     let found = fs::symlink_metadata(path).map_err(|error| failed("look at", error))?;
     Ok(Opened { path: path.to_owned(), listener, allowed, file: (found.dev(), found.ino()) })
@@ -77,28 +85,45 @@ pub(super) struct ControlSocket {
     file: (u64, u64),
     /// Somebody may wait.
     pub(super) ready: bool,
+    /// When somebody is taken again, after descriptors ran out.
+    pause_end: Option<u64>,
 }
 
 impl ControlSocket {
     pub(super) fn new(opened: Opened) -> ControlSocket {
         let Opened { path, listener, allowed, file } = opened;
-        ControlSocket { path, listener: UnixListener::from_std(listener), allowed, file, ready: true }
+        ControlSocket { path, listener: UnixListener::from_std(listener), allowed, file, ready: true, pause_end: None }
+    }
+
+    /// May somebody be taken now?
+    pub(super) fn has_work(&self, now_millis: u64) -> bool {
+        self.ready && self.pause_end.is_none_or(|end| end <= now_millis)
+    }
+
+    /// When the pause ends, if there is one.
+    pub(super) fn pause_end(&self, now_millis: u64) -> Option<u64> {
+        self.pause_end.filter(|end| self.ready && *end > now_millis)
     }
 
     /// The next client that may come in.
-    pub(super) fn accept(&mut self) -> Option<(UnixStream, Peer)> {
+    pub(super) fn accept(&mut self, now: Now) -> Option<(UnixStream, Peer)> {
         loop {
             let stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    // Without descriptors it stays ready: the next tick with an event tries again.
-                    self.ready = false;
-                    if error.kind() != io::ErrorKind::WouldBlock {
-                        log::error!(target: "-internal", "a client of the control socket was not taken: {error}");
+                Err(error) => match error.kind() {
+                    // One left before it was taken; others may wait.
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => continue,
+                    io::ErrorKind::WouldBlock => {
+                        self.ready = false;
+                        return None;
                     }
-                    return None;
-                }
+                    _ => {
+                        // Without descriptors it stays ready: the kernel does not tell again of who waits already.
+                        self.pause_end = Some(now.after(PAUSE));
+                        log::error!(target: "-internal", "a client of the control socket was not taken: {error}");
+                        return None;
+                    }
+                },
             };
             let Ok(found) = getsockopt(&stream, sockopt::PeerCredentials) else { continue };
             let peer = Peer { uid: found.uid(), gid: found.gid(), pid: found.pid() };

@@ -77,8 +77,12 @@ pub trait Surroundings {
     fn words(&mut self, _now: Now) -> Vec<Word> {
         Vec::new()
     }
-    /// What came by the last [`Surroundings::words`] is committed.
-    fn words_kept(&mut self) {}
+    /// What came by the last [`Surroundings::words`] is committed, with this tick if anything was written.
+    fn words_kept(&mut self, _tick: Option<Tick>) {}
+    /// What came by the last [`Surroundings::words`] could not be committed.
+    fn words_lost(&mut self) {}
+    /// All ticks up to this one are on the disk.
+    fn words_durable(&mut self, _tick: Tick) {}
     /// When there will be more, on the monotonic clock.
     fn next_words_millis(&self) -> Option<u64> {
         None
@@ -272,10 +276,13 @@ impl<E: Engine> EventLoop<E> {
         let outputs = self.engine.take_outputs();
         match committed {
             Ok(tick) => {
-                self.surroundings.words_kept();
+                self.surroundings.words_kept(tick);
                 self.hold(now, tick, outputs);
             }
-            Err(why) => self.lose(&why, outputs),
+            Err(why) => {
+                self.surroundings.words_lost();
+                self.lose(&why, outputs);
+            }
         }
         self.collect_finds();
         self.connections.part();
@@ -356,6 +363,7 @@ impl<E: Engine> EventLoop<E> {
             match report {
                 Report::Durable(tick) => {
                     self.connections.release(tick);
+                    self.surroundings.words_durable(tick);
                     for took in self.awaited.arrived(tick) {
                         self.engine.measured(Measure::Durable, took);
                     }
@@ -395,11 +403,13 @@ impl<E: Engine> EventLoop<E> {
 
     /// Clients of the control socket come in even when no more connections are taken: then they are needed most.
     fn accept_control(&mut self, now: Now) {
-        let Some(control) = self.control.as_mut().filter(|control| control.ready && self.stop_at.is_none()) else {
+        let Some(control) =
+            self.control.as_mut().filter(|control| control.has_work(now.monotonic_millis) && self.stop_at.is_none())
+        else {
             return;
         };
         for _ in 0..self.bounds.accepts {
-            let Some((stream, peer)) = control.accept() else { return };
+            let Some((stream, peer)) = control.accept(now) else { return };
             match self.connections.add_control(self.poll.registry(), stream) {
                 Ok(id) => self.engine.handle(now, Input::Control { id, peer }),
                 Err(error) => log::error!(target: "-internal", "a client of the control socket was not taken: {error}"),
@@ -508,7 +518,10 @@ impl<E: Engine> EventLoop<E> {
             || !self.outside.is_empty()
             || self.connections.has_work()
             || self.relays.has_work()
-            || self.control.as_ref().is_some_and(|control| control.ready && self.stop_at.is_none())
+            || self
+                .control
+                .as_ref()
+                .is_some_and(|control| control.has_work(now.monotonic_millis) && self.stop_at.is_none())
             || (room && self.doors.has_work(now.monotonic_millis))
         {
             return Some(Duration::ZERO);
@@ -522,6 +535,7 @@ impl<E: Engine> EventLoop<E> {
             self.dialer.next_deadline(),
             self.dns.next_deadline(),
             self.doors.pause_end(now.monotonic_millis),
+            self.control.as_ref().and_then(|control| control.pause_end(now.monotonic_millis)),
         ];
         let own = own.into_iter().flatten().min();
         let own = own.map(|at| Duration::from_millis(at.saturating_sub(now.monotonic_millis)));
