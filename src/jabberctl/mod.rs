@@ -139,7 +139,7 @@ fn end(failure: &Failure, json: bool) -> ExitCode {
 /// A new file for us only, in the place of one that was left behind: neither a link nor its mode is taken over.
 fn made_new(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => OpenOptions::new().write(true).create_new(true).mode(0o600).open(path),
     }
 }
