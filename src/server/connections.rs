@@ -487,7 +487,7 @@ impl Server {
                 self.timers.set(now.monotonic_millis.saturating_add(millis.max(1)), Timer::Unacknowledged(id));
             }
         } else if let Some(row) = mark.row {
-            self.federation.left(now, &mut self.timers, row);
+            self.federation.left(now, &mut self.timers, id, row);
         }
         connection.talk.send(stanza, mark);
         if let Some(side) = Side::of(&connection.talk) {

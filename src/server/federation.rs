@@ -74,8 +74,8 @@ pub struct Federation {
     asked_of: HashMap<IpAddr, usize>,
     /// What was last said in the log about a pair that failed.
     told: HashMap<Pair, String>,
-    /// What left by streams without acknowledgements: the numbers under which it is written down, and since when.
-    left: VecDeque<(u64, u64)>,
+    /// What left by streams without acknowledgements.
+    left: VecDeque<queues::Left>,
     /// Who watches the way of a pair, and what is to be told of it.
     watchers: Vec<(Pair, ConnectionId)>,
     traced: Vec<(ConnectionId, Step)>,

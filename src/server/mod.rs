@@ -51,7 +51,7 @@ use std::time::Duration;
 
 use self::addresses::Addresses;
 use self::components::Calls;
-use self::connections::Connection;
+use self::connections::{Connection, Talk};
 use self::control::Control;
 use self::federation::Federation;
 pub use self::metrics::Measure;
@@ -496,8 +496,16 @@ impl Server {
 
     fn terminate(&mut self, now: Now) {
         self.is_stopping = true;
-        let ids: Vec<ConnectionId> = self.connections.keys().copied().collect();
-        for id in ids {
+        // What the end of a session says goes by the streams that end after it.
+        let rank = |talk: &Talk| match talk {
+            Talk::Client(_) => 0,
+            Talk::Component(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => 1,
+            Talk::Incoming(_) | Talk::Outgoing(_) | Talk::Dialing(_) => 2,
+        };
+        let mut ids: Vec<(u8, ConnectionId)> =
+            self.connections.iter().map(|(id, connection)| (rank(&connection.talk), *id)).collect();
+        ids.sort_unstable();
+        for (_, id) in ids {
             self.shut_down_stream(now, id);
         }
         self.end_controls();

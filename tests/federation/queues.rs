@@ -208,3 +208,18 @@ fn no_more_is_written_down_than_there_is_room_for() {
     world.wait(31);
     assert_eq!(world.heard(romeo).matches("<body>").count(), 0);
 }
+
+#[test]
+fn what_waited_and_left_is_not_sent_again_after_a_clean_stop() {
+    let (mut world, juliet, romeo) = world(false, "");
+    // It waits for the stream, so it is written down; then it leaves by one without acknowledgements.
+    world.say(juliet, &chat("a"));
+    assert_eq!(bodies(&world.heard(romeo)), ["a"], "{}", world.transcript());
+    assert_eq!(world.written_down("capulet.com").len(), 1);
+    world.terminate("capulet.com");
+    assert!(world.is_stopped("capulet.com"), "{}", world.transcript());
+    assert_eq!(world.written_down("capulet.com"), [""; 0]);
+    world.crash("capulet.com", &setup("capulet.com", false, ""));
+    world.wait(5);
+    assert_eq!(bodies(&world.heard(romeo)), [""; 0], "{}", world.transcript());
+}

@@ -168,3 +168,41 @@ fn who_sees_more_than_is_remembered_sees_the_bare_contact_go() {
     assert_eq!(heard.matches("type='unavailable'").count(), 1, "{heard}");
     assert!(heard.contains("from='romeo@montague.net'"), "{heard}");
 }
+
+#[test]
+fn contacts_whose_server_stops_go_from_their_full_addresses_whatever_ends_first() {
+    // The numbers of connections differ with what came before, and so does the order in which they end.
+    for certificates in [false, true] {
+        for strangers in 0..8 {
+            let (mut world, juliet, _) = friends(|setup| setup.certificates = certificates);
+            let mut clients = Vec::new();
+            for number in 0..strangers {
+                let client = world.login(&format!("romeo@montague.net/{number}"));
+                world.say(client, "<presence/>");
+                clients.push(client);
+            }
+            world.heard(juliet);
+            world.terminate("montague.net");
+            let heard = world.heard(juliet);
+            assert_eq!(heard.matches("type='unavailable'").count(), strangers + 1, "{heard}\n{}", world.transcript());
+            assert!(heard.contains("from='romeo@montague.net/orchard'"), "{heard}");
+            assert!(world.is_stopped("montague.net"));
+        }
+    }
+}
+
+#[test]
+fn contacts_of_a_server_that_ends_its_stream_with_an_error_and_stays_away_go() {
+    for (condition, gone) in [("system-shutdown", 2), ("connection-timeout", 0)] {
+        let (mut world, juliet, streams) = in_a_room();
+        world.take_down("rooms.net");
+        for stream in streams {
+            let error =
+                format!("<stream:error><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>");
+            world.say(stream, &format!("{error}</stream:stream>"));
+        }
+        world.wait(60);
+        let heard = world.heard(juliet);
+        assert_eq!(heard.matches("type='unavailable'").count(), gone, "{condition}: {heard}");
+    }
+}

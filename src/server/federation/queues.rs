@@ -12,14 +12,23 @@ use crate::xmpp::Now;
 /// process. A server that dies meanwhile sends it again.
 const LEAVING_MILLIS: u64 = 1_000;
 
+/// A stanza that left by a stream without acknowledgements.
+pub(super) struct Left {
+    /// The number under which it is written down.
+    row: u64,
+    /// When it is surely out of the process.
+    due_millis: u64,
+    by: ConnectionId,
+}
+
 impl Federation {
     /// A stanza leaves by a stream without acknowledgements; it is written down under this number.
-    pub(in crate::server) fn left(&mut self, now: Now, timers: &mut Timers, row: u64) {
-        let due = now.monotonic_millis.saturating_add(LEAVING_MILLIS);
-        if self.left.back().is_none_or(|(_, last)| *last != due) {
-            timers.set(due, Timer::Left);
+    pub(in crate::server) fn left(&mut self, now: Now, timers: &mut Timers, by: ConnectionId, row: u64) {
+        let due_millis = now.monotonic_millis.saturating_add(LEAVING_MILLIS);
+        if self.left.back().is_none_or(|last| last.due_millis != due_millis) {
+            timers.set(due_millis, Timer::Left);
         }
-        self.left.push_back((row, due));
+        self.left.push_back(Left { row, due_millis, by });
     }
 }
 
@@ -33,9 +42,15 @@ impl Server {
 
     /// What left a while ago is out of our hands.
     pub(in crate::server) fn forget_left(&mut self, now: Now) {
-        let is_due = |(_, due): &(u64, u64)| *due <= now.monotonic_millis;
-        let count = self.federation.left.iter().take_while(|left| is_due(left)).count();
-        let rows: Vec<u64> = self.federation.left.drain(..count).map(|(row, _)| row).collect();
+        let count = self.federation.left.iter().take_while(|left| left.due_millis <= now.monotonic_millis).count();
+        let rows: Vec<u64> = self.federation.left.drain(..count).map(|left| left.row).collect();
+        self.router.forget(&mut router_env!(self, now), rows);
+    }
+
+    /// The peer ended this stream after all that was said on it: nothing of that need be sent again.
+    pub(super) fn forget_left_on(&mut self, now: Now, id: ConnectionId) {
+        let rows: Vec<u64> = self.federation.left.iter().filter(|left| left.by == id).map(|left| left.row).collect();
+        self.federation.left.retain(|left| left.by != id);
         self.router.forget(&mut router_env!(self, now), rows);
     }
 

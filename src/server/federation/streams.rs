@@ -18,6 +18,8 @@ use crate::xmpp::{BareJid, Condition, Now};
 
 /// How long other servers have to end their streams when this one stops: nobody shall wait long for a restart.
 const GOODBYE_MILLIS: u64 = 1_000;
+/// What a stream says of its end if the peer ended it; an error follows behind a colon.
+const PEER_ENDED: &str = "the other server ended the stream";
 
 impl Server {
     /// A connection is open.
@@ -139,6 +141,7 @@ impl Server {
                 self.outgoing_over(now, id, &why, VecDeque::new(), false);
             }
             Action::Close(why) => {
+                self.peer_ended(now, id, &why);
                 self.end_connection(id);
                 let Some(Talk::Outgoing(stream)) = self.connections.get_mut(&id).map(|connection| &mut connection.talk)
                 else {
@@ -235,6 +238,30 @@ impl Server {
             | Talk::Bytestream(_)
             | Talk::Http(_) => {}
         }
+    }
+
+    /// A stream between servers ends, perhaps by its peer. One that says that it read all has what left; one that fails
+    /// may be gone for good.
+    fn peer_ended(&mut self, now: Now, id: ConnectionId, why: &str) {
+        let Some(rest) = why.strip_prefix(PEER_ENDED) else { return };
+        if rest.is_empty() {
+            return self.forget_left_on(now, id);
+        }
+        // Compat: ejabberd ends an idle stream with an error.
+        if rest.trim_start_matches([':', ' ']).starts_with(StreamCondition::ConnectionTimeout.name()) {
+            return;
+        }
+        let pairs: Vec<Pair> = match self.connections.get(&id).map(|connection| &connection.talk) {
+            Some(Talk::Incoming(stream)) => {
+                stream.proved().map(|(pair, _)| Pair { from: pair.to.clone(), to: pair.from.clone() }).collect()
+            }
+            Some(Talk::Outgoing(stream)) => {
+                let to = stream.remote();
+                stream.proved().map(|(local, _)| Pair { from: local.to_owned(), to: to.to_owned() }).collect()
+            }
+            _ => Vec::new(),
+        };
+        pairs.into_iter().for_each(|pair| self.doubt(now, pair));
     }
 
     /// Our end of the stream is said; the peer has a while to say its own.
@@ -393,6 +420,7 @@ impl Server {
             }
             Action::Close(why) => {
                 log::debug!(target: "s2s", "incoming stream ends: {why}");
+                self.peer_ended(now, id, &why);
                 self.end_connection(id);
                 self.router.links_gone(id);
                 let lost = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
