@@ -199,6 +199,7 @@ impl Router {
         let error = StanzaError::from(Condition::ServiceUnavailable);
         self.queue
             .extend(orphans.iter().filter_map(|stanza| stanza.error(&error)).map(|reply| (0, Effect::Route(reply))));
+        self.stop_foreign(env);
         self.blocks_changed(env);
     }
 

@@ -292,8 +292,7 @@ impl Router {
                 Some(Link::Awaited(_)) => return,
             },
         };
-        let wait = RETRY_MILLIS.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_MILLIS_MAX);
-        let until_millis = env.now.monotonic_millis.saturating_add(wait);
+        let until_millis = env.now.monotonic_millis.saturating_add(retry_wait(failures));
         let failed = Link::Failed { until_millis, failures, condition, why: why.to_string() };
         self.remotes.links.insert(pair.clone(), failed);
         match waiting.front().is_some_and(|first| first.is_restored && first.until_millis > env.now.monotonic_millis) {
@@ -345,7 +344,11 @@ impl Router {
             }
             let losses = earlier.iter().map(|waiting| waiting.mark.losses).max().unwrap_or(0);
             let later = self.remotes.take_queue(&pair);
-            let failures = later.as_ref().map_or(0, |queue| queue.failures);
+            let (failures, retry_at_millis) = match (&later, self.remotes.links.get(&pair)) {
+                (Some(queue), _) => (queue.failures, 0),
+                (None, Some(Link::Failed { failures, until_millis, .. })) => (*failures, *until_millis),
+                (None, _) => (0, 0),
+            };
             let is_new = later.is_none();
             earlier.extend(later.into_iter().flat_map(|queue| queue.waiting));
             let Some(sender) = earlier.front().map(|waiting| waiting.sender.clone()) else { continue };
@@ -357,13 +360,13 @@ impl Router {
             back.extend(queue.take_excess(shares, count_max, bytes_max));
             if is_new {
                 self.out.push(Out::QueueTimer { at_millis: until_millis, pair: pair.clone() });
-                match losses {
-                    // A line may break. Who takes streams and ends them again and again is not called without a pause.
-                    0 | 1 => self.out.push(Out::Dial(pair, sender)),
-                    _ => {
-                        let at_millis = env.now.monotonic_millis.saturating_add(RETRY_MILLIS);
+                // A line may break. Who takes streams and ends them again and again is not called without a pause.
+                let pause = if losses > 1 { RETRY_MILLIS } else { 0 };
+                match env.now.monotonic_millis.saturating_add(pause).max(retry_at_millis) {
+                    at_millis if at_millis > env.now.monotonic_millis => {
                         self.out.push(Out::DialTimer { at_millis, pair, sender });
                     }
+                    _ => self.out.push(Out::Dial(pair, sender)),
                 }
             }
         }
@@ -446,6 +449,20 @@ impl Router {
         }
     }
 
+    /// Other hosts are ours than before: what waits in the name of one that is not is dropped. Its sender is gone, too.
+    pub(super) fn stop_foreign(&mut self, env: &mut Env<'_>) {
+        let config = self.hosts.config();
+        let is_foreign = |pair: &&Pair, link: &Link| !matches!(link, Link::Open(_)) && !config.is_own(&pair.from);
+        let links = self.remotes.links.iter().filter(|(pair, link)| is_foreign(pair, link));
+        let foreign: Vec<Pair> = links.map(|(pair, _)| pair.clone()).collect();
+        for pair in foreign {
+            if let Some(queue) = self.remotes.take_queue(&pair) {
+                self.forget(env, queue.waiting.iter().filter_map(|waiting| waiting.mark.row));
+            }
+            self.remotes.links.remove(&pair);
+        }
+    }
+
     /// Takes out the stanzas that wait for links to blocked domains, and forgets those links.
     pub(super) fn stop_waiting(&mut self, env: &mut Env<'_>) -> Vec<Stanza> {
         let blocked: Vec<Pair> = self
@@ -465,6 +482,11 @@ impl Router {
         }
         stanzas
     }
+}
+
+/// The wait after so many failures.
+fn retry_wait(failures: u32) -> u64 {
+    RETRY_MILLIS.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_MILLIS_MAX)
 }
 
 fn leaving(connection: ConnectionId, waiting: Waiting) -> Out {
@@ -487,4 +509,63 @@ fn is_broadcast(stanza: &Stanza) -> bool {
 /// An error for the sender of a stanza, if it is told of errors.
 pub(super) fn unless_broadcast(stanza: &Stanza, error: StanzaError) -> Result<(), StanzaError> {
     if is_broadcast(stanza) { Ok(()) } else { Err(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::{Config, Federation};
+    use crate::store::Store;
+    use crate::xmpp::Random;
+
+    struct NoDice;
+
+    impl Random for NoDice {
+        fn fill(&mut self, buffer: &mut [u8]) {
+            buffer.fill(7);
+        }
+    }
+
+    #[test]
+    fn the_wait_after_failures_doubles_up_to_a_bound() {
+        let waits: Vec<u64> = (1..=9).map(retry_wait).collect();
+        assert_eq!(waits, [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000, 300_000]);
+        assert_eq!(retry_wait(u32::MAX), RETRY_MILLIS_MAX);
+    }
+
+    #[test]
+    fn what_a_lost_stream_gives_back_does_not_undo_the_wait_after_failures() {
+        let mut config = Config::for_host("h.test");
+        config.federation = Some(Federation::default());
+        let mut now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
+        let mut router = Router::new(Arc::new(config), Vec::new(), now);
+        let mut store = Store::in_memory().unwrap();
+        let pair = Pair { from: "h.test".to_owned(), to: "far.test".to_owned() };
+        let text =
+            "<message xmlns='jabber:client' from='a@h.test/x' to='b@far.test' type='chat'><body>?</body></message>";
+        let mut wait = RETRY_MILLIS;
+        for round in 0..9 {
+            let mut env = Env { now, random: &mut NoDice, store: &mut store };
+            let lost = Unsent { stanza: Stanza::from_text(text).unwrap(), mark: Mark::default() };
+            router.send_again(&mut env, VecDeque::from([lost]));
+            let out = router.take_out();
+            let due = out.iter().find_map(|out| match out {
+                Out::Dial(..) => Some(now.monotonic_millis),
+                Out::DialTimer { at_millis, .. } => Some(*at_millis),
+                _ => None,
+            });
+            // It is not called before its time.
+            let due = due.unwrap();
+            assert_eq!(due, if round == 0 { 5_000 } else { now.monotonic_millis + wait }, "{round}");
+            if round > 0 {
+                wait = wait.saturating_mul(2).min(RETRY_MILLIS_MAX);
+            }
+            now.monotonic_millis = due;
+            let mut env = Env { now, random: &mut NoDice, store: &mut store };
+            router.link_failed(&mut env, &pair, Condition::RemoteServerTimeout, "it is not there");
+            router.take_out();
+        }
+    }
 }
