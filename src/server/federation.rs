@@ -144,6 +144,9 @@ impl Server {
         if let Some(id) = towards.find(usable).copied() {
             return self.wish(now, id, pair, question);
         }
+        if question.is_none() && self.use_ready(now, pair) {
+            return;
+        }
         let dial = Dial {
             sender: sender.clone(),
             is_under_way: false,
@@ -158,6 +161,20 @@ impl Server {
             return self.federation.line.wait(sender, pair.clone());
         }
         self.begin_dial(now, pair, sender);
+    }
+
+    /// Is there a stream on which this pair is proved already? It need not know dialback.
+    fn use_ready(&mut self, now: Now, pair: &Pair) -> bool {
+        let is_ready = |id: &&ConnectionId| match self.connections.get(id).map(|connection| &connection.talk) {
+            Some(Talk::Outgoing(stream)) => {
+                stream.takes_verifications() && stream.remote() == pair.to && stream.is_ready(&pair.from)
+            }
+            _ => false,
+        };
+        let Some(id) = self.federation.outgoing.values().find(is_ready).copied() else { return false };
+        self.router.link_ready(&router_env!(self, now), pair, id);
+        self.flush_router(now);
+        true
     }
 
     /// Begins a dial for this sender, if there is a place.
@@ -194,6 +211,18 @@ impl Server {
             self.federation.line.end(&dial.sender);
         }
         Some(dial)
+    }
+
+    /// Other hosts are ours than before: nothing is dialled in the name of one that is not.
+    pub(super) fn drop_foreign_dials(&mut self, now: Now) {
+        let foreign: Vec<Pair> =
+            self.federation.dials.keys().filter(|pair| !self.config.is_own(&pair.from)).cloned().collect();
+        for pair in foreign {
+            self.end_dial(&pair);
+            if let Some(id) = self.federation.outgoing.remove(&pair) {
+                self.drop_outgoing(now, id, "this host is served no longer");
+            }
+        }
     }
 
     /// Tells a stream of ours what it is wanted for.
@@ -328,11 +357,35 @@ impl Server {
             return self.candidate_failed(now, pair, "it has no address");
         };
         let tls = candidate.direct_tls.then(|| ClientTls { remote: pair.to.clone(), local: pair.from.clone() });
-        self.federation.outgoing.insert(pair.clone(), id);
+        let replaced = self.federation.outgoing.insert(pair.clone(), id);
         let connection = Connection::new(Talk::Dialing(pair.clone()), first, now.monotonic_millis);
         self.connections.insert(id, connection);
         self.timers.set(now.monotonic_millis.saturating_add(DIAL_SECONDS * 1000), Timer::Login(id));
         self.outputs.push(Output::Connect { id, addresses, tls });
+        if let Some(old) = replaced {
+            // It was of no use for this pair; nobody would find it any more.
+            self.drop_outgoing(now, old, "another stream takes its place");
+        }
+    }
+
+    /// Ends a connection of ours that is wanted no longer, however far it is.
+    fn drop_outgoing(&mut self, now: Now, id: ConnectionId, why: &str) {
+        match self.connections.get(&id).map(|connection| &connection.talk) {
+            Some(Talk::Outgoing(_)) => self.with_outgoing(now, id, |stream, _| stream.end(why)),
+            Some(Talk::Dialing(_)) => self.end_connection(id),
+            _ => {}
+        }
+    }
+
+    /// A pair was refused on this stream. Where it has no other use it ends: a server that refuses each of its many names
+    /// would hold as many of our connections.
+    fn end_unused(&mut self, now: Now, id: ConnectionId) {
+        let Some(Talk::Outgoing(stream)) = self.connections.get(&id).map(|connection| &connection.talk) else { return };
+        let is_asked = self.federation.asked.keys().any(|(claimed, _)| claimed.from == stream.remote());
+        if stream.proved().next().is_some() || is_asked {
+            return self.watch(now, id);
+        }
+        self.with_outgoing(now, id, |stream, _| stream.end("nothing is proved on it"));
     }
 
     /// The number of another connection of ours.
@@ -445,6 +498,8 @@ impl Server {
                 self.end_connection(id);
                 self.outgoing_over(now, id, "no answer in time", VecDeque::new(), false);
             }
+        } else {
+            self.watch(now, id);
         }
     }
 }

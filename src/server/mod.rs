@@ -526,6 +526,7 @@ impl Server {
         for id in orphans {
             self.close(now, id, StreamError::new(StreamCondition::HostGone, "this host is served no longer"));
         }
+        self.drop_foreign_dials(now);
         self.reload_components(now);
     }
 

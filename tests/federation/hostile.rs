@@ -160,3 +160,35 @@ fn who_hangs_up_on_our_certificate_is_asked_for_dialback() {
     }
     assert!(world.called().is_none());
 }
+
+/// Each name costs no more than the dial that it is refused by.
+#[test]
+fn who_refuses_each_of_its_many_names_and_stays_holds_no_stream_of_ours() {
+    const HELD_MAX: usize = 1;
+    let (mut world, juliet) = played();
+    let header = |domain: &str| {
+        format!(
+            "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+             xmlns:db='jabber:server:dialback' from='{domain}' id='x' version='1.0'>"
+        )
+    };
+    for round in 0..3 {
+        for number in 0..20 {
+            let domain = format!("d{number}.evil.test");
+            world.play(&domain);
+            world.say(juliet, &HELLO.replace("montague.net", &domain));
+            let peer = world.called().unwrap_or_else(|| panic!("{round} {number}: {}", world.transcript()));
+            let open = header(&domain);
+            let tls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+            world.say(peer, &format!("{open}<stream:features>{tls}</stream:features>"));
+            world.say(peer, "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>");
+            let feature = "<dialback xmlns='urn:xmpp:features:dialback'><errors/></dialback>";
+            world.say(peer, &format!("{open}<stream:features>{feature}</stream:features>"));
+            assert!(world.heard(peer).contains("<db:result "), "{}", world.transcript());
+            world.say(peer, &format!("<db:result from='{domain}' to='capulet.com' type='error'/>"));
+            assert!(world.heard(juliet).contains("type='error'"), "{}", world.transcript());
+            assert!(world.connections("capulet.com") <= 1 + HELD_MAX, "{round} {number}");
+        }
+        world.wait(60);
+    }
+}

@@ -223,3 +223,24 @@ fn what_waited_and_left_is_not_sent_again_after_a_clean_stop() {
     world.wait(5);
     assert_eq!(bodies(&world.heard(romeo)), [""; 0], "{}", world.transcript());
 }
+
+#[test]
+fn what_waits_in_the_name_of_a_host_that_is_ours_no_more_is_dropped() {
+    let mut two_hosts = setup("capulet.com", false, "");
+    two_hosts.hosts.push("paris.com".to_owned());
+    let mut world = World::new(vec![two_hosts, setup("montague.net", false, "")]);
+    let romeo = world.login(ROMEO);
+    world.say(romeo, "<presence/>");
+    world.heard(romeo);
+    world.mute("montague.net");
+    let count = world.login("count@paris.com/hall");
+    world.say(count, &chat("a"));
+    assert_eq!(world.written_down("capulet.com").len(), 1);
+    world.reload("capulet.com", &setup("capulet.com", false, ""));
+    assert_eq!(world.written_down("capulet.com"), [""; 0]);
+    world.unmute("montague.net");
+    let dials = world.dials();
+    world.wait(60);
+    assert_eq!((world.heard(romeo).as_str(), world.dials()), ("", dials), "{}", world.transcript());
+    assert_eq!(world.connections("capulet.com"), 0);
+}

@@ -114,6 +114,7 @@ impl Server {
                 self.end_dial(&pair);
                 self.federation.trace_last(&pair, "proof", false, || why.clone());
                 self.link_failed(now, &pair, Condition::RemoteServerTimeout, &why);
+                self.end_unused(now, id);
             }
             Action::Verified { pair, stream_id, verdict } => {
                 let towards = Pair { from: pair.to.clone(), to: pair.from.clone() };
