@@ -322,3 +322,16 @@ fn enable(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     view.say(format!("{} can log in", found.jid));
     Ok(Next::Done)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_end_of_its_own_work_ends_a_command() {
+        for other in [Event::GoOn, Event::Woken] {
+            assert!(matches!(derived(other), Ok(None)));
+        }
+        assert!(derived(Event::Hashed(Outcome::Busy)).is_err());
+    }
+}
