@@ -130,3 +130,33 @@ fn a_server_that_says_nothing_does_not_hold_up_a_stop() {
     world.wait(1);
     assert!(world.is_hung_up(peer) && world.is_stopped("capulet.com"));
 }
+
+/// RFC 6120 §4.9.3.20: nothing is lost or left behind, and the server is found again when it is back.
+#[test]
+fn a_server_that_stops_and_comes_back_is_spoken_to_again() {
+    for certificates in [false, true] {
+        let mut world = two(|setup| setup.certificates = certificates);
+        let (juliet, romeo) = (world.login(JULIET), world.login(ROMEO));
+        world.say(romeo, "<presence/>");
+        let text = "<message to='romeo@montague.net' type='chat'><body>one</body></message>";
+        world.say(juliet, text);
+        assert!(world.heard(romeo).contains("one"));
+        world.take_down("montague.net");
+        world.terminate("montague.net");
+        assert!(world.heard(romeo).contains("<system-shutdown") && world.is_stopped("montague.net"));
+        assert_eq!(world.connections("capulet.com"), 1, "{}", world.transcript());
+        world.say(juliet, &text.replace("one", "two"));
+        let heard = world.heard(juliet);
+        assert!(heard.contains("remote-server-timeout") && heard.contains("two"), "{heard}");
+        let mut setup = Setup::new("montague.net");
+        setup.certificates = certificates;
+        world.crash("montague.net", &setup);
+        world.bring_up("montague.net");
+        let romeo = world.login(ROMEO);
+        world.say(romeo, "<presence/>");
+        world.wait(5);
+        world.say(juliet, &text.replace("one", "three"));
+        let heard = world.heard(romeo);
+        assert!(heard.contains("three") && !heard.contains("two"), "{heard}\n{}", world.transcript());
+    }
+}

@@ -139,9 +139,10 @@ fn stanzas_of_a_blocked_domain_were_not_counted_and_good_ones_came_twice() {
     assert!(heard.contains("<body>Ay</body>") && !heard.contains("Rebellious"), "{heard}");
 }
 
-/// Both servers opened a stream for both directions at the same time, and Capulet sends by the one of Montague.
-fn both_opened() -> (World, [usize; 2]) {
-    let mut world = two(|setup| setup.certificates = true);
+/// Both servers opened a stream at the same time. By certificates each is for both directions, and Capulet sends by the one
+/// of Montague.
+fn both_opened(certificates: bool) -> (World, [usize; 2]) {
+    let mut world = two(|setup| setup.certificates = certificates);
     let clients = [world.login(JULIET), world.login(ROMEO)];
     clients.iter().for_each(|client| world.say(*client, "<presence/>"));
     world.hold();
@@ -157,17 +158,19 @@ fn both_opened() -> (World, [usize; 2]) {
 
 #[test]
 fn streams_that_were_opened_at_the_same_time_carry_each_message_once() {
-    let (mut world, clients) = both_opened();
-    for client in clients {
-        let heard = world.heard(client);
-        assert_eq!(heard.matches("Art thou there?").count(), 1, "{heard}\n{}", world.transcript());
+    for certificates in [false, true] {
+        let (mut world, clients) = both_opened(certificates);
+        for client in clients {
+            let heard = world.heard(client);
+            assert_eq!(heard.matches("Art thou there?").count(), 1, "{heard}\n{}", world.transcript());
+        }
     }
 }
 
 /// Our own stream was open and proved, so it was neither opened nor used again, and all that was sent came back.
 #[test]
 fn when_the_peers_stream_ended_our_own_was_never_used_again() {
-    let (mut world, [juliet, romeo]) = both_opened();
+    let (mut world, [juliet, romeo]) = both_opened(true);
     world.heard(romeo);
     world.cut_wires_of("montague.net");
     world.say(juliet, &HELLO.replace("there", "still there"));

@@ -244,3 +244,32 @@ fn what_waits_in_the_name_of_a_host_that_is_ours_no_more_is_dropped() {
     assert_eq!((world.heard(romeo).as_str(), world.dials()), ("", dials), "{}", world.transcript());
     assert_eq!(world.connections("capulet.com"), 0);
 }
+
+#[test]
+fn the_pause_before_another_try_doubles_up_to_five_minutes() {
+    let (mut world, juliet, romeo) = world(false, "");
+    world.take_down("montague.net");
+    let tries = |world: &mut World| {
+        let dials = world.dials();
+        world.say(juliet, &chat("there?"));
+        assert!(world.heard(juliet).contains("remote-server-timeout"));
+        world.dials() - dials
+    };
+    assert_eq!(tries(&mut world), 1);
+    for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
+        world.wait(seconds - 1);
+        assert_eq!(tries(&mut world), 0, "{seconds}");
+        world.wait(1);
+        assert_eq!(tries(&mut world), 1, "{seconds}");
+    }
+    // Once it was reached, the pause is short again.
+    world.bring_up("montague.net");
+    world.wait(300);
+    world.say(juliet, &chat("here"));
+    assert_eq!(bodies(&world.heard(romeo)), ["here"]);
+    world.take_down("montague.net");
+    world.cut_servers();
+    assert_eq!(tries(&mut world), 1);
+    world.wait(5);
+    assert_eq!(tries(&mut world), 1);
+}
