@@ -9,9 +9,27 @@ use crate::xmpp::{Condition, Iq, IqType, StanzaError, delay, ns};
 /// How many sessions one answer tells of, the oldest ones: the answer must fit into what may wait for a connection.
 const LISTED_MAX: usize = 2_000;
 
+/// Characters of a status that are told.
+const STATUS_CHARACTERS_MAX: usize = 200;
+
 /// How long a session is there, in seconds.
 fn seconds(context: &Context<'_>, session: &Session) -> u64 {
     context.now.monotonic_millis.saturating_sub(session.opened_millis()) / 1000
+}
+
+/// What `<who/>` tells of a presence.
+fn brief(presence: &Element) -> Element {
+    let text = |name: &'static str| {
+        let text: String = presence.child(name, ns::CLIENT)?.text().chars().take(STATUS_CHARACTERS_MAX).collect();
+        Some(Element::new(name, ns::CLIENT).with_text(text))
+    };
+    let kind = presence.attribute("type").map(str::to_owned);
+    let brief =
+        Element::new("presence", ns::CLIENT).with_children(["show", "status", "priority"].into_iter().filter_map(text));
+    match kind {
+        Some(kind) => brief.with_attribute("type", kind),
+        None => brief,
+    }
 }
 
 /// `<who/>` is answered.
@@ -24,10 +42,10 @@ pub(super) fn iq_admin(context: &Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stan
     if iq.payload().child("who", ns::IQ_ADMIN).is_none() {
         return Err(StanzaError::new(Condition::BadRequest, "<who/> is all that can be asked here."));
     }
-    let (sessions, _) = context.sessions.at_host(&context.host.name, LISTED_MAX);
-    // As in jabberd 1.4, `from` counts what came from others, and `to` what went to them.
+    let (sessions, count) = context.sessions.at_host(&context.host.name, LISTED_MAX);
+    // As in jabberd 1.4, the presence is in it; but only so much of it that many have room. `from` counts what came from others, and `to` what went to them.
     let row = |session: &Session| {
-        let presence = session.presence.as_ref().map(|presence| presence.element().clone());
+        let presence = session.presence.as_ref().map(|presence| brief(presence.element()));
         let presence = presence.unwrap_or_else(|| Element::new("presence", ns::CLIENT));
         let legacy = delay::legacy(session.jid().as_str(), session.presence_unix_millis, "");
         let counts = Element::new("x", ns::ADMIN_WHO)
@@ -35,12 +53,24 @@ pub(super) fn iq_admin(context: &Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stan
             .with_attribute("from", session.received.to_string())
             .with_attribute("to", session.sent.to_string());
         presence
-            .without_attribute("to")
             .with_attribute("from", session.jid().to_string())
             .with_children(session.presence.is_some().then_some(legacy))
             .with_child(counts)
     };
-    let who = Element::new("who", ns::IQ_ADMIN).with_children(sessions.iter().map(|(_, session)| row(session)));
+    let (mut rows, mut bytes) = (Vec::new(), 0_usize);
+    for (_, session) in &sessions {
+        let row = row(session);
+        bytes = bytes.saturating_add(row.to_string().len());
+        if bytes > context.config.limits.output_bytes_max / 2 {
+            break;
+        }
+        rows.push(row);
+    }
+    let listed = rows.len();
+    let mut who = Element::new("who", ns::IQ_ADMIN).with_children(rows);
+    if listed < count {
+        who = who.with_text(format!("The first {listed} of {count} sessions."));
+    }
     Ok(Element::new("query", ns::IQ_ADMIN).with_child(who).into())
 }
 

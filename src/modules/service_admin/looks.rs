@@ -18,11 +18,25 @@ pub(super) fn roster(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage
     let accounts = accounts_in(context, answer)?;
     let [account] = accounts.as_slice() else { return Err(fault("accountjids", "rosters are shown one at a time")) };
     let items = roster::items(context.store, account)?;
-    let query = Element::new("query", ns::ROSTER)
-        .with_children(items.iter().filter(|item| item.visible).map(RosterItem::to_element));
+    let all: Vec<Element> = items.iter().filter(|item| item.visible).map(RosterItem::to_element).collect();
+    let count = all.len();
+    // The answer must fit into what may wait for a connection.
+    let mut room = context.config.limits.output_bytes_max / 2;
+    let fits = |item: &Element| match room.checked_sub(item.to_string().len()) {
+        Some(rest) => {
+            room = rest;
+            true
+        }
+        None => false,
+    };
+    let shown: Vec<Element> = all.into_iter().take_while(fits).collect();
+    let note = (shown.len() < count).then(|| format!("The first {} of {count} contacts.", shown.len()));
+    let query = Element::new("query", ns::ROSTER).with_children(shown);
     let form = tell().with(Field::new(FieldType::JidMulti, "accountjids").valued(account.as_str())).beside(query);
     log::info!(target: &context.host.name, "the roster of {account} is shown to {}", call.requester.to_bare());
-    Ok(Outcome::told(form).into())
+    let outcome = Outcome::told(form);
+    let outcome = note.into_iter().fold(outcome, |outcome, note| outcome.with_note(Severity::Warn, note));
+    Ok(outcome.into())
 }
 
 /// XEP-0133 §4.9. Of who is not here the end of the last session is known.
