@@ -106,12 +106,7 @@ impl Router {
     /// # Errors
     /// When the store fails; then nothing has changed.
     pub fn block(&mut self, env: &mut Env<'_>, block: Block) -> Result<(), store::Error> {
-        store::blocks::set(env.store, &block, env.now.unix_millis)?;
-        let below = if block.subdomains { " and all domains below it" } else { "" };
-        log::info!(target: "s2s", "{}{below} is blocked from now on ({})", block.domain, block.action.name());
-        self.blocks.made.insert(block);
-        self.blocks_changed(env);
-        Ok(())
+        self.change_blocks(env, vec![block], &[]).map(drop)
     }
 
     /// Takes back a block that was made while the server ran; false if there was none of exactly this domain. One of
@@ -120,9 +115,36 @@ impl Router {
     /// # Errors
     /// When the store fails; then nothing has changed.
     pub fn unblock(&mut self, env: &mut Env<'_>, domain: &str) -> Result<bool, store::Error> {
-        let was_there = store::blocks::remove(env.store, domain)?;
-        if self.blocks.made.remove(domain).is_some() {
-            log::info!(target: "s2s", "{domain} is not blocked by command any more");
+        self.change_blocks(env, Vec::new(), &[domain.to_owned()])
+    }
+
+    /// Many at once: what waits is looked through once. True if one of those that go was there.
+    pub(super) fn change_blocks(
+        &mut self,
+        env: &mut Env<'_>,
+        added: Vec<Block>,
+        removed: &[String],
+    ) -> Result<bool, store::Error> {
+        let now = env.now.unix_millis;
+        let was_there = env.store.savepoint(|store| {
+            for block in &added {
+                store::blocks::set(store, block, now)?;
+            }
+            let mut was_there = false;
+            for domain in removed {
+                was_there |= store::blocks::remove(store, domain)?;
+            }
+            Ok::<bool, store::Error>(was_there)
+        })?;
+        for block in added {
+            let below = if block.subdomains { " and all domains below it" } else { "" };
+            log::info!(target: "s2s", "{}{below} is blocked from now on ({})", block.domain, block.action.name());
+            self.blocks.made.insert(block);
+        }
+        for domain in removed {
+            if self.blocks.made.remove(domain).is_some() {
+                log::info!(target: "s2s", "{domain} is not blocked by command any more");
+            }
         }
         self.blocks_changed(env);
         Ok(was_there)

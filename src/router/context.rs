@@ -51,10 +51,8 @@ pub enum Effect {
     AccountCreated(BareJid),
     /// Tell the modules that an account goes; then its data goes.
     DeleteAccount(BareJid),
-    /// Block a domain.
-    Block(Block),
-    /// Take back a block that was made while the server ran.
-    Unblock(String),
+    /// Block domains, and take back blocks of others that were made while the server ran.
+    Blocks { added: Vec<Block>, removed: Vec<String> },
     /// End the server then, on the monotonic clock.
     Stop { at_millis: u64 },
     /// Read jabber.xml again.
@@ -156,14 +154,9 @@ impl Context<'_> {
         self.effects.push(Effect::AccountCreated(account.clone()));
     }
 
-    /// Blocks a domain, in both directions.
-    pub fn block(&mut self, block: Block) {
-        self.effects.push(Effect::Block(block));
-    }
-
-    /// Takes back a block that was made while the server ran.
-    pub fn unblock(&mut self, domain: &str) {
-        self.effects.push(Effect::Unblock(domain.to_owned()));
+    /// Blocks domains, in both directions, and takes back blocks of others that were made while the server ran.
+    pub fn change_blocks(&mut self, added: Vec<Block>, removed: Vec<String>) {
+        self.effects.push(Effect::Blocks { added, removed });
     }
 
     /// Ends the server in an orderly way, after a while.

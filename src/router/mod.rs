@@ -195,7 +195,18 @@ impl Router {
     /// Takes over a changed configuration.
     pub fn reload(&mut self, env: &mut Env<'_>, config: Arc<Config>) {
         let orphans = self.components.reload(&config);
-        self.hosts.reload(config);
+        let guarded = |config: &Config, host: &str| config.host(host).map(|host| host.modules.is_on("mod_privacy"));
+        let before = self.hosts.config().clone();
+        self.hosts.reload(config.clone());
+        for host in &config.hosts {
+            let (was_on, is_on) = (guarded(&before, &host.name), host.modules.is_on("mod_privacy"));
+            if was_on.is_some_and(|was_on| was_on != is_on) {
+                for id in self.sessions.renew_standings(env.store, &host.name, is_on) {
+                    let text = "The privacy lists cannot be read.";
+                    self.close_session(env, id, StreamError::new(StreamCondition::InternalServerError, text));
+                }
+            }
+        }
         let error = StanzaError::from(Condition::ServiceUnavailable);
         self.queue
             .extend(orphans.iter().filter_map(|stanza| stanza.error(&error)).map(|reply| (0, Effect::Route(reply))));
@@ -381,15 +392,9 @@ impl Router {
             Effect::Wake { module, host, at_millis, token } => {
                 self.out.push(Out::Timer { at_millis, timer: ModuleTimer { module, host, token } });
             }
-            Effect::Block(block) => {
-                let domain = block.domain.clone();
-                if let Err(error) = self.block(env, block) {
-                    log::error!(target: "s2s", "{domain} could not be blocked: {error}");
-                }
-            }
-            Effect::Unblock(domain) => {
-                if let Err(error) = self.unblock(env, &domain) {
-                    log::error!(target: "s2s", "{domain} could not be unblocked: {error}");
+            Effect::Blocks { added, removed } => {
+                if let Err(error) = self.change_blocks(env, added, &removed) {
+                    log::error!(target: "s2s", "the blocks of domains could not be changed: {error}");
                 }
             }
             Effect::Stop { at_millis } => self.out.push(Out::Stop { at_millis }),

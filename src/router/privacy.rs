@@ -121,6 +121,33 @@ impl Sessions {
         Ok(())
     }
 
+    /// `mod_privacy` was switched on or off at a host: who is there gets what counts now. Returns the sessions for which it
+    /// cannot be read.
+    pub(super) fn renew_standings(&mut self, store: &Store, host: &str, is_on: bool) -> Vec<SessionId> {
+        self.absent = Absent::default();
+        let here = self.all().filter(|(_, session)| session.account().domain().as_str() == host);
+        let here: Vec<(SessionId, BareJid)> = here.map(|(id, session)| (id, session.account().clone())).collect();
+        let mut known: HashMap<BareJid, Option<Arc<Standing>>> = HashMap::new();
+        let mut unread = Vec::new();
+        for (id, account) in here {
+            let standing = match known.get(&account) {
+                Some(standing) => Ok(standing.clone()),
+                None if is_on => Standing::read(store, &account),
+                None => Ok(None),
+            };
+            let Some(session) = self.by_id_mut(id) else { continue };
+            session.active = None;
+            match standing {
+                Ok(standing) => {
+                    session.standing = standing.clone();
+                    known.insert(account, standing);
+                }
+                Err(_) => unread.push(id),
+            }
+        }
+        unread
+    }
+
     /// The store holds something new for an account, or nothing any more.
     pub fn forget_standing(&mut self, account: &BareJid) {
         self.absent.forget(account);
@@ -342,6 +369,24 @@ mod tests {
             let held = sessions.absent.standings.values().flatten().filter_map(|one| one.default.as_ref());
             assert!(held.map(|list| list.items().len()).sum::<usize>() <= ABSENT_ITEMS_MAX);
         }
+    }
+
+    #[test]
+    fn lists_count_at_once_when_the_module_is_switched_on() {
+        let mut store = Store::in_memory().unwrap();
+        let mut off = Config::for_host("h");
+        for host in &mut off.hosts {
+            host.modules.off.insert("mod_privacy".into());
+        }
+        let mut router = Router::new(Arc::new(off.clone()), Vec::new(), NOW);
+        account_with(&mut store, "a@h", 1);
+        let mut env = Env { now: NOW, random: &mut NoDice, store: &mut store };
+        let id = router.sessions.add(crate::xmpp::FullJid::new("a@h/r").unwrap(), crate::router::ConnectionId(1), 0);
+        assert!(router.sessions.by_id(id).unwrap().list().is_none());
+        router.reload(&mut env, Arc::new(Config::for_host("h")));
+        assert!(router.sessions.by_id(id).unwrap().list().is_some());
+        router.reload(&mut env, Arc::new(off));
+        assert!(router.sessions.by_id(id).unwrap().list().is_none());
     }
 
     #[test]

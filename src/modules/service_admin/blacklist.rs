@@ -32,13 +32,11 @@ pub(super) fn edit(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, 
     let added: Vec<&String> =
         wanted.iter().filter(|domain| !made.contains(domain) && !fixed.contains(domain)).collect();
     let removed: Vec<&String> = made.iter().filter(|domain| !wanted.contains(domain)).collect();
-    for domain in &added {
-        context.block(Block { domain: (*domain).clone(), subdomains: true, action: BlockAction::Drop });
-    }
-    for domain in &removed {
-        context.unblock(domain);
-    }
     let mut outcome = Outcome::noted(format!("{} added, {} removed.", added.len(), removed.len()));
+    let block = |domain: &String| Block { domain: domain.clone(), subdomains: true, action: BlockAction::Drop };
+    if !added.is_empty() || !removed.is_empty() {
+        context.change_blocks(added.into_iter().map(block).collect(), removed.into_iter().cloned().collect());
+    }
     for domain in fixed.iter().filter(|domain| !wanted.contains(domain)) {
         let text = format!("{domain} stays blocked: jabber.xml says so, and only there it can be taken back.");
         outcome = outcome.with_note(Severity::Warn, text);
