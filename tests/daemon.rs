@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
+use jabber::net::uninterrupted;
+
 /// Only a broken program makes a test wait this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -106,7 +108,7 @@ impl Running {
 
     fn news(&self) -> String {
         let mut buffer = [0; 256];
-        let count = self.news.recv(&mut buffer).expect("news");
+        let count = uninterrupted(|| self.news.recv(&mut buffer)).expect("news");
         std::str::from_utf8(&buffer[..count]).unwrap().to_owned()
     }
 
@@ -219,7 +221,7 @@ fn signals_stop_and_reload_it() {
         )
         .unwrap();
     let mut header = [0; 4096];
-    let count = client.read(&mut header).unwrap();
+    let count = uninterrupted(|| client.read(&mut header)).unwrap();
     assert!(String::from_utf8_lossy(&header[..count]).contains("<stream:stream"));
 
     // A broken configuration changes nothing; the logs are opened anew.

@@ -30,11 +30,26 @@ mod relays;
 mod socket;
 pub mod tls;
 
+use std::io;
 use std::time::Duration;
 
 pub use event_loop::{EventLoop, Signals, Surroundings};
 
 use crate::config::Limits;
+
+/// Asks again what a signal interrupted. The system repeats most calls by itself, but none that has a time limit: a process
+/// that was only held for a moment (a stopped job, a frozen machine) finds those interrupted.
+///
+/// # Errors
+/// What the call fails with otherwise.
+pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            outcome => return outcome,
+        }
+    }
+}
 
 /// What one peer, or all together, can make the loop keep or do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

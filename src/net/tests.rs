@@ -25,7 +25,7 @@ use super::engine::{Candidate, ClientTls, ConnectionId, Engine, Gone, HashJob, I
 use super::event_loop::Parts;
 use super::listener::open_loopback;
 use super::tls::{Certificate, Certificates, Settings};
-use super::{Bounds, EventLoop, Signals, Surroundings};
+use super::{Bounds, EventLoop, Signals, Surroundings, uninterrupted};
 use crate::config::{Config, Karma, ListenerKind};
 use crate::server::Unfound;
 use crate::server::federation::FIRST_OUTGOING;
@@ -376,7 +376,7 @@ impl<S: Read + Write> Client<S> {
                 return String::from_utf8(line).unwrap().trim_end().to_owned();
             }
             let mut part = [0; 4096];
-            let count = self.stream.read(&mut part).unwrap();
+            let count = uninterrupted(|| self.stream.read(&mut part)).unwrap();
             assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&self.buffer));
             self.buffer.extend_from_slice(&part[..count]);
         }

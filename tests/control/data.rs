@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use jabber::net::uninterrupted;
+
 use crate::site::Site;
 
 /// A document of XEP-0227 whose users cost no password work.
@@ -154,7 +156,8 @@ fn messages_flow_while_backups_are_made() {
         romeo.write_all(text.as_bytes()).unwrap();
         let (mut heard, mut buffer) = (String::new(), [0; 4096]);
         while !heard.contains(until) {
-            let count = romeo.read(&mut buffer).unwrap_or_else(|error| panic!("{error} after {heard}"));
+            let count =
+                uninterrupted(|| romeo.read(&mut buffer)).unwrap_or_else(|error| panic!("{error} after {heard}"));
             assert!(count > 0, "{heard}");
             heard.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }

@@ -5,6 +5,8 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use jabber::net::uninterrupted;
+
 use crate::site::{Running, Site};
 
 /// A server with metrics, and their port.
@@ -57,7 +59,8 @@ fn who_watches_is_told_what_happens() {
         romeo.write_all(text.as_bytes()).unwrap();
         let (mut heard, mut buffer) = (String::new(), [0; 4096]);
         while !heard.contains(until) {
-            let count = romeo.read(&mut buffer).unwrap_or_else(|error| panic!("{error} after {heard}"));
+            let count =
+                uninterrupted(|| romeo.read(&mut buffer)).unwrap_or_else(|error| panic!("{error} after {heard}"));
             assert!(count > 0, "{heard}");
             heard.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }

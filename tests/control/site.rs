@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use jabber::net::uninterrupted;
+
 /// Only a broken program makes a test wait this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -87,7 +89,7 @@ impl Site {
         let running = Running(command.stderr(Stdio::null()).spawn().unwrap());
         let mut buffer = [0; 256];
         loop {
-            let count = news.recv(&mut buffer).expect("a start");
+            let count = uninterrupted(|| news.recv(&mut buffer)).expect("a start");
             if buffer[..count] == *b"READY=1" {
                 break;
             }
@@ -177,7 +179,7 @@ impl Ctl {
 pub fn line(client: &mut UnixStream) -> String {
     let mut line = Vec::new();
     let mut byte = [0];
-    while client.read(&mut byte).unwrap() == 1 && byte != *b"\n" {
+    while uninterrupted(|| client.read(&mut byte)).unwrap() == 1 && byte != *b"\n" {
         line.push(byte[0]);
     }
     String::from_utf8(line).unwrap()
@@ -237,7 +239,7 @@ impl Client {
                 }
             }
             let mut buffer = [0; 4096];
-            let count = self.stream.read(&mut buffer).unwrap();
+            let count = uninterrupted(|| self.stream.read(&mut buffer)).unwrap();
             assert!(count > 0, "closed before {expected}: {}", self.heard);
             self.heard.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
         }

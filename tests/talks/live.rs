@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use jabber::net::uninterrupted;
 use jabber::store::{Store, account};
 use jabber::xmpp::BareJid;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -114,7 +115,7 @@ fn spawn(directory: &Path, news: &UnixDatagram) -> Result<Child, String> {
         .map_err(|error| format!("jabberd does not start: {error}"))?;
     let mut buffer = [0; 4_096];
     loop {
-        match news.recv(&mut buffer) {
+        match uninterrupted(|| news.recv(&mut buffer)) {
             Ok(length) if String::from_utf8_lossy(&buffer[..length]).contains("READY=1") => return Ok(child),
             Ok(_) => {}
             Err(_) => {
@@ -188,7 +189,7 @@ impl Wire for Live {
     fn hear(&mut self, link: Link, wait: bool) -> Got {
         let patience = Some(if wait { PATIENCE } else { SILENCE });
         let mut buffer = vec![0; 65_536];
-        let read = match self.socket(link) {
+        let read = uninterrupted(|| match self.socket(link) {
             Socket::Plain(tcp) => {
                 tcp.set_read_timeout(patience).unwrap();
                 tcp.read(&mut buffer)
@@ -198,7 +199,7 @@ impl Wire for Live {
                 tls.read(&mut buffer)
             }
             Socket::Gone => Ok(0),
-        };
+        });
         match read {
             Ok(0) => Got::Closed,
             Ok(length) => Got::Bytes(buffer[..length].to_vec()),

@@ -9,6 +9,7 @@ use jabber::net::dns::files::Files;
 use jabber::net::dns::message::{Kind, Outcome, Question, Reading, Sent};
 use jabber::net::dns::name::Name;
 use jabber::net::dns::settings::Settings;
+use jabber::net::uninterrupted;
 use jabber::xmpp::Random as _;
 
 /// How long one server is waited for, and how often it is asked.
@@ -81,7 +82,7 @@ fn exchange(server: SocketAddr, question: &Question) -> io::Result<Reading> {
     socket.send(&sent.bytes)?;
     let mut buffer = [0; 4096];
     loop {
-        let count = socket.recv(&mut buffer)?;
+        let count = uninterrupted(|| socket.recv(&mut buffer))?;
         match sent.read(buffer.get(..count).unwrap_or_default()) {
             Reading::NotOurs => {}
             reading => return Ok(reading),
