@@ -22,10 +22,13 @@ pub mod sm;
 pub mod socks5;
 mod wire;
 
+use std::fmt;
+
 use crate::config::federation::RemotePolicy;
 use crate::config::{BlockAction, Blocks, Config};
 use crate::store::Store;
-use crate::xmpp::{Now, Random};
+use crate::xml::Element;
+use crate::xmpp::{Now, Random, ns};
 
 /// What a step of a stream is handed.
 pub struct Env<'a> {
@@ -49,6 +52,39 @@ pub struct Env<'a> {
     pub dialback: &'a dialback::DialbackSecret,
     /// Judges certificates of other servers.
     pub trust: &'a dyn certificate::Trust,
+}
+
+/// Why a stream between servers is over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// We ended it, or the connection did; in words.
+    Ours(String),
+    /// The peer closed its stream: it read all that came before.
+    Peer,
+    /// The peer closed its stream with an error (RFC 6120 §4.9): the condition, and its text, if it gave one.
+    PeerFailed(String, String),
+}
+
+impl Over {
+    /// Read off the peer's `<stream:error/>`.
+    fn by(error: &Element) -> Over {
+        let condition = error.children().find(|child| child.ns() == ns::STREAM_ERRORS && child.name() != "text");
+        let name = condition.map_or("an error", Element::name);
+        let text = error.child("text", ns::STREAM_ERRORS).map(|text| text.text()).unwrap_or_default();
+        // A line in a log has room for so much.
+        Over::PeerFailed(name.chars().take(60).collect(), text.chars().take(200).collect())
+    }
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Over::Ours(why) => f.write_str(why),
+            Over::Peer => f.write_str("the other server ended the stream"),
+            Over::PeerFailed(name, text) if text.is_empty() => write!(f, "the other server ended the stream: {name}"),
+            Over::PeerFailed(name, text) => write!(f, "the other server ended the stream: {name} ({text})"),
+        }
+    }
 }
 
 impl Env<'_> {

@@ -18,7 +18,7 @@ use super::dialback::{self, Pair, Verdict};
 use super::header::{self, Version};
 use super::sm::{self, Handled, Mark, Sent, Unsent};
 use super::wire::{self, Wire};
-use super::{Env, TlsInfo, sasl};
+use super::{Env, Over, TlsInfo, sasl};
 use crate::config::federation::{RemoteAuth, RemoteTls};
 use crate::xml::Element;
 use crate::xml::reader::{Event, StreamHeader};
@@ -58,7 +58,7 @@ pub enum Action {
     /// We say nothing more, and hear the peer out: call [`S2sIn::hang_up`] after a while. Why, for the log.
     Ended(String),
     /// Nothing more will be said; why, for the log.
-    Close(String),
+    Close(Over),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -293,10 +293,14 @@ impl S2sIn {
 
     /// Ends the stream, whatever the peer has to say.
     pub fn hang_up(&mut self, why: &str) {
+        self.close(Over::Ours(why.to_string()));
+    }
+
+    fn close(&mut self, over: Over) {
         if self.state != State::Closed {
             self.wire.end();
             self.state = State::Closed;
-            self.actions.push_back(Action::Close(why.to_string()));
+            self.actions.push_back(Action::Close(over));
         }
     }
 
@@ -311,13 +315,13 @@ impl S2sIn {
         }
         self.wire.fail(error);
         self.state = State::Closed;
-        self.actions.push_back(Action::Close(error.to_string()));
+        self.actions.push_back(Action::Close(Over::Ours(error.to_string())));
     }
 
     fn step(&mut self, env: &mut Env<'_>, event: Event) {
         match event {
             Event::Whitespace => {}
-            Event::Closed => self.hang_up("the other server ended the stream"),
+            Event::Closed => self.close(Over::Peer),
             Event::Opened(header) if self.state == State::ExpectHeader => self.opened(env, &header),
             Event::Element(element) if self.state == State::Open => self.element(env, element),
             Event::Element(element) if self.state == State::Closing => self.late_element(env, element),
@@ -430,11 +434,7 @@ impl S2sIn {
             ("bidi", ns::BIDI) if self.tls.is_some() || !self.is_proved() => self.bidi = true,
             ("result", ns::DIALBACK) if dialback::verdict(&element).is_none() => self.result(env, &element),
             ("verify", ns::DIALBACK) if dialback::verdict(&element).is_none() => self.verify(env, &element),
-            ("error", ns::STREAMS) => {
-                let condition = element.children().find(|child| child.ns() == ns::STREAM_ERRORS);
-                let name = condition.map_or("an error", Element::name).to_string();
-                self.hang_up(&format!("the other server ended the stream: {name}"));
-            }
+            ("error", ns::STREAMS) => self.close(Over::by(&element)),
             (_, ns::SM) => self.managed(env, &element),
             (_, ns::CLIENT) => self.stanza(env, element),
             _ => self.fail(env, &wire::unsupported(&element)),
@@ -449,7 +449,7 @@ impl S2sIn {
         match (element.ns(), &self.handled) {
             (ns::CLIENT, None) => self.stanza(env, element),
             (ns::SM, Some(_)) if element.name() == "a" => self.managed(env, &element),
-            (ns::STREAMS, _) => self.hang_up("the other server ended the stream"),
+            (ns::STREAMS, _) => self.close(Over::Peer),
             _ => {}
         }
     }

@@ -19,7 +19,7 @@ use super::dialback::{self, Pair, Verdict};
 use super::header::{self, Version};
 use super::sm::{self, Handled, Mark, Sent, Unsent};
 use super::wire::{self, Wire};
-use super::{Env, TlsInfo, sasl};
+use super::{Env, Over, TlsInfo, sasl};
 use crate::config::federation::{RemoteAuth, RemotePolicy, RemoteTls};
 use crate::xml::Element;
 use crate::xml::reader::{Event, StreamHeader};
@@ -62,7 +62,7 @@ pub enum Action {
     /// We say nothing more, and hear the peer out: call [`S2sOut::hang_up`] after a while. Why, for the log.
     Ended(String),
     /// Nothing more will be said; why, for the log.
-    Close(String),
+    Close(Over),
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -319,10 +319,14 @@ impl S2sOut {
 
     /// Ends the stream, whatever the peer has to say.
     pub fn hang_up(&mut self, why: &str) {
+        self.close(Over::Ours(why.to_string()));
+    }
+
+    fn close(&mut self, over: Over) {
         if self.state != State::Closed {
             self.wire.end();
             self.state = State::Closed;
-            self.actions.push_back(Action::Close(why.to_string()));
+            self.actions.push_back(Action::Close(over));
         }
     }
 
@@ -331,7 +335,7 @@ impl S2sOut {
         if self.state != State::Closed {
             self.wire.fail(error);
             self.state = State::Closed;
-            self.actions.push_back(Action::Close(error.to_string()));
+            self.actions.push_back(Action::Close(Over::Ours(error.to_string())));
         }
     }
 
@@ -369,13 +373,9 @@ impl S2sOut {
     fn step(&mut self, env: &mut Env<'_>, event: Event) {
         match event {
             Event::Whitespace => {}
-            Event::Closed => self.hang_up("the other server ended the stream"),
+            Event::Closed => self.close(Over::Peer),
             Event::Opened(header) if self.state == State::ExpectHeader => self.opened(env, &header),
-            Event::Element(element) if element.is("error", ns::STREAMS) => {
-                let condition = element.children().find(|child| child.ns() == ns::STREAM_ERRORS);
-                let name = condition.map_or("an error", Element::name);
-                self.hang_up(&format!("the other server ended the stream: {name} {}", element_text(&element)));
-            }
+            Event::Element(element) if element.is("error", ns::STREAMS) => self.close(Over::by(&element)),
             Event::Element(element) => match self.state {
                 State::ExpectFeatures => self.features(env, &element),
                 State::ExpectProceed => self.proceed(&element),
@@ -652,10 +652,4 @@ impl S2sOut {
             self.fail(&StreamCondition::InvalidFrom.into());
         }
     }
-}
-
-/// The human text of an error, bounded for the log.
-fn element_text(error: &Element) -> String {
-    let text = error.child("text", ns::STREAM_ERRORS).map(|text| text.text().into_owned()).unwrap_or_default();
-    text.chars().take(200).collect()
 }

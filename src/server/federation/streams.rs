@@ -12,14 +12,12 @@ use crate::stream::dialback::{Pair, Verdict};
 use crate::stream::s2s_in::{self, S2sIn};
 use crate::stream::s2s_out::{self, S2sOut};
 use crate::stream::sm::Unsent;
-use crate::stream::{Env, TlsInfo};
+use crate::stream::{Env, Over, TlsInfo};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{BareJid, Condition, Now};
 
 /// How long other servers have to end their streams when this one stops: nobody shall wait long for a restart.
 const GOODBYE_MILLIS: u64 = 1_000;
-/// What a stream says of its end if the peer ended it; an error follows behind a colon.
-const PEER_ENDED: &str = "the other server ended the stream";
 
 impl Server {
     /// A connection is open.
@@ -141,8 +139,8 @@ impl Server {
                 self.hear_out(now, id);
                 self.outgoing_over(now, id, &why, VecDeque::new(), false);
             }
-            Action::Close(why) => {
-                self.peer_ended(now, id, &why);
+            Action::Close(over) => {
+                self.peer_ended(now, id, &over);
                 self.end_connection(id);
                 let Some(Talk::Outgoing(stream)) = self.connections.get_mut(&id).map(|connection| &mut connection.talk)
                 else {
@@ -150,7 +148,7 @@ impl Server {
                 };
                 let (lost, may_call_again) = (stream.take_unacknowledged(), stream.external_failed());
                 let (remote, hosts) = (stream.remote().to_owned(), stream.take_unproved());
-                self.outgoing_over(now, id, &why, lost, may_call_again);
+                self.outgoing_over(now, id, &over.to_string(), lost, may_call_again);
                 self.prove_elsewhere(now, &remote, hosts);
             }
         }
@@ -243,14 +241,13 @@ impl Server {
 
     /// A stream between servers ends, perhaps by its peer. One that says that it read all has what left; one that fails
     /// may be gone for good.
-    fn peer_ended(&mut self, now: Now, id: ConnectionId, why: &str) {
-        let Some(rest) = why.strip_prefix(PEER_ENDED) else { return };
-        if rest.is_empty() {
-            return self.forget_left_on(now, id);
-        }
-        // Compat: ejabberd ends an idle stream with an error.
-        if rest.trim_start_matches([':', ' ']).starts_with(StreamCondition::ConnectionTimeout.name()) {
-            return;
+    fn peer_ended(&mut self, now: Now, id: ConnectionId, over: &Over) {
+        match over {
+            Over::Ours(_) => return,
+            Over::Peer => return self.forget_left_on(now, id),
+            // Compat: ejabberd ends an idle stream with an error.
+            Over::PeerFailed(name, _) if name == StreamCondition::ConnectionTimeout.name() => return,
+            Over::PeerFailed(..) => {}
         }
         let pairs: Vec<Pair> = match self.connections.get(&id).map(|connection| &connection.talk) {
             Some(Talk::Incoming(stream)) => {
@@ -419,9 +416,9 @@ impl Server {
                 self.hear_out(now, id);
                 self.router.links_gone(id);
             }
-            Action::Close(why) => {
-                log::debug!(target: "s2s", "incoming stream ends: {why}");
-                self.peer_ended(now, id, &why);
+            Action::Close(over) => {
+                log::debug!(target: "s2s", "incoming stream ends: {over}");
+                self.peer_ended(now, id, &over);
                 self.end_connection(id);
                 self.router.links_gone(id);
                 let lost = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
