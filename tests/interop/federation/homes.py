@@ -80,7 +80,8 @@ class Home(servers.Server):
 
 class Ours(Home):
     """Options: `hosts` (more domains than one), `policies` and `s2s` (XML for <dialback>), `services` (SRV names in their
-    order), `direct` (a port with TLS from the first byte), `blocks`, `limits`, `extra`, `resolves=False`."""
+    order), `direct` (a port with TLS from the first byte), `blocks`, `limits`, `extra`, `resolves=False`,
+    `system_authorities` (a file in the place of the system's)."""
 
     kind = "jabberd"
     ours = True
@@ -166,7 +167,9 @@ class Ours(Home):
         self.process.send_signal(signal.SIGHUP)
 
     def command(self):
-        return [os.environ["JABBERD"], "-c", str(self.config), *self.options.get("arguments", ())]
+        trust = self.options.get("system_authorities")
+        system = ["env", f"SSL_CERT_FILE={trust}"] if trust else []
+        return [*system, os.environ["JABBERD"], "-c", str(self.config), *self.options.get("arguments", ())]
 
 
 class Prosody(Home):

@@ -6,6 +6,7 @@ import signal
 import pytest
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+import authority as authorities
 import homes
 from conftest import OURS, THEIRS, account_of, refused, talk, until
 
@@ -64,6 +65,26 @@ async def test_certificates_the_other_way(world, kind):
     await talk(romeo, juliet)
     home.logs(rf"stream from {THEIRS} at .*proved by EXTERNAL, TLS")
     assert not home.log().count("dialback,")
+    home.stop()
+    assert any(f" {OURS} in EXTERNAL " in line for line in home.record()), home.record()
+
+
+@pytest.mark.ours("the system's authorities are ours to replace")
+async def test_authorities_of_the_system(world):
+    """Nothing is configured: who the system trusts is trusted, and nobody else."""
+    home = world.ours(authority=None, system_authorities=world.authority.file, policies=f"<host name='{THEIRS}' auth='sasl'/>")
+    juliet, romeo = await world.couple(home, world.theirs())
+    await talk(juliet, romeo)
+    home.logs(rf"stream to {THEIRS} at .*proved by EXTERNAL, TLS")
+
+
+@pytest.mark.ours("the system's authorities are ours to replace")
+async def test_an_authority_that_the_system_does_not_know(world):
+    stranger = authorities.Authority(world.directory / "stranger", "A stranger")
+    home = world.ours(authority=None, system_authorities=stranger.file, policies=f"<host name='{THEIRS}' auth='sasl'/>")
+    juliet, romeo = await world.couple(home, world.theirs())
+    await refused(juliet, romeo.boundjid.bare)
+    home.logs("issued by an authority that is not trusted")
 
 
 @others(homes.Prosody, homes.Ejabberd)
@@ -87,6 +108,8 @@ async def test_self_signed_there_alone(world):
     juliet, romeo = await world.couple(home, away)
     await talk(romeo, juliet)
     home.logs(rf"stream from {THEIRS} at .*proved by dialback, TLS")
+    home.stop()
+    assert any(f" {OURS} in dialback " in line for line in home.record()), home.record()
 
 
 async def test_no_tls_where_allowed(world):
