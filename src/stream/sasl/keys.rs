@@ -3,7 +3,8 @@
 
 use std::num::NonZeroU32;
 
-use ring::{digest, hmac, pbkdf2};
+use ring::pbkdf2::{self as ring_pbkdf2, PBKDF2_HMAC_SHA256, PBKDF2_HMAC_SHA512};
+use ring::{digest, hmac};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
@@ -21,7 +22,7 @@ const SALT_BYTES: usize = 16;
 pub(super) const HASHES: [ScramHash; 3] = ScramHash::ALL;
 
 /// The hashes for each of many passwords at once: every client knows one of them. On the machine where it was measured the
-/// three take 6.2, 2.7 and 6.4 ms.
+/// three take 1.4, 2.7 and 6.4 ms.
 pub(super) const QUICK_HASHES: &[ScramHash] = &[ScramHash::Sha1, ScramHash::Sha256];
 
 fn digest_of(hash: ScramHash) -> &'static digest::Algorithm {
@@ -32,12 +33,16 @@ fn digest_of(hash: ScramHash) -> &'static digest::Algorithm {
     }
 }
 
-fn pbkdf2_of(hash: ScramHash) -> pbkdf2::Algorithm {
+/// Hi() (RFC 5802 §2.2), which is PBKDF2. SHA-1 is not ring's: ring has it for compatibility only, in plain Rust, and takes
+/// four times as long.
+fn salted(hash: ScramHash, password: &[u8], salt: &[u8], iterations: NonZeroU32) -> Zeroizing<Vec<u8>> {
+    let mut salted = Zeroizing::new(vec![0; digest_of(hash).output_len()]);
     match hash {
-        ScramHash::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
-        ScramHash::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
-        ScramHash::Sha512 => pbkdf2::PBKDF2_HMAC_SHA512,
+        ScramHash::Sha1 => pbkdf2::pbkdf2_hmac::<sha1::Sha1>(password, salt, iterations.get(), &mut salted),
+        ScramHash::Sha256 => ring_pbkdf2::derive(PBKDF2_HMAC_SHA256, iterations, salt, password, &mut salted),
+        ScramHash::Sha512 => ring_pbkdf2::derive(PBKDF2_HMAC_SHA512, iterations, salt, password, &mut salted),
     }
+    salted
 }
 
 fn mac(hash: ScramHash, key: &[u8], message: &[u8]) -> hmac::Tag {
@@ -51,8 +56,7 @@ fn mac(hash: ScramHash, key: &[u8], message: &[u8]) -> hmac::Tag {
 
 /// Derives the keys of a password: some milliseconds of work, not for the loop.
 pub(super) fn derive(hash: ScramHash, password: &Password, salt: Vec<u8>, iterations: NonZeroU32) -> ScramKeys {
-    let mut salted = Zeroizing::new(vec![0; digest_of(hash).output_len()]);
-    pbkdf2::derive(pbkdf2_of(hash), iterations, &salt, password.as_bytes(), &mut salted);
+    let salted = salted(hash, password.as_bytes(), &salt, iterations);
     let client_key = mac(hash, &salted, b"Client Key");
     let stored_key = digest::digest(digest_of(hash), client_key.as_ref()).as_ref().to_vec();
     let server_key = mac(hash, &salted, b"Server Key").as_ref().to_vec();
