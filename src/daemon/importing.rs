@@ -12,8 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::privileges::Identity;
 use super::{StartError, accounts, notify};
 use crate::config::{CommandLine, Config, LogSink};
-use crate::import::jabberd14::{self, Plan};
-use crate::import::{Passwords, Progress, portable};
+use crate::import::{Imported, Passwords, Plan, Progress, jabberd14, portable};
 use crate::net::clock::Dice;
 use crate::store::Store;
 use crate::store::account::Credentials;
@@ -140,21 +139,10 @@ pub fn by_hand(
     };
     // No helper for the disk: a server that runs has one, and two would be in each other's way (store/disk.rs).
     let done = match format {
-        Format::Jabberd14 => jabberd14::import(&mut store, None, &plan, &Keys, &mut report, go_on)
-            .map(|done| (done.counts, done.remedies, done.nothing_new)),
-        Format::Portable => {
-            let plan = portable::Plan {
-                file: path.clone(),
-                hosts: plan.hosts,
-                now_unix_millis: plan.now_unix_millis,
-                threads: plan.threads,
-                accounts_per_commit: 1,
-            };
-            portable::import(&mut store, None, &plan, &Keys, &mut report, go_on)
-                .map(|done| (done.counts, done.remedies, false))
-        }
+        Format::Jabberd14 => jabberd14::import(&mut store, None, &plan, &Keys, &mut report, go_on),
+        Format::Portable => portable::import(&mut store, None, &plan, &Keys, &mut report, go_on),
     };
-    let (counts, remedies, nothing_new) = done
+    let Imported { counts, remedies, nothing_new, .. } = done
         .and_then(|done| store.sync().map(|()| done))
         .map_err(|error| StartError(format!("the import stopped: {error}; begin it again to go on")))?;
     let text = match nothing_new {
@@ -180,10 +168,10 @@ fn readable(format: Format, path: &Path, user: Option<&str>) -> Result<(), Start
     })
 }
 
-fn plan(config: &Config, spools: Vec<PathBuf>) -> Plan {
+fn plan(config: &Config, from: Vec<PathBuf>) -> Plan {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     Plan {
-        spools,
+        from,
         hosts: config.hosts.iter().map(|host| host.name.clone()).collect(),
         components: config.components.iter().flat_map(|component| component.hosts.clone()).collect(),
         now_unix_millis: u64::try_from(now).unwrap_or(u64::MAX),

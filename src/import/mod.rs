@@ -13,8 +13,10 @@ pub mod person;
 pub mod portable;
 pub mod report;
 mod rules;
+mod written;
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use self::report::Report;
 use crate::store::disk::Disk;
@@ -23,6 +25,39 @@ use crate::xmpp::datetime;
 
 pub use self::person::Passwords;
 pub use self::report::Counts;
+
+/// What is to be imported.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is read: spools, or documents. Where an account is in several, the first that has a kind of data counts.
+    pub from: Vec<PathBuf>,
+    /// The hosts that are served, nameprepped.
+    pub hosts: Vec<String>,
+    /// Addresses of components.
+    pub components: Vec<String>,
+    /// The moment.
+    pub now_unix_millis: u64,
+    /// Worker threads.
+    pub threads: usize,
+    /// Accounts in one transaction.
+    pub accounts_per_commit: usize,
+}
+
+/// What became of an import.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// What was kept, and what was not.
+    pub counts: Counts,
+    /// Nothing was new.
+    pub nothing_new: bool,
+    /// It was stopped before its end.
+    pub stopped: bool,
+    /// What the admin should see to, a line each.
+    pub remedies: Vec<String>,
+}
+
+/// More accounts than this are given the quicker keys only: those of all would take minutes more.
+const MANY_ACCOUNTS: usize = 10_000;
 
 /// How far an import is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -79,6 +79,35 @@ pub(super) struct Note {
     pub(super) why: String,
 }
 
+impl Person {
+    /// What a login is checked against from now on, and what is to be told of it. A password in clear beats all else: it
+    /// gives keys of our own making.
+    pub(super) fn take_credentials(&mut self, passwords: &dyn Passwords, of_many: bool) -> (Credentials, Option<Note>) {
+        let scram = std::mem::take(&mut self.scram);
+        let why = match self.password.take() {
+            Some(Password::Clear(password)) if !password.is_empty() => {
+                match passwords.derive(&password, of_many && scram.is_empty()) {
+                    Ok(credentials) => return (credentials, None),
+                    Err(why) => Some(why),
+                }
+            }
+            Some(Password::Hash(hash)) if passwords.can_check(&hash.value) => {
+                return (Credentials { scram, legacy: Some(hash) }, None);
+            }
+            Some(Password::Hash(_)) => Some("it is in a form that cannot be checked".to_owned()),
+            Some(Password::Clear(_)) | None if !scram.is_empty() => None,
+            Some(Password::Clear(_)) => Some("it is empty".to_owned()),
+            None => Some("there is none".to_owned()),
+        };
+        let outcome = match scram.is_empty() {
+            true => "the account is there, and needs a new one",
+            false => "the keys that are there count",
+        };
+        let note = why.map(|why| Note { what: "the password".to_owned(), why: format!("{why}; {outcome}") });
+        (Credentials { scram, legacy: None }, note)
+    }
+}
+
 /// The name of a SCRAM mechanism, without -PLUS.
 pub(super) fn mechanism(hash: ScramHash) -> &'static str {
     match hash {

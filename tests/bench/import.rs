@@ -9,8 +9,8 @@ use std::thread;
 use std::time::Instant;
 
 use jabber::daemon::importing::Keys;
-use jabber::import::Passwords;
-use jabber::import::jabberd14::{Plan, import};
+use jabber::import::jabberd14::import;
+use jabber::import::{Passwords, Plan};
 use jabber::store::account::Credentials;
 use jabber::store::disk::{Disk, WalBounds};
 use jabber::store::{Error, Store};
@@ -80,7 +80,7 @@ fn measure(directory: &Path, name: &str, passwords: &dyn Passwords, accounts: us
     let mut store = Store::open(&directory.join("jabber.db"))?;
     let disk = Disk::open(&store, WalBounds::default())?;
     let plan = Plan {
-        spools: vec![directory.to_owned()],
+        from: vec![directory.to_owned()],
         hosts: vec!["example.org".to_owned()],
         components: Vec::new(),
         now_unix_millis: 1_795_392_000_000,

@@ -9,21 +9,16 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::person::{AUTH_CRYPT, AUTH_ZEROK, OFFLINE, STORED_REQUESTS};
-use crate::import::person::{SCRAM, mechanism};
-use crate::import::rules;
+use crate::import::person::SCRAM;
+use crate::import::{rules, written};
 use crate::store::account::{self, Credentials};
+use crate::store::offline::Stored;
 use crate::store::roster::RosterItem;
-use crate::store::{Error, Store, last, offline, private, registration, roster, vcard};
+use crate::store::{Error, Store, last, private, registration, roster, vcard};
 use crate::xml::element::{Attribute, Node};
 use crate::xml::{self, Element, writer};
 use crate::xmpp::{BareJid, Stanza, datetime, ns};
-
-/// Accounts and messages that are read from the store at a time.
-const PAGE: usize = 500;
 
 /// What became of an export.
 #[derive(Debug, Default)]
@@ -43,28 +38,23 @@ pub struct Exported {
 pub fn export(store: &Store, directory: &Path) -> Result<Exported, Error> {
     let mut exported = Exported::default();
     for host in account::hosts(store)? {
-        let mut after = String::new();
-        loop {
-            let page = account::list(store, &host, &after, PAGE)?;
-            let Some(newest) = page.last().and_then(|account| account.jid.node()) else { break };
-            after = newest.as_str().to_owned();
-            for found in &page {
-                let Some(node) = found.jid.node() else { continue };
-                let path = directory.join(&host).join(format!("{}.xml", node.as_str()));
-                let credentials = account::credentials(store, &found.jid)?.unwrap_or_default();
-                let text = document(store, &found.jid, &credentials)?;
-                match write(&path, &text) {
-                    Ok(()) => {
-                        exported.accounts += 1;
-                        exported.without_password += u64::from(credentials.legacy.is_none());
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                        exported.failed.push((path, "it is there, and stays as it is".to_owned()));
-                    }
-                    Err(error) => exported.failed.push((path, error.to_string())),
+        written::each_account(store, &host, &mut |found| {
+            let Some(node) = found.jid.node() else { return Ok(()) };
+            let path = directory.join(&host).join(format!("{}.xml", node.as_str()));
+            let credentials = account::credentials(store, &found.jid)?.unwrap_or_default();
+            let text = document(store, &found.jid, &credentials)?;
+            match write(&path, &text) {
+                Ok(()) => {
+                    exported.accounts += 1;
+                    exported.without_password += u64::from(credentials.legacy.is_none());
                 }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    exported.failed.push((path, "it is there, and stays as it is".to_owned()));
+                }
+                Err(error) => exported.failed.push((path, error.to_string())),
             }
-        }
+            Ok::<_, Error>(())
+        })?;
     }
     Ok(exported)
 }
@@ -105,7 +95,8 @@ fn document(store: &Store, account: &BareJid, credentials: &Credentials) -> Resu
         pieces.push(piece(&ns, element.with_attribute("j_private_flag", "1")));
     }
     pieces.extend(rules::pieces(store, account)?.into_iter().map(|(ns, element)| piece(ns, element)));
-    pieces.push(piece(OFFLINE, Element::new("foo", OFFLINE).with_children(messages(store, account)?)));
+    let messages = written::messages(store, account, &|stored, message| stamped(account, stored, message))?;
+    pieces.push(piece(OFFLINE, Element::new("foo", OFFLINE).with_children(messages)));
     let mut out = String::from("<xdb>");
     for piece in &pieces {
         writer::element(&mut out, piece, "");
@@ -129,16 +120,7 @@ fn passwords(credentials: &Credentials) -> Vec<Element> {
         });
     }
     if !credentials.scram.is_empty() {
-        let keys = credentials.scram.iter().map(|keys| {
-            let part = |name, bytes: &[u8]| Element::new(name, SCRAM).with_text(STANDARD.encode(bytes));
-            Element::new("scram-credentials", SCRAM)
-                .with_attribute("mechanism", mechanism(keys.hash))
-                .with_child(Element::new("iter-count", SCRAM).with_text(keys.iterations.to_string()))
-                .with_child(part("salt", &keys.salt))
-                .with_child(part("server-key", &keys.server_key))
-                .with_child(part("stored-key", &keys.stored_key))
-        });
-        pieces.push(piece(SCRAM, Element::new("foo", SCRAM).with_children(keys)));
+        pieces.push(piece(SCRAM, Element::new("foo", SCRAM).with_children(written::keys(credentials))));
     }
     pieces
 }
@@ -153,18 +135,9 @@ fn zerok(value: &str) -> Option<Element> {
     Some(element)
 }
 
+/// A contact; 1.4 kept a request that waits inside the roster.
 fn item(item: &RosterItem) -> Element {
-    let mut element = Element::new("item", ns::ROSTER).with_attribute("jid", item.jid.as_str().to_owned());
-    if !item.name.is_empty() {
-        element = element.with_attribute("name", item.name.clone());
-    }
-    element = element.with_attribute("subscription", item.subscription.name());
-    if item.ask {
-        element = element.with_attribute("ask", "subscribe");
-    }
-    if item.approved {
-        element = element.with_attribute("approved", "true");
-    }
+    let mut element = written::item(item);
     if let Some(request) = &item.pending_in {
         let request = Stanza::from_text(request);
         let status = request.and_then(|request| request.child("status", ns::CLIENT).map(|s| s.text().into_owned()));
@@ -173,35 +146,25 @@ fn item(item: &RosterItem) -> Element {
     if !item.visible {
         element = element.with_attribute("hidden", "");
     }
-    element.with_children(item.groups.iter().map(|group| Element::new("group", ns::ROSTER).with_text(group.clone())))
+    element
 }
 
-/// The messages that wait, with the stamp that 1.4 gives them.
-fn messages(store: &Store, account: &BareJid) -> Result<Vec<Element>, Error> {
-    let mut messages = Vec::new();
-    let mut last = 0;
-    loop {
-        let page = offline::fetch(store, account, last, PAGE)?;
-        let Some(newest) = page.last() else { return Ok(messages) };
-        last = newest.id;
-        for stored in &page {
-            let Some(element) = xml::parse(&stored.stanza) else { continue };
-            let stamp = Element::new("x", ns::LEGACY_DELAY)
-                .with_attribute("from", account.to_string())
-                .with_attribute("stamp", datetime::legacy_stamp(stored.received_unix_millis))
-                .with_text("Offline Storage");
-            // A message that expires has its count from here.
-            let stored_at = (stored.received_unix_millis / 1000).to_string();
-            let nodes = element.nodes().iter().map(|node| match node {
-                Node::Element(child) if child.is("x", "jabber:x:expire") => {
-                    Node::Element(child.clone().with_attribute("stored", stored_at.clone()))
-                }
-                other => other.clone(),
-            });
-            let nodes = nodes.collect();
-            messages.push(renamed(&element.with_nodes(nodes), ns::CLIENT, OFFLINE).with_child(stamp));
+/// A message that waits, with the stamp that 1.4 gives it.
+fn stamped(account: &BareJid, stored: &Stored, message: Element) -> Element {
+    let stamp = Element::new("x", ns::LEGACY_DELAY)
+        .with_attribute("from", account.to_string())
+        .with_attribute("stamp", datetime::legacy_stamp(stored.received_unix_millis))
+        .with_text("Offline Storage");
+    // A message that expires has its count from here.
+    let stored_at = (stored.received_unix_millis / 1000).to_string();
+    let nodes = message.nodes().iter().map(|node| match node {
+        Node::Element(child) if child.is("x", "jabber:x:expire") => {
+            Node::Element(child.clone().with_attribute("stored", stored_at.clone()))
         }
-    }
+        other => other.clone(),
+    });
+    let nodes = nodes.collect();
+    renamed(&message.with_nodes(nodes), ns::CLIENT, OFFLINE).with_child(stamp)
 }
 
 /// The element with all that is in one namespace put into another.

@@ -1,9 +1,9 @@
 //! What was read of an account, into the store.
 
+use super::Read;
 use super::walk::Job;
-use super::{Plan, Read};
-use crate::import::person;
 use crate::import::report::Report;
+use crate::import::{Plan, person};
 use crate::store::{Error, Store, account, imported};
 
 /// Why a job is not to be done at all.

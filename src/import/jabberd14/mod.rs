@@ -20,16 +20,16 @@ use std::any::Any;
 use std::io::{self, Read as _, Write};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
 
 use self::person::Reader;
 use self::walk::{Job, SpoolFile, Walk};
-use crate::import::Progress;
-use crate::import::person::{Note, Password, Passwords, Person};
-use crate::import::report::{Counts, Report};
+use crate::import::person::{Note, Passwords, Person};
+use crate::import::report::Report;
+use crate::import::{Imported, MANY_ACCOUNTS, Plan, Progress};
 use crate::store::account::Credentials;
 use crate::store::disk::Disk;
 use crate::store::{Error, Store, imported};
@@ -41,36 +41,6 @@ const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Accounts that wait between the workers and the store: enough that neither waits for the other.
 const WAITING: usize = 64;
-
-/// What is to be imported.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The spools: where an account has files in several, the first that has a kind of data counts.
-    pub spools: Vec<PathBuf>,
-    /// The hosts that are served, nameprepped.
-    pub hosts: Vec<String>,
-    /// Addresses of components.
-    pub components: Vec<String>,
-    /// The moment.
-    pub now_unix_millis: u64,
-    /// Worker threads.
-    pub threads: usize,
-    /// Accounts in one transaction.
-    pub accounts_per_commit: usize,
-}
-
-/// What became of an import.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// What was kept, and what was not.
-    pub counts: Counts,
-    /// Nothing was new.
-    pub nothing_new: bool,
-    /// It was stopped before its end.
-    pub stopped: bool,
-    /// Directories of hosts that are not served, and such, a line each.
-    pub remedies: Vec<String>,
-}
 
 /// Imports what is new in the spools. `go_on` hears of each account, and can stop the import; what was kept stays.
 ///
@@ -87,7 +57,7 @@ pub fn import(
     let known = imported::files(store)?;
     let mut walk = Walk::new(&plan.hosts, &plan.components, &known);
     let mut report = Report::new(report);
-    for spool in &plan.spools {
+    for spool in &plan.from {
         if let Err(error) = walk.spool(spool) {
             report.remedy(format!("{}: the spool cannot be read: {error}", spool.display()));
         }
@@ -96,7 +66,7 @@ pub fn import(
     if found.jobs.is_empty() && found.left.is_empty() {
         return Ok(Imported { nothing_new: true, remedies: report.remedies(), ..Imported::default() });
     }
-    let from = plan.spools.iter().map(|spool| format!("{}, which is left as it is", spool.display()));
+    let from = plan.from.iter().map(|spool| format!("{}, which is left as it is", spool.display()));
     report.begin("a spool of jabberd 1.4", plan.now_unix_millis, from);
     super::copy_before(store, plan.now_unix_millis)?;
     for left in &found.left {
@@ -118,9 +88,6 @@ pub fn import(
     report.end(stopped);
     Ok(Imported { counts: report.counts(), nothing_new: false, stopped, remedies: report.remedies() })
 }
-
-/// More accounts than this are given the quicker keys only: those of all would take more than a minute.
-pub(super) const MANY_ACCOUNTS: usize = 10_000;
 
 /// The workers read, this thread keeps. Returns whether it was stopped.
 fn run(
@@ -230,28 +197,12 @@ fn read_account(job: &Job, plan: &Plan, passwords: &dyn Passwords, of_many: bool
     let (mut person, last_notes) = reader.finish();
     let first = job.files.first().map(|file| file.name.clone()).unwrap_or_default();
     notes.extend(last_notes.into_iter().map(|note| (first.clone(), note)));
-    let mut without = |why: String| {
-        let what = "the password".to_owned();
-        notes.push((first.clone(), Note { what, why: format!("{why}; the account is there, and needs a new one") }));
-        Credentials::default()
-    };
-    let scram = std::mem::take(&mut person.scram);
-    let credentials = match person.password.take() {
-        None if scram.is_empty() => {
-            let why = "no password: the file of an account that was removed, or of no account at all";
-            return Read::none(why.to_owned(), notes);
-        }
-        Some(Password::Clear(password)) if !password.is_empty() => match passwords.derive(&password, of_many) {
-            Ok(credentials) => credentials,
-            Err(why) => without(why),
-        },
-        None | Some(Password::Clear(_)) if !scram.is_empty() => Credentials { scram, legacy: None },
-        Some(Password::Hash(hash)) if passwords.can_check(&hash.value) => {
-            Credentials { scram: Vec::new(), legacy: Some(hash) }
-        }
-        Some(Password::Hash(_)) => without("it is in a form that cannot be checked".to_owned()),
-        None | Some(Password::Clear(_)) => without("it is empty".to_owned()),
-    };
+    if person.password.is_none() && person.scram.is_empty() {
+        let why = "no password: the file of an account that was removed, or of no account at all";
+        return Read::none(why.to_owned(), notes);
+    }
+    let (credentials, note) = person.take_credentials(passwords, of_many);
+    notes.extend(note.map(|note| (first.clone(), note)));
     Read { person, credentials, notes, why_not: None, again: false, is_damaged: false }
 }
 

@@ -64,7 +64,7 @@ fn fixture(name: &str) -> PathBuf {
 
 fn plan(spool: &Path) -> Plan {
     Plan {
-        spools: vec![spool.to_owned()],
+        from: vec![spool.to_owned()],
         hosts: vec!["xmpp.test".to_owned(), "example.org".to_owned()],
         components: vec!["icq.xmpp.test".to_owned()],
         now_unix_millis: NOW,

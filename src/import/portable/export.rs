@@ -2,20 +2,14 @@
 
 use std::io::{self, Write};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
 use super::{ACCOUNT, PIE};
-use crate::import::person::{SCRAM, mechanism};
-use crate::import::rules;
+use crate::import::{rules, written};
 use crate::store::account::{self, Account, Credentials};
+use crate::store::offline::Stored;
 use crate::store::roster::RosterItem;
-use crate::store::{Error, Store, imported, last, offline, private, registration, roster, vcard};
+use crate::store::{Error, Store, imported, last, private, registration, roster, vcard};
 use crate::xml::{self, Element, writer};
 use crate::xmpp::{BareJid, datetime, ns};
-
-/// Accounts and messages that are read from the store at a time.
-const PAGE: usize = 500;
 
 /// What became of an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,22 +67,17 @@ pub fn export(
         let mut tag = String::from("<host");
         writer::attribute(&mut tag, "jid", name);
         writeln!(out, "{tag}>")?;
-        let mut after = String::new();
-        loop {
-            let page = account::list(store, name, &after, PAGE)?;
-            let Some(newest) = page.last().and_then(|account| account.jid.node()) else { break };
-            after = newest.as_str().to_owned();
-            for account in &page {
-                let credentials = account::credentials(store, &account.jid)?.unwrap_or_default();
-                let mut text = String::new();
-                writer::element(&mut text, &user(store, account, &credentials)?, PIE);
-                text.push('\n');
-                out.write_all(text.as_bytes())?;
-                exported.accounts += 1;
-                exported.old_hashes += u64::from(credentials.scram.is_empty() && credentials.legacy.is_some());
-                told(exported.accounts);
-            }
-        }
+        written::each_account(store, name, &mut |account| {
+            let credentials = account::credentials(store, &account.jid)?.unwrap_or_default();
+            let mut text = String::new();
+            writer::element(&mut text, &user(store, &account, &credentials)?, PIE);
+            text.push('\n');
+            out.write_all(text.as_bytes())?;
+            exported.accounts += 1;
+            exported.old_hashes += u64::from(credentials.scram.is_empty() && credentials.legacy.is_some());
+            told(exported.accounts);
+            Ok::<_, ExportError>(())
+        })?;
         writeln!(out, "</host>")?;
     }
     writeln!(out, "</server-data>")?;
@@ -101,24 +90,12 @@ fn user(store: &Store, found: &Account, credentials: &Credentials) -> Result<Ele
     let name = account.node().map_or("", |node| node.as_str()).to_owned();
     let parsed = |text: Option<String>| text.as_deref().and_then(xml::parse);
     let items = roster::items(store, account)?;
-    let mut children: Vec<Element> = credentials
-        .scram
-        .iter()
-        .map(|keys| {
-            let part = |name, text: String| Element::new(name, SCRAM).with_text(text);
-            Element::new("scram-credentials", SCRAM).with_attribute("mechanism", mechanism(keys.hash)).with_children([
-                part("iter-count", keys.iterations.to_string()),
-                part("salt", STANDARD.encode(&keys.salt)),
-                part("server-key", STANDARD.encode(&keys.server_key)),
-                part("stored-key", STANDARD.encode(&keys.stored_key)),
-            ])
-        })
-        .collect();
+    let mut children: Vec<Element> = written::keys(credentials).collect();
     children.push(own(found, credentials, &items));
-    let visible = items.iter().filter(|item| item.visible).map(item);
+    let visible = items.iter().filter(|item| item.visible).map(written::item);
     children.push(Element::new("query", ns::ROSTER).with_children(visible));
     children.extend(items.iter().filter_map(|item| xml::parse(item.pending_in.as_deref()?)));
-    let messages = messages(store, account)?;
+    let messages = written::messages(store, account, &|stored, message| stamped(account, stored, message))?;
     if !messages.is_empty() {
         children.push(Element::new("offline-messages", PIE).with_children(messages));
     }
@@ -162,39 +139,14 @@ fn own(found: &Account, credentials: &Credentials, items: &[RosterItem]) -> Elem
                 }
     };
     let says_more = |item: &&RosterItem| !item.visible && !is_request_alone(item);
-    element.with_children(items.iter().filter(says_more).map(item))
+    element.with_children(items.iter().filter(says_more).map(written::item))
 }
 
-fn item(item: &RosterItem) -> Element {
-    let mut element = Element::new("item", ns::ROSTER).with_attribute("jid", item.jid.as_str().to_owned());
-    if !item.name.is_empty() {
-        element = element.with_attribute("name", item.name.clone());
-    }
-    element = element.with_attribute("subscription", item.subscription.name());
-    if item.ask {
-        element = element.with_attribute("ask", "subscribe");
-    }
-    if item.approved {
-        element = element.with_attribute("approved", "true");
-    }
-    element.with_children(item.groups.iter().map(|group| Element::new("group", ns::ROSTER).with_text(group.clone())))
-}
-
-/// XEP-0227 §4.5: the messages that wait, the oldest first, with the time when they came.
-fn messages(store: &Store, account: &BareJid) -> Result<Vec<Element>, Error> {
-    let mut messages = Vec::new();
-    let mut last = 0;
-    loop {
-        let page = offline::fetch(store, account, last, PAGE)?;
-        let Some(newest) = page.last() else { return Ok(messages) };
-        last = newest.id;
-        for stored in &page {
-            let Some(element) = xml::parse(&stored.stanza) else { continue };
-            let delay = Element::new("delay", ns::DELAY)
-                .with_attribute("from", account.domain().as_str().to_owned())
-                .with_attribute("stamp", datetime::exact_stamp(stored.received_unix_millis))
-                .with_text("Offline Storage");
-            messages.push(element.with_child(delay));
-        }
-    }
+/// XEP-0227 §4.5: with the stamp of the server that stored it.
+fn stamped(account: &BareJid, stored: &Stored, message: Element) -> Element {
+    let delay = Element::new("delay", ns::DELAY)
+        .with_attribute("from", account.domain().as_str().to_owned())
+        .with_attribute("stamp", datetime::exact_stamp(stored.received_unix_millis))
+        .with_text("Offline Storage");
+    message.with_child(delay)
 }

@@ -26,9 +26,9 @@ use std::thread;
 use std::time::UNIX_EPOCH;
 
 use self::split::{Failure, Piece, Splitter};
-use super::person::{self, Note, Password, Person};
-use super::report::{Counts, Report, counted};
-use super::{Passwords, Progress};
+use super::person::{self, Note, Person};
+use super::report::{Report, counted};
+use super::{Imported, MANY_ACCOUNTS, Passwords, Plan, Progress, written};
 use crate::store::account::{self, Credentials};
 use crate::store::disk::Disk;
 use crate::store::{Error, Store};
@@ -55,36 +55,7 @@ const ARCHIVE: &str = "urn:xmpp:pie:0#mam";
 const WAITING: usize = 32;
 /// Directories in directories, where documents are looked for.
 const DIRECTORIES_MAX: usize = 3;
-/// More users than this are given the quicker keys only, where their passwords are told in clear.
-const MANY_USERS: usize = 10_000;
-
-/// What is to be imported.
-#[derive(Clone, Debug)]
-pub struct Plan {
-    /// The main file.
-    pub file: PathBuf,
-    /// The hosts whose users are wanted, nameprepped.
-    pub hosts: Vec<String>,
-    /// The moment.
-    pub now_unix_millis: u64,
-    /// Worker threads.
-    pub threads: usize,
-    /// Accounts in one transaction.
-    pub accounts_per_commit: usize,
-}
-
-/// What became of an import.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Imported {
-    /// What was kept, and what was not.
-    pub counts: Counts,
-    /// It was stopped before its end.
-    pub stopped: bool,
-    /// What the admin should see to, a line each.
-    pub remedies: Vec<String>,
-}
-
-/// Imports a document. `go_on` hears of each user, and can stop the import; what was kept stays.
+/// Imports documents. `go_on` hears of each user, and can stop the import; what was kept stays.
 ///
 /// # Errors
 /// When the store fails. What was committed before stays.
@@ -97,18 +68,18 @@ pub fn import(
     go_on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Imported, Error> {
     let mut report = Report::new(report);
-    let from = plan.file.display().to_string();
-    report.begin("a document of XEP-0227", plan.now_unix_millis, std::iter::once(from));
+    let from = plan.from.iter().map(|file| file.display().to_string());
+    report.begin("a document of XEP-0227", plan.now_unix_millis, from);
     super::copy_before(store, plan.now_unix_millis)?;
     let known = known(store)?;
-    let all = users_in(&plan.file).unwrap_or(0);
+    let all = plan.from.iter().map(|file| users_in(file).unwrap_or(0)).sum::<usize>();
     let (found, users) = mpsc::sync_channel(WAITING);
     let users = Mutex::new(users);
     let (users, known) = (&users, &known);
-    let modified = modified(&plan.file).unwrap_or(plan.now_unix_millis);
+    let modified = plan.from.iter().filter_map(|file| modified(file)).max().unwrap_or(plan.now_unix_millis);
     let stopped = thread::scope(|scope| {
         let (sender, results) = mpsc::sync_channel(WAITING);
-        scope.spawn(move || Walk { plan, out: found, includes: 0 }.document());
+        scope.spawn(move || Walk { plan, out: found, includes: 0 }.documents());
         for _ in 0..plan.threads.max(1) {
             let sender = sender.clone();
             scope.spawn(move || {
@@ -116,7 +87,7 @@ pub fn import(
                     // Only one waits for the next user, with the lock held; the others wait for the lock.
                     let next = users.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     let Ok(next) = next else { break };
-                    if sender.send(work(next, plan, passwords, known, all > MANY_USERS)).is_err() {
+                    if sender.send(work(next, plan, passwords, known, all > MANY_ACCOUNTS)).is_err() {
                         // The import was stopped; nobody reads any further.
                         drain(users);
                         break;
@@ -142,7 +113,7 @@ pub fn import(
     })?;
     super::commit(store, disk, &mut report)?;
     report.end(stopped);
-    Ok(Imported { counts: report.counts(), stopped, remedies: report.remedies() })
+    Ok(Imported { counts: report.counts(), nothing_new: false, stopped, remedies: report.remedies() })
 }
 
 /// Lets the thread that cuts come to its end: it stops when nobody takes what it finds.
@@ -152,16 +123,12 @@ fn drain(users: &Mutex<mpsc::Receiver<Found>>) {
 
 /// Accounts that are here, so that no work is done for them.
 fn known(store: &Store) -> Result<HashSet<BareJid>, Error> {
-    const PAGE: usize = 1_000;
     let mut known = HashSet::new();
     for host in account::hosts(store)? {
-        let mut after = String::new();
-        loop {
-            let page = account::list(store, &host, &after, PAGE)?;
-            let Some(newest) = page.last().and_then(|account| account.jid.node()) else { break };
-            after = newest.as_str().to_owned();
-            known.extend(page.into_iter().map(|account| account.jid));
-        }
+        written::each_account(store, &host, &mut |account| {
+            known.insert(account.jid);
+            Ok::<_, Error>(())
+        })?;
     }
     Ok(known)
 }
@@ -230,7 +197,8 @@ fn work(found: Found, plan: &Plan, passwords: &dyn Passwords, known: &HashSet<Ba
     // A bug in reading one user costs that user.
     let read = catch_unwind(AssertUnwindSafe(|| {
         let user::Read { mut person, mut notes } = user::read(&account, &user, plan.now_unix_millis);
-        let credentials = credentials(&mut person, &mut notes, passwords, of_many);
+        let (credentials, note) = person.take_credentials(passwords, of_many);
+        notes.extend(note);
         (person, credentials, notes)
     }));
     match read {
@@ -242,32 +210,6 @@ fn work(found: Found, plan: &Plan, passwords: &dyn Passwords, known: &HashSet<Ba
             Done::Other(Found::Left { place, why, reserved: Some(account) })
         }
     }
-}
-
-/// A password in clear gives keys for all mechanisms; else what the other server had counts.
-fn credentials(person: &mut Person, notes: &mut Vec<Note>, passwords: &dyn Passwords, of_many: bool) -> Credentials {
-    let scram = std::mem::take(&mut person.scram);
-    let legacy = match person.password.take() {
-        Some(Password::Clear(password)) if !password.is_empty() => {
-            match passwords.derive(&password, of_many && scram.is_empty()) {
-                Ok(credentials) => return credentials,
-                Err(why) => notes.push(Note { what: "the password".to_owned(), why }),
-            }
-            None
-        }
-        Some(Password::Hash(hash)) if passwords.can_check(&hash.value) => Some(hash),
-        Some(Password::Hash(_)) => {
-            let why = "it is in a form that cannot be checked".to_owned();
-            notes.push(Note { what: "the old hash".to_owned(), why });
-            None
-        }
-        Some(Password::Clear(_)) | None => None,
-    };
-    if scram.is_empty() && legacy.is_none() {
-        let why = "there is none; the account is there, and needs a new one".to_owned();
-        notes.push(Note { what: "the password".to_owned(), why });
-    }
-    Credentials { scram, legacy }
 }
 
 /// Keeps what was found. Was it a user?
@@ -326,10 +268,14 @@ type Around = Vec<(String, String)>;
 struct Stopped;
 
 impl Walk<'_> {
-    fn document(&mut self) {
-        let file = self.plan.file.clone();
-        // Stopped: whoever asked knows.
-        let _ = if file.is_dir() { self.directory(&file, 0) } else { self.data(&file) };
+    fn documents(&mut self) {
+        for file in self.plan.from.clone() {
+            let read = if file.is_dir() { self.directory(&file, 0) } else { self.data(&file) };
+            if read.is_err() {
+                // Whoever stopped it knows.
+                return;
+            }
+        }
     }
 
     /// Compat: Prosody can store by this format, a whole document for each user, as `HOST/USER.xml`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::import::Counts;
 use crate::store::{imported as files, offline, roster};
 
 const AUTH: &str = "<password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'>secret</password>";
@@ -212,9 +213,9 @@ fn spools_of_several_sections_belong_together() {
     let roster = "<q xdbns='jabber:iq:roster'><item jid='x@y'/></q>";
     scratch.write("beside/example.org/a.xml", format!("<xdb>{roster}{}</xdb>", AUTH.replace("secret", "other")));
     let mut plan = plan(&scratch.0.join("main"));
-    plan.spools.push(scratch.0.join("main/a-spool"));
-    plan.spools.push(scratch.0.join("beside"));
-    plan.spools.push(scratch.0.join("missing"));
+    plan.from.push(scratch.0.join("main/a-spool"));
+    plan.from.push(scratch.0.join("beside"));
+    plan.from.push(scratch.0.join("missing"));
     let mut store = Store::in_memory().unwrap();
     let (imported, report) = import_all(&mut store, &plan);
     assert_eq!((imported.counts.accounts, imported.counts.messages, imported.counts.contacts), (1, 2, 1), "{report}");

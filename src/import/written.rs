@@ -1,0 +1,76 @@
+//! What both exporters write alike, and how they walk through the store.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::person::{SCRAM, mechanism};
+use crate::store::account::{self, Account, Credentials};
+use crate::store::offline::{self, Stored};
+use crate::store::roster::RosterItem;
+use crate::store::{Error, Store};
+use crate::xml::{self, Element};
+use crate::xmpp::{BareJid, ns};
+
+/// Accounts and messages that are read from the store at a time.
+const PAGE: usize = 500;
+
+/// Calls `take` with each account of a host, in the order of their names.
+pub(super) fn each_account<E: From<Error>>(
+    store: &Store,
+    host: &str,
+    take: &mut dyn FnMut(Account) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut after = String::new();
+    loop {
+        let page = account::list(store, host, &after, PAGE)?;
+        let Some(newest) = page.last().and_then(|account| account.jid.node()) else { return Ok(()) };
+        after = newest.as_str().to_owned();
+        page.into_iter().try_for_each(&mut *take)?;
+    }
+}
+
+/// The messages that wait, the oldest first, as `stamped` makes them: with the time when they came.
+pub(super) fn messages(
+    store: &Store,
+    account: &BareJid,
+    stamped: &dyn Fn(&Stored, Element) -> Element,
+) -> Result<Vec<Element>, Error> {
+    let mut messages = Vec::new();
+    let mut last = 0;
+    loop {
+        let page = offline::fetch(store, account, last, PAGE)?;
+        let Some(newest) = page.last() else { return Ok(messages) };
+        last = newest.id;
+        let parsed = page.iter().filter_map(|stored| Some(stamped(stored, xml::parse(&stored.stanza)?)));
+        messages.extend(parsed);
+    }
+}
+
+/// XEP-0227 §4.3: the keys of a password.
+pub(super) fn keys(credentials: &Credentials) -> impl Iterator<Item = Element> {
+    credentials.scram.iter().map(|keys| {
+        let part = |name, text: String| Element::new(name, SCRAM).with_text(text);
+        Element::new("scram-credentials", SCRAM).with_attribute("mechanism", mechanism(keys.hash)).with_children([
+            part("iter-count", keys.iterations.to_string()),
+            part("salt", STANDARD.encode(&keys.salt)),
+            part("server-key", STANDARD.encode(&keys.server_key)),
+            part("stored-key", STANDARD.encode(&keys.stored_key)),
+        ])
+    })
+}
+
+/// RFC 6121 §2.1.2: a contact.
+pub(super) fn item(item: &RosterItem) -> Element {
+    let mut element = Element::new("item", ns::ROSTER).with_attribute("jid", item.jid.as_str().to_owned());
+    if !item.name.is_empty() {
+        element = element.with_attribute("name", item.name.clone());
+    }
+    element = element.with_attribute("subscription", item.subscription.name());
+    if item.ask {
+        element = element.with_attribute("ask", "subscribe");
+    }
+    if item.approved {
+        element = element.with_attribute("approved", "true");
+    }
+    element.with_children(item.groups.iter().map(|group| Element::new("group", ns::ROSTER).with_text(group.clone())))
+}
