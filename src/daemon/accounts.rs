@@ -1,11 +1,10 @@
 //! Accounts made while no server runs, for scripts and first starts: `jabberctl user add`.
 
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::StartError;
 use super::privileges::{self, Identity};
+use super::{StartError, directories};
 use crate::config::Config;
 use crate::net::clock::Dice;
 use crate::store::{Store, account};
@@ -58,16 +57,8 @@ fn create(path: &Path, account: &crate::xmpp::BareJid, password: Password) -> Re
 /// # Errors
 /// When the system refuses.
 pub fn make_data_directory(path: &Path, identity: Option<&Identity>) -> Result<(), StartError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o750).create(path).and_then(|()| {
-        match identity.filter(|_| privileges::is_root()).map(Identity::ids) {
-            Some((user, group)) => std::os::unix::fs::chown(path, Some(user), Some(group)),
-            None => Ok(()),
-        }
-    });
-    made.map_err(|error| {
+    let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids).unzip();
+    directories::make(path, 0o750, owner).map_err(|error| {
         let path = path.display();
         StartError(format!("cannot make the data directory {path} (<spool>): {error}; make it, or name another"))
     })

@@ -5,9 +5,9 @@
 //! service with a name of its own has its host's certificate, unless one is there for that name.
 
 use std::fmt::Write as _;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rcgen::{CertificateParams, DnType, KeyPair, OtherNameValue, SanType};
 use time::{Duration, OffsetDateTime};
 
-use super::StartError;
+use super::{StartError, directories};
 use crate::config::hosts::host_address;
 use crate::config::{CertificateSource, Config};
 use crate::net::tls::{Certificate, Certificates, Settings};
@@ -424,8 +424,8 @@ fn self_signed_pem(host: &str, services: &[String]) -> Result<String, rcgen::Err
 fn write_secret(path: &Path, content: &str, owner: Option<(u32, u32)>) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("."));
     if !directory.exists() {
-        DirBuilder::new().recursive(true).mode(0o750).create(directory)?;
-        give(directory, owner)?;
+        // Root's own: the server's user reads there, and writes nothing.
+        directories::make(directory, 0o750, (None, owner.map(|(_, group)| group)))?;
     }
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
@@ -441,14 +441,6 @@ fn write_secret(path: &Path, content: &str, owner: Option<(u32, u32)>) -> io::Re
     }
     file.sync_all()?;
     std::fs::rename(&new, path)
-}
-
-/// Lets a group into a directory that root made.
-fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
-    match owner {
-        Some((_, group)) => std::os::unix::fs::chown(path, None, Some(group)),
-        None => Ok(()),
-    }
 }
 
 fn unix_seconds() -> i64 {

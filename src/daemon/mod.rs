@@ -2,7 +2,8 @@
 //!
 //! [`log`] is where the `log` crate's lines go; [`privileges`] becomes somebody else than root; [`pidfile`], [`signals`],
 //! [`background`] and [`notify`] are what init scripts and service managers look at; [`certificates`] finds, makes and
-//! renews what TLS shows; [`importing`] brings an old spool in; [`control`] makes jabberctl's socket; [`authorities`] loads what the certificates of others are checked against; [`stanza_files`] reads the stanzas
+//! renews what TLS shows; [`importing`] brings an old spool in; [`control`] makes jabberctl's
+//! socket and that of `<metrics>`, [`directories`] what they stand in; [`authorities`] loads what the certificates of others are checked against; [`stanza_files`] reads the stanzas
 //! that programs leave in a directory.
 //!
 //! Serves `main.rs` alone. Invariants: no line of a log can be forged by a peer; a full disk never stops the server; no
@@ -13,6 +14,7 @@ pub mod authorities;
 pub mod background;
 pub mod certificates;
 pub mod control;
+mod directories;
 pub mod importing;
 pub mod log;
 pub mod notify;

@@ -69,7 +69,12 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     }
     let mut half = path.as_os_str().to_owned();
     half.push(".t.m.p");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&half)?;
+    // One that was left behind goes; a link that lies there is not followed.
+    match fs::remove_file(&half) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half)?;
     file.write_all(text.as_bytes())?;
     fs::rename(&half, path)
 }
