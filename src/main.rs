@@ -19,6 +19,7 @@ use jabber::daemon::privileges::{self, Identity};
 use jabber::daemon::stanza_files::StanzaFiles;
 use jabber::daemon::{StartError, notify, signals};
 use jabber::net::clock::{Clock, Dice};
+use jabber::net::control::Allowed;
 use jabber::net::disk::Durable;
 use jabber::net::dns::files::Files;
 use jabber::net::event_loop::Parts;
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
     match line.action {
         Action::Version => return print(concat!("jabberd ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Help => return print(HELP),
-        Action::Run | Action::Test => {}
+        Action::Run | Action::Test | Action::GiveSockets => {}
     }
     if let Some(home) = &line.home {
         if let Err(error) = std::env::set_current_dir(home) {
@@ -58,6 +59,9 @@ fn main() -> ExitCode {
     if line.action == Action::Test {
         let printed = print(&config.report());
         return config.check_files().map_or_else(|error| refuse(&error.to_string()), |()| printed);
+    }
+    if line.action == Action::GiveSockets {
+        return control::give(&config).map_or_else(|error| refuse(&error.to_string()), |()| ExitCode::SUCCESS);
     }
     let mut waiting = None;
     if line.background && line.debug {
@@ -112,6 +116,7 @@ struct Privileged {
     settings: Arc<Settings>,
     trust: Authorities,
     control: Option<jabber::net::control::Opened>,
+    metrics: Option<jabber::net::control::Opened>,
     files: u64,
 }
 
@@ -134,8 +139,8 @@ fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, S
     let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids);
     let (keeper, settings) = Keeper::load(config, owner)?;
     let trust = authorities::load(config)?;
-    let control = control::open(config, identity);
-    Ok(Privileged { signals, ports, missing, pidfile, keeper, settings, trust, control, files })
+    let (control, metrics) = (control::open(config, identity), control::open_metrics(config, identity)?);
+    Ok(Privileged { signals, ports, missing, pidfile, keeper, settings, trust, control, metrics, files })
 }
 
 fn start(line: CommandLine, config: Config, log: &Arc<Log>, waiting: Option<Waiting>) -> Result<(), StartError> {
@@ -191,7 +196,7 @@ fn assemble(
     let clock = Clock::new();
     let mut engine = Server::new(Arc::clone(config), store, Box::new(Dice::new()), clock.now())
         .map_err(|error| StartError(error.to_string()))?;
-    let Privileged { signals, ports, pidfile, keeper, settings, trust, control, files, .. } = privileged;
+    let Privileged { signals, ports, pidfile, keeper, settings, trust, control, metrics, files, .. } = privileged;
     engine.set_trust(Box::new(trust));
     engine.set_open_files_max(files);
     let served: Vec<String> = ports.iter().map(|port| port.address.to_string()).collect();
@@ -206,7 +211,7 @@ fn assemble(
         keeper,
         renewed: None,
         trust: None,
-        control: None,
+        sockets: None,
         _pidfile: pidfile,
     };
     EventLoop::new(Parts {
@@ -220,6 +225,7 @@ fn assemble(
         settings: Some(settings),
         ports,
         control,
+        metrics,
         resolver: Files::default(),
         disk: Some(disk),
     })
@@ -244,12 +250,14 @@ fn tell_what_waits(old: &Config, new: &Config) {
     let ports = |config: &Config| -> Vec<_> {
         config.listeners.iter().map(|listener| (listener.kind, listener.address, listener.port)).collect()
     };
+    let path = |config: &Config| config.metrics_socket.as_ref().map(|socket| socket.path.clone());
     for (changed, what) in [
         (ports(old) != ports(new), "the ports"),
         (old.spool != new.spool, "the data directory"),
         (old.user != new.user, "the user"),
         (old.pidfile != new.pidfile, "the pid file"),
         (old.control_socket() != new.control_socket(), "the control socket"),
+        (path(old) != path(new), "the socket of <metrics>"),
     ] {
         if changed {
             log::warn!(target: INTERNAL, "{what} cannot change while the server runs: restart it");
@@ -270,8 +278,8 @@ struct Daemon {
     renewed: Option<Arc<Settings>>,
     /// Authorities that came with the last reload.
     trust: Option<Authorities>,
-    /// Who may use the control socket since the last reload.
-    control: Option<jabber::net::control::Allowed>,
+    /// Who may use the control socket and that of `<metrics>` since the last reload.
+    sockets: Option<(Allowed, Option<Allowed>)>,
     /// Removed when the loop is dropped.
     _pidfile: Option<PidFile>,
 }
@@ -325,9 +333,9 @@ impl Surroundings for Daemon {
                 Err(error) => log::error!(target: INTERNAL, "{error}; those loaded before stay trusted"),
             }
             let identity = config.user.as_deref().and_then(|name| Identity::of(name).ok());
-            match control::allowed(config, identity.as_ref()) {
-                Ok(allowed) => self.control = Some(allowed),
-                Err(why) => log::error!(target: INTERNAL, "{why}; the control socket stays as it was"),
+            match control::renew(config, identity.as_ref()) {
+                Ok(renewed) => self.sockets = Some(renewed),
+                Err(why) => log::error!(target: INTERNAL, "{why}; the sockets stay as they were"),
             }
             self.config = Arc::clone(config);
             self.stanza_files.reload(config);
@@ -346,8 +354,8 @@ impl Surroundings for Daemon {
         self.trust.take().map(|trust| Box::new(trust) as Box<dyn Trust>)
     }
 
-    fn renewed_control(&mut self) -> Option<jabber::net::control::Allowed> {
-        self.control.take()
+    fn renewed_sockets(&mut self) -> Option<(Allowed, Option<Allowed>)> {
+        self.sockets.take()
     }
 
     fn outside(&mut self, what: Outside) -> Told {
@@ -361,6 +369,10 @@ impl Surroundings for Daemon {
 
     fn certificates(&self) -> Vec<(String, i64)> {
         self.keeper.ends()
+    }
+
+    fn alive(&mut self) {
+        notify::tell(notify::ALIVE);
     }
 
     fn words(&mut self, now: Now) -> Vec<Word> {

@@ -14,6 +14,8 @@ mod data;
 mod metrics;
 #[path = "control/site.rs"]
 mod site;
+#[path = "control/sockets.rs"]
+mod sockets;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;

@@ -15,6 +15,8 @@ pub enum Action {
     Run,
     /// Read the configuration, tell what is in it, exit.
     Test,
+    /// As root: give a running server's sockets to the groups that jabber.xml names, exit.
+    GiveSockets,
     /// Print the version, exit 0.
     Version,
     /// Print the help, exit 0.
@@ -148,6 +150,7 @@ impl CommandLine {
         };
         let alone = match name {
             "test" => Some(Action::Test),
+            "give-sockets" => Some(Action::GiveSockets),
             "version" => Some(Action::Version),
             "help" | "usage" => Some(Action::Help),
             "background" | "debug" => Some(self.action),
@@ -215,6 +218,8 @@ jabberd - an XMPP (Jabber) server
 Options (letters take their value from the next argument; -h is a host):
   -c, --config FILE      the configuration  [/etc/jabber/jabber.xml]
       --test             check the configuration, report, exit (0 good, 1 bad)
+      --give-sockets     as root: give the sockets of a server that runs to the
+                         groups in jabber.xml, exit; jabber.service does it
   -h, --host NAME        value for <jabberd:cmdline flag=\"h\">: our host
   -s, --spooldir DIR     value for <jabberd:cmdline flag=\"s\">: our data
   -x, --define KEY:VALUE value for <jabberd:cmdline flag=\"KEY\">

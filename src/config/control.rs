@@ -1,8 +1,17 @@
-//! The control socket: where jabberctl finds the server, and who may use it.
+//! Sockets in the file system: where jabberctl and who watches find the server, and who may use them.
 
 use std::path::{Path, PathBuf};
 
 use super::DEFAULT_SPOOL;
+
+/// `<metrics xmlns='urn:jabber:config:3'>` with a path in place of an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsSocket {
+    /// The socket.
+    pub path: PathBuf,
+    /// The group whose members may use it besides root; without, that of the server's user.
+    pub group: Option<String>,
+}
 
 /// `<control xmlns='urn:jabber:config:3'>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

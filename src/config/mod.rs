@@ -47,7 +47,7 @@ pub use blocks::{Block, BlockAction, Blocks};
 pub use certificates::CertificateSource;
 pub use cmdline::CommandLine;
 pub use components::{Component, Link};
-pub use control::Control;
+pub use control::{Control, MetricsSocket};
 pub use error::{Error, Notice, Place, Problem, Severity};
 pub use federation::Federation;
 pub use hosts::{
@@ -113,6 +113,8 @@ pub struct Config {
     pub blocks: Blocks,
     /// The socket of jabberctl.
     pub control: Control,
+    /// Who watches asks here, if not at a port.
+    pub metrics_socket: Option<MetricsSocket>,
     /// Debug lines are logged (`<debug>`, `-D`).
     pub debug: bool,
     /// What the admin should know, in the order of reading.
@@ -209,6 +211,7 @@ impl Config {
             federation: None,
             blocks: Blocks::default(),
             control: Control::default(),
+            metrics_socket: None,
             debug: false,
             notices: Vec::new(),
         }

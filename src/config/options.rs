@@ -1,9 +1,10 @@
 //! Elements that are only ours: children of the root in `urn:jabber:config:3`.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 
 use super::certificates::CertificateSource;
-use super::control::Control;
+use super::control::{Control, MetricsSocket};
 use super::hosts::host_name;
 use super::limits::Limits;
 use super::listen::{Listener, ListenerKind, METRICS_PORT};
@@ -23,6 +24,7 @@ pub(super) fn read(reading: &mut Reading, tree: &Tree, config: &mut Config) {
         "certificate" => config.certificates.extend(certificate(reading, tree)),
         "control" => config.control = control(reading, tree),
         "limits" => limits(reading, tree, &mut config.limits),
+        "metrics" if tree.text().contains('/') => config.metrics_socket = metrics_socket(reading, tree),
         "metrics" => config.listeners.extend(metrics(reading, tree)),
         "registration-rate" => config.registration_rate = registration_rate(reading, tree),
         "user" => config.user = Some(tree.text()).filter(|name| !name.is_empty()),
@@ -40,22 +42,46 @@ fn block(reading: &mut Reading, tree: &Tree, config: &mut Config) {
 
 /// `<control group="adm">/run/jabber/control</control>`: the socket of jabberctl.
 fn control(reading: &mut Reading, tree: &Tree) -> Control {
-    let text = tree.text();
-    let socket = (!text.is_empty()).then(|| reading.path(&text));
-    if let Some(path) = socket.as_ref().filter(|path| path.as_os_str().len() > Control::PATH_BYTES_MAX) {
-        let (most, is) = (Control::PATH_BYTES_MAX, path.as_os_str().len());
-        reading.refuse(
-            &tree.place,
-            Refusal {
-                what: "<control> names a path that no socket can have",
-                found: &format!("a path of {is} bytes"),
-                expected: &format!("one of {most} bytes at most"),
-                remedy: "name a shorter one, or delete the element: /run/jabber/control is used then",
-            },
-        );
-        return Control::default();
+    if tree.text().is_empty() {
+        return Control { socket: None, group: group(tree) };
     }
-    Control { socket, group: tree.attribute("group").filter(|group| !group.is_empty()).map(str::to_owned) }
+    match socket_path(reading, tree, "name a shorter one, or delete the element: /run/jabber/control is used then") {
+        Some(path) => Control { socket: Some(path), group: group(tree) },
+        None => Control::default(),
+    }
+}
+
+/// Whose members may use a socket.
+fn group(tree: &Tree) -> Option<String> {
+    tree.attribute("group").filter(|group| !group.is_empty()).map(str::to_owned)
+}
+
+/// The path of a socket, which the system bounds.
+fn socket_path(reading: &mut Reading, tree: &Tree, remedy: &str) -> Option<PathBuf> {
+    let path = reading.path(&tree.text());
+    let (most, is) = (Control::PATH_BYTES_MAX, path.as_os_str().len());
+    if is <= most {
+        return Some(path);
+    }
+    reading.refuse(
+        &tree.place,
+        Refusal {
+            what: &format!("<{}> names a path that no socket can have", tree.name),
+            found: &format!("a path of {is} bytes"),
+            expected: &format!("one of {most} bytes at most"),
+            remedy,
+        },
+    );
+    None
+}
+
+/// `<metrics group="prometheus">/run/jabber/metrics</metrics>`: as `<control>`, for who watches.
+fn metrics_socket(reading: &mut Reading, tree: &Tree) -> Option<MetricsSocket> {
+    if tree.attribute("port").is_some() {
+        reading.warn(&tree.place, "<metrics> names a socket, which has no port: port= is ignored");
+    }
+    let path = socket_path(reading, tree, "name a shorter one: /run/jabber/metrics")?;
+    Some(MetricsSocket { path, group: group(tree) })
 }
 
 /// `<metrics port="9105">127.0.0.1</metrics>`: where who watches the server asks, by HTTP. Whoever reaches the port may ask,

@@ -36,6 +36,9 @@ impl Config {
             let below = if *subdomains { " and all domains below it" } else { "" };
             writeln!(out, "Blocked:  {domain}{below} ({})", action.name())?;
         }
+        if let Some(socket) = &self.metrics_socket {
+            writeln!(out, "Metrics:  {}", socket.path.display())?;
+        }
         writeln!(out, "Data:     {}", self.spool.display())?;
         writeln!(out, "User:     {}", self.user.as_deref().unwrap_or("the one who starts it"))?;
         if let Some(pidfile) = &self.pidfile {

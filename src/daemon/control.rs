@@ -1,68 +1,119 @@
-//! The control socket's place in the file system, and who may use it.
+//! Sockets in the file system, jabberctl's and that of `<metrics>`: where they are, and who may use them.
+//!
+//! Root gives each to the group that jabber.xml names. A server that was never root can do that only with groups its user
+//! is in, and under `jabber.service` not even then; root does it for the running server there ([`give`]).
 
-use std::fs::DirBuilder;
-use std::os::unix::fs::{DirBuilderExt as _, chown};
 use std::path::Path;
 
 use nix::unistd::{Gid, Group, User, getegid, geteuid};
 
 use super::privileges::{self, Identity};
+use super::{StartError, directories};
 use crate::config::{Config, LogSink};
 use crate::net::control::{self, Allowed, Opened};
 
-/// Opens the socket; without one the server serves all the same, and says why.
+/// Opens jabberctl's socket; without one the server serves all the same, and says why.
 pub fn open(config: &Config, identity: Option<&Identity>) -> Option<Opened> {
-    let opened = allowed(config, identity).and_then(|allowed| {
-        let path = config.control_socket();
-        make_directory(&path, &allowed)?;
-        let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
-        control::open(&path, allowed.clone(), (allowed.uid, allowed.gid) != (uid, gid))
-    });
-    match opened {
-        Ok(opened) => Some(opened),
-        Err(why) => {
-            log::warn!(target: LogSink::INTERNAL, "jabberctl will not find this server: {why}");
-            None
-        }
-    }
+    let group = config.control.group.as_deref();
+    let opened = one("control", &config.control_socket(), group, identity);
+    opened.map_err(|why| log::warn!(target: LogSink::INTERNAL, "jabberctl will not find this server: {why}")).ok()
 }
 
-/// Who may use the socket, by what the system says now.
+/// Opens the socket of `<metrics>`, if there shall be one.
+///
+/// # Errors
+/// Why it cannot be had. As with a port, the server does not start without what it was told to open.
+pub fn open_metrics(config: &Config, identity: Option<&Identity>) -> Result<Option<Opened>, StartError> {
+    let Some(wanted) = &config.metrics_socket else { return Ok(None) };
+    one("metrics", &wanted.path, wanted.group.as_deref(), identity).map(Some).map_err(StartError)
+}
+
+fn one(element: &str, path: &Path, group: Option<&str>, identity: Option<&Identity>) -> Result<Opened, String> {
+    let allowed = allowed(element, group, identity)?;
+    make_directory(element, path, &allowed)?;
+    let opened = control::open(path, allowed, element)?;
+    if let Some(why) = &opened.ungiven {
+        tell_ungiven(path, group, why);
+    }
+    Ok(opened)
+}
+
+/// Under jabber.service this is the usual way, and mended before systemd says that the server is up.
+fn tell_ungiven(path: &Path, group: Option<&str>, why: &str) {
+    let (shown, group) = (path.display(), group.unwrap_or_default());
+    log::info!(target: LogSink::INTERNAL,
+        "the socket {shown} is not yet of the group '{group}' ({why}); as root: jabberd --give-sockets");
+}
+
+/// After a reload: who may use jabberctl's socket, and that of `<metrics>`, by what the system says now.
 ///
 /// # Errors
 /// There is no such group.
-pub fn allowed(config: &Config, identity: Option<&Identity>) -> Result<Allowed, String> {
+pub fn renew(config: &Config, identity: Option<&Identity>) -> Result<(Allowed, Option<Allowed>), String> {
+    let of_control = config.control.group.as_deref();
+    let control = one_again("control", &config.control_socket(), of_control, identity)?;
+    let metrics = config.metrics_socket.as_ref();
+    let metrics = metrics.map(|socket| one_again("metrics", &socket.path, socket.group.as_deref(), identity));
+    Ok((control, metrics.transpose()?))
+}
+
+fn one_again(element: &str, path: &Path, group: Option<&str>, identity: Option<&Identity>) -> Result<Allowed, String> {
+    let allowed = allowed(element, group, identity)?;
+    let own = geteuid().as_raw();
+    // One with a new name comes with the next start.
+    if path.exists() {
+        if let Err(why) = control::give(path, |uid| uid == own, None, allowed.gid) {
+            tell_ungiven(path, group, &why.to_string());
+        }
+    }
+    Ok(allowed)
+}
+
+fn allowed(element: &str, group: Option<&str>, identity: Option<&Identity>) -> Result<Allowed, String> {
     let own = (geteuid().as_raw(), getegid().as_raw());
     let (uid, gid) = identity.filter(|_| privileges::is_root()).map_or(own, Identity::ids);
-    let group = match &config.control.group {
+    let group = match group {
         None => Group::from_gid(Gid::from_raw(gid)),
         Some(name) => match Group::from_name(name) {
             Ok(None) => {
                 return Err(format!(
-                    "there is no group '{name}' (<control group=>): make it with `addgroup --system {name}`"
+                    "there is no group '{name}' (<{element} group=>): make it with `addgroup --system {name}`"
                 ));
             }
             found => found,
         },
     };
-    let group = group.map_err(|error| format!("cannot look up the group (<control group=>): {error}"))?;
+    let group = group.map_err(|error| format!("cannot look up the group (<{element} group=>): {error}"))?;
     let Some(group) = group else { return Ok(Allowed { uid, gid, members: Vec::new() }) };
     let user = |name: &String| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
     Ok(Allowed { uid, gid: group.gid.as_raw(), members: group.mem.iter().filter_map(user).collect() })
 }
 
-/// Makes the socket's directory, which a system that starts afresh has not (/run is empty then).
-fn make_directory(path: &Path, allowed: &Allowed) -> Result<(), String> {
-    let Some(directory) = path.parent().filter(|directory| !directory.is_dir()) else { return Ok(()) };
-    let shown = directory.display();
-    DirBuilder::new()
-        .mode(0o755)
-        .create(directory)
-        .and_then(|()| match privileges::is_root() {
-            true => chown(directory, Some(allowed.uid), Some(allowed.gid)),
-            false => Ok(()),
-        })
-        .map_err(|error| {
-            format!("cannot make the directory {shown}: {error}; make it, or name another path (<control>)")
-        })
+/// Makes a socket's directory, which a system that starts afresh has not (/run is empty then).
+fn make_directory(element: &str, path: &Path, allowed: &Allowed) -> Result<(), String> {
+    let Some(directory) = path.parent() else { return Ok(()) };
+    let owner = if privileges::is_root() { (Some(allowed.uid), Some(allowed.gid)) } else { (None, None) };
+    directories::make(directory, 0o755, owner).map_err(|error| {
+        let shown = directory.display();
+        format!("cannot make the directory {shown}: {error}; make it, or name another path (<{element}>)")
+    })
+}
+
+/// As root, beside a running server: gives its sockets to the groups that jabber.xml names.
+///
+/// # Errors
+/// There is no such group or no such socket, or we are not root.
+pub fn give(config: &Config) -> Result<(), StartError> {
+    let control = config.control.group.as_deref().map(|group| ("control", config.control_socket(), group));
+    let metrics = config.metrics_socket.as_ref();
+    let metrics = metrics.and_then(|socket| Some(("metrics", socket.path.clone(), socket.group.as_deref()?)));
+    for (element, path, group) in [control, metrics].into_iter().flatten() {
+        let gid = allowed(element, Some(group), None).map_err(StartError)?.gid;
+        // A server that is root has done it itself; what is root's here is none of its sockets.
+        control::give(&path, |uid| uid != 0, None, gid).map_err(|error| {
+            let shown = path.display();
+            StartError(format!("cannot give {shown} to the group '{group}' (<{element} group=>): {error}"))
+        })?;
+    }
+    Ok(())
 }

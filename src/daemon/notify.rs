@@ -8,6 +8,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 pub const READY: &str = "READY=1";
 /// The configuration is being read again.
 pub const RELOADING: &str = "RELOADING=1";
+/// The server is at work. Who hears nothing for `WatchdogSec=` starts it anew.
+pub const ALIVE: &str = "WATCHDOG=1";
 /// The server stops.
 pub const STOPPING: &str = "STOPPING=1";
 

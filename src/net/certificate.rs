@@ -65,6 +65,7 @@ pub struct Certificate {
     names: Vec<String>,
     end_point: Option<Vec<u8>>,
     issuer: String,
+    starts: i64,
     expires: i64,
 }
 
@@ -88,14 +89,14 @@ impl Certificate {
         let names = names(&parsed);
         let end_point = end_point(&parsed, own);
         let issuer = parsed.issuer().to_string();
-        let expires = parsed.validity().not_after.timestamp();
+        let (starts, expires) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
             // Unknown: the key cannot tell its public half, so the first handshake will.
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(Fault::KeyMismatch),
         }
-        Ok(Certificate { key: Arc::new(key), names, end_point, issuer, expires })
+        Ok(Certificate { key: Arc::new(key), names, end_point, issuer, starts, expires })
     }
 
     /// The host names and addresses it is for, in lower case; a name may start with `*.`.
@@ -106,6 +107,11 @@ impl Certificate {
     /// Who says that it is theirs; itself, if it is self-made.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// When it begins, in seconds since 1970.
+    pub fn starts_unix_seconds(&self) -> i64 {
+        self.starts
     }
 
     /// When it ends, in seconds since 1970.

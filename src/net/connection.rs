@@ -160,7 +160,12 @@ impl Connection {
 
     /// Is it a client of the control socket?
     pub(super) fn is_control(&self) -> bool {
-        matches!(self.stream, Socket::Unix(_))
+        matches!(self.stream, Socket::Unix(_)) && !self.is_watcher()
+    }
+
+    /// Does it ask for metrics?
+    pub(super) fn is_watcher(&self) -> bool {
+        self.kind == ListenerKind::Metrics
     }
 
     /// Bytes that wait, for the disk or for the socket.

@@ -156,11 +156,15 @@ impl Connections {
         Ok(id)
     }
 
-    /// Takes a client of the control socket in.
-    pub(super) fn add_control(&mut self, registry: &Registry, stream: UnixStream) -> io::Result<ConnectionId> {
+    /// Takes a client of a socket in the file system in.
+    pub(super) fn add_local(
+        &mut self,
+        registry: &Registry,
+        stream: UnixStream,
+        kind: ListenerKind,
+    ) -> io::Result<ConnectionId> {
         let (place, id) = self.next_place();
-        // It never asks for TLS, so the kind of its port means nothing.
-        let mut connection = Connection::new(id, stream, ListenerKind::Component, None);
+        let mut connection = Connection::new(id, stream, kind, None);
         registry.register(&mut connection.stream, Token(self.first_token + place), INTEREST)?;
         self.insert(connection);
         Ok(id)
@@ -245,6 +249,10 @@ impl Connections {
         let now_millis = self.now.monotonic_millis;
         for id in std::mem::take(&mut self.unread) {
             let (pause, handshake_bytes) = (self.bounds.output_bytes_before_pause, self.bounds.handshake_bytes);
+            if self.slot(id).is_some_and(|connection| connection.is_watcher()) {
+                let bytes = self.slots.iter().map(|(_, connection)| connection.queued_bytes() as u64).sum();
+                handle(Input::OutputQueued { bytes });
+            }
             let place = self.place(id).and_then(|place| self.slots.get_mut(place));
             let Some(connection) = place.filter(|connection| connection.id == id) else { continue };
             connection.listed_unread = false;

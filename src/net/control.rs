@@ -1,15 +1,18 @@
-//! The control socket: opened at start, who connects is who the kernel says.
+//! Sockets in the file system: jabberctl's, and the one of `<metrics>`. Opened at start; who connects is who the kernel says.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, lchown};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mio::net::{UnixListener, UnixStream};
+use nix::fcntl::AtFlags;
+use nix::libc;
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
 use crate::admin::Peer;
 use crate::xmpp::Now;
@@ -17,7 +20,7 @@ use crate::xmpp::Now;
 /// How long nobody is taken after descriptors ran out.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Who may use the socket besides root and the server's own user.
+/// Who may use a socket besides root and the server's own user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allowed {
     /// The server's own user.
@@ -34,30 +37,32 @@ impl Allowed {
     }
 }
 
-/// The socket, open and not yet served.
+/// A socket, open and not yet served.
 #[derive(Debug)]
 pub struct Opened {
     path: PathBuf,
     listener: StdListener,
     allowed: Allowed,
+    /// Why the file could not be given to the group; root and the server's own user reach it all the same.
+    pub ungiven: Option<String>,
     /// Device and inode, so that what somebody else put there is not removed at the end.
     file: (u64, u64),
 }
 
-/// Opens the socket, as whoever we are (root, at start), for root and this group only.
+/// Opens the socket that an element of jabber.xml names, as whoever we are (root, at start), for root and this group only.
 ///
 /// # Errors
 /// Cause and remedy: another server has it, the directory is not there, or is not ours.
-pub fn open(path: &Path, allowed: Allowed, chowns: bool) -> Result<Opened, String> {
+pub fn open(path: &Path, allowed: Allowed, element: &str) -> Result<Opened, String> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
         Err(_) => {}
         Ok(found) if !found.file_type().is_socket() => {
-            return Err(format!("{shown} is there, and no socket: remove it, or name another path (<control>)"));
+            return Err(format!("{shown} is there, and no socket: remove it, or name another path (<{element}>)"));
         }
         // One that was left behind takes no connection.
         Ok(_) => match StdStream::connect(path) {
-            Ok(_) => return Err(format!("{shown} is served by another jabberd: name another path (<control>)")),
+            Ok(_) => return Err(format!("{shown} is served by another jabberd: name another path (<{element}>)")),
             Err(_) => {
                 fs::remove_file(path).map_err(|error| format!("cannot remove the old socket {shown}: {error}"))?
             }
@@ -69,16 +74,37 @@ pub fn open(path: &Path, allowed: Allowed, chowns: bool) -> Result<Opened, Strin
     let bound = StdListener::bind(path);
     umask(mask);
     let listener = bound.map_err(|error| failed("make", error))?;
-    if chowns {
-        lchown(path, Some(allowed.uid), Some(allowed.gid)).map_err(|error| failed("change the owner of", error))?;
-    }
+    let own = geteuid().as_raw();
+    let ungiven = match give(path, |uid| uid == own, Some(allowed.uid), allowed.gid) {
+        Err(error) if Uid::from_raw(own).is_root() => return Err(failed("change the owner of", error)),
+        given => given.err().map(|error| error.to_string()),
+    };
     listener.set_nonblocking(true).map_err(|error| failed("prepare", error))?;
     let found = fs::symlink_metadata(path).map_err(|error| failed("look at", error))?;
-    Ok(Opened { path: path.to_owned(), listener, allowed, file: (found.dev(), found.ino()) })
+    Ok(Opened { path: path.to_owned(), listener, allowed, ungiven, file: (found.dev(), found.ino()) })
 }
 
-/// The socket, served.
-pub(super) struct ControlSocket {
+/// Gives a socket to a user and a group, if this is its owner. By its handle: in a directory of the server's user the name
+/// may lead to anything by now.
+///
+/// # Errors
+/// It is no socket of that owner, or the system refuses: only root gives to anybody, others to groups they are in.
+pub fn give(path: &Path, is_owner: impl Fn(u32) -> bool, uid: Option<u32>, gid: u32) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_PATH | libc::O_NOFOLLOW).open(path)?;
+    let found = file.metadata()?;
+    if !found.file_type().is_socket() || found.nlink() != 1 || !is_owner(found.uid()) {
+        return Err(io::Error::other("somebody else put another file there"));
+    }
+    let uid = uid.filter(|uid| *uid != found.uid()).map(Uid::from_raw);
+    let gid = Some(gid).filter(|gid| *gid != found.gid()).map(Gid::from_raw);
+    match (uid, gid) {
+        (None, None) => Ok(()),
+        _ => Ok(fchownat(&file, "", uid, gid, AtFlags::AT_EMPTY_PATH)?),
+    }
+}
+
+/// A socket, served.
+pub(super) struct LocalSocket {
     path: PathBuf,
     pub(super) listener: UnixListener,
     allowed: Allowed,
@@ -89,10 +115,10 @@ pub(super) struct ControlSocket {
     pause_end: Option<u64>,
 }
 
-impl ControlSocket {
-    pub(super) fn new(opened: Opened) -> ControlSocket {
-        let Opened { path, listener, allowed, file } = opened;
-        ControlSocket { path, listener: UnixListener::from_std(listener), allowed, file, ready: true, pause_end: None }
+impl LocalSocket {
+    pub(super) fn new(opened: Opened) -> LocalSocket {
+        let Opened { path, listener, allowed, file, .. } = opened;
+        LocalSocket { path, listener: UnixListener::from_std(listener), allowed, file, ready: true, pause_end: None }
     }
 
     /// May somebody be taken now?
@@ -120,7 +146,7 @@ impl ControlSocket {
                     _ => {
                         // Without descriptors it stays ready: the kernel does not tell again of who waits already.
                         self.pause_end = Some(now.after(PAUSE));
-                        log::error!(target: "-internal", "a client of the control socket was not taken: {error}");
+                        log::error!(target: "-internal", "a client of {} was not taken: {error}", self.path.display());
                         return None;
                     }
                 },
@@ -130,8 +156,8 @@ impl ControlSocket {
             if self.allowed.admits(peer) {
                 return Some((stream, peer));
             }
-            log::warn!(target: "-internal", "control: uid={} gid={} pid={} was refused: neither root nor in the group {}; \
-                       who was added to it lately is known after a reload", peer.uid, peer.gid, peer.pid, self.allowed.gid);
+            log::warn!(target: "-internal", "{}: uid={} gid={} pid={} was refused: neither root nor in the group {}; who was added to it lately \
+                       is known after a reload", self.path.display(), peer.uid, peer.gid, peer.pid, self.allowed.gid);
         }
     }
 
@@ -142,7 +168,7 @@ impl ControlSocket {
 }
 
 /// The socket goes with its server, unless another one stands in its place.
-impl Drop for ControlSocket {
+impl Drop for LocalSocket {
     fn drop(&mut self) {
         let is_ours = |found: fs::Metadata| (found.dev(), found.ino()) == self.file;
         if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {

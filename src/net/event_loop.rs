@@ -12,7 +12,7 @@ use super::Bounds;
 use super::clock::{Clock, Dice};
 use super::connection::Piece;
 use super::connections::Connections;
-use super::control::{self, ControlSocket};
+use super::control::{self, LocalSocket};
 use super::dialing::{self, Dialed, Dialer};
 use super::disk::{Awaited, DiskHelper, Durable, Report};
 use super::dns::Dns;
@@ -31,7 +31,8 @@ use crate::xmpp::Now;
 const WAKER: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const CONTROL: Token = Token(2);
-const FIRST_LISTENER: usize = 3;
+const METRICS: Token = Token(3);
+const FIRST_LISTENER: usize = 4;
 /// The resolver's sockets are far above those of connections, and of attempts to have one.
 const FIRST_LOOKUP: usize = dialing::FIRST_TOKEN << 1;
 /// How many events one poll brings at most; the others come with the next.
@@ -65,14 +66,16 @@ pub trait Surroundings {
     fn renewed_tls(&mut self) -> Option<Arc<Settings>>;
     /// After a reload: other authorities to trust, if they could be read.
     fn renewed_trust(&mut self) -> Option<Box<dyn Trust>>;
-    /// After a reload: who may use the control socket.
-    fn renewed_control(&mut self) -> Option<control::Allowed>;
+    /// After a reload: who may use the control socket, and that of `<metrics>`.
+    fn renewed_sockets(&mut self) -> Option<(control::Allowed, Option<control::Allowed>)>;
     /// What a client of the control socket wants of the process, but for [`Outside::Reload`].
     fn outside(&mut self, what: Outside) -> Told;
     /// At the start, and every minute: the hosts, and when their certificates end, in Unix seconds.
     fn certificates(&self) -> Vec<(String, i64)> {
         Vec::new()
     }
+    /// At the start, and every minute: the loop turns.
+    fn alive(&mut self) {}
     /// What there is for the server: log lines for people, stanzas in files.
     fn words(&mut self, _now: Now) -> Vec<Word> {
         Vec::new()
@@ -101,7 +104,8 @@ pub struct EventLoop<E> {
     signals: Signals,
     settings: Option<Arc<Settings>>,
     doors: Doors,
-    control: Option<ControlSocket>,
+    control: Option<LocalSocket>,
+    metrics: Option<LocalSocket>,
     files: u64,
     connections: Connections,
     relays: Relays,
@@ -149,6 +153,8 @@ pub struct Parts<E> {
     pub ports: Vec<Opened>,
     /// The control socket.
     pub control: Option<control::Opened>,
+    /// The socket of `<metrics>`.
+    pub metrics: Option<control::Opened>,
     /// The files that say whom to ask for other servers.
     pub resolver: Files,
     /// The disk, if ticks are to wait for one.
@@ -171,10 +177,15 @@ impl<E: Engine> EventLoop<E> {
         let mut signals = parts.signals;
         poll.registry().register(&mut signals.wake, SIGNALS, Interest::READABLE)?;
         let doors = Doors::new(parts.ports, &parts.config, poll.registry(), FIRST_LISTENER)?;
-        let mut control = parts.control.map(ControlSocket::new);
-        if let Some(control) = &mut control {
-            poll.registry().register(&mut control.listener, CONTROL, Interest::READABLE)?;
+        let mut control = parts.control.map(LocalSocket::new);
+        let mut metrics = parts.metrics.map(LocalSocket::new);
+        for (socket, token) in [(&mut control, CONTROL), (&mut metrics, METRICS)] {
+            if let Some(socket) = socket {
+                poll.registry().register(&mut socket.listener, token, Interest::READABLE)?;
+            }
         }
+        let has_port = parts.config.listeners.iter().any(|listener| listener.kind == ListenerKind::Metrics);
+        let measures = has_port || metrics.is_some();
         let bounds = parts.bounds;
         let connections = Connections::new(bounds, FIRST_LISTENER + doors.len());
         Ok(EventLoop {
@@ -187,6 +198,7 @@ impl<E: Engine> EventLoop<E> {
             settings: parts.settings,
             doors,
             control,
+            metrics,
             files: parts.files,
             connections,
             relays: Relays::new(bounds),
@@ -201,7 +213,7 @@ impl<E: Engine> EventLoop<E> {
             dns: Dns::new(FIRST_LOOKUP, cache_seconds(&parts.config), parts.resolver),
             dice: Dice::new(),
             awaited: Awaited::default(),
-            measures: parts.config.listeners.iter().any(|listener| listener.kind == ListenerKind::Metrics),
+            measures,
             found: Vec::new(),
             outside: Vec::new(),
         })
@@ -213,6 +225,7 @@ impl<E: Engine> EventLoop<E> {
     /// The poll broke, or the disk did: nothing can be promised to anybody any more.
     pub fn run(&mut self) -> io::Result<()> {
         self.engine.set_certificates(self.surroundings.certificates());
+        self.surroundings.alive();
         let mut events = Events::with_capacity(EVENTS);
         let mut now = self.clock.now();
         loop {
@@ -230,6 +243,7 @@ impl<E: Engine> EventLoop<E> {
                     WAKER => {}
                     SIGNALS => self.drain_signals(),
                     CONTROL => self.control.iter_mut().for_each(|control| control.ready = true),
+                    METRICS => self.metrics.iter_mut().for_each(|metrics| metrics.ready = true),
                     token if self.dns.owns(token) => {
                         self.dns.handle_event(self.poll.registry(), now, &mut self.dice, event);
                     }
@@ -252,6 +266,7 @@ impl<E: Engine> EventLoop<E> {
         self.look_around(now);
         self.accept(now);
         self.accept_control(now);
+        self.accept_watchers(now);
         let EventLoop { connections, relays, engine, .. } = self;
         connections.read(|input| engine.handle(now, input));
         relays.read(|input| engine.handle(now, input));
@@ -403,18 +418,36 @@ impl<E: Engine> EventLoop<E> {
 
     /// Clients of the control socket come in even when no more connections are taken: then they are needed most.
     fn accept_control(&mut self, now: Now) {
-        let Some(control) =
-            self.control.as_mut().filter(|control| control.has_work(now.monotonic_millis) && self.stop_at.is_none())
-        else {
+        let Some(control) = self.control.as_mut().filter(|control| control.has_work(now.monotonic_millis)) else {
             return;
         };
         for _ in 0..self.bounds.accepts {
             let Some((stream, peer)) = control.accept(now) else { return };
-            match self.connections.add_control(self.poll.registry(), stream) {
+            // It never asks for TLS, so the kind of its port means nothing.
+            match self.connections.add_local(self.poll.registry(), stream, ListenerKind::Component) {
                 Ok(id) => self.engine.handle(now, Input::Control { id, peer }),
                 Err(error) => log::error!(target: "-internal", "a client of the control socket was not taken: {error}"),
             }
         }
+    }
+
+    /// Who watches by the socket counts as who comes by a port.
+    fn accept_watchers(&mut self, now: Now) {
+        let room = self.has_room();
+        let Some(metrics) = self.metrics.as_mut().filter(|metrics| room && metrics.has_work(now.monotonic_millis))
+        else {
+            return;
+        };
+        let Some((stream, _)) = metrics.accept(now) else { return };
+        match self.connections.add_local(self.poll.registry(), stream, ListenerKind::Metrics) {
+            Ok(id) => self.engine.handle(now, Input::Watcher { id }),
+            Err(error) => log::error!(target: "-internal", "who watches was not taken: {error}"),
+        }
+    }
+
+    /// May there be one more connection?
+    fn has_room(&self) -> bool {
+        self.connections.len().saturating_add(self.relays.len()) < self.bounds.connections
     }
 
     /// Goes on with connections of our own that are not open yet.
@@ -474,6 +507,7 @@ impl<E: Engine> EventLoop<E> {
             // Who connects from now on shall be refused, not kept waiting.
             self.doors.close();
             self.control = None;
+            self.metrics = None;
             self.engine.handle(now, Input::Terminate);
         }
     }
@@ -491,8 +525,12 @@ impl<E: Engine> EventLoop<E> {
         if let Some(trust) = self.surroundings.renewed_trust() {
             self.engine.set_trust(trust);
         }
-        if let (Some(control), Some(allowed)) = (&mut self.control, self.surroundings.renewed_control()) {
-            control.allow(allowed);
+        if let Some((of_control, of_metrics)) = self.surroundings.renewed_sockets() {
+            for (socket, allowed) in [(&mut self.control, Some(of_control)), (&mut self.metrics, of_metrics)] {
+                if let (Some(socket), Some(allowed)) = (socket, allowed) {
+                    socket.allow(allowed);
+                }
+            }
         }
         self.engine.handle(now, Input::Reload(config));
         Ok(())
@@ -507,22 +545,22 @@ impl<E: Engine> EventLoop<E> {
             self.settings = Some(settings);
         }
         self.engine.set_certificates(self.surroundings.certificates());
+        self.surroundings.alive();
     }
 
     /// How long the poll may sleep.
     fn timeout(&mut self, now: Now) -> Option<Duration> {
-        let room = self.connections.len().saturating_add(self.relays.len()) < self.bounds.connections;
+        let room = self.has_room();
+        let waits =
+            |socket: &Option<LocalSocket>| socket.as_ref().is_some_and(|socket| socket.has_work(now.monotonic_millis));
         let told = self.signals.terminate.load(Ordering::Acquire) || self.signals.reload.load(Ordering::Acquire);
         if told
             || !self.found.is_empty()
             || !self.outside.is_empty()
             || self.connections.has_work()
             || self.relays.has_work()
-            || self
-                .control
-                .as_ref()
-                .is_some_and(|control| control.has_work(now.monotonic_millis) && self.stop_at.is_none())
-            || (room && self.doors.has_work(now.monotonic_millis))
+            || waits(&self.control)
+            || (room && (waits(&self.metrics) || self.doors.has_work(now.monotonic_millis)))
         {
             return Some(Duration::ZERO);
         }
@@ -536,6 +574,7 @@ impl<E: Engine> EventLoop<E> {
             self.dns.next_deadline(),
             self.doors.pause_end(now.monotonic_millis),
             self.control.as_ref().and_then(|control| control.pause_end(now.monotonic_millis)),
+            self.metrics.as_ref().and_then(|metrics| metrics.pause_end(now.monotonic_millis)),
         ];
         let own = own.into_iter().flatten().min();
         let own = own.map(|at| Duration::from_millis(at.saturating_sub(now.monotonic_millis)));

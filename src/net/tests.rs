@@ -194,6 +194,7 @@ impl Engine for Puppet {
                 let _ = self.heard.send((ConnectionId(ticket), Heard::Found(result)));
             }
             Input::Timeout | Input::Reload(_) | Input::Control { .. } | Input::Drained { .. } | Input::Told { .. } => {}
+            Input::Watcher { .. } | Input::OutputQueued { .. } => {}
         }
     }
 
@@ -231,7 +232,7 @@ impl Surroundings for Nothing {
     fn renewed_trust(&mut self) -> Option<Box<dyn Trust>> {
         None
     }
-    fn renewed_control(&mut self) -> Option<super::control::Allowed> {
+    fn renewed_sockets(&mut self) -> Option<(super::control::Allowed, Option<super::control::Allowed>)> {
         None
     }
     fn outside(&mut self, _: crate::admin::Outside) -> crate::admin::Told {
@@ -318,6 +319,7 @@ impl Server {
                 settings,
                 ports,
                 control: None,
+                metrics: None,
                 resolver: Files::new("/nonexistent", "/nonexistent"),
                 disk,
             })?

@@ -7,9 +7,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use super::connections::Talk;
+use super::connections::{Connection, Talk};
 use super::{ConnectionId, Server, Timer};
 use crate::http::{Request, Response};
 use crate::router::LinkState;
@@ -124,6 +125,8 @@ pub(super) struct Metrics {
     durable: Histogram,
     /// Hosts, and when their certificates end, in Unix seconds.
     certificates: Vec<(String, i64)>,
+    /// Output of all connections that waited when somebody asked last.
+    output_queued: u64,
 }
 
 fn add(number: &mut u64) {
@@ -190,6 +193,19 @@ impl Server {
         self.metrics.certificates = certificates;
     }
 
+    /// How much output waited just now.
+    pub(super) fn set_output_queued(&mut self, bytes: u64) {
+        self.metrics.output_queued = bytes;
+    }
+
+    /// Who watches came by the socket in the file system.
+    pub(super) fn watcher_came(&mut self, now: Now, id: ConnectionId) {
+        // Whoever may use the socket is on this machine.
+        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        self.connections.insert(id, Connection::new(Talk::Http(Box::default()), peer, now.monotonic_millis));
+        self.timers.set(now.monotonic_millis.saturating_add(HTTP_IDLE_MILLIS), Timer::Login(id));
+    }
+
     /// Answers what was asked on an HTTP connection.
     pub(super) fn answer_http(&mut self, now: Now, id: ConnectionId) {
         loop {
@@ -248,7 +264,16 @@ impl Server {
         text.family("jabber_build", "info", "The release that runs");
         text.sample("jabber_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         text.family("jabber_sessions", "gauge", "Clients that are logged in and have bound a resource");
-        text.sample("jabber_sessions", &[], self.router.sessions().len() as u64);
+        let mut sessions: Vec<(&str, u64)> = self.config.hosts.iter().map(|host| (host.name.as_str(), 0)).collect();
+        for (_, session) in self.router.sessions().all() {
+            let domain = session.jid().domain();
+            if let Some((_, number)) = sessions.iter_mut().find(|(host, _)| *host == domain.as_str()) {
+                add(number);
+            }
+        }
+        for (host, number) in sessions {
+            text.sample("jabber_sessions", &[("host", host)], number);
+        }
         let mut open = [0_u64; Side::ALL.len()];
         for side in self.connections.values().filter_map(|connection| Side::of(&connection.talk)) {
             if let Some(number) = open.get_mut(side as usize) {
@@ -302,6 +327,8 @@ impl Server {
             "Pairs of domains between which no stream could be opened of late",
         );
         text.sample("jabber_links_failing", &[], failing);
+        text.family("jabber_output_queue_bytes", "gauge", "Output that waits for the disk, or for peers to read it");
+        text.sample("jabber_output_queue_bytes", &[], metrics.output_queued);
         text.family("jabber_password_jobs", "gauge", "Password checks that wait for the helper thread");
         text.sample("jabber_password_jobs", &[], self.askers.len() as u64);
     }

@@ -123,6 +123,16 @@ pub enum Input<'a> {
         /// Who it is.
         peer: admin::Peer,
     },
+    /// Who watches came by the socket of `<metrics>`.
+    Watcher {
+        /// The number of the connection.
+        id: ConnectionId,
+    },
+    /// Before somebody who watches asks: how much output of all connections waits, for the disk or for peers to read.
+    OutputQueued {
+        /// So many bytes.
+        bytes: u64,
+    },
     /// A client of the control socket has got all that it was sent.
     Drained {
         /// Its connection.
@@ -381,6 +391,8 @@ impl Server {
             Input::Connected { id, peer } => self.connected(now, id, peer),
             Input::Found { ticket, result } => self.found(now, ticket, result),
             Input::Control { id, peer } => self.control_came(now, id, peer),
+            Input::Watcher { id } => self.watcher_came(now, id),
+            Input::OutputQueued { bytes } => self.set_output_queued(bytes),
             Input::Drained { id } => self.control_drained(now, id),
             Input::Told { id, told } => self.control_event(now, id, admin::Event::Told(told)),
             Input::Gone { id, .. } if self.is_control(id) => self.control_gone(id),

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use jabber::net::uninterrupted;
 
-use crate::site::{Running, Site};
+use crate::site::{Client, Running, Site};
 
 /// A server with metrics, and their port.
 fn watched(name: &str) -> (Site, Running, u16) {
@@ -33,7 +35,10 @@ fn asked(port: u16, path: &str) -> String {
 
 /// The samples by their names with labels.
 fn samples(port: u16) -> BTreeMap<String, f64> {
-    let answer = asked(port, "/metrics");
+    read_samples(&asked(port, "/metrics"))
+}
+
+fn read_samples(answer: &str) -> BTreeMap<String, f64> {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
     assert!(head.contains("Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
@@ -50,7 +55,7 @@ fn samples(port: u16) -> BTreeMap<String, f64> {
 fn who_watches_is_told_what_happens() {
     let (site, running, port) = watched("metrics");
     let before = samples(port);
-    assert_eq!(before["jabber_sessions"], 0.0);
+    assert_eq!(before["jabber_sessions{host=\"localhost\"}"], 0.0);
     assert_eq!(before[&format!("jabber_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
     site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
     let mut romeo = TcpStream::connect(("127.0.0.1", site.port)).unwrap();
@@ -82,7 +87,7 @@ fn who_watches_is_told_what_happens() {
     );
     let now = samples(port);
     for (name, expected) in [
-        ("jabber_sessions", 1.0),
+        ("jabber_sessions{host=\"localhost\"}", 1.0),
         ("jabber_streams{side=\"client\"}", 1.0),
         ("jabber_streams_opened_total{side=\"client\"}", 1.0),
         ("jabber_logins_total{result=\"ok\"}", 1.0),
@@ -91,6 +96,7 @@ fn who_watches_is_told_what_happens() {
         ("jabber_stanzas_total{side=\"client\",direction=\"out\",kind=\"message\"}", 1.0),
         ("jabber_stanzas_total{side=\"client\",direction=\"in\",kind=\"iq\"}", 1.0),
         ("jabber_stanza_errors_total{condition=\"service-unavailable\"}", 1.0),
+        ("jabber_output_queue_bytes", 0.0),
     ] {
         assert_eq!(now.get(name), Some(&expected), "{name}: {now:#?}");
     }
@@ -102,6 +108,81 @@ fn who_watches_is_told_what_happens() {
     assert!(now["jabber_certificate_days{host=\"localhost\"}"] > 1.0);
     say("</stream:stream>", "</stream:stream>");
     running.stop();
+}
+
+#[test]
+fn what_nobody_reads_is_seen() {
+    let (site, running, port) = watched("queue");
+    for account in ["romeo", "juliet"] {
+        site.ctl(&["user", "add", &format!("{account}@localhost")]).input(&format!("{account}\n")).success();
+    }
+    let juliet = Client::login(&site, "juliet", "juliet");
+    let mut romeo = Client::login(&site, "romeo", "romeo");
+    // More than both kernels' buffers hold, in pieces, until some of it waits in the server.
+    let much = "x".repeat(60_000);
+    while samples(port)["jabber_output_queue_bytes"] < 50_000.0 {
+        romeo.send(&format!(
+            "<message to='juliet@localhost/orchard'><body>{much}</body></message><iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
+        ));
+        romeo.until("id='p'");
+    }
+    drop(juliet);
+    while samples(port)["jabber_sessions{host=\"localhost\"}"] > 1.0 {}
+    assert_eq!(samples(port)["jabber_output_queue_bytes"], 0.0);
+    running.stop();
+}
+
+#[test]
+fn who_watches_may_come_by_a_socket() {
+    let site = Site::new("watch-socket");
+    let path = site.path("metrics");
+    let element = format!("<metrics xmlns='urn:jabber:config:3'>{}</metrics>", path.display());
+    site.write("jabber.xml", &site.xml(&element));
+    let running = site.start();
+    let found = std::fs::metadata(&path).unwrap();
+    assert_eq!(found.permissions().mode() & 0o777, 0o660);
+    let ask = |path_asked: &str| {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+            .write_all(format!("GET {path_asked} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
+            .unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).unwrap();
+        text
+    };
+    assert!(ask("/health").ends_with("\r\n\r\nok\n"));
+    let told = read_samples(&ask("/metrics"));
+    assert_eq!(told["jabber_sessions{host=\"localhost\"}"], 0.0);
+    // The loop measures itself, for whoever watches.
+    assert!(told["jabber_tick_seconds_count"] > 0.0);
+    // Many come and go, and one stays and says nothing.
+    let _silent = UnixStream::connect(&path).unwrap();
+    for _ in 0..100 {
+        drop(UnixStream::connect(&path).unwrap());
+        assert!(ask("/health").ends_with("ok\n"));
+    }
+    // jabberctl's own words are no HTTP.
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(b"{\"command\":\"status\"}\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.starts_with("HTTP/1.1 400 "), "{text}");
+    site.ctl(&["reload"]).success();
+    assert!(ask("/health").ends_with("ok\n"));
+    running.stop();
+    assert!(!path.exists());
+    // What lies in its way is told, and is a reason not to start.
+    site.write("metrics", "mine");
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_jabberd"))
+        .arg("-c")
+        .arg(site.path("jabber.xml"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned() + &site.log();
+    assert!(told.contains("is there, and no socket") && told.contains("(<metrics>)"), "{told}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
 }
 
 #[test]

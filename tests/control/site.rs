@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -80,11 +81,17 @@ impl Site {
 
     /// Starts it in the foreground and waits until it serves.
     pub fn start(&self) -> Running {
+        self.start_by(Command::new(env!("CARGO_BIN_EXE_jabberd")))
+    }
+
+    /// Starts it by this command, which ends in jabberd's name.
+    pub fn start_by(&self, mut command: Command) -> Running {
         let socket = self.path("notify");
         let _ = fs::remove_file(&socket);
         let news = UnixDatagram::bind(&socket).unwrap();
         news.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jabberd"));
+        // Whoever the server is started as.
+        fs::set_permissions(&socket, fs::Permissions::from_mode(0o777)).unwrap();
         command.arg("-c").arg(self.path("jabber.xml")).stdin(Stdio::null()).env("NOTIFY_SOCKET", &socket);
         let running = Running(command.stderr(Stdio::null()).spawn().unwrap());
         let mut buffer = [0; 256];

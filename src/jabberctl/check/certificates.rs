@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use jabber::config::CertificateSource;
+use jabber::config::{CertificateSource, Config};
 use jabber::daemon::authorities;
 use jabber::net::tls::Certificate;
 use jabber::stream::certificate::Trust as _;
@@ -72,6 +72,14 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
         days if days < DAYS.0 => findings.warning(AREA, format!("{host}: {shown} expires in {days} days"), renew),
         days => findings.fine(AREA, format!("{host}: {shown} is valid for {days} days")),
     }
+    let is_early = certificate.starts_unix_seconds() > seconds;
+    if is_early {
+        findings.critical(
+            AREA,
+            format!("{host}: {shown} is not valid yet: clients refuse it"),
+            "is the clock right? see date; else wait, or get another one",
+        );
+    }
     if !certificate.covers(host.trim_matches(['[', ']'])) {
         let names = certificate.names().join(", ");
         findings.critical(
@@ -91,8 +99,15 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
         CertificateDer::pem_slice_iter(&chain).filter_map(|der| der.ok().map(|der| der.to_vec())).collect();
     let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let now = Now { unix_millis: millis, monotonic_millis: 0 };
-    match authorities::load(&subject.config) {
-        Ok(trust) if days >= 0 => {
+    // A server that is an island knows no authorities; its clients do.
+    let federation = Some(subject.config.federation.clone().unwrap_or_default());
+    match authorities::load(&Config { federation, ..subject.config.clone() }) {
+        Ok(trust) if trust.is_empty() => findings.warning(
+            AREA,
+            "this machine knows no certificate authorities: no other server can be proved by its certificate",
+            "apt install ca-certificates",
+        ),
+        Ok(trust) if days >= 0 && !is_early => {
             if let Err(why) = trust.check(&chain, host.trim_matches(['[', ']']), now) {
                 findings.warning(
                     AREA,
@@ -102,7 +117,7 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
             }
         }
         Ok(_) => {}
-        Err(error) => findings.warning(AREA, error.to_string(), "apt install ca-certificates"),
+        Err(error) => findings.critical(AREA, error.to_string(), "the server does not start so"),
     }
 }
 

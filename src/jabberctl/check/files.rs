@@ -4,7 +4,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use jabber::config::LogTarget;
+use jabber::config::{Config, LogTarget};
 use jabber::daemon::accounts::DATABASE;
 use nix::sys::statvfs::statvfs;
 
@@ -36,12 +36,39 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
             findings.warning(AREA, format!("{} is not there", parent.display()), "restart the server: it makes it");
         }
     }
+    sockets(subject, findings);
     directories.dedup();
     for (directory, what) in &directories {
         writable(subject, directory, what, findings);
         room(directory, what, findings);
     }
     secrets(subject, findings);
+}
+
+/// The sockets of a server that runs, and the groups that jabber.xml names for them.
+fn sockets(subject: &Subject, findings: &mut Findings) {
+    let Config { control, metrics_socket, .. } = &subject.config;
+    let metrics = metrics_socket.as_ref().map(|socket| ("metrics", socket.path.clone(), &socket.group));
+    for (element, path, group) in
+        [("control", subject.config.control_socket(), &control.group)].into_iter().chain(metrics)
+    {
+        let Some(name) = group else { continue };
+        let shown = path.display();
+        match (nix::unistd::Group::from_name(name), fs::symlink_metadata(&path)) {
+            (Ok(None), _) => findings.critical(
+                AREA,
+                format!("there is no group '{name}' (<{element} group=>)"),
+                format!("addgroup --system {name}, or name another one in jabber.xml"),
+            ),
+            (Ok(Some(group)), Ok(found)) if subject.server.is_some() && found.gid() != group.gid.as_raw() => findings
+                .warning(
+                    AREA,
+                    format!("the socket {shown} is not of the group '{name}': its members cannot use it"),
+                    "as root: jabberd --give-sockets; jabber.service does it after each start",
+                ),
+            _ => {}
+        }
+    }
 }
 
 fn user(subject: &Subject, findings: &mut Findings) {
@@ -164,9 +191,14 @@ fn log_file(subject: &Subject, path: &Path, findings: &mut Findings) {
 }
 
 fn room(directory: &Path, what: &str, findings: &mut Findings) {
-    let Ok(found) = statvfs(directory) else { return };
+    if let Ok(found) = statvfs(directory) {
+        left(directory, what, found.blocks_available().saturating_mul(found.fragment_size()), findings);
+    }
+}
+
+/// So many bytes are left on a directory's disk.
+fn left(directory: &Path, what: &str, free: u64, findings: &mut Findings) {
     let shown = directory.display();
-    let free = found.blocks_available().saturating_mul(found.fragment_size());
     let mib = free >> 20;
     let remedy = "make room: old logs, old backups, or a bigger disk; df -h shows the disks";
     match free {
@@ -205,5 +237,28 @@ fn secrets(subject: &Subject, findings: &mut Findings) {
             format!("{shown} has a <secret>, and can be read by everybody"),
             format!("chgrp jabber {shown} && chmod 640 {shown}"),
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Level;
+    use super::*;
+
+    #[test]
+    fn a_disk_is_told_in_time() {
+        for (mib, level, says) in [
+            (0, Level::Critical, "0 MiB are left for the data directory /srv: messages are lost"),
+            (49, Level::Critical, "49 MiB are left"),
+            (50, Level::Warning, "only 50 MiB are left for the data directory /srv"),
+            (499, Level::Warning, "only 499 MiB"),
+            (500, Level::Fine, "500 MiB are left"),
+        ] {
+            let mut findings = Findings::default();
+            left(Path::new("/srv"), "the data directory", mib << 20, &mut findings);
+            let [found] = findings.0.as_slice() else { panic!("{findings:?}") };
+            assert!(found.level == level && found.text.contains(says), "{found:?}");
+            assert_eq!(found.remedy.contains("make room"), level != Level::Fine, "{found:?}");
+        }
     }
 }
