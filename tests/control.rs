@@ -8,6 +8,8 @@
     reason = "a test says what must be"
 )]
 
+#[path = "control/check.rs"]
+mod check;
 #[path = "control/data.rs"]
 mod data;
 #[path = "control/metrics.rs"]
@@ -601,132 +603,6 @@ fn two_servers_reach_each_other() {
     assert!(streams.as_array().unwrap().iter().any(|s| s["state"] == "open" && s["tls"] == "TLSv1.3"), "{streams}");
 }
 
-/// What a check finds: level, area and text of each finding, and the exit code.
-fn check(site: &Site, arguments: &[&str]) -> (Option<i32>, Vec<(String, String, String)>) {
-    let output = site.ctl(&[&["--json", "check"], arguments].concat()).output();
-    let all: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let field = |finding: &serde_json::Value, name: &str| finding[name].as_str().unwrap().to_owned();
-    let all = all.as_array().unwrap().iter();
-    (output.status.code(), all.map(|f| (field(f, "level"), field(f, "area"), field(f, "text"))).collect())
-}
-
-#[test]
-fn a_check_finds_what_is_broken() {
-    let site = Site::new("check");
-    let found = |arguments: &[&str], level: &str, says: &str| {
-        let (code, all) = check(&site, arguments);
-        assert!(all.iter().any(|(l, _, text)| l == level && text.contains(says)), "{level} {says}: {code:?} {all:#?}");
-        code
-    };
-    // Down: that is the first finding.
-    assert_eq!(found(&[], "critical", "the server is not running"), Some(2));
-    // The port for files is one for the whole machine, and may be another test's.
-    assert_ne!(found(&["ports"], "ok", "is free"), Some(2));
-    let taken = std::net::TcpListener::bind(("127.0.0.1", site.port)).unwrap();
-    assert_eq!(found(&["ports"], "critical", "is held by control-"), Some(2));
-    drop(taken);
-    let running = site.start();
-    assert_eq!(found(&["server"], "ok", "runs, process"), Some(0));
-    assert_ne!(found(&["ports"], "ok", "is open"), Some(2));
-    assert_eq!(found(&["certificates"], "warning", "is self-made"), Some(1));
-    found(&["files"], "ok", "can be written by");
-    found(&["machine"], "ok", "files open");
-    // Modes.
-    let database = site.path("spool/jabber.db");
-    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(found(&["files"], "critical", "others may read or change it"), Some(2));
-    std::fs::set_permissions(&database, std::fs::Permissions::from_mode(0o640)).unwrap();
-    let key = site.path("spool/ssl/localhost.pem");
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o644)).unwrap();
-    assert_eq!(found(&["certificates"], "critical", "can be read by everybody"), Some(2));
-    std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o640)).unwrap();
-    // A port that came into jabber.xml since.
-    let other = site.xml("").replace(&format!("port='{}'", site.port), "port='1'");
-    site.write("jabber.xml", &other);
-    assert_eq!(found(&["ports"], "critical", "nobody takes connections at port 1 "), Some(2));
-    // Certificates: another host's, one without key, none at all, a broken one.
-    let certificate = |text: &str| {
-        let xml = format!("<certificate xmlns='urn:jabber:config:3' host='localhost'>{text}</certificate>");
-        site.write("jabber.xml", &site.xml(&xml));
-    };
-    let pem = std::fs::read_to_string(&key).unwrap();
-    let only = pem.split("-----BEGIN PRIVATE").next().unwrap();
-    site.write("nokey.pem", only);
-    certificate(site.path("nokey.pem").to_str().unwrap());
-    assert_eq!(found(&["certificates"], "critical", "has no PRIVATE KEY block"), Some(2));
-    site.write(
-        "jabber.xml",
-        &site.xml("").replace("<host>localhost</host>", "<host>other.test</host>").replace(
-            "</jabber>",
-            &format!(
-                "<certificate xmlns='urn:jabber:config:3' host='other.test'>{}</certificate></jabber>",
-                key.display()
-            ),
-        ),
-    );
-    assert_eq!(found(&["certificates"], "critical", "not for other.test"), Some(2));
-    site.write("broken.pem", "nothing");
-    certificate(site.path("broken.pem").to_str().unwrap());
-    assert_eq!(found(&["certificates"], "critical", "has no CERTIFICATE block"), Some(2));
-    site.write("jabber.xml", &site.xml("").replace("<host>localhost</host>", "<host>127.45.0.9</host>"));
-    assert_eq!(found(&["certificates"], "warning", "has no certificate"), Some(1));
-    // Users, logs, the file itself.
-    site.write("jabber.xml", &site.xml("<user>no-such-user-here</user>"));
-    assert_eq!(found(&["files"], "critical", "there is no user 'no-such-user-here'"), Some(2));
-    site.write("jabber.xml", &site.xml("").replace("error.log", "nowhere/error.log"));
-    assert_eq!(found(&["files"], "critical", "nowhere/error.log"), Some(2));
-    site.write("jabber.xml", "<jabber><a></jabber>");
-    assert_eq!(found(&[], "critical", "mismatched tag at line 1"), Some(2));
-    site.write("jabber.xml", &site.xml(""));
-    std::fs::set_permissions(site.path("jabber.xml"), std::fs::Permissions::from_mode(0o666)).unwrap();
-    assert_eq!(found(&["files"], "critical", "can be changed by everybody"), Some(2));
-    running.stop();
-    let text = site.ctl(&["check", "config"]).success();
-    assert!(text.contains("ok        config") && text.ends_with("all is well\n"), "{text}");
-    assert!(site.ctl(&["check", "nonsense"]).fails(2).contains("is none of config"));
-    assert!(site.ctl(&["check", "dns", "--dns", "nowhere"]).fails(2).contains("is no address of a DNS server"));
-}
-
-#[test]
-fn a_check_sees_what_dns_says() {
-    let dns = site::Dns::new(&[
-        ("here.example", 1, &[127, 0, 0, 1]),
-        ("away.example", 1, &[192, 0, 2, 7]),
-        // Priority, weight, port, target.
-        ("_xmpp-client._tcp.srv.example", 33, b"\0\0\0\x05\x14\x66\x04here\x07example\0"),
-        ("_xmpp-client._tcp.port.example", 33, b"\0\0\0\x05\0\x07\x04here\x07example\0"),
-        ("_xmpp-client._tcp.lost.example", 33, b"\0\0\0\x05\x14\x66\x04gone\x07example\0"),
-        ("_xmpp-server._tcp.here.example", 33, b"\0\0\0\x05\x14\x95\x04here\x07example\0"),
-    ]);
-    let site = Site::new("check-dns");
-    let server = dns.address.to_string();
-    let rows = [
-        ("here.example", "ok", "here.example leads here: 127.0.0.1", None),
-        ("here.example", "warning", "no port for servers", Some(1)),
-        ("away.example", "warning", "away.example leads to 192.0.2.7, which is no address of this machine", Some(1)),
-        ("srv.example", "ok", "here.example, port 5222, leads here", Some(0)),
-        ("srv.example", "ok", "srv.example has no address of its own, but SRV records", Some(0)),
-        ("port.example", "warning", "this server has no port 7 for clients", Some(1)),
-        ("lost.example", "critical", "gone.example has no address", Some(2)),
-        ("nowhere.example", "critical", "nowhere.example is not in DNS", Some(2)),
-        ("127.0.0.1", "ok", "127.0.0.1 is an address of this machine", Some(0)),
-        ("192.0.2.9", "warning", "192.0.2.9 leads to 192.0.2.9, which is no address of this machine", Some(1)),
-    ];
-    for (host, level, says, code) in rows {
-        let xml = site.xml("").replace("<host>localhost</host>", &format!("<host>{host}</host>"));
-        site.write("jabber.xml", &xml.replace(&format!("port='{}'", site.port), "port='5222'"));
-        let (exit, all) = check(&site, &["dns", "--dns", &server]);
-        assert!(all.iter().any(|(l, _, text)| l == level && text.contains(says)), "{host} {says}: {all:#?}");
-        assert!(code.is_none() || exit == code, "{host}: {exit:?} {all:#?}");
-    }
-    drop(dns);
-    let xml = site.xml("").replace("<host>localhost</host>", "<host>here.example</host>");
-    site.write("jabber.xml", &xml);
-    let (exit, all) = check(&site, &["dns", "--dns", "127.45.0.53:1"]);
-    assert_eq!(exit, Some(3), "{all:?}");
-    assert!(all.iter().any(|(level, _, text)| level == "unknown" && text.contains("cannot be asked")), "{all:?}");
-}
-
 #[test]
 fn help_tells_of_every_command() {
     let site = Site::new("help");
@@ -800,8 +676,7 @@ fn who_may_not_use_the_socket_is_refused() {
     for directory in [&site.directory, &site.path("spool")] {
         std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    let program = site.path("jabberctl");
-    std::fs::copy(env!("CARGO_BIN_EXE_jabberctl"), &program).unwrap();
+    let program = site.program(env!("CARGO_BIN_EXE_jabberctl"));
     let as_nobody = |group: &str| {
         let output = std::process::Command::new("setpriv")
             .args(["--reuid=65534", group, "--clear-groups", "--"])

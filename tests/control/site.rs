@@ -64,6 +64,14 @@ impl Site {
         fs::read_to_string(self.path("error.log")).unwrap_or_default()
     }
 
+    /// A copy of a program that everybody may run: the way to those of a checkout may be closed to others. Another process
+    /// makes it, for nobody can run a file that is open for writing, be it in a child that a test beside this one forks.
+    pub fn program(&self, original: &str) -> PathBuf {
+        let copy = self.directory.join(PathBuf::from(original).file_name().unwrap());
+        assert!(Command::new("install").args(["-m", "755", original]).arg(&copy).status().unwrap().success());
+        copy
+    }
+
     /// jabberctl with these arguments, for this server.
     pub fn ctl(&self, arguments: &[&str]) -> Ctl {
         let mut command = Command::new(env!("CARGO_BIN_EXE_jabberctl"));

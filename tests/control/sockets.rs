@@ -16,10 +16,7 @@ const NOBODY: u32 = 65_534;
 fn as_nobody(site: &Site, extra: &str) -> Running {
     site.write("jabber.xml", &site.xml(extra));
     chown(&site.directory, Some(NOBODY), Some(NOBODY)).unwrap();
-    // The way to the programs of a checkout may be closed to others.
-    let program = site.path("jabberd");
-    fs::copy(env!("CARGO_BIN_EXE_jabberd"), &program).unwrap();
-    let mut command = Command::new(program);
+    let mut command = Command::new(site.program(env!("CARGO_BIN_EXE_jabberd")));
     command.uid(NOBODY).gid(NOBODY);
     site.start_by(command)
 }
@@ -63,8 +60,7 @@ fn root_gives_the_sockets_of_a_server_that_was_never_root() {
     assert_eq!(fs::metadata(&control).unwrap().permissions().mode() & 0o777, 0o660);
     assert!(!String::from_utf8(site.ctl(&["check", "files"]).output().stdout).unwrap().contains("is not of the group"));
     // A member of the group comes in: it passes the file's mode, and the server knows the group.
-    let program = site.path("jabberctl");
-    fs::copy(env!("CARGO_BIN_EXE_jabberctl"), &program).unwrap();
+    let program = site.program(env!("CARGO_BIN_EXE_jabberctl"));
     fs::set_permissions(site.path("spool"), fs::Permissions::from_mode(0o755)).unwrap();
     let as_user = |group: u32| {
         let mut command = Command::new(&program);

@@ -59,7 +59,7 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
         Ok(certificate) => certificate,
         Err(fault) => {
             let path = if fault.is_about_key() { &source.key } else { &source.certificate };
-            return findings.critical(AREA, format!("{host}: {} {fault}", path.display()), "");
+            return findings.split(AREA, &format!("{host}: {} {fault}", path.display()));
         }
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -20,7 +20,7 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     data(subject, findings);
     if let Err(error) = subject.config.check_files() {
         for problem in error.problems {
-            findings.critical(AREA, problem.to_string(), "");
+            findings.problem(AREA, &problem);
         }
     }
     let mut directories: Vec<(PathBuf, &str)> = vec![(subject.config.spool.clone(), "the data directory")];
@@ -33,7 +33,11 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     for place in [subject.config.pidfile.clone(), Some(subject.config.control_socket())].into_iter().flatten() {
         let parent = place.parent().unwrap_or(Path::new("/"));
         if !parent.is_dir() && subject.server.is_some() {
-            findings.warning(AREA, format!("{} is not there", parent.display()), "restart the server: it makes it");
+            findings.warning(
+                AREA,
+                format!("{} is not there", parent.display()),
+                "restart the server: its start script makes it",
+            );
         }
     }
     sockets(subject, findings);
@@ -111,16 +115,6 @@ fn data(subject: &Subject, findings: &mut Findings) {
                 format!("chown {uid}:{gid} {shown}"),
             );
         }
-    }
-    let in_future = found
-        .modified()
-        .is_ok_and(|when| when.duration_since(std::time::SystemTime::now()).is_ok_and(|ahead| ahead.as_secs() > 60));
-    if in_future {
-        findings.critical(
-            "machine",
-            format!("the clock is behind: {shown} was written in what is the future now"),
-            "set the clock: timedatectl set-ntp true",
-        );
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::SystemTime;
 
+use jabber::daemon::accounts::DATABASE;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::{Findings, Subject};
@@ -13,6 +15,7 @@ const FILES: u64 = 4_096;
 
 pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     clock(findings);
+    past(subject, findings);
     limits(subject, findings);
 }
 
@@ -28,6 +31,19 @@ fn clock(findings: &mut Findings) {
             "apt install systemd-timesyncd, or chrony",
         ),
         _ => {}
+    }
+}
+
+/// A database that was written in the future: the clock was right then, or is now.
+fn past(subject: &Subject, findings: &mut Findings) {
+    let path = subject.config.spool.join(DATABASE);
+    let Ok(modified) = fs::metadata(&path).and_then(|found| found.modified()) else { return };
+    if modified.duration_since(SystemTime::now()).is_ok_and(|ahead| ahead.as_secs() > 60) {
+        findings.critical(
+            AREA,
+            format!("the clock is behind: {} was written in what is the future now", path.display()),
+            "set the clock: timedatectl set-ntp true",
+        );
     }
 }
 

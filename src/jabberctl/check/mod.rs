@@ -14,7 +14,7 @@ mod ports;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use jabber::config::{CommandLine, Config, Severity};
+use jabber::config::{CommandLine, Config, Problem, Severity};
 use jabber::daemon::privileges::Identity;
 use serde_json::{Value, json};
 
@@ -83,6 +83,21 @@ impl Findings {
     fn critical(&mut self, area: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
         self.add(Level::Critical, area, text, remedy);
     }
+
+    /// What is wrong in jabber.xml, in one line.
+    fn problem(&mut self, area: &'static str, problem: &Problem) {
+        let whole = problem.to_string();
+        let what = whole.lines().next().unwrap_or_default();
+        let parts = [("found", &problem.found), ("expected", &problem.expected)];
+        let parts = parts.iter().filter(|(_, text)| !text.is_empty()).map(|(label, text)| format!("; {label}: {text}"));
+        self.critical(area, format!("{what}{}", parts.collect::<String>()), problem.remedy.as_str());
+    }
+
+    /// A fault whose text ends in its remedy.
+    fn split(&mut self, area: &'static str, fault: &str) {
+        let (text, remedy) = fault.rsplit_once(": ").unwrap_or((fault, "see /var/log/jabber/error.log"));
+        self.critical(area, text, remedy);
+    }
 }
 
 /// What the checks look at.
@@ -132,25 +147,25 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     let config = match Config::load(&file, &given) {
         Ok(config) => config,
         Err(error) if std::fs::File::open(&file).is_err_and(|why| why.kind() == io::ErrorKind::PermissionDenied) => {
-            findings.unknown(AREA, error.to_string(), "run it as root: sudo jabberctl check");
+            let whole = error.to_string();
+            let what = whole.lines().next().unwrap_or_default();
+            findings.unknown(AREA, what, "run it as root: sudo jabberctl check");
             return None;
         }
         Err(error) => {
-            for problem in error.to_string().lines() {
-                findings.critical(AREA, problem, "");
-            }
+            error.problems.iter().for_each(|problem| findings.problem(AREA, problem));
             return None;
         }
     };
     let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
     findings.fine(AREA, format!("{} is in order; it serves {}", file.display(), hosts.join(", ")));
     for notice in config.notices.iter().filter(|notice| notice.severity == Severity::Warning) {
-        findings.warning(AREA, notice.to_string(), "");
+        findings.warning(AREA, notice.to_string(), "correct it, or take it out: jabber.xml(5) has every element");
     }
     let identity = match config.user.as_deref().map(Identity::of).transpose() {
         Ok(identity) => identity,
         Err(error) => {
-            findings.critical("files", error.to_string(), "");
+            findings.split("files", &error.to_string());
             None
         }
     };

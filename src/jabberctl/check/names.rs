@@ -60,6 +60,9 @@ fn not_here(what: &str, address: &str, findings: &mut Findings) {
     );
 }
 
+/// What to do when nobody answers.
+const UNANSWERED: &str = "see /etc/resolv.conf; or ask another one: jabberctl check --dns ADDRESS";
+
 fn domain(subject: &Subject, asker: &Asker, host: &str, own: &[IpAddr], findings: &mut Findings) {
     let Some(name) = Name::new(host) else {
         return findings.critical(AREA, format!("{host} is not a name that DNS can have"), "choose another <host>");
@@ -71,8 +74,7 @@ fn domain(subject: &Subject, asker: &Asker, host: &str, own: &[IpAddr], findings
         let Some(question) = name.below(service) else { continue };
         match asker.ask(&question, Kind::Srv) {
             Err(why) => {
-                let remedy = "see /etc/resolv.conf; or ask another one: jabberctl check --dns ADDRESS";
-                return findings.unknown(AREA, format!("{host} was not looked up: {why}"), remedy);
+                return findings.unknown(AREA, format!("{host} was not looked up: {why}"), UNANSWERED);
             }
             Ok(Outcome::Services(records)) => {
                 has_records |= !is_s2s;
@@ -91,7 +93,7 @@ fn domain(subject: &Subject, asker: &Asker, host: &str, own: &[IpAddr], findings
         }
     }
     match asker.addresses(&name) {
-        Err(why) => findings.unknown(AREA, format!("{host} was not looked up: {why}"), ""),
+        Err(why) => findings.unknown(AREA, format!("{host} was not looked up: {why}"), UNANSWERED),
         Ok(found) if found.is_empty() && has_records => {
             findings.fine(AREA, format!("{host} has no address of its own, but SRV records"));
         }
@@ -155,7 +157,7 @@ fn target(
     };
     let (port, shown) = (record.port, format!("{question}: {name}, port {}", record.port));
     match asker.addresses(name) {
-        Err(why) => findings.unknown(AREA, format!("{shown} was not looked up: {why}"), ""),
+        Err(why) => findings.unknown(AREA, format!("{shown} was not looked up: {why}"), UNANSWERED),
         Ok(found) if found.is_empty() => {
             findings.critical(AREA, format!("{shown}: {name} has no address"), format!("add one: {name}. A (address)"));
         }

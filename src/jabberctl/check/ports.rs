@@ -99,7 +99,10 @@ fn free(listener: &Listener, what: &str, findings: &mut Findings) {
                 findings.unknown(AREA, format!("port {port} ({what}) cannot be tried by you"), "run it as root");
                 return;
             }
-            _ => (format!("port {port} ({what}) cannot be had: {error}"), String::new()),
+            _ => (
+                format!("port {port} ({what}) cannot be had: {error}"),
+                format!("see what is there: ss -ltn 'sport = {port}'"),
+            ),
         };
         return findings.add(level(listener), AREA, text, remedy);
     }

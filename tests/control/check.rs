@@ -1,0 +1,463 @@
+//! `jabberctl check` against setups that are broken on purpose: each is found, with its remedy and the right exit code.
+
+use std::fs::{self, File, Permissions};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::Value;
+use time::OffsetDateTime;
+
+use crate::site::{Dns, Site};
+
+/// A user of no importance.
+const NOBODY: u32 = 65_534;
+
+/// All findings of a run, and its exit code.
+struct Found {
+    code: Option<i32>,
+    all: Vec<Value>,
+}
+
+impl Found {
+    fn of(output: &Output) -> Found {
+        let all: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let all = all.as_array().unwrap().clone();
+        let word = |finding: &Value, name: &str| finding[name].as_str().unwrap().to_owned();
+        for finding in &all {
+            // Who is told of something is told what to do.
+            assert_eq!(word(finding, "level") == "ok", word(finding, "remedy").is_empty(), "{finding}");
+            assert!(!word(finding, "text").contains('\n'), "{finding}");
+        }
+        let code = output.status.code();
+        let level = |name: &str| all.iter().any(|finding| finding["level"] == name);
+        let worst = [("critical", 2), ("warning", 1), ("unknown", 3)].into_iter().find(|(name, _)| level(name));
+        assert_eq!(code, Some(worst.map_or(0, |(_, code)| code)), "{all:#?}");
+        Found { code, all }
+    }
+
+    /// There is this finding, with this remedy.
+    fn has(&self, level: &str, says: &str, remedy: &str) -> &Found {
+        let part = |finding: &Value, name: &str, what: &str| finding[name].as_str().unwrap().contains(what);
+        let is_it = |finding: &&Value| {
+            finding["level"] == level && part(finding, "text", says) && part(finding, "remedy", remedy)
+        };
+        assert!(self.all.iter().any(|finding| is_it(&finding)), "{level}: {says} -> {remedy} in {:#?}", self.all);
+        self
+    }
+
+    /// No finding speaks of this.
+    fn lacks(&self, says: &str) -> &Found {
+        assert!(!self.all.iter().any(|finding| finding["text"].as_str().unwrap().contains(says)), "{:#?}", self.all);
+        self
+    }
+
+    fn ends(&self, code: i32) {
+        assert_eq!(self.code, Some(code), "{:#?}", self.all);
+    }
+}
+
+fn check(site: &Site, arguments: &[&str]) -> Found {
+    Found::of(&site.ctl(&[&["--json", "check"], arguments].concat()).output())
+}
+
+/// The same by a shell that prepares something first.
+fn check_after(site: &Site, before: &str, arguments: &str) -> Found {
+    let script = format!(
+        "{before} && exec {} -c {} --json check {arguments}",
+        env!("CARGO_BIN_EXE_jabberctl"),
+        site.path("jabber.xml").display()
+    );
+    Found::of(&Command::new("sh").args(["-c", &script]).output().unwrap())
+}
+
+fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// A check by somebody who is not root; only root can try that.
+fn check_as_nobody(site: &Site, arguments: &[&str]) -> Found {
+    let mut command = Command::new(site.program(env!("CARGO_BIN_EXE_jabberctl")));
+    command.arg("-c").arg(site.path("jabber.xml")).args(["--json", "check"]).args(arguments);
+    Found::of(&command.uid(NOBODY).gid(NOBODY).output().unwrap())
+}
+
+fn mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn a_whole_run_tells_of_all_areas() {
+    let site = Site::new("check");
+    // Down: that is the first finding.
+    check(&site, &[]).has("critical", "the server is not running", "/etc/init.d/jabber start").ends(2);
+    let running = site.start();
+    let all = check(&site, &[]);
+    all.has("ok", "it serves localhost", "").has("ok", "runs, process", "").has("ok", "is open", "");
+    all.has("ok", "can be written by", "").has("ok", "files open", "").has("ok", "the data directory", "");
+    all.has("warning", "is self-made", "certbot certonly -d localhost");
+    running.stop();
+    let text = site.ctl(&["check", "config"]).success();
+    assert!(text.contains("ok        config") && text.ends_with("all is well\n"), "{text}");
+    assert!(site.ctl(&["check", "--problems", "config"]).success().starts_with("all is well\n"));
+    assert!(site.ctl(&["check", "nonsense"]).fails(2).contains("is none of config"));
+    assert!(site.ctl(&["check", "config", "more"]).fails(2).contains("one argument too many"));
+    assert!(site.ctl(&["check", "dns", "--dns", "nowhere"]).fails(2).contains("is no address of a DNS server"));
+}
+
+#[test]
+fn what_is_wrong_in_the_configuration() {
+    let site = Site::new("check-config");
+    site.write("jabber.xml", "<jabber><a></jabber>");
+    check(&site, &[]).has("critical", "mismatched tag at line 1", "").ends(2);
+    site.write("jabber.xml", &site.xml("<limits xmlns='urn:jabber:config:3'><nonsense>1</nonsense></limits>"));
+    check(&site, &["config"]).has("warning", "nonsense", "jabber.xml(5)").ends(1);
+    fs::remove_file(site.path("jabber.xml")).unwrap();
+    check(&site, &["config"]).ends(2);
+    if is_root() {
+        site.write("jabber.xml", &site.xml(""));
+        mode(&site.path("jabber.xml"), 0o600);
+        check_as_nobody(&site, &[]).has("unknown", "jabber.xml", "run it as root").ends(3);
+    }
+}
+
+/// A server that is none: it answers what it is told, until it was asked so often.
+fn impostor(site: &Site, answer: &'static str) -> std::thread::JoinHandle<()> {
+    let _ = fs::create_dir(site.path("spool"));
+    let socket = site.path("spool/control");
+    let _ = fs::remove_file(&socket);
+    let listener = UnixListener::bind(&socket).unwrap();
+    std::thread::spawn(move || {
+        // The first only wants to know whose process it is.
+        drop(listener.accept().unwrap());
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut request = String::new();
+        BufReader::new(stream.try_clone().unwrap()).read_line(&mut request).unwrap();
+        assert!(request.contains("\"status\""), "{request}");
+        stream.write_all(answer.as_bytes()).unwrap();
+    })
+}
+
+#[test]
+fn what_runs_is_not_what_is_installed() {
+    let site = Site::new("check-server");
+    for (answer, level, says, remedy) in [
+        (
+            "{\"row\":{\"version\":\"2.9.9\"}}\n{\"done\":\"\"}\n",
+            "warning",
+            "jabberd 2.9.9 runs, and 3",
+            "jabber restart",
+        ),
+        ("nonsense\n", "critical", "and does not answer", "error.log"),
+        ("", "critical", "and does not answer", "error.log"),
+    ] {
+        let thread = impostor(&site, answer);
+        check(&site, &["server"]).has(level, says, remedy);
+        thread.join().unwrap();
+    }
+    fs::remove_dir_all(site.path("spool")).unwrap();
+    let running = site.start();
+    check(&site, &["server"]).has("ok", "runs, process", "").ends(0);
+    if is_root() {
+        mode(&site.path("spool"), 0o755);
+        let found = check_as_nobody(&site, &["server"]);
+        found.has("unknown", "you may not use", "sudo jabberctl").ends(3);
+    }
+    running.stop();
+}
+
+#[test]
+fn who_holds_the_ports() {
+    let site = Site::new("check-ports");
+    // The port for files is one for the whole machine, and may be another test's: a warning, whatever it is.
+    check(&site, &["ports"]).has("ok", &format!("port {} (clients) is free", site.port), "");
+    let held = Site::new("check-ports-held");
+    let _taken = TcpListener::bind(("127.0.0.1", held.port)).unwrap();
+    let found = check(&held, &["ports"]);
+    found.has("critical", &format!("port {} (clients) is held by control-", held.port), "stop ").ends(2);
+    site.write("jabber.xml", &site.xml("").replace("127.0.0.1</ip>", "192.0.2.1</ip>"));
+    check(&site, &["ports"]).has("critical", "this machine has no address 192.0.2.1", "correct <ip>").ends(2);
+    site.write("jabber.xml", &site.xml(""));
+    let running = site.start();
+    check(&site, &["ports"]).has("ok", "is open", "");
+    // A port that came into jabber.xml since; then one that somebody else has.
+    site.write("jabber.xml", &site.xml("").replace(&format!("port='{}'", site.port), "port='1'"));
+    check(&site, &["ports"]).has("critical", "nobody takes connections at port 1 ", "restart it").ends(2);
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    site.write("jabber.xml", &site.xml("").replace(&format!("port='{}'", site.port), &format!("port='{port}'")));
+    let found = check(&site, &["ports"]);
+    found
+        .has("critical", &format!("port {port} (clients) is held by control-"), "give one of them another port")
+        .ends(2);
+    found.has("critical", &format!("process {}, not by the server", std::process::id()), "");
+    running.stop();
+    let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap();
+    if is_root() && first.trim().parse::<u16>().unwrap() > 1 {
+        site.write(
+            "jabber.xml",
+            &site
+                .xml("")
+                .replace(&format!("port='{port}'"), "port='1'")
+                .replace(&format!("port='{}'", site.port), "port='1'"),
+        );
+        check_as_nobody(&site, &["ports"]).has("unknown", "port 1 (clients) cannot be tried by you", "run it as root");
+    }
+}
+
+/// A certificate and its key, valid from and until so many days from now.
+fn certificate(from: i64, until: i64) -> (String, String) {
+    let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let now = OffsetDateTime::now_utc();
+    parameters.not_before = now + time::Duration::hours(24 * from);
+    parameters.not_after = now + time::Duration::hours(24 * until + 12);
+    let key = KeyPair::generate().unwrap();
+    (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[test]
+fn certificates_that_are_no_good() {
+    let site = Site::new("check-certificates");
+    let element = format!(
+        "<certificate xmlns='urn:jabber:config:3' host='localhost' key='{}'>{}</certificate>",
+        site.path("key.pem").display(),
+        site.path("chain.pem").display()
+    );
+    site.write("jabber.xml", &site.xml(&element));
+    let found = |chain: &str, key: &str| {
+        site.write("chain.pem", chain);
+        site.write("key.pem", key);
+        mode(&site.path("key.pem"), 0o600);
+        check(&site, &["certificates"])
+    };
+    let renew = "certbot renew";
+    for (from, until, level, says, remedy) in [
+        (-30, -2, "critical", "has expired", renew),
+        (-30, 2, "critical", "expires in 2 days", renew),
+        (-30, 10, "warning", "expires in 10 days", renew),
+        (-30, 60, "ok", "is valid for 60 days", ""),
+        (2, 60, "critical", "is not valid yet", "is the clock right?"),
+    ] {
+        let (chain, key) = certificate(from, until);
+        found(&chain, &key).has(level, says, remedy).ends(if level == "critical" { 2 } else { 1 });
+    }
+    let (chain, key) = certificate(-1, 60);
+    // Nobody knows who signed it.
+    found(&chain, &key).has("warning", "may not trust", "fullchain.pem").ends(1);
+    found(&chain, &certificate(-1, 60).1)
+        .has("critical", "does not belong to its first certificate", "own certificate first")
+        .ends(2);
+    found(&chain, "").has("critical", "key.pem has no PRIVATE KEY block", "add the key").ends(2);
+    found("nothing", &key).has("critical", "chain.pem has no CERTIFICATE block", "give a PEM file").ends(2);
+    let locked = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    found(&chain, locked).has("critical", "locked by a passphrase", "openssl pkey").ends(2);
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    found(broken, &key).has("critical", "chain.pem is broken", "it must be PEM text").ends(2);
+    // Everybody may read the key; nobody can, for it is not there; another host.
+    found(&chain, &key);
+    mode(&site.path("key.pem"), 0o644);
+    check(&site, &["certificates"]).has("critical", "can be read by everybody", "chmod o-r").ends(2);
+    if is_root() {
+        mode(&site.path("key.pem"), 0o600);
+        let found = check_as_nobody(&site, &["certificates"]);
+        found.has("unknown", "cannot be read by you", "sudo jabberctl check").ends(3);
+    }
+    fs::remove_file(site.path("key.pem")).unwrap();
+    check(&site, &["certificates"]).has("critical", "key.pem cannot be read", "name another file").ends(2);
+    found(&chain, &key);
+    let other = site.xml(&element).replace("localhost", "other.test");
+    site.write("jabber.xml", &other);
+    let wrong = check(&site, &["certificates"]);
+    wrong.has("critical", "is for localhost, not for other.test", "certbot certonly -d other.test").ends(2);
+    site.write("jabber.xml", &site.xml("").replace("<host>localhost</host>", "<host>127.45.0.9</host>"));
+    let none = check(&site, &["certificates"]);
+    none.has("warning", "127.45.0.9 has no certificate", "certbot certonly -d 127.45.0.9").ends(1);
+    let running = site.start();
+    check(&site, &["certificates"]).has("warning", "is self-made", "certbot certonly").ends(1);
+    running.stop();
+    // Authorities that jabber.xml names, and that are not there.
+    let authorities =
+        format!("{element}<io><tls><cacertfile>{}</cacertfile></tls></io>", site.path("gone.pem").display());
+    site.write("jabber.xml", &site.xml(&authorities));
+    let gone = check(&site, &["certificates"]);
+    gone.has("critical", "gone.pem, which jabber.xml names for certificates of authorities", "does not start").ends(2);
+    check(&site, &["files"]).has("critical", "cannot read the certificates of authorities", "correct the name").ends(2);
+}
+
+#[test]
+fn files_and_whose_they_are() {
+    let site = Site::new("check-files");
+    let running = site.start();
+    running.stop();
+    let database = site.path("spool/jabber.db");
+    let healthy = |extra: &str| site.write("jabber.xml", &site.xml(extra));
+    mode(&database, 0o644);
+    check(&site, &["files"]).has("critical", "others may read or change it", "chmod 640").ends(2);
+    mode(&database, 0o640);
+    check(&site, &["files"]).lacks("others may read");
+    if is_root() {
+        check(&site, &["files"]).has("warning", "jabber.xml names no user", "<user>jabber</user>").ends(1);
+        // All was made by root, and the server is to be somebody else.
+        healthy("<user>nobody</user>");
+        mode(&site.directory, 0o700);
+        mode(&site.path("spool"), 0o700);
+        mode(&site.path("jabber.xml"), 0o600);
+        let found = check(&site, &["files"]);
+        found.has("ok", "the user 'nobody' is there", "");
+        found.has("critical", "jabber.db belongs to user number 0, not to nobody", "chown 65534:");
+        found.has("critical", "cannot be written by nobody", "chown 65534:");
+        found.has("critical", "the log ", "chown nobody ");
+        found.has("warning", "jabber.xml cannot be read by nobody: a reload will fail", "chgrp nobody").ends(2);
+        mode(&site.path("jabber.xml"), 0o644);
+    }
+    healthy("<user>no-such-user-here</user>");
+    check(&site, &["files"]).has("critical", "there is no user 'no-such-user-here'", "adduser --system").ends(2);
+    site.write("jabber.xml", &site.xml("").replace("error.log", "nowhere/error.log"));
+    check(&site, &["files"]).has("critical", "nowhere/error.log", "mkdir ").ends(2);
+    healthy("<control xmlns='urn:jabber:config:3' group='no-such-group-here'/>");
+    check(&site, &["files"]).has("critical", "there is no group 'no-such-group-here'", "addgroup --system").ends(2);
+    healthy("");
+    mode(&site.path("jabber.xml"), 0o666);
+    check(&site, &["files"]).has("critical", "can be changed by everybody", "chmod o-w").ends(2);
+    healthy("<!-- <secret>icq</secret> -->");
+    mode(&site.path("jabber.xml"), 0o644);
+    check(&site, &["files"]).has("warning", "has a <secret>, and can be read by everybody", "chmod 640");
+    mode(&site.path("jabber.xml"), 0o640);
+    check(&site, &["files"]).lacks("<secret>");
+    // The directory of a pid file that came into jabber.xml since the start.
+    healthy("");
+    let running = site.start();
+    site.write("jabber.xml", &site.xml("").replace("jabber.pid", "nowhere/jabber.pid"));
+    check(&site, &["files"]).has("warning", "nowhere is not there", "restart the server");
+    running.stop();
+    // A file where the data shall be, and nothing at all.
+    fs::remove_dir_all(site.path("spool")).unwrap();
+    healthy("");
+    fs::create_dir(site.path("spool")).unwrap();
+    check(&site, &["files"]).has("ok", "the first start makes it", "");
+    fs::remove_dir(site.path("spool")).unwrap();
+    fs::write(site.path("spool"), "").unwrap();
+    check(&site, &["files"]).has("critical", "is no data directory", "move the file away").ends(2);
+}
+
+#[test]
+fn a_disk_that_is_nearly_full() {
+    let site = Site::new("check-disk");
+    let spool = site.path("spool");
+    fs::create_dir(&spool).unwrap();
+    // A small disk of its own, which nobody else sees. Where none can be made, the unit test of `check::files` remains.
+    let mounted = |size: &str| format!("mount -t tmpfs -o size={size} tmpfs {}", spool.display());
+    let possible = Command::new("unshare").args(["--mount", "sh", "-c", &mounted("1m")]).output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        println!("left out: no disk can be mounted here");
+        return;
+    }
+    let on_disk = |size: &str| {
+        let script = format!(
+            "{} && exec {} -c {} --json check files",
+            mounted(size),
+            env!("CARGO_BIN_EXE_jabberctl"),
+            site.path("jabber.xml").display()
+        );
+        Found::of(&Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap())
+    };
+    let full = on_disk("20m");
+    full.has("critical", "20 MiB are left for the data directory", "make room").ends(2);
+    full.has("critical", "messages are lost when it is full", "df -h");
+    on_disk("200m").has("warning", "only 200 MiB are left for the data directory", "make room");
+    on_disk("600m").has("ok", "600 MiB are left for the data directory", "");
+}
+
+#[test]
+fn clocks_and_limits() {
+    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).unwrap();
+    if hard < 5_000 {
+        println!("left out: not even 5000 files may be open here");
+        return;
+    }
+    let site = Site::new("check-machine");
+    // systemd's word for it, by a program of our own.
+    let with = |word: &str, files: u32| {
+        // The shell writes it: what another process has open for writing cannot be run.
+        let (directory, name) = (site.directory.display(), "timedatectl");
+        let program =
+            format!("printf '#!/bin/sh\\necho {word}\\n' >{directory}/{name} && chmod 755 {directory}/{name}");
+        check_after(&site, &format!("{program} && export PATH={directory}:$PATH && ulimit -n {files}"), "machine")
+    };
+    with("yes", 5_000).has("ok", "the clock is kept right", "").has("ok", "may have 5000 files open", "").ends(0);
+    with("no", 5_000).has("warning", "nothing keeps the clock right", "systemd-timesyncd").ends(1);
+    with("nonsense", 5_000).lacks("the clock").ends(0);
+    let few = with("yes", 1_000);
+    few.has("warning", "a server started from here may have 1000 files open", "LimitNOFILE").ends(1);
+    // One that runs has its own.
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 1500; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_jabberd")]);
+    let running = site.start_by(command);
+    with("yes", 5_000).has("warning", "the server may have 1500 files open", "systemctl edit jabber").ends(1);
+    // Its database comes from the future.
+    let database = File::options().write(true).open(site.path("spool/jabber.db")).unwrap();
+    database.set_modified(SystemTime::now() + Duration::from_secs(3_600)).unwrap();
+    with("yes", 5_000).has("critical", "the clock is behind", "timedatectl set-ntp true").ends(2);
+    running.stop();
+}
+
+#[test]
+fn what_dns_says() {
+    let dns = Dns::new(&[
+        ("here.example", 1, &[127, 0, 0, 1]),
+        ("away.example", 1, &[192, 0, 2, 7]),
+        // Priority, weight, port, target.
+        ("_xmpp-client._tcp.srv.example", 33, b"\0\0\0\x05\x14\x66\x04here\x07example\0"),
+        ("_xmpp-client._tcp.port.example", 33, b"\0\0\0\x05\0\x07\x04here\x07example\0"),
+        ("_xmpp-client._tcp.lost.example", 33, b"\0\0\0\x05\x14\x66\x04gone\x07example\0"),
+        ("_xmpp-client._tcp.none.example", 33, b"\0\0\0\0\0\0\0"),
+        ("_xmpp-client._tcp.led.example", 33, b"\0\0\0\x05\x14\x66\x04away\x07example\0"),
+        ("_xmpp-client._tcp.away.example", 33, b"\0\0\0\x05\x14\x66\x04here\x07example\0"),
+        ("_xmpp-server._tcp.here.example", 33, b"\0\0\0\x05\x14\x95\x04here\x07example\0"),
+        ("plain.example", 1, &[127, 0, 0, 1]),
+        ("far.example", 1, &[192, 0, 2, 7]),
+    ]);
+    let site = Site::new("check-dns");
+    let server = dns.address.to_string();
+    let no_address = "no address of this machine";
+    for (host, level, says, remedy, code) in [
+        ("here.example", "ok", "here.example leads here: 127.0.0.1", "", Some(1)),
+        ("here.example", "warning", "this server has no port for servers", "take the record away", Some(1)),
+        ("far.example", "warning", "far.example leads to 192.0.2.7, which is ", "behind a router", Some(1)),
+        ("away.example", "ok", "has another machine's address, but SRV records", "", Some(0)),
+        ("srv.example", "ok", "here.example, port 5222, leads here", "", Some(0)),
+        ("srv.example", "ok", "srv.example has no address of its own, but SRV records", "", Some(0)),
+        ("port.example", "warning", "this server has no port 7 for clients", "correct the record", Some(1)),
+        ("lost.example", "critical", "gone.example has no address", "add one: gone.example. A", Some(2)),
+        ("none.example", "warning", "says that there is no service for clients", "name this machine", Some(1)),
+        ("led.example", "warning", "away.example, port 5222 leads to 192.0.2.7", "behind a router", Some(1)),
+        ("nowhere.example", "critical", "nowhere.example is not in DNS", "nowhere.example. A", Some(2)),
+        ("127.0.0.1", "ok", "127.0.0.1 is an address of this machine", "", Some(0)),
+        ("192.0.2.9", "warning", no_address, "behind a router", Some(1)),
+        ("plain.example", "ok", "plain.example leads here: 127.0.0.1", "", Some(0)),
+    ] {
+        let xml = site.xml("").replace("<host>localhost</host>", &format!("<host>{host}</host>"));
+        site.write("jabber.xml", &xml.replace(&format!("port='{}'", site.port), "port='5222'"));
+        let found = check(&site, &["dns", "--dns", &server]);
+        found.has(level, says, remedy);
+        assert_eq!(found.code, code, "{host}: {:#?}", found.all);
+    }
+    // Without a record everybody comes to the usual port, which this server has not.
+    site.write("jabber.xml", &site.xml("").replace("<host>localhost</host>", "<host>plain.example</host>"));
+    let found = check(&site, &["dns", "--dns", &server]);
+    let says = format!("clients come to port 5222 of plain.example, but this server has {} for them", site.port);
+    found
+        .has("warning", &says, &format!("_xmpp-client._tcp.plain.example. SRV 0 5 {} plain.example.", site.port))
+        .ends(1);
+    drop(dns);
+    site.write("jabber.xml", &site.xml("").replace("<host>localhost</host>", "<host>here.example</host>"));
+    let found = check(&site, &["dns", "--dns", "127.45.0.53:1"]);
+    found.has("unknown", "cannot be asked", "/etc/resolv.conf").ends(3);
+}
