@@ -93,6 +93,8 @@ pub struct Config {
     pub limits: Limits,
     /// How many accounts one address may register.
     pub registration_rate: RegistrationRate,
+    /// For how long the passwords of imported accounts are kept as text; `None`: not at all.
+    pub keep_plain_passwords: Option<PlainPasswords>,
     /// The certificates that are named; [`Config::certificates_of`] adds the places where we look unasked.
     pub certificates: Vec<CertificateSource>,
     /// Files with certificates of authorities to trust besides the system's.
@@ -143,6 +145,30 @@ impl RegistrationRate {
     /// The number of accounts that this address may register within `seconds`; `None` is any number.
     pub fn bound_for(&self, address: std::net::IpAddr) -> Option<u32> {
         if self.exempt.iter().any(|network| network.contains(address)) { None } else { self.accounts }
+    }
+}
+
+/// Passwords of imported accounts as text, for the digest of XEP-0078:
+/// `<keep-plain-passwords xmlns='urn:jabber:config:3'>`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainPasswords {
+    /// At most so many days from the import.
+    pub days: u32,
+}
+
+impl PlainPasswords {
+    /// Longer, and it would not be a time of transition.
+    pub const DAYS_MAX: u32 = 366;
+
+    /// One that was imported before this moment is kept no longer.
+    pub fn end_unix_millis(self, now_unix_millis: u64) -> u64 {
+        now_unix_millis.saturating_sub(u64::from(self.days).saturating_mul(86_400_000))
+    }
+}
+
+impl Default for PlainPasswords {
+    fn default() -> PlainPasswords {
+        PlainPasswords { days: 30 }
     }
 }
 
@@ -201,6 +227,7 @@ impl Config {
             logs: Vec::new(),
             limits: Limits::default(),
             registration_rate: RegistrationRate::default(),
+            keep_plain_passwords: None,
             certificates: Vec::new(),
             authorities: Vec::new(),
             access: Access::default(),

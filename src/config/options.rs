@@ -11,11 +11,11 @@ use super::listen::{Listener, ListenerKind, METRICS_PORT};
 use super::pthcsock::{self, networks};
 use super::reading::{Reading, Refusal};
 use super::tree::Tree;
-use super::{Config, RegistrationRate, blocks};
+use super::{Config, PlainPasswords, RegistrationRate, blocks};
 
 /// Their names.
 pub(super) const NAMES: &[&str] =
-    &["block", "certificate", "control", "limits", "metrics", "registration-rate", "user"];
+    &["block", "certificate", "control", "keep-plain-passwords", "limits", "metrics", "registration-rate", "user"];
 
 /// Reads one of them into the configuration.
 pub(super) fn read(reading: &mut Reading, tree: &Tree, config: &mut Config) {
@@ -23,6 +23,7 @@ pub(super) fn read(reading: &mut Reading, tree: &Tree, config: &mut Config) {
         "block" => block(reading, tree, config),
         "certificate" => config.certificates.extend(certificate(reading, tree)),
         "control" => config.control = control(reading, tree),
+        "keep-plain-passwords" => config.keep_plain_passwords = Some(keep_plain_passwords(reading, tree)),
         "limits" => limits(reading, tree, &mut config.limits),
         "metrics" if tree.text().contains('/') => config.metrics_socket = metrics_socket(reading, tree),
         "metrics" => config.listeners.extend(metrics(reading, tree)),
@@ -97,6 +98,25 @@ fn metrics(reading: &mut Reading, tree: &Tree) -> Option<Listener> {
         reading.warn(&tree.place, text);
     }
     Some(listener)
+}
+
+/// `<keep-plain-passwords days="30"/>`: of imported accounts, for the digest of XEP-0078.
+fn keep_plain_passwords(reading: &mut Reading, tree: &Tree) -> PlainPasswords {
+    let mut kept = PlainPasswords::default();
+    match reading.number_attribute::<u32>(tree, "days") {
+        None if tree.attribute("days").is_none() => {}
+        Some(days) if (1..=PlainPasswords::DAYS_MAX).contains(&days) => kept.days = days,
+        _ => {
+            let most = PlainPasswords::DAYS_MAX;
+            reading.warn(&tree.place, format!("days= is not a number from 1 to {most}: {} is used", kept.days));
+        }
+    }
+    let text = format!(
+        "<keep-plain-passwords>: the passwords of accounts that are imported stay in the database as text for up to {} days",
+        kept.days
+    );
+    reading.notice(&tree.place, text);
+    kept
 }
 
 /// `<limits>`: a bound each.

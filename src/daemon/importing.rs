@@ -177,6 +177,7 @@ fn plan(config: &Config, from: Vec<PathBuf>) -> Plan {
         now_unix_millis: u64::try_from(now).unwrap_or(u64::MAX),
         threads: thread::available_parallelism().map_or(1, usize::from),
         accounts_per_commit: ACCOUNTS_PER_COMMIT,
+        keeps_plain_passwords: config.keep_plain_passwords.is_some(),
     }
 }
 

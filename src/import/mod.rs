@@ -41,6 +41,8 @@ pub struct Plan {
     pub threads: usize,
     /// Accounts in one transaction.
     pub accounts_per_commit: usize,
+    /// Passwords that are told as text are kept so besides.
+    pub keeps_plain_passwords: bool,
 }
 
 /// What became of an import.

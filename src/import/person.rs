@@ -3,11 +3,13 @@
 use zeroize::Zeroizing;
 
 use super::report::Counts;
-use super::rules;
+use super::{Plan, rules};
 use crate::store::account::{self, Credentials, LegacyHash, ScramHash, ScramKeys};
 use crate::store::last::Last;
 use crate::store::roster::RosterItem;
-use crate::store::{Bounds, Error, Store, imported, last, offline, private, registration, roster, vcard};
+use crate::store::{
+    Bounds, Error, Store, imported, last, offline, plain_password, private, registration, roster, vcard,
+};
 use crate::xml::Element;
 use crate::xmpp::BareJid;
 
@@ -36,6 +38,8 @@ pub trait Passwords: Sync {
 #[derive(Default)]
 pub(super) struct Person {
     pub(super) password: Option<Password>,
+    /// The password as text, where it is to be kept so.
+    pub(super) plain: Option<Zeroizing<String>>,
     pub(super) scram: Vec<ScramKeys>,
     pub(super) disabled: bool,
     pub(super) registration: Option<Element>,
@@ -82,12 +86,20 @@ pub(super) struct Note {
 impl Person {
     /// What a login is checked against from now on, and what is to be told of it. A password in clear beats all else: it
     /// gives keys of our own making.
-    pub(super) fn take_credentials(&mut self, passwords: &dyn Passwords, of_many: bool) -> (Credentials, Option<Note>) {
+    pub(super) fn take_credentials(
+        &mut self,
+        plan: &Plan,
+        passwords: &dyn Passwords,
+        of_many: bool,
+    ) -> (Credentials, Option<Note>) {
         let scram = std::mem::take(&mut self.scram);
         let why = match self.password.take() {
             Some(Password::Clear(password)) if !password.is_empty() => {
                 match passwords.derive(&password, of_many && scram.is_empty()) {
-                    Ok(credentials) => return (credentials, None),
+                    Ok(credentials) => {
+                        self.plain = plan.keeps_plain_passwords.then_some(password);
+                        return (credentials, None);
+                    }
                     Err(why) => Some(why),
                 }
             }
@@ -143,6 +155,10 @@ pub(super) fn keep(
         without_password: u64::from(credentials.legacy.is_none() && credentials.scram.is_empty()),
         ..Counts::default()
     };
+    if let Some(password) = &person.plain {
+        plain_password::keep(store, account, password, now_unix_millis)?;
+        counts.plain_passwords += 1;
+    }
     contents(store, account, person, &mut counts)?;
     Ok(Some(counts))
 }

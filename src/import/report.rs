@@ -16,6 +16,8 @@ pub struct Counts {
     pub some_keys: u64,
     /// Of these, those that need a new password.
     pub without_password: u64,
+    /// Of these, those whose password is kept as text for a while.
+    pub plain_passwords: u64,
     /// Contacts that their users see.
     pub contacts: u64,
     /// Requests for a subscription that wait for an answer.
@@ -52,6 +54,7 @@ impl Counts {
             (&mut self.old_hashes, more.old_hashes),
             (&mut self.some_keys, more.some_keys),
             (&mut self.without_password, more.without_password),
+            (&mut self.plain_passwords, more.plain_passwords),
             (&mut self.contacts, more.contacts),
             (&mut self.requests, more.requests),
             (&mut self.messages, more.messages),
@@ -67,7 +70,7 @@ impl Counts {
         }
     }
 
-    fn rows(&self) -> [(u64, &'static str); 17] {
+    fn rows(&self) -> [(u64, &'static str); 18] {
         [
             (self.accounts, "accounts"),
             (self.old_hashes, "of these with an old hash, until their first login with PLAIN"),
@@ -77,6 +80,7 @@ impl Counts {
                  PLAIN once, or has a new password",
             ),
             (self.without_password, "of these that need a new password"),
+            (self.plain_passwords, "of these with the password as text, as <keep-plain-passwords> asks for"),
             (self.contacts, "contacts"),
             (self.requests, "requests for a subscription that wait"),
             (self.messages, "messages that wait"),

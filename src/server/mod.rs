@@ -59,10 +59,10 @@ use self::metrics::Metrics;
 use self::timers::{Timer, Timers};
 pub use self::words::Word;
 use crate::admin::{self, Outside, Told};
-use crate::config::{Block, Config, Listener};
+use crate::config::{Block, Config, Listener, LogSink};
 pub use crate::router::ConnectionId;
 use crate::router::{HashTicket, IdMap, Router};
-use crate::store::{self, Store, Tick, meta};
+use crate::store::{self, Store, Tick, meta, plain_password};
 pub use crate::stream::TlsInfo;
 use crate::stream::certificate::{Trust, TrustNobody};
 use crate::stream::dialback::DialbackSecret;
@@ -292,10 +292,16 @@ pub struct Server {
     /// Connections whose streams may have written since their output was last taken.
     touched: Vec<ConnectionId>,
     is_stopping: bool,
+    /// When to look next for passwords that are kept as text.
+    passwords_at_millis: u64,
     /// The moment of the last input.
     now: Now,
 }
 
+/// Passwords that are forgotten in one turn of the loop, and the pause before the next ones.
+const PLAIN_PASSWORDS_PAGE: usize = 500;
+const PLAIN_PASSWORDS_PAUSE_MILLIS: u64 = 50;
+const DAY_MILLIS: u64 = 86_400_000;
 /// The name of the decoy secret in the store.
 const DECOY_KEY: &str = "scram-decoy-secret";
 /// The name of the dialback secret in the store, where jabber.xml gives none.
@@ -353,8 +359,10 @@ impl Server {
             outputs: Vec::new(),
             touched: Vec::new(),
             is_stopping: false,
+            passwords_at_millis: now.monotonic_millis,
             now,
         };
+        server.forget_plain_passwords(now);
         server.restore_queues(now)?;
         server.call_components(now);
         Ok(server)
@@ -540,6 +548,32 @@ impl Server {
         }
         self.drop_foreign_dials(now);
         self.reload_components(now);
+        self.passwords_at_millis = now.monotonic_millis;
+        self.forget_plain_passwords(now);
+    }
+
+    /// Forgets passwords that were kept as text for long enough, or that jabber.xml no longer wants: a page at a time, so
+    /// that the loop is not held, and from then on once a day.
+    fn forget_plain_passwords(&mut self, now: Now) {
+        if now.monotonic_millis < self.passwords_at_millis {
+            // A reload came between, and has set a timer of its own.
+            return;
+        }
+        let end = match self.config.keep_plain_passwords {
+            Some(kept) => kept.end_unix_millis(now.unix_millis),
+            None => u64::MAX,
+        };
+        let forgotten = plain_password::forget_before(&mut self.store, end, PLAIN_PASSWORDS_PAGE);
+        let next = match forgotten {
+            Ok(PLAIN_PASSWORDS_PAGE) => PLAIN_PASSWORDS_PAUSE_MILLIS,
+            Ok(_) => DAY_MILLIS,
+            Err(error) => {
+                log::error!(target: LogSink::INTERNAL, "passwords that were kept as text could not be forgotten: {error}");
+                DAY_MILLIS
+            }
+        };
+        self.passwords_at_millis = now.monotonic_millis.saturating_add(next);
+        self.timers.set(self.passwords_at_millis, Timer::PlainPasswords);
     }
 
     fn run_timers(&mut self, now: Now) {
@@ -568,6 +602,7 @@ impl Server {
                 }
                 Timer::Call(id) => self.call(now, &id),
                 Timer::Doubt(pair) => self.look_for(now, &pair),
+                Timer::PlainPasswords => self.forget_plain_passwords(now),
                 Timer::Stop => self.outputs.push(Output::Stop),
                 Timer::Walk => {
                     let mut env = router_env!(self, now);
@@ -613,5 +648,57 @@ impl Server {
             return self.hashed(now, HashResult { token, outcome: Outcome::Busy });
         }
         self.outputs.push(Output::Hash(job.with_token(token)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::account::{self, Credentials};
+    use crate::xmpp::BareJid;
+
+    struct Dice;
+
+    impl Random for Dice {
+        fn fill(&mut self, buffer: &mut [u8]) {
+            buffer.fill(7);
+        }
+    }
+
+    /// More than are forgotten in one turn.
+    const ACCOUNTS: usize = PLAIN_PASSWORDS_PAGE + 3;
+
+    #[test]
+    fn passwords_that_are_kept_as_text_go_when_jabber_xml_wants_them_no_longer() {
+        let kept = Config {
+            keep_plain_passwords: Some(crate::config::PlainPasswords { days: 1 }),
+            ..Config::for_host("localhost")
+        };
+        let mut store = Store::in_memory().unwrap();
+        for n in 0..ACCOUNTS {
+            let jid = BareJid::new(&format!("u{n}@localhost")).unwrap();
+            account::create(&mut store, &jid, &Credentials::default(), 1).unwrap();
+            plain_password::keep(&mut store, &jid, "secret", 1_000).unwrap();
+        }
+        let mut now = Now { unix_millis: 2_000, monotonic_millis: 5 };
+        let mut server = Server::new(Arc::new(kept.clone()), store, Box::new(Dice), now).unwrap();
+        assert_eq!(plain_password::oldest(&server.store).unwrap(), Some(1_000));
+        // A reload looks at once, and then a bit later.
+        server.handle(now, Input::Reload(Arc::new(Config::for_host("localhost"))));
+        assert_eq!(plain_password::oldest(&server.store).unwrap(), Some(1_000));
+        now.monotonic_millis = server.timers.next_millis().unwrap();
+        server.handle(now, Input::Timeout);
+        assert_eq!(plain_password::oldest(&server.store).unwrap(), None);
+        // It goes on looking, once a day, as often as jabber.xml is read again.
+        for _ in 0..3 {
+            server.handle(now, Input::Reload(Arc::new(kept.clone())));
+        }
+        for _ in 0..3 {
+            now.monotonic_millis += DAY_MILLIS;
+            server.handle(now, Input::Timeout);
+            assert_eq!(server.passwords_at_millis, now.monotonic_millis + DAY_MILLIS);
+        }
+        // One timer for each reload of the day before came to nothing; one goes on.
+        assert_eq!(server.timers.next_millis(), Some(now.monotonic_millis + DAY_MILLIS));
     }
 }

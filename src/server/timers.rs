@@ -40,6 +40,8 @@ pub enum Timer {
     Control(ConnectionId),
     /// A job of a client of the control socket waits no longer.
     Waker(ConnectionId),
+    /// Passwords that are kept as text may have had their time.
+    PlainPasswords,
     /// The server ends.
     Stop,
     /// A module asked for it.

@@ -1,6 +1,6 @@
 //! Accounts: who can log in here, and the keys to check a password with.
 //!
-//! Passwords are kept as SCRAM keys only (RFC 5802 §3). An account's number never leaves this room.
+//! Passwords are kept as SCRAM keys (RFC 5802 §3); [`super::plain_password`] is the one exception. An account's number never leaves this room.
 
 use std::fmt;
 
@@ -186,6 +186,7 @@ pub fn set_credentials(store: &mut Store, account: &BareJid, credentials: &Crede
     store.savepoint(|store| {
         store.write(concat!("DELETE FROM scram WHERE account = ", account_id!()), (host, localpart))?;
         store.write(concat!("DELETE FROM legacy_hash WHERE account = ", account_id!()), (host, localpart))?;
+        store.write(concat!("DELETE FROM plain_password WHERE account = ", account_id!()), (host, localpart))?;
         for keys in &credentials.scram {
             store.write_for(
                 account,

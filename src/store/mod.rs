@@ -25,6 +25,7 @@ pub mod meta;
 mod migrate;
 pub mod motd;
 pub mod offline;
+pub mod plain_password;
 pub mod privacy;
 pub mod private;
 pub mod registration;
@@ -150,11 +151,11 @@ impl Store {
 
     fn prepared(mut connection: Connection, path: &Path, release: migrate::Release) -> Result<Store, Error> {
         // Nothing in the loop waits for the disk: no sync at commit, no checkpoint; both are disk.rs's.
-        // Savepoints keep their journal in memory, never in a file.
+        // Savepoints keep their journal in memory, never in a file. What is deleted is wiped (Debian's SQLite does so anyway).
         connection
             .execute_batch(&format!(
                 "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0; PRAGMA foreign_keys = ON;
-                 PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB};"
+                 PRAGMA temp_store = MEMORY; PRAGMA cache_size = -{CACHE_KIB}; PRAGMA secure_delete = ON;"
             ))
             .map_err(Cause::Sql)
             .and_then(|()| {

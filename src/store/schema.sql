@@ -53,6 +53,13 @@ CREATE TABLE legacy_hash (                   -- an imported password hash, until
     value           TEXT NOT NULL
 );
 
+CREATE TABLE plain_password (                -- an imported password as text, for XEP-0078's digest, where jabber.xml wants it
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    password        TEXT NOT NULL,
+    since           INTEGER NOT NULL
+);
+CREATE INDEX plain_password_by_time ON plain_password (since);
+
 CREATE TABLE imported (                      -- what an importer brought and no room reads yet, as it was
     account         INTEGER NOT NULL REFERENCES account ON DELETE CASCADE,
     ns              TEXT NOT NULL,

@@ -23,6 +23,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 
 use self::login::{Penalty, Verdict};
+use super::legacy_auth::Ways;
 use super::sasl::{Exchange, HashJob, Offer};
 use super::wire::{self, Wire};
 use super::{Env, TlsInfo, bind, features, header};
@@ -95,6 +96,8 @@ pub struct C2s {
     hide_registration: bool,
     tls: Option<Box<TlsInfo>>,
     host: String,
+    /// The id of the stream, until somebody is logged in: a digest is of it and the password.
+    id: String,
     version: header::Version,
     lang: Option<String>,
     /// What was offered, until somebody is logged in.
@@ -122,6 +125,7 @@ impl C2s {
             hide_registration: listener.hide_registration,
             tls: None,
             host: String::new(),
+            id: String::new(),
             version: header::Version::Legacy,
             lang: None,
             offer: None,
@@ -300,7 +304,8 @@ impl C2s {
                         let shown = self.narrowed(env, offer.clone(), announced.as_deref());
                         let registration = (!self.hide_registration)
                             .then(|| setting::registration(env.store, host).unwrap_or(RegistrationMode::Closed));
-                        features::login(host, &shown, self.may_start_tls(), registration)
+                        let ways = Ways::of(env.config, host);
+                        features::login(host, &shown, ways, self.may_start_tls(), registration)
                     };
                     self.write(&features);
                 }
@@ -333,6 +338,7 @@ impl C2s {
             lang: (self.version == header::Version::Xmpp).then_some("en"),
         };
         self.wire.send_header(&ours);
+        self.id = id;
     }
 
     fn may_start_tls(&self) -> bool {
@@ -388,6 +394,7 @@ impl C2s {
         log::info!(target: &format!("record:{}", jid.to_bare()), "login ok {} {resource}", self.peer);
         self.wire.trust(&env.config.limits);
         self.offer = None;
+        self.id = String::new();
         self.state = State::ExpectStanza(jid);
     }
 

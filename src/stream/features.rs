@@ -4,6 +4,7 @@ use crate::config::{Host, RegistrationMode};
 use crate::xml::Element;
 use crate::xmpp::ns;
 
+use super::legacy_auth::Ways;
 use super::sasl::Offer;
 
 fn features() -> Element {
@@ -22,7 +23,13 @@ pub fn tls_only() -> Element {
 }
 
 /// Before login: mechanisms, registration if it may be shown, login of old clients; TLS too where it may come.
-pub fn login(host: &Host, offer: &Offer, may_start_tls: bool, registration: Option<RegistrationMode>) -> Element {
+pub fn login(
+    host: &Host,
+    offer: &Offer,
+    ways: Ways,
+    may_start_tls: bool,
+    registration: Option<RegistrationMode>,
+) -> Element {
     let mut all = features();
     if may_start_tls {
         all = all.with_child(starttls(false));
@@ -39,7 +46,7 @@ pub fn login(host: &Host, offer: &Offer, may_start_tls: bool, registration: Opti
             .map(|kind| Element::new("channel-binding", ns::SASL_CHANNEL_BINDING).with_attribute("type", kind));
         all = all.with_child(Element::new("sasl-channel-binding", ns::SASL_CHANNEL_BINDING).with_children(types));
     }
-    if host.modules.is_on("mod_auth_plain") {
+    if ways.any() {
         // Compat: Pandion and others look for this before they try jabber:iq:auth.
         all = all.with_child(Element::new("auth", ns::IQ_AUTH_FEATURE));
     }

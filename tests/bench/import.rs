@@ -86,6 +86,7 @@ fn measure(directory: &Path, name: &str, passwords: &dyn Passwords, accounts: us
         now_unix_millis: 1_795_392_000_000,
         threads: thread::available_parallelism().map_or(1, usize::from),
         accounts_per_commit: 250,
+        keeps_plain_passwords: false,
     };
     for round in [name, "again, nothing new"] {
         let begin = Instant::now();

@@ -325,6 +325,12 @@ fn values_of_the_root() {
     assert_eq!(config.user.as_deref(), Some("jabber"));
     assert_eq!(config.pidfile.as_deref(), Some(Path::new("/home/run/pid")));
     assert!(config.debug);
+    assert_eq!(config.keep_plain_passwords, None);
+    let kept = |text: &str| with(text).unwrap().keep_plain_passwords.unwrap().days;
+    let element = "<keep-plain-passwords xmlns='urn:jabber:config:3'";
+    for (days, expected) in [("", 30), ("days='1'", 1), ("days='366'", 366), ("days='0'", 30), ("days='367'", 30)] {
+        assert_eq!(kept(&format!("{element} {days}/>")), expected);
+    }
     let lifted = with("<registration-rate xmlns='urn:jabber:config:3' accounts='unlimited'/>").unwrap();
     assert_eq!(lifted.registration_rate.bound_for("192.0.2.1".parse().unwrap()), None);
     let default = with("").unwrap();

@@ -6,7 +6,7 @@
 //! was, and one that is complete finds nothing to do. [`export()`] writes the same layout.
 //!
 //! Serves `daemon`. Invariants: the spool is only read; an account that is here is not touched; no password reaches the
-//! report or the store.
+//! report, nor the store unless the plan wants it.
 
 mod contacts;
 mod document;
@@ -201,7 +201,7 @@ fn read_account(job: &Job, plan: &Plan, passwords: &dyn Passwords, of_many: bool
         let why = "no password: the file of an account that was removed, or of no account at all";
         return Read::none(why.to_owned(), notes);
     }
-    let (credentials, note) = person.take_credentials(passwords, of_many);
+    let (credentials, note) = person.take_credentials(plan, passwords, of_many);
     notes.extend(note.map(|note| (first.clone(), note)));
     Read { person, credentials, notes, why_not: None, again: false, is_damaged: false }
 }

@@ -70,6 +70,7 @@ fn plan(spool: &Path) -> Plan {
         now_unix_millis: NOW,
         threads: 2,
         accounts_per_commit: 3,
+        keeps_plain_passwords: false,
     }
 }
 

@@ -197,7 +197,7 @@ fn work(found: Found, plan: &Plan, passwords: &dyn Passwords, known: &HashSet<Ba
     // A bug in reading one user costs that user.
     let read = catch_unwind(AssertUnwindSafe(|| {
         let user::Read { mut person, mut notes } = user::read(&account, &user, plan.now_unix_millis);
-        let (credentials, note) = person.take_credentials(passwords, of_many);
+        let (credentials, note) = person.take_credentials(plan, passwords, of_many);
         notes.extend(note);
         (person, credentials, notes)
     }));

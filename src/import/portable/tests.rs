@@ -75,6 +75,7 @@ fn plan(file: &Path, hosts: &[&str]) -> Plan {
         now_unix_millis: NOW,
         threads: 3,
         accounts_per_commit: 2,
+        keeps_plain_passwords: false,
     }
 }
 
@@ -243,6 +244,7 @@ fn what_old_spools_hold_goes_through_it_unchanged() {
             now_unix_millis: NOW,
             threads: 1,
             accounts_per_commit: 100,
+            keeps_plain_passwords: false,
         };
         let on = &mut |_| ControlFlow::Continue(());
         let read = jabberd14::import(&mut store, None, &plan, &Shown, &mut io::sink(), on).unwrap();

@@ -25,12 +25,13 @@ pub(super) fn has_old_hash_only(credentials: &Credentials) -> bool {
 
 /// What a name without an account is to look like. `name` is as in [`crate::stream::sasl::DecoySecret::keys`].
 pub(super) fn of_nobody(env: &Env<'_>, host: &str, name: &str) -> Credentials {
-    let model = account::some_account(env.store, host, env.decoy.place(name));
-    let credentials = model.and_then(|model| match model {
-        Some(model) => account::credentials(env.store, &model),
-        None => Ok(None),
-    });
-    credentials.ok().flatten().unwrap_or_default()
+    let model = model_of_nobody(env, host, name);
+    model.and_then(|model| account::credentials(env.store, &model).ok().flatten()).unwrap_or_default()
+}
+
+/// The account that a name without an account is made to look like, if the host has any.
+pub(super) fn model_of_nobody(env: &Env<'_>, host: &str, name: &str) -> Option<BareJid> {
+    account::some_account(env.store, host, env.decoy.place(name)).ok().flatten()
 }
 
 impl C2s {

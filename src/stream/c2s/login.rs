@@ -1,12 +1,14 @@
 //! The part of a client's stream before login: TLS, SASL, jabber:iq:auth, requests to register.
 
 use crate::store::account::{self, Credentials, ScramHash};
+use crate::store::plain_password;
 use crate::stream::header::Version;
+use crate::stream::legacy_auth::{self, Request, Secret, Ways};
 use crate::stream::sasl::{
     self, BindingData, Exchange, Failure, HashJob, HashResult, LegacyHash, Mechanism, NeedKeys, Offer, Outcome,
     Password, PlainLogin, Step, Success,
 };
-use crate::stream::{Env, bind, legacy_auth, wire};
+use crate::stream::{Env, bind, wire};
 use crate::xml::Element;
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{BareJid, Condition, Now, Stanza, StanzaError, StreamError, jid, ns};
@@ -232,11 +234,12 @@ impl C2s {
             None => Err(Failure::NO_ACCOUNT),
         };
         match (asker, account, allowed) {
-            (Asker::Sasl, Some(account), Ok(())) => self.sasl_done(account, None),
+            (Asker::Sasl, Some(account), Ok(())) => self.sasl_done(env, account, None),
             (Asker::Sasl, account, allowed) => {
                 self.sasl_failed(env, account.as_ref(), &allowed.err().unwrap_or(Failure::NO_ACCOUNT));
             }
             (Asker::Legacy { request, resource }, Some(account), Ok(())) => {
+                self.forget_plain(env, &account);
                 self.legacy_bind(account, request, &resource);
             }
             (Asker::Legacy { request, resource }, account, allowed) => {
@@ -250,6 +253,16 @@ impl C2s {
         let Some(account) = account else { return };
         if let Err(error) = account::set_credentials(env.store, account, keys) {
             log::error!(target: &self.host, "the new keys of {account} could not be kept: {error}");
+        }
+    }
+
+    /// Who can log in by another way needs no digest, and so no password that is kept as text.
+    fn forget_plain(&self, env: &mut Env<'_>, account: &BareJid) {
+        if env.config.keep_plain_passwords.is_none() {
+            return;
+        }
+        if let Err(error) = plain_password::forget(env.store, account) {
+            log::error!(target: &self.host, "the password of {account} could not be forgotten: {error}");
         }
     }
 
@@ -271,13 +284,14 @@ impl C2s {
         };
         let allowed = sasl::check_authzid(success.authzid.as_deref(), &account);
         match allowed.and_then(|()| self.may_log_in(env, &account)) {
-            Ok(()) => self.sasl_done(account, Some(&success.server_final)),
+            Ok(()) => self.sasl_done(env, account, Some(&success.server_final)),
             Err(failure) => self.sasl_failed(env, Some(&account), &failure),
         }
     }
 
     /// RFC 6120 §6.4.6: success, and a new stream over the same connection.
-    fn sasl_done(&mut self, account: BareJid, server_final: Option<&[u8]>) {
+    fn sasl_done(&mut self, env: &mut Env<'_>, account: BareJid, server_final: Option<&[u8]>) {
+        self.forget_plain(env, &account);
         let text = server_final.map(sasl::encode).unwrap_or_default();
         self.write(&Element::new("success", ns::SASL).with_text(text));
         self.wire.restart();
@@ -379,19 +393,21 @@ impl C2s {
     }
 
     fn legacy_login(&mut self, env: &mut Env<'_>, request: Stanza) {
-        let is_on = self.host_config(env.config).is_some_and(|host| host.modules.is_on("mod_auth_plain"));
-        if !is_on {
+        let ways = self.host_config(env.config).map(|host| Ways::of(env.config, host)).filter(|ways| ways.any());
+        let Some(ways) = ways else {
             return self.answer(legacy_auth::refusal(&request, &Condition::ServiceUnavailable.into()));
-        }
-        match legacy_auth::parse(&request) {
+        };
+        match legacy_auth::parse(&request, ways) {
             Err(error) => {
                 self.record_incomplete(&request, &error);
                 self.answer(legacy_auth::refusal(&request, &error));
             }
-            Ok(legacy_auth::Request::Fields(fields)) => {
+            Ok(Request::Fields(username)) => {
+                let digest = ways.digest && self.shows_digest(env, &username);
+                let fields = legacy_auth::fields(username, Ways { digest, ..ways });
                 self.answer(Some(request.result(Some(fields)).without_addresses()));
             }
-            Ok(legacy_auth::Request::Login { username, password, resource }) => {
+            Ok(Request::Login { username, secret: Secret::Password(password), resource }) => {
                 let account = self.account_named(&username);
                 match Password::new(&password) {
                     Ok(password) => {
@@ -404,6 +420,50 @@ impl C2s {
                     }
                 }
             }
+            Ok(Request::Login { username, secret: Secret::Digest(digest), resource }) => {
+                self.check_digest(env, &username, &digest, request, &resource);
+            }
+        }
+    }
+
+    /// Is this name told that it may use the digest? One without an account as some account is.
+    fn shows_digest(&self, env: &Env<'_>, username: &str) -> bool {
+        let account = self.account_named(username);
+        let exists = account.as_ref().map_or(Ok(false), |account| account::exists(env.store, account));
+        let name = account.as_ref().map_or_else(|| username.to_string(), BareJid::to_string);
+        let shown = match exists {
+            Ok(true) => account,
+            _ => likeness::model_of_nobody(env, &self.host, &name),
+        };
+        shown.is_some_and(|account| self.kept_password(env, &account).is_some())
+    }
+
+    /// The password that is kept as text, as long as it may be.
+    fn kept_password(&self, env: &Env<'_>, account: &BareJid) -> Option<plain_password::Kept> {
+        let end = env.config.keep_plain_passwords?.end_unix_millis(env.now.unix_millis);
+        match plain_password::of(env.store, account) {
+            Ok(kept) => kept.filter(|kept| kept.since_unix_millis > end),
+            Err(error) => {
+                log::error!(target: &self.host, "the password of {account} could not be read: {error}");
+                None
+            }
+        }
+    }
+
+    /// XEP-0078 §3.1: a digest. Who has no password here that it could be of hears what a wrong one hears.
+    fn check_digest(&mut self, env: &mut Env<'_>, username: &str, digest: &str, request: Stanza, resource: &str) {
+        let account = self.account_named(username);
+        let kept = account.as_ref().and_then(|account| self.kept_password(env, account));
+        let is_right = kept.is_some_and(|kept| legacy_auth::is_digest(digest, &self.id, &kept.password));
+        let wrong = Failure::silent(sasl::Condition::NotAuthorized, "wrong digest, or no password to check it with");
+        let allowed = match &account {
+            Some(account) if is_right => self.may_log_in(env, account),
+            _ => Err(wrong),
+        };
+        match (account, allowed) {
+            (Some(account), Ok(())) => self.legacy_bind(account, request, resource),
+            (account, Err(why)) => self.legacy_failed(env, account.as_ref(), &request, resource, &why),
+            (None, Ok(())) => self.legacy_failed(env, None, &request, resource, &Failure::NO_ACCOUNT),
         }
     }
 

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use jabber::store::account::{Credentials, LegacyHash, ScramHash, ScramKeys};
 use ring::{digest, hmac, pbkdf2};
 
-/// XEP-0114 §3, for components.
+/// XEP-0114 §3, for components; XEP-0078 §3.1, for clients.
 pub fn sha1_hex(text: &str) -> String {
     let hash = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
     hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -17,7 +17,7 @@ pub fn sha1_hex(text: &str) -> String {
 const ROUNDS: NonZeroU32 = NonZeroU32::new(2).unwrap();
 
 /// What the store keeps of a password; `{SHA}…` is what jabberd 1.4 kept, and `SHA-1/…` what another server did that knew
-/// no other hash.
+/// no other hash. `kept/…` is a password that is kept as text besides.
 pub fn credentials(password: &str) -> Credentials {
     if password.starts_with('{') {
         let legacy = LegacyHash { kind: "jabber:iq:auth:crypt".to_string(), value: password.to_string() };
@@ -25,6 +25,7 @@ pub fn credentials(password: &str) -> Credentials {
     }
     let (hashes, password, salt): (&[_], _, &[u8]) = match password.split_once('/') {
         Some(("SHA-1", password)) => (&[ScramHash::Sha1], password, b"a longer salt, of another server"),
+        Some(("kept", password)) => (&ScramHash::ALL, password, b"salt of the talks"),
         _ => (&[ScramHash::Sha1, ScramHash::Sha256, ScramHash::Sha512], password, b"salt of the talks"),
     };
     let keys = |hash| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use jabber::config::{Config, Listener, Source};
 use jabber::server::{ConnectionId, Input, Output, Server, TlsInfo, Unfound};
-use jabber::store::{Store, account};
+use jabber::store::{Store, account, plain_password};
 use jabber::xmpp::{BareJid, Now, Random};
 
 use super::login;
@@ -70,6 +70,9 @@ impl Memory {
         for (name, password) in &setup.accounts {
             let jid = BareJid::new(name).map_err(|error| format!("{name}: {error}"))?;
             account::create(&mut store, &jid, &login::credentials(password), BEGINNING_UNIX_MILLIS).unwrap();
+            if let Some(password) = password.strip_prefix("kept/") {
+                plain_password::keep(&mut store, &jid, password, BEGINNING_UNIX_MILLIS).unwrap();
+            }
         }
         store.commit().unwrap();
         let config = Arc::new(config);

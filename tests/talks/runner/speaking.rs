@@ -459,9 +459,9 @@ impl Speaking<'_> {
         match name {
             "header" if rest.is_empty() => Ok(HEADER.to_string()),
             "header" => Ok(HEADER.replace("'localhost'", &format!("'{rest}'"))),
-            "handshake" => {
+            "handshake" | "digest" => {
                 // `{handshake ID SECRET}`, the id as it was remembered.
-                let (id, secret) = rest.split_once(' ').ok_or("handshake ID SECRET".to_string())?;
+                let (id, secret) = rest.split_once(' ').ok_or(format!("{name} ID SECRET"))?;
                 let id = self.names.get(id).ok_or_else(|| format!("nobody knows what {{{id}}} is"))?;
                 Ok(login::sha1_hex(&[id, secret].concat()))
             }

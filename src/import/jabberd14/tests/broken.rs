@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::import::Counts;
-use crate::store::{imported as files, offline, roster};
+use crate::store::{imported as files, offline, plain_password, roster};
 
 const AUTH: &str = "<password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'>secret</password>";
 
@@ -176,6 +176,28 @@ fn broken_files_cost_themselves() {
         assert!(report.contains(line), "{line}\n{report}");
     }
     assert_eq!(password(&store, "empty@example.org").unwrap(), "");
+}
+
+#[test]
+fn passwords_stay_as_text_only_where_they_are_wanted() {
+    let scratch = Scratch::new("plain");
+    scratch.write("example.org/a.xml", file(""));
+    scratch.write("example.org/b.xml", "<xdb><password xdbns='jabber:iq:auth'>a\u{1}</password></xdb>");
+    let hash =
+        "<password xdbns='jabber:iq:auth'/><c xdbns='jabber:iq:auth:crypt'>{SHA}AAAAAAAAAAAAAAAAAAAAAAAAAAA=</c>";
+    scratch.write("example.org/c.xml", format!("<xdb>{hash}</xdb>"));
+    for keeps_plain_passwords in [false, true] {
+        let plan = Plan { keeps_plain_passwords, ..plan(&scratch.0) };
+        let mut store = Store::in_memory().unwrap();
+        let (imported, report) = import_all(&mut store, &plan);
+        let kept = |name: &str| plain_password::of(&store, &jid(name)).unwrap();
+        assert_eq!(kept("a@example.org").is_some(), keeps_plain_passwords);
+        assert!(kept("a@example.org").is_none_or(|kept| *kept.password == "secret" && kept.since_unix_millis == NOW));
+        assert!(kept("b@example.org").is_none() && kept("c@example.org").is_none());
+        assert_eq!(imported.counts.plain_passwords, u64::from(keeps_plain_passwords));
+        assert!(!report.contains("secret"), "{report}");
+        assert_eq!(password(&store, "a@example.org").unwrap(), "secret");
+    }
 }
 
 #[test]
