@@ -67,23 +67,30 @@ conditions! {
     UnsupportedVersion = "unsupported-version",
 }
 
-/// A stream error: condition and, where it helps the person at the other end, a text.
+/// A stream error: condition and, where it helps the person at the other end, a text and a closer condition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamError {
     condition: StreamCondition,
     text: Option<String>,
+    /// Name and namespace.
+    closer: Option<(&'static str, &'static str)>,
 }
 
 impl From<StreamCondition> for StreamError {
     fn from(condition: StreamCondition) -> StreamError {
-        StreamError { condition, text: None }
+        StreamError { condition, text: None, closer: None }
     }
 }
 
 impl StreamError {
     /// An error with an explanation in English.
     pub fn new(condition: StreamCondition, text: impl Into<String>) -> StreamError {
-        StreamError { condition, text: Some(text.into()) }
+        StreamError { condition, text: Some(text.into()), closer: None }
+    }
+
+    /// The same with an application-specific condition (RFC 6120 §4.9.4).
+    pub fn with_closer(self, name: &'static str, ns: &'static str) -> StreamError {
+        StreamError { closer: Some((name, ns)), ..self }
     }
 
     /// The condition.
@@ -95,12 +102,11 @@ impl StreamError {
     pub fn to_element(&self) -> Element {
         let error = Element::new("error", ns::STREAMS);
         let error = error.with_child(Element::new(self.condition.name(), ns::STREAM_ERRORS));
-        match &self.text {
-            None => error,
-            Some(text) => error.with_child(
-                Element::new("text", ns::STREAM_ERRORS).with_attribute("xml:lang", "en").with_text(text.clone()),
-            ),
-        }
+        let text = self.text.as_ref().map(|text| {
+            Element::new("text", ns::STREAM_ERRORS).with_attribute("xml:lang", "en").with_text(text.clone())
+        });
+        let closer = self.closer.map(|(name, ns)| Element::new(name, ns));
+        text.into_iter().chain(closer).fold(error, Element::with_child)
     }
 }
 

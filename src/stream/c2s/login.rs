@@ -486,8 +486,10 @@ impl C2s {
     }
 }
 
+/// Compat: libpurple tries each mechanism twice and so always comes here with a wrong password. It looks for
+/// `not-authorized` in whatever namespace, and only then asks for another password instead of connecting again and again.
 fn too_many_failures() -> StreamError {
-    StreamError::new(StreamCondition::PolicyViolation, "too many failed logins")
+    StreamError::new(StreamCondition::PolicyViolation, "too many failed logins").with_closer("not-authorized", ns::SASL)
 }
 
 fn sasl_out_of_order() -> Failure {
