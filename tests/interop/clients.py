@@ -23,7 +23,7 @@ PLUGINS = (
     "xep_0202",  # entity time
     "xep_0203",  # delayed delivery
 )
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 30
 
 
 class LoginRefused(Exception):

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-TIMEOUT_SECONDS = 20
+TIMEOUT_SECONDS = 30
 
 
 class Terminal:
@@ -61,6 +61,14 @@ class Terminal:
             == 0
         )
 
+    async def quit(self):
+        """Leaves the program as a person does; awaits its end."""
+        self.type("/quit")
+        deadline = time.monotonic() + TIMEOUT_SECONDS
+        while self.alive():
+            assert time.monotonic() < deadline, self.screen()
+            await asyncio.sleep(0.05)
+
     def end(self):
         if self.alive():
             subprocess.run(
@@ -100,10 +108,48 @@ class Profanity(Terminal):
             self.type("/tls allow")
         await self.shows("logged in successfully")
 
-    async def quit(self):
-        """Leaves the program as a person does; awaits its end."""
-        self.type("/quit")
+
+class Mcabber(Terminal):
+    """Debian's mcabber, on loudmouth. What it does and hears is in its trace."""
+
+    def __init__(self, home, jid, password, port, ssl):
+        self.home = pathlib.Path(home)
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.trace = self.home / f"trace-{port}"
+        settings = {
+            "jid": jid,
+            "password": f'"{password}"',
+            "server": "127.0.0.1",
+            "port": port,
+            "ssl" if ssl else "tls": 1,
+            # The server made its certificate itself.
+            "ssl_ignore_checks": 1,
+            "resource": "mcabber",
+            "disable_random_resource": 1,
+            "tracelog_level": 3,
+            "tracelog_file": self.trace,
+        }
+        rc = self.home / "mcabberrc"
+        rc.write_text("".join(f"set {name} = {value}\n" for name, value in settings.items()))
+        for path in (self.home, rc):
+            # It warns of others' eyes, and waits.
+            path.chmod(0o700)
+        super().__init__(f"mcabber -f {rc}", home)
+
+    async def ready(self):
+        await self.traces("Connection established.", "Your status has been set")
+        return self
+
+    @staticmethod
+    def installed():
+        return shutil.which("mcabber") and shutil.which("tmux")
+
+    async def traces(self, *texts):
+        """Waits until its trace has all of these."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        while self.alive():
-            assert time.monotonic() < deadline, self.screen()
+        while True:
+            trace = self.trace.read_text(errors="replace") if self.trace.exists() else ""
+            if all(text in trace for text in texts):
+                return
+            assert time.monotonic() < deadline, f"awaited {texts} in {self.trace}; the screen:\n{self.screen()}"
             await asyncio.sleep(0.05)
