@@ -109,7 +109,7 @@ limits! {
     /// Remote domains for which one sender's stanzas wait: one who writes to the whole world takes the others' places.
     /// Outcome: resource-constraint to the sender.
     remote_links_per_sender_max, "remote-links-per-sender-max": usize = 2_000, at least 1;
-    /// Bytes of the stanzas for other servers that are written down, to outlive the process.
+    /// Bytes of the stanzas for other servers and components that are written down, to outlive the process.
     /// Outcome: what comes then is lost if the process dies.
     remote_kept_bytes_max, "remote-kept-bytes-max": usize = 536_870_912, at least 0;
     /// Milliseconds until a stanza that another server has not acknowledged is written down; 0 writes each at once, and

@@ -4,41 +4,64 @@
 //! |---|---|
 //! | is here | it leaves at once |
 //! | is away | it waits, bounded in number, bytes and time, and comes back when the time is over |
-//! | is away, `<offline/>` | a message or a subscription is stored until it is here; all else as before |
+//! | is away, `<offline/>` | a message or a subscription waits until it is here; all else as before |
 //! | cannot be here | it comes back at once |
 //!
-//! What waits keeps its order. An instance that is away for longer than its stanzas wait is gone to those who see its
+//! What waits keeps its order, and what lasts of it is written down ([`super::kept`]): when the server was started anew it
+//! waits again, and its time begins then. An instance that is away for longer than its stanzas wait is gone to those who see its
 //! users' presence; when it is here again they are asked for it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::kept::lasts;
 use super::remote::unless_broadcast;
 use super::{ConnectionId, Effect, Env, Out, Parcel, Router};
 use crate::config::{self, Config, Link};
-use crate::store::{Bounds, component_offline};
 use crate::stream::dialback::Pair;
+use crate::stream::sm::Mark;
 use crate::xmpp::stanza_error::ErrorType;
-use crate::xmpp::{Condition, Kind, MessageType, PresenceType, Stanza, StanzaError};
+use crate::xmpp::{Condition, Stanza, StanzaError};
 
 /// An instance that is away.
 #[derive(Default)]
 struct Away {
-    queue: VecDeque<Waiting>,
-    bytes: usize,
+    /// What comes back when its time is over.
+    timed: Queue,
+    /// What waits until the instance is here (`<offline/>`).
+    lasting: Queue,
+    /// The number that the next stanza gets.
+    next: u64,
     /// Since when, if it was here before.
     since_millis: Option<u64>,
     /// The log was told that stanzas come back.
     is_told: bool,
 }
 
+#[derive(Default)]
+struct Queue {
+    waiting: VecDeque<Waiting>,
+    bytes: usize,
+}
+
 struct Waiting {
     stanza: Stanza,
     bytes: usize,
     until_millis: u64,
-    /// The stored stanza that came just before it.
-    behind: u64,
+    /// Its place among all that wait for the instance.
+    number: u64,
+    /// Its number among those that are written down.
+    row: Option<u64>,
+}
+
+impl Away {
+    /// All that waits, in the order in which it came.
+    fn into_order(self) -> Vec<Waiting> {
+        let mut all: Vec<Waiting> = self.timed.waiting.into_iter().chain(self.lasting.waiting).collect();
+        all.sort_by_key(|waiting| waiting.number);
+        all
+    }
 }
 
 enum State {
@@ -63,8 +86,9 @@ impl Components {
         components
     }
 
-    /// Takes over a changed configuration. Returns the stanzas that wait for an instance that is gone from it.
-    pub(super) fn reload(&mut self, config: &Arc<Config>) -> Vec<Stanza> {
+    /// Takes over a changed configuration. Returns the stanzas that wait for an instance that is gone from it, and what
+    /// they are written down under.
+    pub(super) fn reload(&mut self, config: &Arc<Config>) -> Vec<(Stanza, Option<u64>)> {
         self.config = config.clone();
         self.owners.clear();
         for component in &config.components {
@@ -78,10 +102,10 @@ impl Components {
         let gone: Vec<String> = self.states.keys().filter(|id| is_gone(id)).cloned().collect();
         let states = gone.iter().filter_map(|id| self.states.remove(id));
         let queues = states.filter_map(|state| match state {
-            State::Away(away) => Some(away.queue),
+            State::Away(away) => Some(away.into_order()),
             State::Here(_) => None,
         });
-        queues.flatten().map(|waiting| waiting.stanza).collect()
+        queues.flatten().map(|waiting| (waiting.stanza, waiting.row)).collect()
     }
 
     /// The instance that gets what is for this domain.
@@ -103,16 +127,6 @@ fn not_connected(id: &str) -> StanzaError {
     StanzaError::new(Condition::ServiceUnavailable, text).typed(ErrorType::Wait).coded(502)
 }
 
-/// What `<offline/>` keeps: messages of people, and subscriptions.
-fn is_kept(stanza: &Stanza) -> bool {
-    use PresenceType::{Subscribe, Subscribed, Unsubscribe, Unsubscribed};
-    match stanza.kind() {
-        Kind::Message(kind) => kind != MessageType::Error,
-        Kind::Presence(kind) => matches!(kind, Subscribe | Subscribed | Unsubscribe | Unsubscribed),
-        Kind::Iq(_) => false,
-    }
-}
-
 impl Router {
     /// Is this instance connected?
     pub fn component_is_here(&self, id: &str) -> bool {
@@ -132,7 +146,7 @@ impl Router {
         let config = self.components.config.clone();
         let Some(component) = config.component(id) else { return Ok(()) };
         match &component.link {
-            Link::Accept(_) | Link::Connect(_) => self.wait_for(env, component, parcel.stanza),
+            Link::Accept(_) | Link::Connect(_) => self.wait_for(env, component, parcel.stanza, None),
             Link::Bounce(why) => {
                 let error = StanzaError::new(Condition::ServiceUnavailable, why.clone()).coded(502);
                 unless_broadcast(&parcel.stanza, error)
@@ -143,77 +157,79 @@ impl Router {
         }
     }
 
+    /// A stanza waits, if there is room for it. `row` is what it is written down under already.
     fn wait_for(
         &mut self,
         env: &mut Env<'_>,
         component: &config::Component,
         stanza: Stanza,
+        row: Option<u64>,
     ) -> Result<(), StanzaError> {
         let limits = &self.hosts.config().limits;
         // All of it leaves at once when the component is here, and then must fit into what may wait for one connection:
-        // what is stored and what is not.
+        // both queues.
         let bytes_max = limits.component_queue_bytes_max.min(limits.output_bytes_max / 2);
         let stanzas_max = limits.component_queue_stanzas_max;
-        if component.keeps_offline() && is_kept(&stanza) {
-            let bounds = Bounds { count: stanzas_max as u64, bytes: bytes_max as u64 };
-            return match component_offline::append(env.store, &component.id, &stanza.to_text(), bounds)? {
-                true => Ok(()),
-                false => Err(Condition::ResourceConstraint.into()),
-            };
-        }
-        let behind = match component.keeps_offline() {
-            true => component_offline::last(env.store, &component.id)?,
-            false => 0,
-        };
+        let bytes = stanza.to_text().len();
+        let is_lasting = component.keeps_offline() && lasts(&stanza);
         let state = self.components.states.entry(component.id.clone());
         let State::Away(away) = state.or_insert_with(|| State::Away(Away::default())) else { return Ok(()) };
-        let bytes = stanza.to_text().len();
-        if away.queue.len() >= stanzas_max || away.bytes.saturating_add(bytes) > bytes_max {
+        let queue = if is_lasting { &away.lasting } else { &away.timed };
+        if queue.waiting.len() >= stanzas_max || queue.bytes.saturating_add(bytes) > bytes_max {
             return unless_broadcast(&stanza, Condition::ResourceConstraint.into());
         }
+        let row = row.or_else(|| self.keep(env, &stanza));
+        let Some(State::Away(away)) = self.components.states.get_mut(&component.id) else { return Ok(()) };
         let until_millis = env.now.after(Duration::from_secs(component.wait_seconds()));
-        if away.queue.is_empty() {
+        if !is_lasting && away.timed.waiting.is_empty() {
             self.out.push(Out::ComponentTimer { at_millis: until_millis, id: component.id.clone() });
         }
-        away.bytes = away.bytes.saturating_add(bytes);
-        away.queue.push_back(Waiting { stanza, bytes, until_millis, behind });
+        let number = away.next;
+        away.next = number.saturating_add(1);
+        let queue = if is_lasting { &mut away.lasting } else { &mut away.timed };
+        queue.bytes = queue.bytes.saturating_add(bytes);
+        queue.waiting.push_back(Waiting { stanza, bytes, until_millis, number, row });
         Ok(())
+    }
+
+    /// The server was started, and a stanza for an instance waits that waited before. `is_old`: nobody counts on it any
+    /// more.
+    pub(super) fn wait_for_again(&mut self, env: &mut Env<'_>, id: &str, stanza: Stanza, row: u64, is_old: bool) {
+        let config = self.components.config.clone();
+        let component = config.component(id).filter(|component| component.is_process());
+        let is_blocked = stanza.to().is_some_and(|to| self.blocked(to.domain().as_str()).is_some());
+        let (Some(component), false) = (component, is_blocked) else {
+            // Another jabber.xml: as if it had come now.
+            self.forget(env, [row]);
+            return self.queue.push_back((0, Effect::Route(stanza)));
+        };
+        let outcome = match is_old && !component.keeps_offline() {
+            true => Err(not_connected(id)),
+            false => self.wait_for(env, component, stanza.clone(), Some(row)),
+        };
+        if let Err(error) = outcome {
+            self.forget(env, [row]);
+            self.bounce_late(id, &stanza, &error);
+        }
     }
 
     /// An instance is here: what waited leaves, in order. Returns the connection whose place it takes.
     pub fn component_ready(&mut self, env: &mut Env<'_>, id: &str, connection: ConnectionId) -> Option<ConnectionId> {
         let old = self.components.states.insert(id.to_string(), State::Here(connection));
-        let mut queue: VecDeque<Waiting> = match old {
+        let waiting = match old {
             Some(State::Here(replaced)) => return Some(replaced).filter(|old| *old != connection),
-            Some(State::Away(away)) => away.queue,
-            None => VecDeque::new(),
+            Some(State::Away(away)) => away.into_order(),
+            None => Vec::new(),
         };
-        for (number, text) in self.take_kept(env, id) {
-            while queue.front().is_some_and(|waiting| waiting.behind < number) {
-                self.out.extend(queue.pop_front().map(|waiting| Out::Stanza(connection, waiting.stanza)));
-            }
-            if let Some(stanza) = Stanza::from_text(&text) {
-                self.out.push(Out::Stanza(connection, stanza));
-            }
-        }
-        self.out.extend(queue.into_iter().map(|waiting| Out::Stanza(connection, waiting.stanza)));
+        self.out.extend(waiting.into_iter().map(|Waiting { stanza, row, .. }| match row {
+            Some(_) => Out::Marked(connection, stanza, Mark { row, losses: 0 }),
+            None => Out::Stanza(connection, stanza),
+        }));
         for pair in self.pairs_of(id) {
             self.server_reached(env, &pair);
         }
         self.work(env);
         None
-    }
-
-    /// What was stored for an instance; it is delivered now.
-    fn take_kept(&mut self, env: &mut Env<'_>, id: &str) -> Vec<(u64, String)> {
-        let taken = env.store.savepoint(|store| {
-            let kept = component_offline::all(store, id)?;
-            component_offline::clear(store, id).map(|()| kept)
-        });
-        taken.unwrap_or_else(|error: crate::store::Error| {
-            log::error!(target: id, "what was kept for this component stays: {error}");
-            Vec::new()
-        })
     }
 
     /// A connection is gone; if it was an instance's, that one is away from now on.
@@ -237,14 +253,14 @@ impl Router {
     pub fn expire_component(&mut self, env: &mut Env<'_>, id: &str) {
         let (now, wait) = (env.now.monotonic_millis, self.wait_millis(id));
         let Some(State::Away(away)) = self.components.states.get_mut(id) else { return };
-        let mut late = Vec::new();
-        while away.queue.front().is_some_and(|waiting| waiting.until_millis <= now) {
-            if let Some(waiting) = away.queue.pop_front() {
-                away.bytes = away.bytes.saturating_sub(waiting.bytes);
-                late.push(waiting.stanza);
+        let (mut late, queue) = (Vec::new(), &mut away.timed);
+        while queue.waiting.front().is_some_and(|waiting| waiting.until_millis <= now) {
+            if let Some(waiting) = queue.waiting.pop_front() {
+                queue.bytes = queue.bytes.saturating_sub(waiting.bytes);
+                late.push(waiting);
             }
         }
-        if let Some(next) = away.queue.front() {
+        if let Some(next) = queue.waiting.front() {
             self.out.push(Out::ComponentTimer { at_millis: next.until_millis, id: id.to_string() });
         }
         let is_gone = away.since_millis.is_some_and(|since| since.saturating_add(wait) <= now);
@@ -255,7 +271,8 @@ impl Router {
             log::warn!(target: id, "Component '{id}' is not connected to server: stanzas to it come back");
         }
         let error = not_connected(id);
-        for stanza in late {
+        for Waiting { stanza, row, .. } in late {
+            self.forget(env, row);
             self.bounce_late(id, &stanza, &error);
         }
         for pair in self.pairs_of(id).into_iter().filter(|_| is_gone) {

@@ -1,11 +1,13 @@
-//! What waits for other servers outlives the process: messages and subscriptions, not presence and requests.
+//! What waits for other servers, and for components that are away, outlives the process: messages and subscriptions, not
+//! presence and requests.
 //!
 //! A stanza is written in the tick in which it begins to wait, or when a peer that acknowledges stanzas (XEP-0198) has
 //! not acknowledged it for a while, and is forgotten when it is there or came back. So what a healthy peer takes at once
 //! is never written.
 //!
 //! Each arrives once, but for what no protocol can tell: a server that dies before it knows that a stanza arrived sends
-//! it again, and one that dies while it hands stanzas to a stream without acknowledgements may have lost them.
+//! it again, and one that dies while it hands stanzas to a stream without acknowledgements, which a component's always is,
+//! may have lost them or sends them again.
 
 use std::collections::HashMap;
 
@@ -38,7 +40,7 @@ pub(super) fn lasts(stanza: &Stanza) -> bool {
 }
 
 impl Router {
-    /// Writes a stanza for another server down, if it is one that lasts. Returns its number.
+    /// Writes a stanza for another server or a component down, if it is one that lasts. Returns its number.
     pub fn keep(&mut self, env: &mut Env<'_>, stanza: &Stanza) -> Option<u64> {
         if !lasts(stanza) {
             return None;
@@ -48,7 +50,7 @@ impl Router {
         let bytes = kept.bytes.saturating_add(text.len());
         if bytes > self.hosts.config().limits.remote_kept_bytes_max {
             if !std::mem::replace(&mut kept.is_told, true) {
-                log::warn!(target: "s2s", "more than remote-kept-bytes-max wait for other servers: \
+                log::warn!(target: "s2s", "more than remote-kept-bytes-max wait for other servers and components: \
                            what comes now would not survive a restart");
             }
             return None;
@@ -57,7 +59,7 @@ impl Router {
         let len = text.len();
         let row = remote_queue::Waiting { id, received_unix_millis: env.now.unix_millis, stanza: text };
         if let Err(error) = remote_queue::append(env.store, &row) {
-            log::error!(target: "s2s", "what waits for another server is not written down: {error}");
+            log::error!(target: "s2s", "what waits for another server or a component is not written down: {error}");
             return None;
         }
         kept.last_id = id;
@@ -74,7 +76,7 @@ impl Router {
             kept.bytes = kept.bytes.saturating_sub(bytes);
             kept.is_told = false;
             if let Err(error) = remote_queue::remove(env.store, id) {
-                log::error!(target: "s2s", "what left for another server is still written down: {error}");
+                log::error!(target: "s2s", "what left for another server or a component is still written down: {error}");
             }
         }
     }
@@ -88,7 +90,7 @@ impl Router {
         if rows.is_empty() {
             return Ok(());
         }
-        log::info!(target: "s2s", "{} stanzas waited for other servers when this one ended: they are sent", rows.len());
+        log::info!(target: "s2s", "{} stanzas waited for other servers or components when this one ended: they are sent", rows.len());
         for row in rows {
             let kept = &mut self.remotes.kept;
             kept.last_id = row.id;
@@ -103,6 +105,13 @@ impl Router {
     fn restore(&mut self, env: &mut Env<'_>, row: remote_queue::Waiting) {
         let id = row.id;
         let stanza = Stanza::from_text(&row.stanza);
+        let is_old = row.received_unix_millis.saturating_add(AGE_MILLIS_MAX) < env.now.unix_millis;
+        let to = stanza.as_ref().and_then(Stanza::to).map(|to| to.domain().to_string());
+        let component = to.as_ref().and_then(|to| self.components.owner(to));
+        if let (Some(component), Some(stanza), Some(host)) = (component, &stanza, to) {
+            let stanza = stamped(stanza.clone(), &host, row.received_unix_millis);
+            return self.wait_for_again(env, &component, stanza, id, is_old);
+        }
         let host = stanza.as_ref().and_then(Stanza::from).map(|from| from.domain().to_string());
         let is_ours = host.as_ref().is_some_and(|host| self.hosts.config().is_own(host));
         let (Some(stanza), Some(host), true) = (stanza, host, is_ours) else {
@@ -110,23 +119,26 @@ impl Router {
             log::warn!(target: "s2s", "a stanza that waited for another server is of no host of ours any more");
             return self.forget(env, [id]);
         };
-        let is_old = row.received_unix_millis.saturating_add(AGE_MILLIS_MAX) < env.now.unix_millis;
         let error = if is_old {
             StanzaError::new(Condition::RemoteServerTimeout, "the other server was not reached for a day")
         } else if self.hosts.config().federation.is_none() {
             let text = "This server does not exchange messages with other servers.";
             StanzaError::new(Condition::RemoteServerNotFound, text)
         } else {
-            let is_stamped = stanza.child("delay", ns::DELAY).is_some();
-            let stanza = match stanza.kind() {
-                Kind::Message(_) if !is_stamped => delay::stamped(stanza, &host, row.received_unix_millis, ""),
-                _ => stanza,
-            };
-            return self.wait_again(env, stanza, id);
+            return self.wait_again(env, stamped(stanza, &host, row.received_unix_millis), id);
         };
         self.forget(env, [id]);
         if let (Err(error), false) = (unless_broadcast(&stanza, error), stanza.is_final()) {
             self.queue.extend(stanza.error(&error).map(|reply| (0, Effect::Route(reply))));
         }
+    }
+}
+
+/// XEP-0203 §4: a message that is late says when it was sent.
+fn stamped(stanza: Stanza, host: &str, received_unix_millis: u64) -> Stanza {
+    let is_stamped = stanza.child("delay", ns::DELAY).is_some();
+    match stanza.kind() {
+        Kind::Message(_) if !is_stamped => delay::stamped(stanza, host, received_unix_millis, ""),
+        _ => stanza,
     }
 }

@@ -208,8 +208,10 @@ impl Router {
             }
         }
         let error = StanzaError::from(Condition::ServiceUnavailable);
-        self.queue
-            .extend(orphans.iter().filter_map(|stanza| stanza.error(&error)).map(|reply| (0, Effect::Route(reply))));
+        for (stanza, row) in orphans {
+            self.forget(env, row);
+            self.queue.extend(stanza.error(&error).map(|reply| (0, Effect::Route(reply))));
+        }
         self.stop_foreign(env);
         self.blocks_changed(env);
     }

@@ -14,7 +14,6 @@ pub mod account;
 pub mod backup;
 pub mod blocks;
 pub mod component_data;
-pub mod component_offline;
 pub mod directory;
 pub mod disk;
 mod error;

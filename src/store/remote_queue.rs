@@ -1,4 +1,4 @@
-//! What waits for other servers, or left for them and was not acknowledged: each stanza until it is there or came back.
+//! What waits for other servers or components, or left for them and was not acknowledged: each stanza until it is there or came back.
 
 use rusqlite::params;
 

@@ -242,29 +242,7 @@ CREATE TRIGGER component_data_taken AFTER DELETE ON component_data BEGIN
     UPDATE component_data_total SET bytes = bytes - old.bytes WHERE host = old.host;
 END;
 
-CREATE TABLE component_offline (             -- stanzas for a component that is away
-    id              INTEGER PRIMARY KEY AUTOINCREMENT,
-    component       TEXT NOT NULL,
-    bytes           INTEGER NOT NULL,
-    stanza          TEXT NOT NULL
-);
-CREATE INDEX component_offline_by_component ON component_offline (component);
-
-CREATE TABLE component_offline_total (       -- kept by the triggers
-    component       TEXT PRIMARY KEY,
-    stanzas         INTEGER NOT NULL,
-    bytes           INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TRIGGER component_offline_added AFTER INSERT ON component_offline BEGIN
-    INSERT INTO component_offline_total VALUES (new.component, 1, new.bytes)
-        ON CONFLICT (component) DO UPDATE SET stanzas = stanzas + 1, bytes = bytes + excluded.bytes;
-END;
-CREATE TRIGGER component_offline_taken AFTER DELETE ON component_offline BEGIN
-    UPDATE component_offline_total SET stanzas = stanzas - 1, bytes = bytes - old.bytes
-        WHERE component = old.component;
-END;
-
-CREATE TABLE remote_queue (                  -- what waits for another server, or is not acknowledged by it
+CREATE TABLE remote_queue (                  -- what waits for another server or a component, or is not acknowledged by it
     id              INTEGER PRIMARY KEY,     -- given by the router: never the same twice in one life of the server
     received        INTEGER NOT NULL,
     stanza          TEXT NOT NULL

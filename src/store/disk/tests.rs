@@ -21,7 +21,7 @@ fn wal_bytes(scratch: &Scratch) -> u64 {
 fn a_short_log_is_left_alone_and_a_long_one_starts_again() {
     let scratch = Scratch::new("restart");
     let mut store = Store::open(&scratch.database()).unwrap();
-    let disk = Disk::open(&store, WalBounds { soft: 200_000, hard: 1 << 30 }).unwrap();
+    let disk = Disk::open(&store, WalBounds { soft: 150_000, hard: 1 << 30 }).unwrap();
     disk.sync().unwrap();
     // The making of the database is behind it, and takes more than the bound.
     assert_eq!(disk.checkpoint().unwrap(), Checkpoint::Restarted);
