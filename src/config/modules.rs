@@ -40,6 +40,9 @@ pub const LATER: &[&str] = &[
 /// Modules that work only when named.
 pub const ON_REQUEST: &[&str] = &["mod_stat"];
 
+/// Modules of the originals that let clients from before SASL in, each with another store of passwords. We have one.
+const LEGACY_LOGIN: [&str; 4] = ["mod_auth_0k", "mod_auth_crypt", "mod_auth_digest", "mod_auth_plain"];
+
 /// Modules of the originals that have nothing to do here.
 pub const RETIRED: &[&str] = &["mod_auth_0k", "mod_auth_crypt", "mod_dynamic", "mod_example", "mod_groups", "mod_test"];
 
@@ -66,5 +69,15 @@ impl Modules {
             Some(_) if CLASSIC.contains(&name) => false,
             _ => !ON_REQUEST.contains(&name),
         }
+    }
+
+    /// May clients from before SASL log in with their password (XEP-0078)? One of the modules that let them is enough.
+    ///
+    /// Compat: a 1.4.4 with `mod_auth_crypt` alone asked for the password, as one with `mod_auth_plain` did.
+    pub fn is_legacy_login_on(&self) -> bool {
+        let is_named = |named: &BTreeSet<String>| {
+            LEGACY_LOGIN.iter().any(|name| named.contains(*name) && !self.off.contains(*name))
+        };
+        self.named.as_ref().is_none_or(is_named) && !self.off.contains("mod_auth_plain")
     }
 }

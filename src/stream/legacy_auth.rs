@@ -25,7 +25,7 @@ impl Ways {
     /// Those of this host.
     pub fn of(config: &Config, host: &Host) -> Ways {
         Ways {
-            plain: host.modules.is_on("mod_auth_plain"),
+            plain: host.modules.is_legacy_login_on(),
             digest: config.keep_plain_passwords.is_some() && host.modules.is_on("mod_auth_digest"),
         }
     }

@@ -153,6 +153,25 @@ fn a_list_of_modules_closes_what_it_does_not_name() {
 }
 
 #[test]
+fn any_module_of_logins_from_before_sasl_lets_them_in() {
+    for (functions, off, expected) in [
+        ("", "", false),
+        ("<mod_auth_plain>x</mod_auth_plain>", "", true),
+        ("<mod_auth_crypt>x</mod_auth_crypt>", "", true),
+        ("<mod_auth_digest>x</mod_auth_digest>", "", true),
+        ("<mod_auth_0k>x</mod_auth_0k>", "", true),
+        ("<mod_auth_digest>x</mod_auth_digest>", "mod_auth_plain", false),
+        ("<mod_auth_digest>x</mod_auth_digest>", "mod_auth_digest", false),
+    ] {
+        let text = format!(
+            "<jabber><service id='s'><host>a.test</host><load main='jsm'><jsm>x</jsm>{functions}</load>\
+             <jsm xmlns='jabber:config:jsm'><modules xmlns='urn:jabber:config:3'><off>{off}</off></modules></jsm></service></jabber>"
+        );
+        assert_eq!(read(&text).unwrap().hosts[0].modules.is_legacy_login_on(), expected, "{functions} without {off}");
+    }
+}
+
+#[test]
 fn accounts_elsewhere_refuse_the_start() {
     let load = |functions: &str| {
         read(&format!(
