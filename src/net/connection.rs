@@ -112,6 +112,8 @@ pub(super) struct Connection {
     pub(super) spoken: bool,
     /// The server knows that it is over.
     pub(super) told: bool,
+    /// The server wants to hear when all is written.
+    pub(super) tells_drained: bool,
     pub(super) listed_unread: bool,
     pub(super) listed_unwritten: bool,
     pub(super) listed_held: bool,
@@ -138,6 +140,7 @@ impl Connection {
             ended: false,
             spoken: false,
             told: false,
+            tells_drained: false,
             listed_unread: false,
             listed_unwritten: false,
             listed_held: false,

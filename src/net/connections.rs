@@ -58,7 +58,8 @@ pub(super) struct Connections {
     /// All waits for one thing are equally long, so these stay in order by themselves.
     handshakes: VecDeque<Deadline>,
     closings: VecDeque<Deadline>,
-    /// Clients of the control socket who have got all that was said to them.
+    /// Who has got all that was said to them, of those of whom the server wants to hear it: clients of the control socket,
+    /// and others once.
     drained: Vec<ConnectionId>,
     /// Who must not be read until `<karma>` lets it.
     resting: VecDeque<Deadline>,
@@ -376,6 +377,15 @@ impl Connections {
         self.handshakes.push_back(Deadline { at_millis: self.now.after(self.bounds.handshake), id });
     }
 
+    /// The server hears when all that it said on a connection so far is written.
+    pub(super) fn tell_drained(&mut self, id: ConnectionId) {
+        let Some(connection) = self.slot(id) else { return };
+        connection.tells_drained = connection.queued_bytes() > 0;
+        if !connection.tells_drained {
+            self.drained.push(id);
+        }
+    }
+
     /// Drops a connection that the server still believes in; it hears of it in the next tick.
     pub(super) fn cut(&mut self, id: ConnectionId, reason: Gone) {
         let Some(connection) = self.slot(id) else { return };
@@ -437,7 +447,9 @@ impl Connections {
             let Some(connection) = self.slot(id) else { continue };
             connection.listed_unwritten = false;
             let flushed = connection.flush(settings, budget);
-            if connection.is_control() && connection.queued_bytes() == 0 {
+            let tells = connection.is_control() || connection.tells_drained;
+            if tells && connection.queued_bytes() == 0 {
+                connection.tells_drained = false;
                 self.drained.push(id);
             }
             match flushed {

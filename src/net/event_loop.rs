@@ -329,6 +329,7 @@ impl<E: Engine> EventLoop<E> {
                 Output::Close { id } => self.connections.take(tick, id, Piece::Close),
                 Output::Park { id } => self.relays.park(id),
                 Output::Join { one, other, bytes_per_second } => self.relays.join(one, other, bytes_per_second),
+                Output::TellDrained { id } => self.connections.tell_drained(id),
                 Output::Hash(job) => self.hashing.request(job),
                 Output::Reload => self.signals.reload.store(true, Ordering::Release),
                 Output::Stop => self.signals.terminate.store(true, Ordering::Release),
@@ -365,6 +366,7 @@ impl<E: Engine> EventLoop<E> {
                     let why = Gone::NotDurable.to_string();
                     self.found.push((ticket, Err(Unfound { why, is_temporary: true })));
                 }
+                Output::TellDrained { id } => self.connections.tell_drained(id),
                 // Who stops the server is not asked to wait for a disk that is full.
                 Output::Stop => self.signals.terminate.store(true, Ordering::Release),
                 Output::Hash(_) | Output::Outside { .. } | Output::Reload => {}

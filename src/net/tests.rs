@@ -61,7 +61,7 @@ impl PartialEq for Secured {
 }
 
 /// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `keep X` writes without a word, `fail` makes the
-/// commit fail, `starttls`, `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection),
+/// commit fail, `starttls`, `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection), `drained` (says so when all has left),
 /// `park` (an end of a file transfer), `join` and `join BYTES` (the last two that were parked), `find DOMAIN`, `connect ADDRESS...`, `connect-tls ADDRESS...`, `tell LINE` and `hang-up` (on the last connection of its own);
 /// anything else is echoed. On a connection of its own it obeys `proceed` only.
 struct Puppet {
@@ -144,6 +144,7 @@ impl Puppet {
                 let password = Password::new("pencil").unwrap();
                 self.outputs.push(Output::Hash(HashJob::derive(id.0, password, &mut Dice::new())));
             }
+            "drained" => self.outputs.push(Output::TellDrained { id }),
             "many" | "all" => {
                 let bytes = vec![b'x'; rest.parse().unwrap()];
                 let ids: Vec<_> = if command == "all" { self.lines.keys().copied().collect() } else { vec![id] };
@@ -193,7 +194,8 @@ impl Engine for Puppet {
             Input::Found { ticket, result } => {
                 let _ = self.heard.send((ConnectionId(ticket), Heard::Found(result)));
             }
-            Input::Timeout | Input::Reload(_) | Input::Control { .. } | Input::Drained { .. } | Input::Told { .. } => {}
+            Input::Drained { id } => self.say(id, "drained"),
+            Input::Timeout | Input::Reload(_) | Input::Control { .. } | Input::Told { .. } => {}
             Input::Watcher { .. } | Input::OutputQueued { .. } => {}
         }
     }
@@ -627,6 +629,27 @@ fn who_does_not_read_is_cut() {
         }
     }
     panic!("never cut");
+}
+
+#[test]
+fn the_server_hears_when_all_has_left_and_not_before() {
+    // Little is written at a time, so that some of it waits.
+    let bounds = Bounds { output_bytes: 20_000_000, write_bytes: 1000, ..Bounds::default() };
+    let server = Server::start(bounds, None);
+    let mut client = server.connect();
+    // At once where nothing waits; and asked for once it is told once.
+    assert_eq!(client.ask("drained"), "drained");
+    assert_eq!(client.ask("say on"), "on");
+    client.send("many 16000000\ndrained\nsay behind it");
+    let mut all = vec![0; 16_000_000];
+    client.stream.read_exact(&mut all).unwrap();
+    assert_eq!(client.line(), "behind it");
+    assert_eq!(client.line(), "drained");
+    // The bytes of a tick that wrote wait for the disk first.
+    client.send("write on disk\ndrained");
+    assert_eq!((client.line(), client.line()), ("on disk".to_owned(), "drained".to_owned()));
+    assert_eq!(client.ask("say on"), "on");
+    server.stop().unwrap();
 }
 
 #[test]

@@ -43,10 +43,13 @@ pub enum Effect {
     CloseAccount { account: BareJid, except: Option<SessionId>, error: StreamError },
     /// Make one of two ends of a file transfer.
     Join { one: ConnectionId, other: ConnectionId, bytes_per_second: Option<u64> },
-    /// Have a password hashed; the module at this place in the table is woken with the result.
-    Hash { module: usize, host: String, job: HashJob },
+    /// Have a password hashed; the module at this place in the table is woken with the result. What the requester says
+    /// meanwhile waits.
+    Hash { module: usize, host: String, requester: Requester, job: HashJob },
     /// Wake the module at this place in the table.
     Wake { module: usize, host: String, at_millis: u64, token: u64 },
+    /// The same, when all that was sent to a session so far has left. A session has one such wish at most, the last.
+    WakeDrained { module: usize, host: String, session: SessionId, token: u64 },
     /// Tell the modules that an account was created or will be deleted, and delete it.
     AccountCreated(BareJid),
     /// Tell the modules that an account goes; then its data goes.
@@ -135,13 +138,19 @@ impl Context<'_> {
     /// Has password work done beside the loop; [`super::Module::woke`] gets the result.
     pub fn hash(&mut self, job: HashJob) {
         let host = self.host.name.clone();
-        self.effects.push(Effect::Hash { module: self.module, host, job });
+        self.effects.push(Effect::Hash { module: self.module, host, requester: self.requester, job });
     }
 
     /// Sets a timer of this module.
     pub fn wake_after(&mut self, wait: std::time::Duration, token: u64) {
         let (host, at_millis) = (self.host.name.clone(), self.now.after(wait));
         self.effects.push(Effect::Wake { module: self.module, host, at_millis, token });
+    }
+
+    /// Wakes this module when all that was sent to a session so far has left the server; at once if it has.
+    pub fn wake_when_drained(&mut self, session: SessionId, token: u64) {
+        let host = self.host.name.clone();
+        self.effects.push(Effect::WakeDrained { module: self.module, host, session, token });
     }
 
     /// Makes one of two ends of a file transfer.

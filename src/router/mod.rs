@@ -63,8 +63,8 @@ pub enum Out {
     Close(ConnectionId, Box<Session>, StreamError),
     /// The end of the streams that are logged in to an account and have no session yet.
     CloseUnbound(BareJid, StreamError),
-    /// Password work; the result comes back by [`Router::hashed`] with this ticket.
-    Hash(HashTicket, HashJob),
+    /// Password work; the result comes back by [`Router::hashed`] with this ticket. Who is on that connection waits for it.
+    Hash(HashTicket, Option<ConnectionId>, HashJob),
     /// A link between two domains is wanted; [`Router::link_ready`] or [`Router::link_failed`] answers.
     Dial(Pair, Sender),
     /// The same, at that time, if stanzas wait then.
@@ -83,6 +83,8 @@ pub enum Out {
     Reload,
     /// The answer to a question of [`Router::ask`], by its id.
     Answered(String, Stanza),
+    /// [`Router::woke`] wants this back when all that was sent on that connection has left.
+    WhenDrained(ConnectionId, ModuleTimer),
     /// A timer; [`Router::woke`] wants it back when it is due.
     Timer { at_millis: u64, timer: ModuleTimer },
 }
@@ -390,9 +392,21 @@ impl Router {
                 }
                 self.out.push(Out::CloseUnbound(account, error));
             }
-            Effect::Hash { module, host, job } => self.out.push(Out::Hash(HashTicket { module, host }, job)),
+            Effect::Hash { module, host, requester, job } => {
+                let connection = match requester {
+                    Requester::Connection(connection, _) => Some(connection),
+                    Requester::Session(session) => self.sessions.by_id(session).map(Session::connection),
+                    Requester::Elsewhere => None,
+                };
+                self.out.push(Out::Hash(HashTicket { module, host }, connection, job));
+            }
             Effect::Wake { module, host, at_millis, token } => {
                 self.out.push(Out::Timer { at_millis, timer: ModuleTimer { module, host, token } });
+            }
+            Effect::WakeDrained { module, host, session, token } => {
+                if let Some(session) = self.sessions.by_id(session) {
+                    self.out.push(Out::WhenDrained(session.connection(), ModuleTimer { module, host, token }));
+                }
             }
             Effect::Blocks { added, removed } => {
                 if let Err(error) = self.change_blocks(env, added, &removed) {

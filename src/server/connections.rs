@@ -8,7 +8,7 @@ use super::metrics::Side;
 use super::{Asker, ConnectionId, Output, Server, Timer, browsers};
 use crate::config::{Config, Listener, ListenerKind};
 use crate::http;
-use crate::router::{self, Out, SessionId};
+use crate::router::{self, ModuleTimer, Out, SessionId};
 use crate::store::account;
 use crate::stream::c2s::{Action, C2s};
 use crate::stream::component::Component;
@@ -106,6 +106,8 @@ pub(super) struct Connection {
     pub(super) opened_millis: u64,
     /// Is there a timer that looks for what is not acknowledged?
     pub(super) is_looked_after: bool,
+    /// Whom to wake when all that was sent has left.
+    when_drained: Option<Box<ModuleTimer>>,
     /// Stanzas in either direction, for record.log.
     pub(super) stanzas: u64,
     pub(super) last_input_millis: u64,
@@ -130,6 +132,7 @@ impl Connection {
             is_watched: false,
             opened_millis: now_millis,
             is_looked_after: false,
+            when_drained: None,
             stanzas: 0,
             last_input_millis: now_millis,
             last_output_millis: now_millis,
@@ -307,6 +310,43 @@ impl Server {
         }
     }
 
+    /// RFC 6120 §10.1: what a client says from now on waits for the answer to what it said last.
+    pub(super) fn hold(&mut self, id: ConnectionId) {
+        if let Some(Talk::Client(stream)) = self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
+            stream.hold();
+        }
+    }
+
+    /// The answer is there: what waited is heard.
+    pub(super) fn go_on(&mut self, now: Now, id: ConnectionId) {
+        let is_held = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
+            Some(Talk::Client(stream)) => stream.go_on(),
+            _ => false,
+        };
+        if is_held {
+            self.with_client(now, id, |_, _| {});
+        }
+    }
+
+    /// A module wants to know when all that was sent to a client has left.
+    fn tell_drained(&mut self, id: ConnectionId, timer: ModuleTimer) {
+        self.take_stream_output(id);
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.when_drained = Some(Box::new(timer));
+            self.outputs.push(Output::TellDrained { id });
+        }
+    }
+
+    /// It has left.
+    pub(super) fn drained(&mut self, now: Now, id: ConnectionId) {
+        let Some(timer) = self.connections.get_mut(&id).and_then(|connection| connection.when_drained.take()) else {
+            return;
+        };
+        let mut env = router_env!(self, now);
+        self.router.woke(&mut env, &timer);
+        self.flush_router(now);
+    }
+
     /// Closes a connection on which nothing more is to be said.
     pub(super) fn end_connection(&mut self, id: ConnectionId) {
         if let Some(connection) = self.connections.get_mut(&id) {
@@ -450,9 +490,9 @@ impl Server {
                         let ids: Vec<ConnectionId> = meant.map(|(id, _)| *id).collect();
                         ids.into_iter().for_each(|id| self.close(now, id, error.clone()));
                     }
-                    Out::Hash(ticket, job) => {
+                    Out::Hash(ticket, holds, job) => {
                         let token = job.token();
-                        self.hash(now, Asker::Module(ticket, token), job);
+                        self.hash(now, Asker::Module { ticket, token, holds }, job);
                     }
                     Out::Answered(id, stanza) => self.control_answered(now, &id, stanza),
                     Out::Dial(pair, sender) => self.dial(now, &pair, &sender),
@@ -465,6 +505,7 @@ impl Server {
                     Out::WalkTimer { at_millis } => self.timers.set(at_millis, Timer::Walk),
                     Out::Stop { at_millis } => self.timers.set(at_millis, Timer::Stop),
                     Out::Reload => self.outputs.push(Output::Reload),
+                    Out::WhenDrained(id, timer) => self.tell_drained(id, timer),
                     Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(Box::new(timer))),
                 }
             }

@@ -133,7 +133,7 @@ pub enum Input<'a> {
         /// So many bytes.
         bytes: u64,
     },
-    /// A client of the control socket has got all that it was sent.
+    /// All that was sent has left: to a client of the control socket, or where [`Output::TellDrained`] asked for it.
     Drained {
         /// Its connection.
         id: ConnectionId,
@@ -193,6 +193,11 @@ pub enum Output {
         addresses: Vec<SocketAddr>,
         /// TLS from the first byte.
         tls: Option<ClientTls>,
+    },
+    /// Say [`Input::Drained`] once, when all that was sent has left; at once if it has.
+    TellDrained {
+        /// On this connection.
+        id: ConnectionId,
     },
     /// Let what was sent leave, then close.
     Close {
@@ -262,7 +267,12 @@ pub struct Unfound {
 /// Who waits for a piece of password work.
 enum Asker {
     Stream(ConnectionId),
-    Module(HashTicket, u64),
+    /// A module, and the client who is held until it has answered.
+    Module {
+        ticket: HashTicket,
+        token: u64,
+        holds: Option<ConnectionId>,
+    },
     Control(ConnectionId),
 }
 
@@ -377,6 +387,7 @@ impl Server {
             | Input::Connected { id, .. }
             | Input::Drained { id }
             | Input::Told { id, .. } => Some(*id),
+            Input::Hashed(result) => self.waits_for(result.token),
             _ => None,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -401,7 +412,8 @@ impl Server {
             Input::Control { id, peer } => self.control_came(now, id, peer),
             Input::Watcher { id } => self.watcher_came(now, id),
             Input::OutputQueued { bytes } => self.set_output_queued(bytes),
-            Input::Drained { id } => self.control_drained(now, id),
+            Input::Drained { id } if self.is_control(id) => self.control_drained(now, id),
+            Input::Drained { id } => self.drained(now, id),
             Input::Told { id, told } => self.control_event(now, id, admin::Event::Told(told)),
             Input::Gone { id, .. } if self.is_control(id) => self.control_gone(id),
             Input::Gone { id, reason } => self.gone(now, id, reason),
@@ -629,11 +641,14 @@ impl Server {
             None => {}
             Some(Asker::Control(id)) => self.control_hashed(now, id, result),
             Some(Asker::Stream(id)) => self.with_client(now, id, |stream, env| stream.hashed(env, result)),
-            Some(Asker::Module(ticket, token)) => {
+            Some(Asker::Module { ticket, token, holds }) => {
                 result.token = token;
                 let mut env = router_env!(self, now);
                 self.router.hashed(&mut env, &ticket, result);
                 self.flush_router(now);
+                if let Some(id) = holds {
+                    self.go_on(now, id);
+                }
             }
         }
     }
@@ -647,7 +662,18 @@ impl Server {
         if is_full {
             return self.hashed(now, HashResult { token, outcome: Outcome::Busy });
         }
+        if let Some(Asker::Module { holds: Some(id), .. }) = self.askers.get(&token) {
+            self.hold(*id);
+        }
         self.outputs.push(Output::Hash(job.with_token(token)));
+    }
+
+    /// The connection that waits for a piece of password work.
+    fn waits_for(&self, token: u64) -> Option<ConnectionId> {
+        match self.askers.get(&token)? {
+            Asker::Stream(id) | Asker::Control(id) => Some(*id),
+            Asker::Module { holds, .. } => *holds,
+        }
     }
 }
 

@@ -13,8 +13,8 @@
 //! | `Closed` | nothing: a stream error or an end tag was sent | |
 //!
 //! A stream writes into a buffer ([`C2s::take_output`]) and hands out [`Action`]s, one at a time, so that what an action
-//! changes is seen by the next element. While it waits for TLS, a verdict or a penalty, what the client sends stays
-//! unread: clients of jabberd 1.4's time pipeline login, roster and presence in one write.
+//! changes is seen by the next element. While it waits for TLS, a verdict or a penalty, or a password is being made
+//! into keys for it, what the client sends stays unread: clients of jabberd 1.4's time pipeline login, roster and presence in one write.
 
 mod likeness;
 mod login;
@@ -60,6 +60,10 @@ pub enum Action {
     Close(&'static str),
 }
 
+/// What a client may say while it is held, in bytes: a stanza of the largest size and more. Past that the order of the
+/// answers is given up, rather than memory or the connection.
+const HELD_BYTES_MAX: usize = 1 << 20;
+
 enum State {
     ExpectHeader(Stage),
     ExpectHandshake,
@@ -103,12 +107,14 @@ pub struct C2s {
     /// What was offered, until somebody is logged in.
     offer: Option<Box<Offer>>,
     failures: usize,
-    /// Whom the present SASL exchange is about, for record.log.
+    /// Whom the present login is about, be there an account or not, for record.log.
     claimed: Option<BareJid>,
     sasl_has_failed: bool,
     /// The present SASL exchange is in vain, since what it is about has, or seems to have, an old hash only.
     is_in_vain: bool,
     unauthenticated_bytes: usize,
+    /// How many bytes came while the answer to a request is being worked out that what follows must not overtake.
+    held_bytes: Option<usize>,
     /// What a client of old said before it logged in, for afterwards; bounded by the bytes it may send until then.
     early: VecDeque<Element>,
 }
@@ -134,6 +140,7 @@ impl C2s {
             sasl_has_failed: false,
             is_in_vain: false,
             unauthenticated_bytes: 0,
+            held_bytes: None,
             early: VecDeque::new(),
         }
     }
@@ -197,7 +204,19 @@ impl C2s {
                 return self.fail(env, StreamError::new(StreamCondition::PolicyViolation, "too much before login"));
             }
         }
+        self.held_bytes =
+            self.held_bytes.map(|held| held.saturating_add(bytes.len())).filter(|held| *held <= HELD_BYTES_MAX);
         self.wire.push(bytes);
+    }
+
+    /// RFC 6120 §10.1: what the client says from now on is not looked at before [`C2s::go_on`].
+    pub fn hold(&mut self) {
+        self.held_bytes = Some(0);
+    }
+
+    /// The answer is out. Follow with [`C2s::poll`] if there was one to wait for.
+    pub fn go_on(&mut self) -> bool {
+        self.held_bytes.take().is_some()
     }
 
     /// The handshake is done.
@@ -238,10 +257,15 @@ impl C2s {
 
     /// Does the stream wait for something that is not input?
     fn is_waiting(&self) -> bool {
-        matches!(
-            self.state,
-            State::ExpectHandshake | State::ExpectVerdict(_) | State::Penalty(_) | State::Binding(_) | State::Closed
-        )
+        self.held_bytes.is_some()
+            || matches!(
+                self.state,
+                State::ExpectHandshake
+                    | State::ExpectVerdict(_)
+                    | State::Penalty(_)
+                    | State::Binding(_)
+                    | State::Closed
+            )
     }
 
     /// One event, one transition.
@@ -327,6 +351,12 @@ impl C2s {
         config.host_for(Some(name.as_deref().unwrap_or(to)))
     }
 
+    /// Does this address mean the host of the stream, by whatever name the client came?
+    fn is_own_host(&self, env: &Env<'_>, to: &Jid) -> bool {
+        let is_domain = to.node().is_none() && to.is_bare();
+        is_domain && env.config.host_for(Some(to.domain().as_str())).is_some_and(|host| host.name == self.host)
+    }
+
     fn send_header(&mut self, env: &mut Env<'_>, to: Option<&str>) {
         let id = env.random.token();
         let ours = header::Ours {
@@ -395,6 +425,7 @@ impl C2s {
         self.wire.trust(&env.config.limits);
         self.offer = None;
         self.id = String::new();
+        self.claimed = None;
         self.state = State::ExpectStanza(jid);
     }
 
@@ -432,7 +463,7 @@ impl C2s {
         if !is_own {
             return self.fail(env, StreamCondition::InvalidFrom.into());
         }
-        let for_stream = stanza.to().is_none_or(|to| to.as_str() == self.host);
+        let for_stream = stanza.to().is_none_or(|to| self.is_own_host(env, to));
         if let Some(iq) = stanza.as_request().filter(|_| for_stream) {
             if let Some(reply) = self.stream_request(&iq) {
                 self.answer(Some(reply));

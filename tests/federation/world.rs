@@ -528,6 +528,7 @@ impl World {
             Output::Join { one, other, bytes_per_second } => self.joined.push((one.0, other.0, bytes_per_second)),
             // There is no control socket here.
             Output::Outside { .. } | Output::Reload | Output::Stop => {}
+            Output::TellDrained { id } => self.input(server, Input::Drained { id }),
             Output::Hash(job) => {
                 let result = job.run();
                 self.input(server, Input::Hashed(result));

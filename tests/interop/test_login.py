@@ -383,3 +383,22 @@ def test_failed_scram_logins_are_in_the_record_by_name(server, account):
         with pytest.raises(wire.Refused):
             one.scram("SCRAM-SHA-256", user.name, "wrong")
     wire.soon(lambda: any(f" {user.jid} login fail 127.0.0.1 401" in line for line in server.record()), 2)
+
+
+@pytest.mark.ours("record.log")
+@pytest.mark.parametrize("way", ["PLAIN", "SCRAM-SHA-256", "jabber:iq:auth"])
+def test_failed_logins_of_unknown_names_are_in_the_record_by_name(server, way):
+    """Names that are tried are seen as typed, and as one name however they are typed."""
+    name = f"Nobody-{way.replace(':', '-')}"
+    with wire.Wire(server, direct_tls=True) as one:
+        one.open()
+        with pytest.raises(wire.Refused):
+            if way == "PLAIN":
+                one.plain(name, "wrong")
+            elif way == "jabber:iq:auth":
+                one.iq_auth(name, "wrong", "r")
+            else:
+                one.scram(way, name, "wrong")
+    resource = "r" if way == "jabber:iq:auth" else "(null)"
+    line = f" {name.lower()}@localhost login fail 127.0.0.1 401 {resource}"
+    wire.soon(lambda: any(record.endswith(line) for record in server.record()), 2)

@@ -560,6 +560,8 @@ impl World {
                 (id, Held::StartTls(client.map(|client| (client.local, client.remote))))
             }
             Output::Close { id } => (id, Held::Close),
+            // Wires take all that they are given.
+            Output::TellDrained { id } => return self.handle(node, Input::Drained { id }),
             Output::Find { ticket, domain, .. } => return own.finding.push_back((ticket, domain)),
             Output::Connect { id, addresses, .. } => return own.dialing.push_back((id, addresses[0])),
             // There is no control socket here, and nobody administers.

@@ -11,7 +11,7 @@ use crate::stream::sasl::{
 use crate::stream::{Env, bind, wire};
 use crate::xml::Element;
 use crate::xmpp::stream_error::StreamCondition;
-use crate::xmpp::{BareJid, Condition, Now, Stanza, StanzaError, StreamError, jid, ns};
+use crate::xmpp::{BareJid, Condition, Jid, Now, Stanza, StanzaError, StreamError, jid, ns};
 
 use super::{Action, Binding, C2s, Stage, State, likeness};
 
@@ -204,6 +204,7 @@ impl C2s {
                 HashJob::verify(0, password, keys)
             }
         };
+        self.claimed.clone_from(&account);
         let account = account.filter(|_| stored.is_some());
         self.state = State::ExpectVerdict(Box::new(Verdict { account, asker }));
         self.actions.push_back(Action::Hash(job));
@@ -332,13 +333,14 @@ impl C2s {
         resource: &str,
         failure: &Failure,
     ) {
+        let claimed = self.claimed.take();
         let is_ours = failure.condition == sasl::Condition::TemporaryAuthFailure;
         let condition = if is_ours { Condition::ResourceConstraint } else { Condition::NotAuthorized };
         let Some(refusal) = legacy_auth::refusal(request, &condition.into()) else { return };
         if is_ours {
             return self.answer(Some(refusal));
         }
-        let who = account.map_or_else(|| self.host.clone(), BareJid::to_string);
+        let who = account.or(claimed.as_ref()).map_or_else(|| self.host.clone(), BareJid::to_string);
         self.login_failed(env, &who, resource, failure.why, refusal.element().clone());
     }
 
@@ -364,9 +366,13 @@ impl C2s {
             Ok(stanza) => stanza,
             Err(_) => return self.fail(env, StreamCondition::NotAuthorized.into()),
         };
-        let is_for_host = stanza.to().is_none_or(|to| to.as_str() == self.host);
+        let is_for_host = stanza.to().is_none_or(|to| self.is_own_host(env, to));
         let is_known =
             stanza.as_request().is_some_and(|iq| matches!(iq.payload().ns(), ns::IQ_AUTH | ns::REGISTER | ns::PREAUTH));
+        if is_known && !is_for_host && self.is_astray(env, &stanza) {
+            let error = StanzaError::new(Condition::NotAllowed, format!("This stream is for {}.", self.host));
+            return self.answer(legacy_auth::refusal(&stanza, &error));
+        }
         if (!is_known || !is_for_host) && self.version == Version::Legacy {
             // Compat: jabberd 1.4 kept what came too early, and clients of its time counted on that.
             return self.early.push_back(element);
@@ -390,6 +396,14 @@ impl C2s {
             // Who is not logged in has no address; answers go to the stream.
             self.actions.push_back(Action::Request(stanza.without_addresses()));
         }
+    }
+
+    /// Can this request, which is not for the stream's host, not be meant for after the login either? A login elsewhere, or
+    /// an account at another host of ours.
+    fn is_astray(&self, env: &Env<'_>, stanza: &Stanza) -> bool {
+        let is_register = stanza.as_request().is_some_and(|iq| iq.payload().ns() == ns::REGISTER);
+        let host_of = |to: &Jid| env.config.host(to.domain().as_str()).map(|host| host.name.as_str());
+        !is_register || stanza.to().and_then(host_of).is_some_and(|host| host != self.host)
     }
 
     fn legacy_login(&mut self, env: &mut Env<'_>, request: Stanza) {

@@ -137,6 +137,7 @@ impl Memory {
             // There is no control socket here.
             Output::Outside { .. } | Output::Reload => {}
             Output::Stop => self.server.handle(self.now, Input::Terminate),
+            Output::TellDrained { id } => self.server.handle(self.now, Input::Drained { id }),
             // No talk moves a file.
             Output::Park { .. } | Output::Join { .. } => {}
             Output::Hash(job) => self.server.handle(self.now, Input::Hashed(job.run())),
