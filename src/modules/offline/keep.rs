@@ -7,16 +7,7 @@ use crate::xmpp::{BareJid, Condition, Kind, MessageType, Stanza, StanzaError, de
 
 /// RFC 6121 §8.5.2.2.1: keeps a message, or lets its sender know.
 pub(super) fn keep(context: &mut Context<'_>, account: &BareJid, stanza: &Stanza) -> Result<Flow, StanzaError> {
-    let types = &context.host.offline;
-    let is_kept = match stanza.kind() {
-        Kind::Message(MessageType::Normal) => types.normal,
-        Kind::Message(MessageType::Chat) => types.chat,
-        Kind::Message(MessageType::Headline) => types.headline,
-        Kind::Message(MessageType::Groupchat) => types.groupchat,
-        Kind::Message(MessageType::Error) => types.error,
-        _ => false,
-    };
-    if !is_kept {
+    if !is_kept(context, stanza) {
         return Ok(Flow::Pass);
     }
     if !is_worth_keeping(stanza) {
@@ -26,11 +17,7 @@ pub(super) fn keep(context: &mut Context<'_>, account: &BareJid, stanza: &Stanza
         // Compat: jabberd 1.4 let the sender know that nobody is there to read it now.
         return Ok(Flow::Pass);
     }
-    let limits = &context.config.limits;
-    let bounds = Bounds { count: limits.offline_messages_max as u64, bytes: limits.offline_bytes_max as u64 };
-    let stored = delay::without_stamps_by(stanza.clone(), &context.host.name);
-    let text = event::without_request(expire::without_note(stored)).to_text();
-    match offline::append(context.store, account, &text, context.now.unix_millis, bounds)? {
+    match append(context, account, event::without_request(stanza.clone()))? {
         offline::Appended::Stored(_) => {
             if let Some(notice) = event::notice(stanza) {
                 context.route(notice);
@@ -44,6 +31,44 @@ pub(super) fn keep(context: &mut Context<'_>, account: &BareJid, stanza: &Stanza
             Err(StanzaError::new(Condition::ServiceUnavailable, text).typed(ErrorType::Wait))
         }
     }
+}
+
+/// Puts a message for who is here behind those that are on their way there. Where there is no room, or it is not one to be
+/// kept, it goes its own way.
+pub(super) fn queue(context: &mut Context<'_>, account: &BareJid, stanza: &Stanza) -> Result<Flow, StanzaError> {
+    if !is_kept(context, stanza) || !is_worth_keeping(stanza) || expire::seconds(stanza) == Some(0) {
+        return Ok(Flow::Pass);
+    }
+    Ok(match append(context, account, stanza.clone())? {
+        offline::Appended::Stored(_) => Flow::Handled,
+        offline::Appended::NoAccount | offline::Appended::Full => Flow::Pass,
+    })
+}
+
+/// Does the admin want messages of this type kept?
+fn is_kept(context: &Context<'_>, stanza: &Stanza) -> bool {
+    let types = &context.host.offline;
+    match stanza.kind() {
+        Kind::Message(MessageType::Normal) => types.normal,
+        Kind::Message(MessageType::Chat) => types.chat,
+        Kind::Message(MessageType::Headline) => types.headline,
+        Kind::Message(MessageType::Groupchat) => types.groupchat,
+        Kind::Message(MessageType::Error) => types.error,
+        _ => false,
+    }
+}
+
+/// Stores a message, without what only the server may say of it.
+fn append(
+    context: &mut Context<'_>,
+    account: &BareJid,
+    stanza: Stanza,
+) -> Result<offline::Appended, crate::store::Error> {
+    let limits = &context.config.limits;
+    let bounds = Bounds { count: limits.offline_messages_max as u64, bytes: limits.offline_bytes_max as u64 };
+    let clean = delay::without_stamps_by(stanza, &context.host.name);
+    let text = expire::without_note(clean).to_text();
+    offline::append(context.store, account, &text, context.now.unix_millis, bounds)
 }
 
 /// XEP-0160 §3 and XEP-0334 §4.2: notices about typing, and what its sender does not want kept, are dropped.

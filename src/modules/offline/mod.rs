@@ -16,7 +16,7 @@ mod sending;
 
 use std::collections::HashMap;
 
-use crate::router::{About, Answers, Context, Flow, Module, Reply, Scope, SessionEvent, SessionId};
+use crate::router::{About, Answers, Context, Flow, Module, Reply, Scope, Session, SessionEvent, SessionId, Wake};
 use crate::xmpp::{BareJid, Iq, IqType, Stanza, StanzaError, ns};
 use sending::Sending;
 
@@ -29,6 +29,8 @@ pub fn new() -> Box<dyn Module> {
 struct Offline {
     /// What is on its way to sessions, in more than one step; at most one for each.
     under_way: HashMap<SessionId, Sending>,
+    /// The number of the last wait.
+    last_wait: u64,
 }
 
 impl Module for Offline {
@@ -48,6 +50,14 @@ impl Module for Offline {
 
     fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
         self.retrieval(context, iq)
+    }
+
+    /// RFC 6120 §10.1: what comes while older messages are on their way does not overtake them.
+    fn arriving(&mut self, context: &mut Context<'_>, account: &BareJid, stanza: &Stanza) -> Result<Flow, StanzaError> {
+        match self.would_overtake(context, account, stanza)? {
+            true => keep::queue(context, account, stanza),
+            false => Ok(Flow::Pass),
+        }
     }
 
     /// RFC 6121 §8.5.2.2.1: keep the message, or let the sender know.
@@ -86,11 +96,26 @@ impl Module for Offline {
                 }
                 self.start(context, session, Sending::all())
             }
+            // It is over until the client is available again; what it asked for itself (XEP-0013) it gets.
+            SessionEvent::Unavailable { .. } => {
+                let is_here = context.sessions.by_id(session).is_some_and(Session::is_available);
+                if !is_here && self.under_way.get(&session).is_some_and(Sending::is_unasked) {
+                    self.under_way.remove(&session);
+                }
+                Ok(())
+            }
             SessionEvent::Ended => {
                 self.under_way.remove(&session);
                 Ok(())
             }
             _ => Ok(()),
+        }
+    }
+
+    fn woke(&mut self, context: &mut Context<'_>, wake: Wake) -> Result<(), StanzaError> {
+        match wake {
+            Wake::Timer(token) => self.waited(context, token),
+            Wake::Hashed(_) => Ok(()),
         }
     }
 }

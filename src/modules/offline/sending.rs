@@ -3,19 +3,26 @@
 //! What waits for one account may be more than may wait for one connection (`output-bytes-max`): sent at once, it would
 //! end the connection and be lost with it. So after a good piece the client is asked for a sign of life (XEP-0199), and
 //! its answer, which comes after it read the piece, calls for the next one.
+//!
+//! Compat: clients from before XEP-0199 say nothing to such a question. After some seconds without an answer the next
+//! piece leaves when all that was sent before has left: a peer that is gone takes no more than the network has room for.
 
 use std::time::Duration;
 
 use super::{Offline, expire};
+use crate::router::privacy::takes;
 use crate::router::{Context, Pending, SessionId};
 use crate::store::offline::{self, Stored};
 use crate::xml::{self, Element};
-use crate::xmpp::{BareJid, Condition, IqType, Kind, Stanza, StanzaError, delay, jid, ns};
+use crate::xmpp::{BareJid, Condition, IqType, Kind, MessageType, Stanza, StanzaError, delay, jid, ns};
 
 /// How many messages are read at a time.
 const PAGE: usize = 100;
 /// Which part of what may wait for a connection is sent before the client is asked.
 const PIECE: usize = 4;
+
+/// How long a client has to answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 /// Messages on their way to a session.
 pub(super) struct Sending {
@@ -25,17 +32,25 @@ pub(super) struct Sending {
     request: Option<Pending>,
     /// The id of the question that the client has not answered yet.
     question: String,
+    /// The number of the present wait, and whether it is no longer for the answer, but for what was sent to leave.
+    wait: u64,
+    leaves: bool,
 }
 
 impl Sending {
     /// XEP-0160 §3: all that waits, and then it is gone from the store.
     pub(super) fn all() -> Sending {
-        Sending { after: 0, request: None, question: String::new() }
+        Sending { after: 0, request: None, question: String::new(), wait: 0, leaves: false }
     }
 
     /// XEP-0013 §2.6: all that waits, and it stays.
     pub(super) fn fetch(request: Pending) -> Sending {
         Sending { request: Some(request), ..Sending::all() }
+    }
+
+    /// Did the client become available, and nothing else, for them to come?
+    pub(super) fn is_unasked(&self) -> bool {
+        self.request.is_none()
     }
 }
 
@@ -64,12 +79,59 @@ impl Offline {
             && stanza.to().is_some_and(|to| to.node().is_none())
     }
 
+    /// Would this message for an account overtake older ones that are on their way to all who are to get it?
+    pub(super) fn would_overtake(
+        &self,
+        context: &Context<'_>,
+        account: &BareJid,
+        stanza: &Stanza,
+    ) -> Result<bool, StanzaError> {
+        let is_chat = matches!(stanza.kind(), Kind::Message(MessageType::Chat | MessageType::Normal));
+        if self.under_way.is_empty() || !is_chat {
+            return Ok(false);
+        }
+        let is_under_way = |id: &SessionId| self.under_way.get(id).is_some_and(Sending::is_unasked);
+        let named = stanza.to().filter(|to| to.is_full()).and_then(|to| context.sessions.by_full(account, to));
+        if let Some(session) = named {
+            return Ok(is_under_way(&session));
+        }
+        // RFC 6121 §8.5.2.1.1: all of the highest priority.
+        let mut top = None;
+        let mut do_all_wait = false;
+        for (id, session) in context.sessions.available(account).filter(|(_, session)| session.priority >= 0) {
+            if Some(session.priority) < top || !takes(context.store, session, stanza)? {
+                continue;
+            }
+            let is_first = Some(session.priority) > top;
+            do_all_wait = is_under_way(&id) && (is_first || do_all_wait);
+            top = Some(session.priority);
+        }
+        Ok(do_all_wait)
+    }
+
+    /// A wait is over: the client did not answer in time, or what was sent to it has left.
+    pub(super) fn waited(&mut self, context: &mut Context<'_>, wait: u64) -> Result<(), StanzaError> {
+        let found = self.under_way.iter_mut().find(|(_, sending)| sending.wait == wait);
+        let Some((&session, sending)) = found else { return Ok(()) };
+        if sending.leaves {
+            return self.go_on(context, session);
+        }
+        self.last_wait += 1;
+        (sending.wait, sending.leaves) = (self.last_wait, true);
+        context.wake_when_drained(session, sending.wait);
+        Ok(())
+    }
+
     /// Sends the next piece.
     pub(super) fn go_on(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
         let Some(mut sending) = self.under_way.remove(&session) else { return Ok(()) };
         let Some(receiver) = context.sessions.by_id(session) else { return Ok(()) };
         let (account, to) = (receiver.account().clone(), receiver.jid().clone());
         let stays = sending.request.is_some();
+        if !stays && !(receiver.is_available() && receiver.priority >= 0) {
+            // It is no receiver any more, and gets the rest when it is one again.
+            return Ok(());
+        }
         let before = sending.after;
         let mut room = context.config.limits.output_bytes_max / PIECE;
         let is_done = loop {
@@ -103,6 +165,9 @@ impl Offline {
         sending.question = format!("offline-{}", sending.after);
         let ping = Stanza::iq(IqType::Get, sending.question.clone(), Some(Element::new("ping", ns::PING)));
         context.deliver(session, ping.with_from(host).with_to(to));
+        self.last_wait += 1;
+        (sending.wait, sending.leaves) = (self.last_wait, false);
+        context.wake_after(ANSWER_WAIT, sending.wait);
         self.under_way.insert(session, sending);
         Ok(())
     }
