@@ -40,9 +40,8 @@ pub struct Addresses {
 impl Addresses {
     /// A new connection; `false` if the address has too many already.
     pub fn connected(&mut self, address: IpAddr, limits: &Limits, now_millis: u64) -> bool {
-        if self.table.len() >= limits.addresses_remembered_max {
-            let window = limits.failed_logins_seconds.saturating_mul(1000);
-            self.table.retain(|_, entry| !entry.is_idle(now_millis, window));
+        if self.table.len() >= limits.addresses_remembered_max && !self.table.contains_key(&address) {
+            self.make_room(limits, now_millis);
         }
         let entry = self.table.entry(address).or_default();
         if entry.connections >= limits.connections_per_address_max
@@ -53,6 +52,19 @@ impl Addresses {
         entry.connections += 1;
         entry.unauthenticated += 1;
         true
+    }
+
+    /// Forgets what is over; and if the table is full still, who failed longest ago of those who are not connected.
+    fn make_room(&mut self, limits: &Limits, now_millis: u64) {
+        let window = limits.failed_logins_seconds.saturating_mul(1000);
+        self.table.retain(|_, entry| !entry.is_idle(now_millis, window));
+        if self.table.len() < limits.addresses_remembered_max {
+            return;
+        }
+        let gone = self.table.iter().filter(|(_, entry)| entry.connections == 0);
+        if let Some(oldest) = gone.min_by_key(|(_, entry)| entry.window_millis).map(|(address, _)| *address) {
+            self.table.remove(&oldest);
+        }
     }
 
     /// A connection of this address logged in.
@@ -147,5 +159,29 @@ mod tests {
         table.disconnected(address, true);
         table.disconnected(address, false);
         assert!(table.table.is_empty());
+    }
+
+    #[test]
+    fn addresses_that_failed_longest_ago_are_forgotten() {
+        let limits = Limits {
+            addresses_remembered_max: 3,
+            failed_logins_per_address_max: 1,
+            failed_logins_seconds: 600,
+            ..Limits::default()
+        };
+        let address = |number: u8| IpAddr::from([192, 0, 2, number]);
+        let mut table = Addresses::default();
+        // The first one stays connected all the time.
+        assert!(table.connected(address(0), &limits, 0));
+        for number in 1..100 {
+            let now = u64::from(number) * 1_000;
+            assert!(table.connected(address(number), &limits, now));
+            table.login_failed(address(number), &limits, now);
+            table.disconnected(address(number), false);
+            assert!(table.table.len() <= 3);
+        }
+        let suspects: Vec<u8> = (0..100).filter(|number| table.is_suspect(address(*number), &limits, 99_001)).collect();
+        assert_eq!(suspects, [98, 99]);
+        assert!(table.table.contains_key(&address(0)));
     }
 }
