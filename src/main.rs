@@ -58,6 +58,9 @@ fn main() -> ExitCode {
     };
     if line.action == Action::Test {
         let printed = print(&config.report());
+        if let Err(error) = config.user.as_deref().map(Identity::of).transpose() {
+            return refuse(&error.to_string());
+        }
         return config.check_files().map_or_else(|error| refuse(&error.to_string()), |()| printed);
     }
     if line.action == Action::GiveSockets {

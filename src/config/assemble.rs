@@ -281,6 +281,38 @@ fn command_line(reading: &mut Reading, config: &mut Config) {
     }
 }
 
+/// A port is opened once at each address; who listens on all addresses has it everywhere.
+fn ports(reading: &mut Reading, config: &Config) {
+    let overlap = |one: &Listener, other: &Listener| match (one.address, other.address) {
+        _ if one.port != other.port => false,
+        (Some(one), Some(other)) => {
+            one == other || (one.is_ipv4() == other.is_ipv4() && (one.is_unspecified() || other.is_unspecified()))
+        }
+        _ => true,
+    };
+    for (number, listener) in config.listeners.iter().enumerate() {
+        let Some(first) = config.listeners.iter().take(number).find(|first| overlap(first, listener)) else { continue };
+        let address = |listener: &Listener| {
+            listener.address.map_or("all addresses".to_owned(), |address| format!("the address {address}"))
+        };
+        let found = if first.address == listener.address {
+            format!("two elements that listen on port {}", listener.port)
+        } else {
+            format!("port {} on {}, while that one has it on {}", listener.port, address(listener), address(first))
+        };
+        let text = format!("port {} is already taken by {}", listener.port, first.place);
+        reading.refuse(
+            &listener.place,
+            Refusal {
+                what: &text,
+                found: &found,
+                expected: "each port once",
+                remedy: "delete one of them, or give it another port",
+            },
+        );
+    }
+}
+
 /// What only shows when everything is read.
 fn between(reading: &mut Reading, config: &mut Config, root: &Tree) {
     for alias in &config.aliases {
@@ -289,27 +321,7 @@ fn between(reading: &mut Reading, config: &mut Config, root: &Tree) {
             reading.warn(&root.place, text);
         }
     }
-    let mut ports: BTreeMap<(u16, String), &Listener> = BTreeMap::new();
-    for listener in &config.listeners {
-        let key = (listener.port, listener.address.map(|address| address.to_string()).unwrap_or_default());
-        match ports.get(&key) {
-            Some(first) => {
-                let text = format!("port {} is already taken by {}", listener.port, first.place);
-                reading.refuse(
-                    &listener.place.clone(),
-                    Refusal {
-                        what: &text,
-                        found: &format!("two elements that listen on port {}", listener.port),
-                        expected: "each port once",
-                        remedy: "delete one of them, or give it another port",
-                    },
-                );
-            }
-            None => {
-                ports.insert(key, listener);
-            }
-        }
-    }
+    ports(reading, config);
     between_components(reading, config);
     for host in config.hosts.iter().filter(|host| config.blocks.exactly(&host.name).is_some()) {
         // A component of this name was told of above.

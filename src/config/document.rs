@@ -41,13 +41,18 @@ pub(super) fn decode(bytes: &[u8], file: &Arc<Path>) -> Result<String, Box<Probl
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(error) => {
-            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
-            let line = before.iter().filter(|&&byte| byte == b'\n').count() + 1;
             let bad = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
             let found = format!("the byte 0x{bad:02X}, which is not UTF-8");
             let remedy = "save the file as UTF-8, or begin it with <?xml version=\"1.0\" encoding=\"ISO-8859-1\"?>";
             let what = "not well-formed (invalid token)";
-            Err(problem(file, u32::try_from(line).unwrap_or(0), what, &found, "text in UTF-8", remedy))
+            // As an editor would show it that takes each byte for a character.
+            let text: String = bytes.iter().map(|&byte| char::from(byte)).collect();
+            let lines = Lines::new(&text);
+            let offset = text.char_indices().nth(error.valid_up_to()).map_or(0, |(at, _)| at);
+            let (line, column) = lines.position(offset);
+            let place = Place { file: Arc::clone(file), line, column };
+            let problem = problem(file, line, what, &found, "text in UTF-8", remedy);
+            Err(Box::new(Problem { place, excerpt: line_of(&text, line), ..*problem }))
         }
     }
 }

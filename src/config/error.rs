@@ -108,11 +108,11 @@ fn shortened(line: &str) -> String {
     const SHOWN: usize = 160;
     let line = line.trim_end();
     if line.chars().count() <= SHOWN {
-        return line.replace('\t', " ");
+        return line.replace(char::is_control, " ");
     }
     let mut short: String = line.chars().take(SHOWN).collect();
     short.push_str(" ...");
-    short.replace('\t', " ")
+    short.replace(char::is_control, " ")
 }
 
 /// The configuration cannot be used; every reason found is in it.

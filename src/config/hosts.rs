@@ -434,8 +434,6 @@ pub struct Version {
     pub version: Option<String>,
     /// The operating system.
     pub os: Option<String>,
-    /// The system is told without its release.
-    pub hide_os_release: bool,
 }
 
 /// Which message types wait for an absent user. RFC 6121 §8.5.2.2 keeps normal and chat.

@@ -184,6 +184,12 @@ fn element(reading: &mut Reading, tree: &Tree, host: &mut Host, welcomes: &mut V
                 remedy: "import the accounts (jabberd(8)), then delete <auth>",
             },
         ),
+        "host" | "load" => {
+            reading.warn(
+                &tree.place,
+                format!("<{0}> in <jsm> is ignored: put it before <jsm>, into <service>", tree.name),
+            );
+        }
         _ => reading.unknown(tree, "<jsm>", KNOWN),
     }
 }
@@ -271,6 +277,11 @@ fn admin(reading: &mut Reading, tree: &Tree, host: &mut Host) {
             }
         };
         if let Some(jid) = bare_jid(reading, &child.place, &child.text()) {
+            if jid.node().is_none() {
+                let text = format!("\"{jid}\" is nobody's address: write name@host; ignored");
+                reading.warn(&child.place, text);
+                continue;
+            }
             host.admins.push(Admin { jid: jid.clone(), read, write });
             let grant =
                 |name: &str| Grant { feature: Some(name.to_owned()), jids: vec![jid.clone()], domains: Vec::new() };
@@ -341,7 +352,8 @@ fn version(reading: &mut Reading, tree: &Tree) -> Version {
             "name" => version.name = Some(child.text()),
             "version" => version.version = Some(child.text()),
             "os" => version.os = Some(child.text()),
-            "no_os_version" => version.hide_os_release = true,
+            // The release is told to nobody.
+            "no_os_version" => {}
             _ => reading.unknown(child, "<mod_version>", &["name", "version", "os", "no_os_version"]),
         }
     }

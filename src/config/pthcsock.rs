@@ -50,6 +50,10 @@ pub(super) fn read(reading: &mut Reading, block: &Tree, limits: &Limits) -> (Vec
                 let wanted = format!("write <plain-login xmlns='{}'>", super::OWN_NS);
                 reading.warn(&child.place, format!("<plain-login> without its namespace is ignored: {wanted}"));
             }
+            "port" => {
+                let text = format!("<port> in <pthcsock> is ignored: write <ip port=\"{}\"/>", child.text());
+                reading.warn(&child.place, text);
+            }
             _ => reading.unknown(child, "<pthcsock>", KNOWN),
         }
     }

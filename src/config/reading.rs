@@ -88,8 +88,7 @@ impl Reading {
 
     /// One line for an element that nobody knows, with the name that was perhaps meant.
     pub(super) fn unknown(&mut self, tree: &Tree, parent: &str, known: &[&str]) {
-        let near = known.iter().find(|name| is_near(name, &tree.name));
-        let hint = near.map(|name| format!("; did you mean <{name}>?")).unwrap_or_default();
+        let hint = meant(&tree.name, known);
         self.warn(&tree.place, format!("unknown element <{}> in {parent}: ignored{hint}", tree.name));
     }
 
@@ -151,6 +150,12 @@ impl Reading {
         };
         home.join(text.strip_prefix("./").unwrap_or(text))
     }
+}
+
+/// A question after a name that nobody knows, if there is one like it.
+pub(super) fn meant(found: &str, known: &[&str]) -> String {
+    let near = known.iter().find(|name| is_near(name, found));
+    near.map(|name| format!("; did you mean <{name}>?")).unwrap_or_default()
 }
 
 /// Names that differ by a letter, a swap or their case are near.

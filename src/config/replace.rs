@@ -31,7 +31,12 @@ pub(super) fn main_file(reading: &mut Reading, path: &Path) -> Result<Tree, Box<
         Ok(tree) => Ok(tree),
         Err(Failure::Broken(problem)) => Err(problem),
         Err(Failure::Unreadable(why)) => {
-            let remedy = format!("see whether {} is there, and who may read it: ls -l", path.display());
+            let remedy = if path.exists() {
+                format!("see who may read {0}: ls -l {0}", path.display())
+            } else {
+                "start from the example in /usr/share/doc/jabber/examples/jabber.xml, or name the file with -c"
+                    .to_owned()
+            };
             let place = Place::whole(file);
             let expected = "the configuration file; -c names another".to_owned();
             Err(Box::new(Problem { place, excerpt: None, what: why, found: String::new(), expected, remedy }))
@@ -115,6 +120,12 @@ fn add_file(reading: &mut Reading, root: &mut Tree, path: &Path) {
     }
 }
 
+/// The main file is named as the command line does it, others by their whole path.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    one == other || real(one).is_some_and(|one| real(other).is_some_and(|other| one == other))
+}
+
 /// A root of the parent's name gives its children, another comes whole.
 fn inserted(tree: Tree, parent: &str) -> Vec<Node> {
     if tree.name == parent { tree.nodes } else { vec![Node::Tree(tree)] }
@@ -183,12 +194,16 @@ impl Resolver<'_> {
     fn include_file(&mut self, tree: &Tree, path: &Path, parent: &str) -> Vec<Node> {
         let file: Arc<Path> = Arc::from(path);
         let shown = path.display();
-        if self.open.contains(&file) {
+        if self.open.iter().any(|open| is_same_file(open, path)) {
             self.reading.warn(&tree.place, format!("{shown} includes itself: ignored"));
             return Vec::new();
         }
-        if self.open.len() > NESTING_MAX || self.reading.texts.len() > FILES_MAX {
-            self.reading.warn(&tree.place, format!("{shown} is the end of too many includes: ignored"));
+        if self.open.len() > NESTING_MAX {
+            self.reading.warn(&tree.place, format!("includes nest more than {NESTING_MAX} times: {shown} is left out"));
+            return Vec::new();
+        }
+        if self.reading.texts.len() > FILES_MAX {
+            self.reading.warn(&tree.place, format!("more than {FILES_MAX} files are included: {shown} is left out"));
             return Vec::new();
         }
         match file_tree(self.reading, &file) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::error::Place;
 use super::hosts::host_name;
 use super::modules;
-use super::reading::{Reading, Refusal};
+use super::reading::{self, Reading, Refusal};
 use super::tree::{CORE_NS, Tree};
 
 /// `<service>`, `<xdb>` or `<log>`.
@@ -222,10 +222,21 @@ fn host(reading: &mut Reading, tree: &Tree, section: &mut Section<'_>) {
                 what: &what,
                 found: &format!("<host>{text}</host>"),
                 expected: &expected,
-                remedy: "write <host>chat.example.org</host>; for several hosts, one <host> each",
+                remedy: &format!("write <host>{}</host>; for several hosts, one <host> each", meant_host(&text)),
             },
         );
     }
+}
+
+/// The name in what people write into `<host>`: in a link, with a port, in somebody's address.
+fn meant_host(text: &str) -> String {
+    let text = text.trim();
+    let text = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let text = text.split('/').next().unwrap_or_default();
+    let text = text.rsplit('@').next().unwrap_or_default();
+    let text = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(text, |(name, _)| name);
+    let is_plain = text.contains('.') || text == "localhost";
+    host_name(text).ok().filter(|_| is_plain).unwrap_or_else(|| "chat.example.org".to_owned())
 }
 
 /// A child with a namespace of its own is a module's configuration, and no error even if no module wants it.
@@ -284,6 +295,18 @@ fn all_or_none(reading: &mut Reading, sections: &[Section<'_>], kind: SectionKin
 /// The root's children that nobody knows: jabberd 1.4 did not start with them.
 pub(super) fn refuse_unknown(reading: &mut Reading, root: &Tree, known: &[&str], own: &[&str]) {
     reading.stray_text(root);
+    if !root.is_core() {
+        let (tag, ns) = (&root.name, &root.ns);
+        return reading.refuse(
+            &root.place,
+            Refusal {
+                what: &format!("the namespace of <{tag}> is unknown"),
+                found: &format!("<{tag} xmlns=\"{ns}\">"),
+                expected: &format!("<{tag}>, or jabberd 1.6's <{tag} xmlns=\"{CORE_NS}\">"),
+                remedy: &format!("delete xmlns=\"{ns}\" from the tag"),
+            },
+        );
+    }
     for tree in root.children() {
         let name = tree.name.as_str();
         if tree.is_own() || (tree.is_core() && known.contains(&name)) {
@@ -291,7 +314,7 @@ pub(super) fn refuse_unknown(reading: &mut Reading, root: &Tree, known: &[&str],
         }
         let block = BLOCKS.iter().find(|(block, _)| *block == name);
         let remedy = match block {
-            _ if own.contains(&name) && tree.is_core() => {
+            _ if own.contains(&name) => {
                 format!("write <{name} xmlns=\"{}\">", super::OWN_NS)
             }
             Some(_) => format!("put <{name}> inside a <service id=\"...\">"),
@@ -332,7 +355,10 @@ pub(super) fn session_modules(reading: &mut Reading, section: &Section<'_>) -> m
         } else if !is_known && name.starts_with("mod_auth") {
             foreign_accounts(reading, function, "a module that checks passwords elsewhere");
         } else if !is_known {
-            reading.without_effect(function, "no module has this name, and none is loaded from a file");
+            let all = [modules::CLASSIC, modules::LATER, modules::ON_REQUEST].concat();
+            let hint = reading::meant(name, &all);
+            let why = format!("no module has this name, and none is loaded from a file{hint}");
+            reading.without_effect(function, &why);
         }
         named.insert(name.to_owned());
     }

@@ -12,8 +12,8 @@ use super::tree::Tree;
 
 /// Components of 1.4 that ran inside it, and what people use in their place.
 const IN_PROCESS: &[(&str, &str)] = &[
-    ("conference", "rooms are a part of this server"),
-    ("jud", "a user directory as a component of its own (<accept>)"),
+    ("conference", "a service for rooms as a component of its own (<accept>), such as mu-conference"),
+    ("jud", "delete the section, and the directory of this server has the address; jabber.xml(5), SERVICES"),
     ("aimtrans", "a transport as a component of its own (<accept>)"),
     ("icqtrans", "a transport as a component of its own (<accept>)"),
     ("msntrans", "a transport as a component of its own (<accept>)"),

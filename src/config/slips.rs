@@ -174,6 +174,14 @@ fn other(text: &str, error: &XmlError, offset: usize, new: impl Fn(&'static str,
     if rest.is_empty() {
         return ended_early(text, &Lines::new(text), &Outline::of(text, text.len()));
     }
+    if let Some(control) = rest.chars().next().filter(|c| c.is_control() && !c.is_whitespace()) {
+        return new(
+            INVALID_TOKEN,
+            format!("the control character U+{:04X}", u32::from(control)),
+            "printable text",
+            "delete it; an editor may show it as ^@ or ^[. A file full of ^@ was lost with the disk: take a backup",
+        );
+    }
     if before.ends_with('<') || (rest.starts_with('<') && !matches!(error, XmlError::UnknownToken(_))) {
         return new(
             INVALID_TOKEN,
@@ -197,10 +205,20 @@ fn other(text: &str, error: &XmlError, offset: usize, new: impl Fn(&'static str,
         ),
         XmlError::NonXmlChar(character, _) => new(
             INVALID_TOKEN,
-            format!("the control character U+{:04X}", u32::from(*character)),
+            format!("the character U+{:04X}, which XML does not have", u32::from(*character)),
             "printable text",
-            "delete it; an editor may show it as ^@ or ^[",
+            "delete it",
         ),
+        XmlError::InvalidString("a quote", _) | XmlError::InvalidChar2("a quote", _, _)
+            if rest.starts_with(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}']) =>
+        {
+            new(
+                INVALID_TOKEN,
+                format!("a printer's quotation mark near \"{}\"", around(text, offset)),
+                "name=\"value\", with the quotes of a keyboard",
+                "write \" in place of it, at both ends of the value: an editor or a web page has changed it",
+            )
+        }
         XmlError::InvalidString("a quote", _) | XmlError::InvalidChar2("a quote", _, _) => new(
             INVALID_TOKEN,
             format!("a value without quotes near \"{}\"", around(text, offset)),
@@ -225,7 +243,7 @@ fn plain(error: &XmlError) -> String {
 /// A few characters from an offset on, to recognise the spot.
 fn around(text: &str, offset: usize) -> String {
     let rest = text.get(offset..).unwrap_or_default();
-    rest.chars().take(20).take_while(|&c| c != '\n').collect::<String>().trim_end().to_owned()
+    rest.chars().take(20).take_while(|&c| c != '\n').collect::<String>().trim_end().replace(char::is_control, " ")
 }
 
 /// Which elements are open at some point, as far as a text can be understood.

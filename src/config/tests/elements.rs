@@ -88,6 +88,8 @@ const JSM: &[(&str, &str)] = &[
     ),
     ("<contacts xmlns='urn:jabber:config:3'><abus/></contacts>", "did you mean <abuse>?"),
     ("<admin><read>a@b.test</read><reply><body>b</body></reply></admin>", ""),
+    ("<admin><write>me</write></admin>", "\"me\" is nobody's address: write name@host"),
+    ("<host>b.test</host>", "<host> in <jsm> is ignored: put it before <jsm>, into <service>"),
     ("<welcome><sub/></welcome>", "unknown element <sub> in <welcome>"),
 ];
 
@@ -194,12 +196,16 @@ fn accounts_elsewhere_refuse_the_start() {
 /// Children of the root, and the phrase with which the start is refused.
 const REFUSED: &[(&str, &str)] = &[
     ("<limits/>", "write <limits xmlns=\"urn:jabber:config:3\">"),
+    ("<limits xmlns='urn:jabber:config:2'/>", "write <limits xmlns=\"urn:jabber:config:3\">"),
     ("<host>a.test</host>", "put <host> inside a <service>"),
     ("<jsm xmlns='jabber:config:jsm'/>", "put <jsm> inside a <service"),
     ("<service id='x'><jsm/></service>", "add xmlns=\"jabber:config:jsm\" to the tag"),
     ("<service id='x'><pthcsock><ip/></pthcsock></service>", "add xmlns=\"jabber:config:pth-csock\""),
     ("<service id='x'><host>a b</host><null/></service>", "The host tag contains illegal whitespace."),
     ("<service id='x'><host>a@b</host><null/></service>", "The host name \"a@b\" is not legal"),
+    ("<service id='x'><host>https://chat.a.test/</host><null/></service>", "write <host>chat.a.test</host>"),
+    ("<service id='x'><host>me@chat.a.test:5222</host><null/></service>", "write <host>chat.a.test</host>"),
+    ("<service id='x'><host>???</host><null/></service>", "write <host>chat.example.org</host>"),
     ("<service id='x'><accept><secret>s</secret></accept></service>", "no <port> that is a number"),
     ("<service id='x'><accept/></service>", "neither a <port>"),
     ("<service id='x'><connect><port>1</port></connect></service>", "<connect> requires the following subtags"),
@@ -212,6 +218,14 @@ const REFUSED: &[(&str, &str)] = &[
     (
         "<service id='x'><pthcsock xmlns='jabber:config:pth-csock'><ip/><ip/></pthcsock></service>",
         "port 5222 is already",
+    ),
+    (
+        "<service id='x'><pthcsock xmlns='jabber:config:pth-csock'><ip/><ip>127.0.0.1</ip></pthcsock></service>",
+        "port 5222 on the address 127.0.0.1, while that one has it on all addresses",
+    ),
+    (
+        "<service id='x'><pthcsock xmlns='jabber:config:pth-csock'><ip>127.0.0.1</ip><ip>0.0.0.0</ip></pthcsock></service>",
+        "port 5222 is already taken",
     ),
     ("<io><allow><ip>x</ip></allow></io>", "<allow> names no address"),
     ("<io><deny><ip>192.0.2.0</ip><mask>ffff::</mask></deny></io>", "<deny> names no address"),
@@ -231,6 +245,22 @@ fn what_cannot_be_honoured_refuses_the_start() {
             Ok(config) => panic!("{more} loads: {:?}", config.notices),
             Err(error) => assert!(error.to_string().contains(phrase), "{more}: {error}"),
         }
+    }
+}
+
+#[test]
+fn what_is_nearly_right_is_told_how_to_be_right() {
+    let error = read("<jabber xmlns='jabber:config'><service id='s'/><log id='l'/></jabber>").unwrap_err();
+    assert_eq!(error.problems.len(), 1, "{error}");
+    assert!(error.to_string().contains("remedy:   delete xmlns=\"jabber:config\" from the tag"), "{error}");
+    let config = with_pthcsock("<port>5222</port>").unwrap();
+    assert_eq!(notices(&config), ["1: <port> in <pthcsock> is ignored: write <ip port=\"5222\"/>"]);
+    let load = "<load main='jsm'><jsm/><mod_regster>./jsm.so</mod_regster></load>";
+    let config = read(&format!("<jabber><service id='s'><host>a.test</host>{load}</service></jabber>")).unwrap();
+    assert!(notices(&config)[0].ends_with("did you mean <mod_register>?"), "{:?}", config.notices);
+    // The same port at two addresses of the machine, and of both families.
+    for inside in ["<ip>127.0.0.1</ip><ip>127.0.0.2</ip>", "<ip>0.0.0.0</ip><ip>::1</ip>"] {
+        assert!(with_pthcsock(inside).is_ok(), "{inside}");
     }
 }
 
@@ -265,7 +295,10 @@ const NOTICED: &[(&str, &str)] = &[
     ("<io><ssl><key id='*' ciphers='x'>/a.pem</key></ssl></io>", "ciphers= has no effect"),
     ("<io><tls><dhparams>x</dhparams></tls></io>", "<dhparams> has no effect"),
     ("<service id='x'><exec>/bin/x</exec></service>", "programs are not run by <exec>"),
-    ("<service id='x'><load><jud>./jud.so</jud></load></service>", "instead: a user directory as a component"),
+    (
+        "<service id='x'><load><jud>./jud.so</jud></load></service>",
+        "instead: delete the section, and the directory of this server",
+    ),
     ("<service id='x'><host>x.test</host></service>", "has nothing that handles stanzas"),
     ("<service id='x'><host>a.test</host><null/></service>", "a host with users and a component at once"),
     ("<service id='x'><accept><port>5347</port><secret>s</secret></accept></service>", "is open on all addresses"),

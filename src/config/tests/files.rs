@@ -69,13 +69,19 @@ fn includes_are_relative_to_home_and_never_endless() {
         texts.iter().any(|text| text.starts_with("2: the included file") && text.contains("is broken")),
         "{texts:?}"
     );
+    // The main file under another of its names.
+    let again = format!("<jabber><jabberd:include>{}/./jabber.xml</jabberd:include></jabber>", scratch.0.display());
+    scratch.write("again.xml", again);
+    let main = scratch.main("<jabberd:include>again.xml</jabberd:include>");
+    let config = Config::load(&main, &line(&["-H", &scratch.0.to_string_lossy()])).unwrap();
+    assert!(notices(&config)[0].contains("jabber.xml includes itself: ignored"), "{:?}", config.notices);
     for number in 0..30 {
         let next = format!("<jabber><jabberd:include>n{}.xml</jabberd:include></jabber>", number + 1);
         scratch.write(&format!("n{number}.xml"), next);
     }
     let main = scratch.main("<jabberd:include>n0.xml</jabberd:include>");
     let config = Config::load(&main, &line(&["-H", &scratch.0.to_string_lossy()])).unwrap();
-    assert!(notices(&config)[0].contains("too many includes"), "{:?}", config.notices);
+    assert!(notices(&config)[0].contains("includes nest more than 20 times"), "{:?}", config.notices);
 }
 
 #[test]
@@ -125,6 +131,10 @@ fn encodings() {
             (Err(error), Err((line, word))) => {
                 assert_eq!(error.problems[0].place.line, line, "{error}");
                 assert!(error.to_string().contains(word), "{error}");
+                // Where the file can be read at all, the line is shown, with each byte as a character.
+                let excerpt = error.problems[0].excerpt.as_deref().unwrap_or_default();
+                assert_eq!(excerpt.contains("<FN>J\u{e4}ger</FN>"), line == 2, "{error}");
+                assert_eq!(error.problems[0].place.column == 13, line == 2, "{error}");
             }
             (got, expected) => panic!("{got:?} is not {expected:?}"),
         }

@@ -111,7 +111,7 @@ fn the_file_of_1_6_loads() {
     assert_eq!(host.name_policy.refuses("x"), Some(NameRefusal::TooShort(2)));
     assert_eq!(host.name_policy.refuses("seventeen-letters"), Some(NameRefusal::TooLong(16)));
     assert_eq!(host.name_policy.refuses("juliet"), None);
-    assert!(!host.agents && host.version.hide_os_release);
+    assert!(!host.agents);
     assert_eq!(host.browse[1].only_if.as_deref(), Some("s2s"));
     assert_eq!(host.browse[2].only_if_not.as_deref(), Some("nogateways"));
     assert!(host.may_announce(&BareJidOf("root@xmpp.test").get()));
