@@ -125,6 +125,35 @@ fn a_server_that_is_silent_costs_thirty_seconds() {
 }
 
 #[test]
+fn or_as_many_as_the_admin_gives_it() {
+    let mut world = two(|setup| setup.jabber_xml("<queuetimeout>5</queuetimeout>"));
+    let juliet = world.login(JULIET);
+    world.mute("montague.net");
+    world.say(juliet, HELLO);
+    world.wait(4);
+    assert_eq!(world.heard(juliet), "");
+    world.wait(2);
+    assert!(world.heard(juliet).contains("remote-server-timeout"), "{}", world.transcript());
+}
+
+#[test]
+fn a_server_is_where_the_admin_says_it_is() {
+    let mut capulet = Setup::new("capulet.com");
+    // The address of the second server of this world; nobody finds moved.test.
+    capulet.jabber_xml("<host name='moved.test' ip='127.0.0.2' port='5269'/>");
+    let mut montague = Setup::new("montague.net");
+    montague.hosts.push("moved.test".to_string());
+    let mut world = World::new(vec![capulet, montague]);
+    let juliet = world.login(JULIET);
+    let romeo = world.login("romeo@moved.test/orchard");
+    world.forget_name("moved.test");
+    world.say(romeo, "<presence/>");
+    world.heard(romeo);
+    world.say(juliet, &HELLO.replace("montague.net", "moved.test"));
+    assert!(world.heard(romeo).contains("Art thou there?"), "{}", world.transcript());
+}
+
+#[test]
 fn a_stream_that_breaks_is_opened_again() {
     let mut world = two(|_| {});
     let juliet = world.login(JULIET);

@@ -542,6 +542,44 @@ fn a_handshake_has_its_time() {
 }
 
 #[test]
+fn the_bounds_are_those_of_jabber_xml() {
+    let text = "<jabber><service id='sessions'><host>localhost</host></service><limits xmlns='urn:jabber:config:3'>\
+                <connections-max>11</connections-max><accepts-per-tick>12</accepts-per-tick>\
+                <read-bytes-per-tick>4097</read-bytes-per-tick><write-bytes-per-tick>4098</write-bytes-per-tick>\
+                <output-bytes-max>70000</output-bytes-max><handshake-seconds>13</handshake-seconds>\
+                <closing-seconds>14</closing-seconds><bytestream-idle-seconds>15</bytestream-idle-seconds></limits></jabber>";
+    let config = Config::from_xml(text, &crate::config::Source::new("test.xml")).unwrap();
+    let bounds = Bounds::new(&config.limits, u64::MAX);
+    assert_eq!((bounds.connections, bounds.accepts), (11, 12));
+    assert_eq!((bounds.read_bytes, bounds.write_bytes, bounds.output_bytes), (4_097, 4_098, 70_000));
+    let seconds = [bounds.handshake, bounds.closing, bounds.relay_idle].map(|time| time.as_secs());
+    assert_eq!(seconds, [13, 14, 15]);
+    // Of few files, some are left for the rest of the server.
+    assert_eq!(Bounds::new(&crate::config::Limits::default(), 1_024).connections, 960);
+}
+
+#[test]
+fn all_who_come_at_once_come_in_though_a_few_at_a_time() {
+    let server = Server::start(Bounds { accepts: 1, ..Bounds::default() }, None);
+    let mut clients: Vec<_> = (0..20).map(|_| server.connect()).collect();
+    for (number, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.ask(&format!("say {number}")), number.to_string());
+    }
+    server.stop().unwrap();
+}
+
+#[test]
+fn who_does_not_close_its_side_is_waited_for_a_while() {
+    let server = Server::start(Bounds { closing: Duration::from_millis(1), ..Bounds::default() }, None);
+    let mut client = server.connect();
+    client.send("close");
+    assert_eq!(client.rest(), "bye\n");
+    // Its own side is open still.
+    assert_eq!(server.hear_news(), gone(Gone::Closed));
+    server.stop().unwrap();
+}
+
+#[test]
 fn output_is_held_until_its_tick_is_durable() {
     let (disk, gate) = gated_disk();
     let server = Server::start(Bounds::default(), Some(disk));

@@ -95,6 +95,21 @@ fn so_many_domains_wait_for_one_sender() {
 }
 
 #[test]
+fn so_many_domains_are_remembered() {
+    let (mut world, juliet, nurse, _) = world("<remote-links-max>10</remote-links-max>");
+    for number in 0..10 {
+        world.say(juliet, &message(&format!("x@s{number}.test")));
+    }
+    assert_eq!(world.heard(juliet), "");
+    world.say(nurse, &message("x@s10.test"));
+    assert!(world.heard(nurse).contains("<resource-constraint"));
+    // Those that failed are forgotten in time.
+    world.wait(600);
+    world.say(nurse, &message("x@s11.test"));
+    assert_eq!(world.heard(nurse), "");
+}
+
+#[test]
 fn so_many_bytes_wait_for_one_sender_and_for_all() {
     let limits = "<remote-waiting-bytes-per-sender-max>20000</remote-waiting-bytes-per-sender-max>\
                   <remote-waiting-bytes-max>30000</remote-waiting-bytes-max>";

@@ -158,15 +158,16 @@ fn rooms_on_a_server_that_is_gone_end_and_hear_of_it_when_they_are_back() {
 
 #[test]
 fn who_sees_more_than_is_remembered_sees_the_bare_contact_go() {
-    let limits = "<presences-seen-per-account-max>0</presences-seen-per-account-max>";
-    let (mut world, juliet, _) =
-        friends(|setup| setup.root = format!("<limits xmlns='urn:jabber:config:3'>{limits}</limits>"));
-    world.take_down("montague.net");
-    world.cut_servers();
-    world.wait(60);
-    let heard = world.heard(juliet);
-    assert_eq!(heard.matches("type='unavailable'").count(), 1, "{heard}");
-    assert!(heard.contains("from='romeo@montague.net'"), "{heard}");
+    for name in ["presences-seen-per-account-max", "presences-seen-max"] {
+        let limits = format!("<limits xmlns='urn:jabber:config:3'><{name}>0</{name}></limits>");
+        let (mut world, juliet, _) = friends(|setup| setup.root = limits.clone());
+        world.take_down("montague.net");
+        world.cut_servers();
+        world.wait(60);
+        let heard = world.heard(juliet);
+        assert_eq!(heard.matches("type='unavailable'").count(), 1, "{name}: {heard}");
+        assert!(heard.contains("from='romeo@montague.net'"), "{name}: {heard}");
+    }
 }
 
 #[test]

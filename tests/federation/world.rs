@@ -251,6 +251,11 @@ impl World {
         self.names.insert(domain.to_string(), server);
     }
 
+    /// The name service does not know this domain any more.
+    pub fn forget_name(&mut self, domain: &str) {
+        self.names.remove(domain);
+    }
+
     fn open(&mut self, server: usize, as_server: bool) -> usize {
         let (clients, servers) = self.listeners[server].clone();
         self.open_at(server, if as_server { &servers } else { &clients })
