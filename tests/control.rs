@@ -10,6 +10,8 @@
 
 #[path = "control/check.rs"]
 mod check;
+#[path = "control/configurations.rs"]
+mod configurations;
 #[path = "control/data.rs"]
 mod data;
 #[path = "control/metrics.rs"]

@@ -99,7 +99,10 @@ fn link(reading: &mut Reading, section: &Section<'_>) -> Option<Link> {
 fn loaded(reading: &mut Reading, section: &Section<'_>, load: &Tree) -> Link {
     let name = load.children().next().map_or("nothing", |function| function.name.as_str());
     let instead = IN_PROCESS.iter().find(|(own, _)| *own == name).map_or("run it as a component", |(_, text)| text);
-    let text = format!("<{name}> cannot be loaded from a file: stanzas to {} come back as errors", section.id);
+    let names: Vec<&str> =
+        std::iter::once(&section.id).chain(section.hosts.iter().map(|(host, _)| host)).map(String::as_str).collect();
+    let names = names.join(", ");
+    let text = format!("<{name}> cannot be loaded from a file: stanzas to {names} come back as errors");
     reading.warn(&load.place, format!("{text}; instead: {instead}"));
     Link::Bounce(format!("{name} is not loaded"))
 }

@@ -388,7 +388,7 @@ fn make_self_signed(host: &str, services: &[String], path: &Path, owner: Option<
     })?;
     log::warn!(target: host,
         "made the certificate {place}, which no client trusts by itself; for a real one run `certbot certonly -d {host}` \
-         and restart, or name yours in jabber.xml (jabber.xml(5), <tls>)"
+         and restart, or name yours in jabber.xml (<certificate>, see jabber.xml(5))"
     );
     Ok(())
 }

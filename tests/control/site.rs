@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Site {
     pub directory: PathBuf,
     pub port: u16,
+    /// What clients ask for.
+    pub host: &'static str,
 }
 
 impl Site {
@@ -31,7 +33,7 @@ impl Site {
         fs::create_dir_all(&directory).unwrap();
         // Free a moment ago: the kernel gives out another one next time.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let site = Site { directory, port };
+        let site = Site { directory, port, host: "localhost" };
         site.write("jabber.xml", &site.xml(extra));
         site
     }
@@ -89,7 +91,14 @@ impl Site {
 
     /// Starts it in the foreground and waits until it serves.
     pub fn start(&self) -> Running {
-        self.start_by(Command::new(env!("CARGO_BIN_EXE_jabberd")))
+        self.start_with(&[])
+    }
+
+    /// The same with these arguments.
+    pub fn start_with(&self, arguments: &[&str]) -> Running {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jabberd"));
+        command.args(arguments);
+        self.start_by(command)
     }
 
     /// Starts it by this command, which ends in jabberd's name.
@@ -212,9 +221,10 @@ impl Client {
         let stream = std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Client { stream, heard: String::new() };
-        client.send(
-            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='localhost'>",
-        );
+        client.send(&format!(
+            "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='{}'>",
+            site.host
+        ));
         client.until("<stream:stream");
         client
     }

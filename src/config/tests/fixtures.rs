@@ -180,6 +180,13 @@ const BAD: &[(&str, u32, &str)] = &[
 
 #[test]
 fn each_bad_file_gets_its_reaction() {
+    let files = std::fs::read_dir(fixture("bad")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut files: Vec<String> = files.map(|name| name.to_string_lossy().into_owned()).collect();
+    files.sort();
+    // The last one is for the test below.
+    let mut known: Vec<&str> = BAD.iter().map(|(name, _, _)| *name).chain(["log-directory-missing.xml"]).collect();
+    known.sort_unstable();
+    assert_eq!(files, known);
     for (name, line, phrase) in BAD {
         match load(&format!("bad/{name}")) {
             Ok(config) => {

@@ -9,6 +9,7 @@ mod fixtures;
 mod mutation;
 mod networks;
 mod slips;
+mod treatment;
 
 /// A file below tests/fixtures/config.
 fn fixture(name: &str) -> PathBuf {
