@@ -384,3 +384,63 @@ fn web_browsers_are_sent_to_the_page_of_bounce() {
     let answer = browse(&site, b"HEAD / HTTP/1.0\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n") && answer.contains("XMPP"), "{answer}");
 }
+
+#[test]
+fn who_is_let_in_is_a_matter_of_allow_and_deny() {
+    let site = Site::new("access");
+    let rules = "<io><allow><ip>127.0.0.0</ip><mask>255.255.0.0</mask></allow><deny><ip>127.0.7.0</ip><mask>255.255.255.0</mask></deny>\
+                 <deny><ip>127.0.0.9</ip></deny></io>";
+    site.write("jabber.xml", &site.xml(rules));
+    let running = site.start();
+    let answer = |from: &str| {
+        use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, connect, socket};
+        let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
+        let address = |ip: &str, port: u16| SockaddrIn::from(std::net::SocketAddrV4::new(ip.parse().unwrap(), port));
+        bind(std::os::fd::AsRawFd::as_raw_fd(&fd), &address(from, 0)).unwrap();
+        connect(std::os::fd::AsRawFd::as_raw_fd(&fd), &address("127.0.0.1", site.port)).unwrap();
+        let mut client = std::net::TcpStream::from(fd);
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        // Who is not let in may be cut off while it writes, or while it reads.
+        let _ = client.write_all(b"GET / HTTP/1.0\r\n\r\n");
+        let mut answer = Vec::new();
+        let _ = client.read_to_end(&mut answer);
+        answer.starts_with(b"HTTP/1.1 400")
+    };
+    for (from, is_let_in) in
+        [("127.0.0.1", true), ("127.0.3.3", true), ("127.1.0.1", false), ("127.0.7.7", false), ("127.0.0.9", false)]
+    {
+        assert_eq!(answer(from), is_let_in, "{from}");
+    }
+    assert!(
+        site.log().contains("[warn] (mio): 127.1.0.1 was denied access, due to the allow list of IPs"),
+        "{}",
+        site.log()
+    );
+    running.signal(nix::sys::signal::SIGTERM);
+    assert_eq!(running.end().0.code(), Some(0));
+}
+
+#[test]
+fn lines_go_to_stderr_where_the_file_says_so() {
+    let site = Site::new("stderr");
+    let more = "<log id='e'><host/><logtype>notice</logtype><format>to stderr: %s</format><stderr/></log>\
+                <log id='n'><host/><logtype>warn</logtype><file>/nonexistent/never</file><null/></log>";
+    site.write("jabber.xml", &site.xml(more));
+    let running = site.start();
+    // A broken file is an alert; that it runs as root, or that its certificate is its own, is a warning.
+    site.write("jabber.xml", "<jabber>");
+    running.signal(nix::sys::signal::SIGHUP);
+    running.expect_news("RELOADING=1");
+    running.expect_news("READY=1");
+    running.signal(nix::sys::signal::SIGTERM);
+    let (status, errors) = running.end();
+    assert_eq!(status.code(), Some(0), "{errors}");
+    assert!(
+        errors.contains("to stderr: initializing server\n") && errors.contains("to stderr: shutting down server\n"),
+        "{errors}"
+    );
+    // Other types are not its business; notices are not the business of the section for all else.
+    assert!(!site.log().contains("initializing server"), "{}", site.log());
+    // A section with <null/> takes its lines from the others, and drops them.
+    assert!(!site.log().contains("[warn]") && site.log().contains("[alert]"), "{}", site.log());
+}

@@ -206,6 +206,38 @@ const RULES: &[Rule] = &[
         allows: &[],
     },
     Rule {
+        name: "elements",
+        check: rules::elements,
+        refuses: &[
+            &[("tests/elements.txt", "jsm/vCard | H | src/a.rs | nobody\n"), ("man/jabber.xml.5", "vCard\n")],
+            &[
+                ("tests/elements.txt", "jsm/vCard | H | src/config/jsm.rs | fn a\n"),
+                ("src/config/jsm.rs", "fn a() {}\n"),
+                ("man/jabber.xml.5", "vCard\n"),
+            ],
+            &[("tests/elements.txt", ""), ("src/config/jsm.rs", "    \"vCard\" | \"admin\" => f(),\n")],
+            &[("tests/elements.txt", ""), ("src/config/jsm.rs", "let key = tree.attribute(\"key\");\n")],
+            &[("tests/elements.txt", ""), ("man/jabber.xml.5", ".It Ic ssl , tls\n")],
+            &[
+                ("tests/elements.txt", "io/tls | H | src/net/tls.rs | fn a\n"),
+                ("src/net/tls.rs", "fn a() {}\n"),
+                ("man/jabber.xml.5", ".It Ic ip\n"),
+            ],
+        ],
+        allows: &[
+            (
+                "tests/elements.txt",
+                "# a list\nio/tls@key | H | src/net/tls.rs | fn a\nio/tls | N | src/config/io.rs | =>\n",
+            ),
+            (
+                "src/config/io.rs",
+                "match tree.name.as_str() {\n    \"tls\" if a == \"b\" => tree.attribute(\"key\"),\n}\n",
+            ),
+            ("src/net/tls.rs", "fn a() {}\n"),
+            ("man/jabber.xml.5", ".It Ic tls\nwith key\n.It Ic HOST/admin\n"),
+        ],
+    },
+    Rule {
         name: "versions",
         check: rules::versions,
         refuses: &[&[

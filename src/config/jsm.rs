@@ -6,9 +6,9 @@ use super::hosts::{
     Admin, BrowseItem, Contact, ContactRole, Forbidden, Host, Invitations, Letter, NamePolicy, NameReuse, OfflineTypes,
     Register, Version, host_name,
 };
-use super::modules::Modules;
+use super::modules::{self, Modules};
 use super::own_services::{self, ServiceKind};
-use super::reading::{Reading, Refusal};
+use super::reading::{self, Reading, Refusal};
 use super::tree::{ACL_NS, Tree};
 use crate::xmpp::jid::NodePart;
 use crate::xmpp::{BareJid, Jid, ns};
@@ -65,6 +65,9 @@ pub(super) fn read(reading: &mut Reading, block: Option<&Tree>, modules: Modules
         }
     }
     host.welcome = joined(welcomes);
+    if !host.modules.is_on("mod_useridpolicy") {
+        host.name_policy = NamePolicy::default();
+    }
     if !host.modules.is_on("mod_register") {
         if let (Some(_), Some(tree)) = (host.register.take(), block.child("register")) {
             reading.notice(&tree.place, "registration is closed, because <load> does not name mod_register");
@@ -92,7 +95,13 @@ fn own(reading: &mut Reading, tree: &Tree, host: &mut Host) {
     for child in tree.children() {
         match child.name.as_str() {
             "off" => {
-                host.modules.off.insert(child.text());
+                let name = child.text();
+                let known = [modules::CLASSIC, modules::LATER, modules::ON_REQUEST].concat();
+                if !known.contains(&name.as_str()) {
+                    let hint = reading::meant(&name, &known);
+                    reading.warn(&child.place, format!("<off> names {name}, but no module has this name{hint}"));
+                }
+                host.modules.off.insert(name);
             }
             _ => reading.unknown(child, "<modules>", &["off"]),
         }

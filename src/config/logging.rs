@@ -53,7 +53,7 @@ fn sink(reading: &mut Reading, section: &Section<'_>) -> Option<LogSink> {
     if section.takes_rest {
         sink.hosts.clear();
     }
-    let mut takes_all_types = false;
+    let (mut takes_all_types, mut is_null) = (false, false);
     for child in section.tree.children().filter(|child| child.is_core()) {
         match child.name.as_str() {
             "logtype" if child.text().is_empty() => takes_all_types = true,
@@ -63,7 +63,7 @@ fn sink(reading: &mut Reading, section: &Section<'_>) -> Option<LogSink> {
             "stderr" => sink.targets.push(LogTarget::Stderr),
             "syslog" => sink.targets.push(syslog(reading, child)),
             "to" => sink.targets.extend(to(reading, child)),
-            "null" => return None,
+            "null" => is_null = true,
             "host" => {}
             _ => reading.without_effect(child, "nothing in a <log> section reads it"),
         }
@@ -71,7 +71,10 @@ fn sink(reading: &mut Reading, section: &Section<'_>) -> Option<LogSink> {
     if takes_all_types {
         sink.types.clear();
     }
-    if sink.targets.is_empty() {
+    if is_null {
+        // It takes its lines from the others, and drops them.
+        sink.targets.clear();
+    } else if sink.targets.is_empty() {
         let text = format!("log \"{}\" goes nowhere: it has no <file>, <syslog>, <stderr/> or <to>", section.id);
         reading.warn(&section.tree.place, text);
         return None;

@@ -17,7 +17,7 @@ pub struct LogSink {
     pub types: Vec<String>,
     /// `%d` time, `%t` type, `%h` host, `%s` text.
     pub format: String,
-    /// Where the lines go; never empty.
+    /// Where the lines go; nowhere for `<null/>`.
     pub targets: Vec<LogTarget>,
 }
 

@@ -147,7 +147,8 @@ fn sink_line(sink: &LogSink) -> String {
     let types = if sink.types.is_empty() { "all other types".to_owned() } else { sink.types.join(", ") };
     let hosts = if sink.hosts.is_empty() { String::new() } else { format!(" of {}", sink.hosts.join(", ")) };
     let targets: Vec<String> = sink.targets.iter().map(target_text).collect();
-    format!("{types}{hosts} to {}", targets.join(", "))
+    let targets = if targets.is_empty() { "nowhere".to_owned() } else { targets.join(", ") };
+    format!("{types}{hosts} to {targets}")
 }
 
 fn target_text(target: &LogTarget) -> String {

@@ -157,6 +157,7 @@ impl LogFile {
 
 /// The system's log, which may come and go.
 struct SystemLog {
+    socket: &'static str,
     facility: Facility,
     logger: Option<Logger<LoggerBackend, Formatter3164>>,
     /// When we last tried to connect.
@@ -165,7 +166,7 @@ struct SystemLog {
 
 impl SystemLog {
     fn new(facility: Facility) -> Self {
-        SystemLog { facility, logger: None, tried: 0 }
+        SystemLog { socket: "/dev/log", facility, logger: None, tried: 0 }
     }
 
     fn connect(&mut self, seconds: u64) {
@@ -174,7 +175,7 @@ impl SystemLog {
         }
         self.tried = seconds;
         let connected = UnixDatagram::unbound().and_then(|socket| {
-            socket.connect("/dev/log")?;
+            socket.connect(self.socket)?;
             // A system log that hangs must not hang us.
             socket.set_nonblocking(true)?;
             Ok(socket)
@@ -671,6 +672,28 @@ mod tests {
             }
         }
         assert_eq!(log.take_letters().len(), LETTERS_WAITING);
+    }
+
+    #[test]
+    fn lines_go_to_the_system_s_log_with_their_priority() {
+        let directory = crate::daemon::scratch("log-system");
+        let path = directory.join("log");
+        let system = UnixDatagram::bind(&path).unwrap();
+        system.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let mut log = SystemLog::new(facility("local3"));
+        log.socket = Box::leak(path.to_string_lossy().into_owned().into_boxed_str());
+        // local3 is 19: 19 * 8, and the severity.
+        for (kind, priority) in
+            [("alert", 153), ("warn", 156), ("notice", 157), ("record", 157), ("debug", 159), ("stat", 158)]
+        {
+            log.write("[%t] %s", &line(kind, "h.test", "careful"));
+            let mut buffer = [0; 512];
+            let count = crate::net::uninterrupted(|| system.recv(&mut buffer)).unwrap();
+            let told = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            assert!(told.starts_with(&format!("<{priority}>")), "{told}");
+            assert!(told.trim_end().ends_with(&format!(": [{kind}] careful")) && told.contains("jabberd["), "{told}");
+        }
+        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]

@@ -136,6 +136,11 @@ fn port_of(ports: &[(String, u16)], old: &str) -> u16 {
     ports.iter().find(|(number, _)| number == old).unwrap().1
 }
 
+/// One that was free a moment ago: the kernel gives out another one next time.
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
 const MESSAGE: &str = "<message to='juliet@xmpp.test' id='m'><body>Art thou there?</body></message>";
 
 #[test]
@@ -297,4 +302,68 @@ fn the_server_becomes_the_user_that_the_file_names() {
     let pid = fs::read_to_string(site.path("jabber.pid")).unwrap();
     assert_eq!(owner(&format!("/proc/{}", pid.trim())), user.uid.as_raw());
     running.stop();
+}
+
+#[test]
+fn the_proxy_listens_where_the_file_says() {
+    let site = Site::new("configuration-proxy");
+    let port = free_port();
+    let proxy = format!("<proxy65 xmlns='urn:jabber:config:3'><ip>127.0.0.1</ip><port>{port}</port></proxy65>");
+    site.write("jabber.xml", &site.xml("").replace("<register/>", &proxy));
+    let running = site.start();
+    assert!(site.log().contains(&format!("127.0.0.1:{port}")), "{}", site.log());
+    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    // SOCKS5, one method: no authentication (RFC 1928 §3).
+    client.write_all(&[5, 1, 0]).unwrap();
+    let mut answer = [0; 2];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [5, 0]);
+    running.stop();
+}
+
+#[test]
+fn a_component_listens_where_the_file_says() {
+    let site = Site::new("configuration-component");
+    let port = free_port();
+    let service = format!(
+        "<service id='icq.localhost'><accept><ip>127.0.0.1</ip><port>{port}</port><secret>s</secret></accept></service>"
+    );
+    site.write("jabber.xml", &site.xml(&service));
+    let running = site.start();
+    let mut component = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    component.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    component
+        .write_all(
+            b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' \
+              to='icq.localhost'></stream:stream>",
+        )
+        .unwrap();
+    let mut heard = String::new();
+    component.read_to_string(&mut heard).unwrap();
+    assert!(heard.contains("from='icq.localhost'") && heard.ends_with("</stream:stream>"), "{heard}");
+    running.stop();
+}
+
+#[test]
+fn no_record_is_kept_where_the_list_leaves_mod_log_out() {
+    for is_listed in [true, false] {
+        let site = Site::new("configuration-records");
+        let log = if is_listed { "<mod_log>x</mod_log>" } else { "" };
+        let load = format!("<load main='jsm'><jsm>x</jsm><mod_auth_plain>x</mod_auth_plain>{log}</load></service>");
+        let records =
+            format!("<log id='r'><logtype>record</logtype><file>{}/record.log</file></log>", site.directory.display());
+        let text = site.xml(&records).replacen("</service>", &load, 1);
+        site.write("jabber.xml", &text);
+        let running = site.start();
+        site.ctl(&["user", "add", "romeo@localhost"]).input("romeo\n").success();
+        let (mut client, answer) = Client::try_login(&site, "romeo", "romeo");
+        assert!(answer.contains("type='result'"), "{answer}");
+        client.send("</stream:stream>");
+        client.last_words();
+        running.stop();
+        let records = fs::read_to_string(site.path("record.log")).unwrap();
+        assert!(records.contains("login ok"), "{records}");
+        assert_eq!(records.contains("session end"), is_listed, "{records}");
+    }
 }

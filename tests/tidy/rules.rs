@@ -230,6 +230,98 @@ pub fn defects(tree: &Tree) -> Vec<String> {
     findings
 }
 
+/// What the readers of jabber.xml know, and jabber.xml(5) explains, has a line in tests/elements.txt; what does something
+/// has a test of its effect there, not one of its reading.
+pub fn elements(tree: &Tree) -> Vec<String> {
+    const LIST: &str = "tests/elements.txt";
+    let Some(list) = tree.get(LIST) else { return Vec::new() };
+    let page = tree.get("man/jabber.xml.5").map(String::as_str).unwrap_or_default();
+    let mut findings = Vec::new();
+    let mut listed = BTreeSet::new();
+    for (number, line) in numbered(list).filter(|(_, line)| !line.is_empty() && !line.starts_with('#')) {
+        let mut parts = line.splitn(4, " | ");
+        let (Some(path), Some(code), Some(file), Some(phrase)) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            findings.push(format!("{LIST}:{number}: not PATH | CODE | FILE | PHRASE"));
+            continue;
+        };
+        let name = path.split(' ').next().unwrap_or_default().rsplit(['/', '@', '=', ':']).next().unwrap_or_default();
+        listed.insert(name);
+        if !tree.get(file).is_some_and(|text| text.contains(phrase)) {
+            findings.push(format!("{LIST}:{number}: {file} has no \"{phrase}\""));
+        }
+        if !["H", "+", "N", "B", "S", "X"].contains(&code) {
+            findings.push(format!("{LIST}:{number}: {code} is no code"));
+        } else if ["H", "+"].contains(&code) && file.starts_with("src/config/") {
+            findings.push(format!("{LIST}:{number}: {path} has a test of its reading, not of its effect"));
+        }
+        if !has_word(page, name) {
+            findings.push(format!("{LIST}:{number}: man/jabber.xml.5 does not speak of {name}"));
+        }
+    }
+    let mut known: Vec<(String, String)> = Vec::new();
+    for (path, text) in sources(tree).filter(|(path, _)| path.starts_with("src/config/") && !is_test_file(path)) {
+        // Not about elements.
+        if ["cmdline.rs", "document.rs", "slips.rs"].iter().any(|other| path.ends_with(other)) {
+            continue;
+        }
+        for (number, line) in numbered(text).take_while(|(number, _)| *number < tests_start(text)) {
+            known.extend(element_names(line).map(|name| (format!("{path}:{number}"), name.to_string())));
+        }
+    }
+    for (number, line) in numbered(page) {
+        let names = line.strip_prefix(".It Ic ").unwrap_or_default().split(" Pq ").next().unwrap_or_default();
+        let is_element = |name: &&str| name.starts_with(|c: char| c.is_lowercase()) && !name.contains(' ');
+        let names =
+            names.split(" , ").map(|name| name.trim_start_matches("Ic ").rsplit(':').next().unwrap_or_default());
+        known.extend(names.filter(is_element).map(|name| (format!("man/jabber.xml.5:{number}"), name.to_string())));
+    }
+    let missing = known.into_iter().filter(|(_, name)| !listed.contains(name.as_str()));
+    findings.extend(missing.map(|(place, name)| format!("{place}: {name} has no line in {LIST}")));
+    findings
+}
+
+/// The names of elements and attributes that a line of a reader looks for: `"name" =>`, `"one" | "other" =>`, `"name",` in a
+/// list, `child("name")` and the like, and the bounds of the table of limits.
+fn element_names(line: &str) -> impl Iterator<Item = &str> {
+    const CALLS: &[&str] = &[
+        "attribute(",
+        "child(",
+        "child_text(",
+        "handler(",
+        "handlers(",
+        "block(",
+        "function(",
+        "tree, ",
+        "ACL_NS, ",
+        "name == ",
+    ];
+    let is_name = |name: &&str| {
+        name.len() > 1 && name.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c)) && !name.starts_with('-')
+    };
+    let trimmed = line.trim();
+    let arm = trimmed.split_once("=>").map(|(arm, _)| arm.split(" if ").next().unwrap_or_default().trim());
+    let is_arm = arm.is_some_and(|arm| arm.starts_with('"') && arm.ends_with('"'));
+    let is_row = trimmed.starts_with('"') && trimmed.ends_with("\",") && trimmed.matches('"').count() == 2;
+    let is_bound = trimmed.contains(": usize = ") || trimmed.contains(": u64 = ");
+    let is_list = trimmed.contains("&[\"mod_");
+    let quoted = line.split('"').collect::<Vec<_>>();
+    let taken = if is_arm { line.split("=>").next().map_or(0, |arm| arm.matches('"').count()) } else { usize::MAX };
+    let found: Vec<&str> = quoted
+        .windows(2)
+        .enumerate()
+        .filter(|(at, _)| at % 2 == 0)
+        .filter(|(at, pair)| {
+            let is_called = CALLS.iter().any(|call| pair[0].ends_with(call));
+            (is_arm && *at < taken) || is_row || is_bound || is_list || is_called
+        })
+        .map(|(_, pair)| pair[1])
+        .filter(is_name)
+        .collect();
+    found.into_iter()
+}
+
 /// No names that say nothing, no promises.
 pub fn words(tree: &Tree) -> Vec<String> {
     const NAMES: &[&str] = &["util", "utils", "helper", "helpers", "common", "manager", "misc"];

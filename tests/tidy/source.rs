@@ -279,7 +279,10 @@ fn read_folder(root: &Path, folder: &Path, tree: &mut Tree) {
         let name = entry.file_name();
         if path.is_dir() {
             read_folder(root, &path, tree);
-        } else if [".rs", ".talk", ".py", "defects.txt"].iter().any(|end| name.to_string_lossy().ends_with(end)) {
+        } else if [".rs", ".talk", ".py", "defects.txt", "elements.txt"]
+            .iter()
+            .any(|end| name.to_string_lossy().ends_with(end))
+        {
             let inside = path.strip_prefix(root).unwrap().to_string_lossy().into_owned();
             tree.insert(inside, fs::read_to_string(&path).unwrap());
         }

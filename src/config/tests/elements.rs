@@ -77,6 +77,7 @@ const JSM: &[(&str, &str)] = &[
     ("<mod_useridpolicy><minlen>x</minlen></mod_useridpolicy>", "<minlen> should be a number, found \"x\""),
     ("<mod_useridpolicy><minlen>9</minlen><maxlen>3</maxlen></mod_useridpolicy>", "minlen is larger than maxlen"),
     ("<modules xmlns='urn:jabber:config:3'><off>mod_disco</off></modules>", ""),
+    ("<modules xmlns='urn:jabber:config:3'><off>mod_disko</off></modules>", "did you mean <mod_disco>?"),
     ("<modules xmlns='urn:jabber:config:3'><of>x</of></modules>", "did you mean <off>?"),
     (
         "<contacts xmlns='urn:jabber:config:3'><abuse>mailto:a@b.test</abuse><admin/><support>h@b.test</support></contacts>",

@@ -84,6 +84,7 @@ const ROWS: &[(&str, &str, Said)] = &[
     (JSM, "<serialization><file>x</file></serialization>", Noticed("<serialization> has no effect")),
     (JSM, "<presence><presence2xdb/></presence>", Noticed("<presence2xdb> has no effect")),
     (JSM, "<vCard/><vCard/>", Noticed("the first <vCard> is shown in all languages")),
+    (JSM, "<register><registered/><remove/><key/></register>", Silent),
     (JSM, "<auth>auth.a.test</auth>", Refused("<auth> cannot be honoured")),
     (LOAD, "<mod_register>x</mod_register><mod_auth_0k>x</mod_auth_0k>", Noticed("<mod_auth_0k> has no effect")),
     (
@@ -91,6 +92,8 @@ const ROWS: &[(&str, &str, Said)] = &[
         "<mod_register>x</mod_register><mod_auth_crypt>x</mod_auth_crypt>",
         Noticed("<mod_auth_crypt> has no effect"),
     ),
+    (LOAD, "<mod_register>x</mod_register><mod_dynamic>x</mod_dynamic>", Noticed("<mod_dynamic> has no effect")),
+    (LOAD, "<mod_register>x</mod_register><mod_test>x</mod_test>", Noticed("<mod_test> has no effect")),
     (LOAD, "<mod_register>x</mod_register><mod_groups>x</mod_groups>", Noticed("<mod_groups> has no effect")),
     (LOAD, "<mod_register>x</mod_register><mod_example>x</mod_example>", Noticed("<mod_example> has no effect")),
     (LOAD, "<mod_register>x</mod_register><mod_mine>x</mod_mine>", Noticed("no module has this name")),
@@ -114,6 +117,13 @@ const ROWS: &[(&str, &str, Said)] = &[
     (XDB, "<load><xdb_ldap>x</xdb_ldap></load>", Refused("xdb_ldap")),
     (XDB, "<xdb_sql xmlns='jabber:config:xdb_sql'/>", Refused("xdb_sql")),
     (XDB, "<importspool>/x</importspool>", Silent),
+    (XDB, "<host>a.test</host><xdb_file xmlns='jabber:config:xdb_file'><spool>/x</spool></xdb_file>", Silent),
+    (
+        XDB,
+        "<ns/><xdb_file xmlns='jabber:config:xdb_file'><spool>/x</spool></xdb_file></xdb><xdb id='x'>\
+         <ns>jabber:x:offline</ns><xdb_file xmlns='jabber:config:xdb_file'><spool>/y</spool></xdb_file>",
+        Noticed("there is one store: what <xdb id=\"x\"> kept is in xdb, too"),
+    ),
     (SPOOL, "<timeout>3600</timeout>", Silent),
     (SPOOL, "<maxfiles>509</maxfiles>", Silent),
     (CLIENTS, "<something/>", Warned("unknown element <something> in <pthcsock>")),

@@ -64,6 +64,7 @@ impl Module for Privacy {
             (ns::BLOCKING, "blocklist", _) => blocking::list(context, session),
             (ns::BLOCKING, "block", _) => blocking::block(context, &account, iq, &mut self.reports),
             (ns::BLOCKING, _, _) => blocking::unblock(context, &account, iq),
+            _ if !context.host.modules.is_on("mod_filter") => Err(Condition::ServiceUnavailable.into()),
             (_, _, IqType::Get) => filter::read(context, &account),
             (_, _, _) => filter::change(context, &account, iq.payload()),
         }
@@ -97,7 +98,8 @@ impl Module for Privacy {
             return refuse(stanza);
         }
         let Some(standing) = standing else { return Ok(Flow::Pass) };
-        let is_filtered = matches!(stanza.kind(), Kind::Message(kind) if kind != MessageType::Error);
+        let is_filtered = matches!(stanza.kind(), Kind::Message(kind) if kind != MessageType::Error)
+            && context.host.modules.is_on("mod_filter");
         match standing.filter.decide(from).filter(|_| is_filtered && !is_exempt(account, from)) {
             None => Ok(Flow::Pass),
             Some(Action::Offline) => Ok(Flow::Undelivered),
