@@ -23,7 +23,7 @@ PLUGINS = (
     "xep_0202",  # entity time
     "xep_0203",  # delayed delivery
 )
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 60
 
 
 class LoginRefused(Exception):

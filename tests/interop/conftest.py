@@ -13,7 +13,7 @@ import clients as slixmpp_clients
 import servers
 import wire
 
-TEST_SECONDS = 90
+TEST_SECONDS = 300
 
 Account = collections.namedtuple("Account", "name host password")
 Account.jid = property(lambda self: f"{self.name}@{self.host}")

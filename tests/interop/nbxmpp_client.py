@@ -18,7 +18,7 @@ from nbxmpp.structs import StanzaHandler
 
 HOST, PORT, WAY, NAME, PASSWORD, FRIEND = sys.argv[1:]
 NEW_PASSWORD = PASSWORD + " anew"
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 60
 TYPES = {"start": ConnectionType.START_TLS, "direct": ConnectionType.DIRECT_TLS}
 inbox = []
 

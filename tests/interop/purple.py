@@ -7,7 +7,7 @@ import shutil
 import subprocess
 from xml.etree import ElementTree
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 60
 SOURCE = pathlib.Path(__file__).with_name("purple_client.c")
 
 

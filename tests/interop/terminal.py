@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 
-TIMEOUT_SECONDS = 30
+TIMEOUT_SECONDS = 60
 
 
 class Terminal:

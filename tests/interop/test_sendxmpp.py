@@ -9,7 +9,7 @@ import pytest
 from conftest import scratch
 from servers import HOST
 
-LINE_SECONDS = 30
+LINE_SECONDS = 60
 
 
 def needs(program):
