@@ -20,6 +20,8 @@ mod metrics;
 mod site;
 #[path = "control/sockets.rs"]
 mod sockets;
+#[path = "control/verbs.rs"]
+mod verbs;
 
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -362,6 +364,47 @@ fn the_server_speaks_to_people() {
         let told = site.ctl(arguments).fails(code);
         assert!(told.contains(says), "{arguments:?}: {told}");
     }
+}
+
+/// What a client has heard by now.
+fn heard(client: &mut Client) -> String {
+    client.send("<iq type='get' id='heard'><ping xmlns='urn:xmpp:ping'/></iq>");
+    client.until("id='heard'")
+}
+
+#[test]
+fn words_reach_who_is_here_and_who_comes_later() {
+    let (site, _running) = with_accounts("announce", &["romeo", "juliet", "mercutio", "paris"]);
+    let mut romeo = Client::login(&site, "romeo", "romeo");
+    // Who is away finds a message at the next login, with the time at which it was sent.
+    let told = site.ctl(&["message", "juliet@localhost", "Your", "mailbox", "is", "full"]).success();
+    assert_eq!(told, "sent to juliet@localhost\n");
+    // An announcement is for who is here.
+    assert_eq!(site.ctl(&["announce", "--subject", "Soon", "Restart in <5> minutes"]).success(), "sent\n");
+    let announced = romeo.until("</message>");
+    assert!(announced.contains("from='localhost'") && announced.contains("<subject>Soon</subject>"), "{announced}");
+    assert!(announced.contains("<body>Restart in &lt;5&gt; minutes</body>"), "{announced}");
+    let mut juliet = Client::login(&site, "juliet", "juliet");
+    let waited = heard(&mut juliet);
+    assert!(waited.contains("<body>Your mailbox is full</body>") && waited.contains("<delay"), "{waited}");
+    assert!(!waited.contains("Restart"), "{waited}");
+    // The message of the day is for both.
+    let told = site.ctl(&["announce", "--motd", "--from", "localhost", "We have moved"]).success();
+    assert_eq!(told, "sent, and kept as the message of the day\n");
+    for client in [&mut romeo, &mut juliet] {
+        assert!(heard(client).contains("<body>We have moved</body>"));
+    }
+    let mut mercutio = Client::login(&site, "mercutio", "mercutio");
+    assert!(heard(&mut mercutio).contains("<body>We have moved</body>"));
+    // Changed, nobody hears of it now; taken back, nobody any more.
+    site.ctl(&["announce", "--update", "We have moved again"]).success();
+    assert!(!heard(&mut romeo).contains("again"));
+    let mut paris = Client::login(&site, "paris", "paris");
+    assert!(heard(&mut paris).contains("<body>We have moved again</body>"));
+    assert_eq!(site.ctl(&["announce", "--delete"]).success(), "there is no message of the day any more\n");
+    let mut last = Client::login(&site, "paris", "paris");
+    assert!(!heard(&mut last).contains("<body>"));
+    assert!(!site.log().contains("moved") && !site.log().contains("mailbox"), "texts are nobody's business");
 }
 
 #[test]

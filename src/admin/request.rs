@@ -272,7 +272,8 @@ fn check(argument: &Argument, value: Option<&Value>, config: &Config) -> Result<
     }
 }
 
-fn served(host: &str, config: &Config) -> Result<(), Refusal> {
+/// Is this host ours?
+pub(super) fn served(host: &str, config: &Config) -> Result<(), Refusal> {
     if config.host(host).is_some() {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::command::{Argument, Column, Command, Does, Kind, Shows, Unit};
 use super::job::Next;
 use super::pages;
-use super::request::{Refusal, Request};
+use super::request::{self, Refusal, Request};
 use super::view::View;
 use crate::router::{Effect, SessionId};
 use crate::store::account;
@@ -58,8 +58,15 @@ pub const KICK: Command = Command {
 };
 
 fn sessions(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
-    let all = view.router.sessions();
     let who = if request.has("who") { Some(request.jid("who")?) } else { None };
+    if let Some(who) = &who {
+        request::served(who.domain().as_str(), view.config)?;
+        let bare = who.to_bare();
+        if who.node().is_some() && view.router.sessions().count(&bare) == 0 && !account::exists(view.store, &bare)? {
+            return Err(Refusal::not_found(format!("there is no account {bare}")));
+        }
+    }
+    let all = view.router.sessions();
     let mut found: Vec<SessionId> = match &who {
         Some(who) if who.node().is_some() => all.of(&who.to_bare()).map(|(id, _)| id).collect(),
         _ => all

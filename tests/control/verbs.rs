@@ -1,0 +1,125 @@
+//! Every command of jabberctl's table does its work on a real server, and refuses what it cannot do.
+
+use std::fs;
+
+use jabber::admin::COMMANDS;
+
+use crate::site::Site;
+
+/// One run: the command, what stands behind it, what is typed, the exit code, and what is said.
+struct Run(&'static str, &'static [&'static str], &'static str, i32, &'static str);
+
+/// Beside a server that runs, one after the other. `DIR` is a directory of the test's own.
+const RUNNING: &[Run] = &[
+    Run("status", &[], "", 0, "Version"),
+    Run("status", &["now"], "", 2, "one argument too many"),
+    Run("user add", &["romeo@localhost"], "pencil\n", 0, "can log in"),
+    Run("user add", &["juliet@localhost"], "pencil\n", 0, "can log in"),
+    Run("user add", &["romeo@localhost"], "pencil\n", 1, "is there already"),
+    Run("user passwd", &["romeo@localhost"], "m0ntague\n", 0, "has a new password"),
+    Run("user passwd", &["romeo@localhost"], "\n", 2, "the password is empty"),
+    Run("user list", &[], "", 0, "romeo@localhost"),
+    Run("user list", &["a b"], "", 2, "is no domain"),
+    Run("user info", &["romeo@localhost"], "", 0, "romeo@localhost"),
+    Run("user info", &["localhost"], "", 2, "looks like name@host"),
+    Run("user disable", &["romeo@localhost"], "", 0, "is disabled"),
+    Run("user disable", &[], "", 2, "ACCOUNT is missing"),
+    Run("user enable", &["romeo@localhost"], "", 0, "romeo@localhost"),
+    Run("user enable", &["paris@localhost"], "", 1, "there is no account"),
+    Run("roster add", &["--both", "romeo@localhost", "juliet@localhost"], "", 0, "see each other"),
+    Run("roster add", &["romeo@localhost"], "", 2, "CONTACT is missing"),
+    Run("roster show", &["romeo@localhost"], "", 0, "juliet@localhost"),
+    Run("roster show", &["@"], "", 2, "is no address"),
+    Run("roster remove", &["romeo@localhost", "juliet@localhost"], "", 0, "taken out"),
+    Run("roster remove", &["romeo@localhost", "juliet@localhost", "paris@localhost"], "", 2, "one argument too many"),
+    Run("sessions", &[], "", 0, ""),
+    Run("sessions", &["romeo@localhost"], "", 0, ""),
+    Run("sessions", &["elsewhere"], "", 1, "elsewhere is not served here"),
+    Run("sessions", &["paris@localhost"], "", 1, "there is no account paris@localhost"),
+    Run("kick", &["romeo@localhost"], "", 0, "0 sessions ended"),
+    Run("kick", &["romeo@localhost/nowhere"], "", 1, "is not connected"),
+    Run("message", &["romeo@localhost", "hello"], "", 0, "sent to romeo@localhost"),
+    Run("message", &["romeo@localhost"], "", 2, "TEXT is missing"),
+    Run("announce", &["hello"], "", 0, "sent"),
+    Run("announce", &["--motd", "--delete"], "", 2, "exclude each other"),
+    Run("s2s", &[], "", 0, ""),
+    Run("s2s", &["a b"], "", 2, "is no domain"),
+    // What succeeds needs two servers: `two_servers_reach_each_other`.
+    Run("ping", &["localhost"], "", 1, "is served here"),
+    Run("block", &["spam.example"], "", 0, "spam.example"),
+    Run("block", &["--bounce"], "", 2, "DOMAIN is missing"),
+    Run("blocks", &[], "", 0, "spam.example"),
+    Run("blocks", &["spam.example"], "", 2, "one argument too many"),
+    Run("unblock", &["spam.example"], "", 0, "is taken back"),
+    Run("unblock", &["spam.example"], "", 1, "is not blocked"),
+    Run("register", &["closed"], "", 0, "closed"),
+    Run("register", &["ajar"], "", 2, "is none of"),
+    Run("invite create", &[], "", 0, "xmpp:localhost?register;preauth="),
+    Run("invite create", &["--days", "many"], "", 2, "many"),
+    Run("invite list", &[], "", 0, "localhost"),
+    Run("invite list", &["elsewhere"], "", 1, "is not served here"),
+    Run("invite revoke", &["ID"], "", 0, "is revoked"),
+    Run("invite revoke", &["ID"], "", 1, "there is no invitation"),
+    Run("cert", &[], "", 0, "localhost"),
+    Run("cert", &["localhost"], "", 2, "one argument too many"),
+    Run("reload", &[], "", 0, "was read again"),
+    Run("reload", &["now"], "", 2, "one argument too many"),
+    Run("log level", &["info"], "", 0, ""),
+    Run("log level", &["loud"], "", 2, "is none of"),
+    Run("backup", &["DIR/copy.db"], "", 0, "sound"),
+    Run("backup", &["DIR/copy.db"], "", 1, "there already"),
+    Run("export", &["DIR/all.xml"], "", 0, "2 accounts"),
+    Run("export", &["DIR/all.xml"], "", 1, "there already"),
+    Run("import", &["xep0227", "DIR/all.xml"], "", 0, "already_here=2"),
+    Run("import", &["ejabberd", "DIR/all.xml"], "", 2, "is none of"),
+    Run("restore", &["--yes", "DIR/copy.db"], "", 1, "stop the server first"),
+    Run("user delete", &["--yes", "juliet@localhost"], "", 0, "is gone"),
+    Run("user delete", &["--yes", "juliet@localhost"], "", 1, "there is no account"),
+    Run("check", &["config"], "", 0, "all is well"),
+    Run("check", &["everything"], "", 2, "is none of"),
+    Run("help", &["kick"], "", 0, "usage: jabberctl kick"),
+    Run("help", &["frobnicate"], "", 2, "there is no command"),
+    Run("version", &[], "", 0, env!("CARGO_PKG_VERSION")),
+    Run("version", &["now"], "", 2, "one argument too many"),
+];
+
+/// After it was stopped.
+const STOPPED: &[Run] = &[
+    Run("restore", &["--yes", "DIR/copy.db"], "", 0, "restored: 2 accounts"),
+    Run("status", &[], "", 3, "the server is not running"),
+];
+
+fn run(site: &Site, Run(command, arguments, input, code, says): &Run, invitation: &mut Option<String>) {
+    let directory = site.directory.to_str().unwrap();
+    let mut words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+    let id = invitation.clone().unwrap_or_default();
+    words.extend(arguments.iter().map(|word| if *word == "ID" { id.clone() } else { word.replace("DIR", directory) }));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let output = site.ctl(&words).input(input).output();
+    let told = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(*code), "{words:?}: {told}");
+    assert!(told.contains(says), "{words:?}: {told}");
+    if *code == 2 {
+        assert!(told.starts_with("jabberctl: "), "{words:?}: {told}");
+    }
+    if *command == "invite create" && *code == 0 {
+        let list = site.ctl(&["--json", "invite", "list"]).json();
+        *invitation = list[0]["id"].as_str().map(str::to_owned);
+    }
+}
+
+#[test]
+fn every_command_works_and_refuses() {
+    for command in COMMANDS {
+        let runs = || RUNNING.iter().chain(STOPPED).filter(|run| run.0 == command.name);
+        assert!(command.name == "ping" || runs().any(|run| run.3 == 0), "{} is not tried", command.name);
+        assert!(runs().any(|run| run.3 != 0), "{} is not tried with what it cannot do", command.name);
+    }
+    let site = Site::new("verbs");
+    let running = site.start();
+    let mut invitation = None;
+    RUNNING.iter().for_each(|one| run(&site, one, &mut invitation));
+    running.stop();
+    STOPPED.iter().for_each(|one| run(&site, one, &mut invitation));
+    assert!(!site.log().contains("m0ntague") && fs::metadata(site.path("all.xml")).is_ok());
+}
