@@ -119,56 +119,66 @@ pub fn bash() -> String {
             seconds.push_str(&format!("\t\t{first}) words='{}' ;;\n", words.join(" ")));
         }
     }
-    let mut arguments = String::new();
+    let (mut own, mut places, mut valued) = (String::new(), String::new(), String::new());
+    let mut takers = vec!["-c", "--config", "--socket"].into_iter().map(str::to_owned).collect::<Vec<_>>();
     for command in COMMANDS {
-        let places = command.arguments.iter().filter(|a| matches!(a.form, Form::Needed | Form::Optional));
-        let own = options(command);
-        let value = places.filter_map(|argument| values(argument.kind)).next();
-        if own.is_empty() && value.is_none() {
-            continue;
+        let name = command.name;
+        let dashed = options(command).join(" ");
+        if !dashed.is_empty() {
+            own.push_str(&format!("\t\t'{name}') options='{dashed}' ;;\n"));
         }
-        let complete = value.map_or_else(|| "true".to_owned(), |value| format!("COMPREPLY=($({value} \"$cur\"))"));
-        arguments.push_str(&format!(
-            "\t\t'{}') options='{}'; [[ $cur == -* ]] || {complete} ;;\n",
-            command.name,
-            own.join(" ")
-        ));
+        let is_place = |argument: &&Argument| matches!(argument.form, Form::Needed | Form::Optional);
+        for (place, argument) in command.arguments.iter().filter(is_place).enumerate() {
+            if let Some(values) = values(argument.kind) {
+                places.push_str(&format!("\t\t'{name}:{place}') COMPREPLY=($({values} \"$cur\")) ;;\n"));
+            }
+        }
+        for argument in command.arguments.iter().filter(|argument| argument.form == Form::Option) {
+            let dashed = format!("--{}", argument.name);
+            if let Some(values) = values(argument.kind) {
+                valued.push_str(&format!("\t\t'{name} {dashed}') COMPREPLY=($({values} \"$cur\")) ;;\n"));
+            }
+            if !takers.contains(&dashed) {
+                takers.push(dashed);
+            }
+        }
     }
+    let (takers, first, shared) = (takers.join(" | "), first_words().join(" "), shared().join(" "));
     format!(
         "# Made from the table of commands: make manual.\n\
          _jabberctl() {{\n\
-         \tlocal cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} word first= second= words= options=\n\
+         \tlocal cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} word skip= words= options= name place\n\
+         \tlocal said=()\n\
          \tCOMPREPLY=()\n\
-         \tcase $prev in\n\
-         \t-c | --config | --socket) COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n\
-         \tesac\n\
-         \tlocal skip=\n\
          \tfor word in \"${{COMP_WORDS[@]:1:COMP_CWORD - 1}}\"; do\n\
          \t\tif [[ $skip ]]; then skip=; continue; fi\n\
          \t\tcase $word in\n\
-         \t\t-c | --config | --socket) skip=1 ;;\n\
+         \t\t{takers}) skip=1 ;;\n\
          \t\t-*) ;;\n\
-         \t\t*) if [[ ! $first ]]; then first=$word; elif [[ ! $second ]]; then second=$word; fi ;;\n\
+         \t\t*) said+=(\"$word\") ;;\n\
          \t\tesac\n\
          \tdone\n\
-         \tif [[ ! $first ]]; then\n\
-         \t\twords='{}'\n\
-         \telif [[ ! $second ]]; then\n\
-         \t\tcase $first in\n{seconds}\t\tesac\n\
+         \tname=${{said[0]}} place=$((${{#said[@]}} - 1))\n\
+         \tif [[ ! $name ]]; then\n\
+         \t\twords='{first}'\n\
+         \telse\n\
+         \t\tcase $name in\n{seconds}\t\tesac\n\
+         \t\tif [[ $words && ${{said[1]}} ]]; then name+=\" ${{said[1]}}\" place=$((place - 1)) words=; fi\n\
          \tfi\n\
-         \tif [[ $words && $cur != -* ]]; then\n\
+         \tif [[ $skip ]]; then\n\
+         \t\t# The value of an option.\n\
+         \t\tcase \"$name $prev\" in\n\
+         \t\t*' -c' | *' --config' | *' --socket') COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n{valued}\t\tesac\n\
+         \telif [[ $cur == -* ]]; then\n\
+         \t\tcase $name in\n{own}\t\tesac\n\
+         \t\tCOMPREPLY=($(compgen -W \"$options {shared}\" -- \"$cur\"))\n\
+         \telif [[ $words ]]; then\n\
          \t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n\
-         \t\treturn\n\
+         \telse\n\
+         \t\tcase $name:$place in\n{places}\t\tesac\n\
          \tfi\n\
-         \tlocal name\n\
-         \tfor name in \"$first $second\" \"$first\"; do\n\
-         \t\tcase $name in\n{arguments}\t\tesac\n\
-         \tdone\n\
-         \t[[ $cur == -* ]] && COMPREPLY=($(compgen -W \"$options {}\" -- \"$cur\"))\n\
          }}\n\
-         complete -F _jabberctl jabberctl\n",
-        first_words().join(" "),
-        shared().join(" "),
+         complete -F _jabberctl jabberctl\n"
     )
 }
 
