@@ -224,6 +224,54 @@ fn a_new_password_ends_the_sessions_of_the_old_one() {
 }
 
 #[test]
+fn each_new_password_is_for_the_account_it_was_asked_for() {
+    let (site, running) = with_accounts("pipelined", &["romeo", "juliet", "mercutio"]);
+    let request = |account: &str, secret: &str| {
+        format!(
+            "{{\"command\":\"user passwd\",\"arguments\":{{\"account\":\"{account}@localhost\"}},\"secret\":\"{secret}\"}}\n"
+        )
+    };
+    // All at once on one connection: password work of one must not become the answer of another.
+    let mut client = site.connect();
+    let mut all = String::new();
+    for round in 0..2 {
+        for account in ["romeo", "juliet"] {
+            all += &request(account, &format!("{account}{round}"));
+        }
+        all += &request("paris", "nobody");
+        all += "{\"command\":\"user passwd\",\"arguments\":{\"account\":\"romeo@localhost\"}}\n";
+        all += "nonsense\n{\"command\":\"blocks\"}\n";
+    }
+    // Another one beside it, and one that does not wait for what comes of it.
+    let mut other = site.connect();
+    other.write_all(request("mercutio", "rapier").as_bytes()).unwrap();
+    client.write_all(all.as_bytes()).unwrap();
+    site.connect().write_all(request("mercutio", "queen mab").as_bytes()).unwrap();
+    for _ in 0..2 {
+        for account in ["romeo", "juliet"] {
+            assert_eq!(site::line(&mut client), format!("{{\"done\":\"{account}@localhost has a new password\"}}"));
+        }
+        for says in ["there is no account paris@localhost", "needs a \\\"secret\\\"", "no JSON object on one line"] {
+            let answer = site::line(&mut client);
+            assert!(answer.starts_with("{\"error\":") && answer.contains(says), "{answer}");
+        }
+        assert_eq!(site::line(&mut client), "{\"done\":\"\"}");
+    }
+    assert!(site::line(&mut other).contains("mercutio@localhost has a new password"));
+    for account in ["romeo", "juliet"] {
+        Client::login(&site, account, &format!("{account}1"));
+        for old in [account.to_owned(), format!("{account}0"), "nobody".to_owned(), "rapier".to_owned()] {
+            assert!(Client::try_login(&site, account, &old).1.contains("type='error'"), "{account} {old}");
+        }
+    }
+    // Whichever was the last, it is one of his own.
+    let his = ["rapier", "queen mab"].iter();
+    let his = his.filter(|one| Client::try_login(&site, "mercutio", one).1.contains("type='result'"));
+    assert_eq!(his.count(), 1);
+    running.stop();
+}
+
+#[test]
 fn a_deleted_account_leaves_its_contacts() {
     let (site, _running) = with_accounts("delete", &["romeo", "juliet"]);
     site.ctl(&["roster", "add", "--both", "romeo@localhost", "juliet@localhost"]).success();

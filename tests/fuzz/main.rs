@@ -13,6 +13,7 @@
     reason = "a test may fail loudly, and uses a part of the simulation"
 )]
 
+mod control;
 #[path = "../sim/dice.rs"]
 mod dice;
 #[path = "../sim/disk.rs"]
@@ -35,7 +36,7 @@ use dice::Dice;
 /// One input after the other: each is noted before anything is done with it.
 type Target = Box<dyn FnMut(&mut Dice, &mut Vec<u8>)>;
 
-const TARGETS: &[&str] = &["reader", "jid", "stanza", "sasl", "config", "dns", "server", "s2s"];
+const TARGETS: &[&str] = &["reader", "jid", "stanza", "sasl", "config", "dns", "control", "server", "s2s"];
 
 fn target(name: &str, dice: &mut Dice) -> Target {
     match name {
@@ -45,6 +46,7 @@ fn target(name: &str, dice: &mut Dice) -> Target {
         "sasl" => Box::new(words::login(dice)),
         "config" => Box::new(words::config(dice)),
         "dns" => Box::new(words::dns(dice)),
+        "control" => Box::new(control::control(dice)),
         "server" => Box::new(whole::server(dice)),
         "s2s" => Box::new(whole::s2s(dice)),
         name => panic!("there is no target {name}; there are {TARGETS:?}"),
