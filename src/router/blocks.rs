@@ -165,7 +165,7 @@ impl Router {
     pub(super) fn stop_late(&mut self, env: &Env<'_>, stanza: Stanza) {
         let parcel = Parcel { stanza, requester: super::Requester::Elsewhere, depth: 0 };
         if let Err(error) = self.stop_outgoing(env, &parcel) {
-            self.queue.extend(parcel.stanza.error(&error).map(|reply| (0, Effect::Route(reply))));
+            self.bounce_late(env.now, &parcel.stanza, &error);
         }
     }
 

@@ -209,7 +209,9 @@ impl Router {
         };
         if let Err(error) = outcome {
             self.forget(env, [row]);
-            self.bounce_late(id, &stanza, &error);
+            if let Err(error) = unless_broadcast(&stanza, error.clone()) {
+                self.bounce_late(env.now, &stanza, &error);
+            }
         }
     }
 
@@ -273,24 +275,14 @@ impl Router {
         let error = not_connected(id);
         for Waiting { stanza, row, .. } in late {
             self.forget(env, row);
-            self.bounce_late(id, &stanza, &error);
+            if let Err(error) = unless_broadcast(&stanza, error.clone()) {
+                self.bounce_late(env.now, &stanza, &error);
+            }
         }
         for pair in self.pairs_of(id).into_iter().filter(|_| is_gone) {
             self.server_vanished(env, &pair);
         }
         self.work(env);
-    }
-
-    fn bounce_late(&mut self, id: &str, stanza: &Stanza, error: &StanzaError) {
-        if unless_broadcast(stanza, error.clone()).is_ok() {
-            return;
-        }
-        let Some(reply) = stanza.error(error) else { return };
-        if let (Some(from), Some(to)) = (stanza.from(), stanza.to()) {
-            // 1.4's words, which people grep for.
-            log::info!(target: id, "bouncing a packet to {to} from {from}: Component '{id}' is not connected to server");
-        }
-        self.queue.push_back((0, Effect::Route(reply)));
     }
 
     /// Our hosts, each with each address of an instance.

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 
 use super::remote::unless_broadcast;
-use super::{Effect, Env, Router};
+use super::{Env, Router};
 use crate::store::remote_queue;
 use crate::xmpp::{Condition, Kind, MessageType, PresenceType, Stanza, StanzaError, delay, ns};
 
@@ -129,7 +129,7 @@ impl Router {
         };
         self.forget(env, [id]);
         if let (Err(error), false) = (unless_broadcast(&stanza, error), stanza.is_final()) {
-            self.queue.extend(stanza.error(&error).map(|reply| (0, Effect::Route(reply))));
+            self.bounce_late(env.now, &stanza, &error);
         }
     }
 }

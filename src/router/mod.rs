@@ -9,6 +9,7 @@
 
 pub mod accounts;
 pub mod blocks;
+mod bouncing;
 pub mod bytestreams;
 pub mod command;
 pub mod components;
@@ -75,6 +76,8 @@ pub enum Out {
     ComponentTimer { at_millis: u64, id: String },
     /// Two ends of a file transfer are one from now on.
     Join { one: ConnectionId, other: ConnectionId, bytes_per_second: Option<u64> },
+    /// When to call [`Router::count_bounces`].
+    BouncesTimer { at_millis: u64 },
     /// When to call [`Router::walk_on`].
     WalkTimer { at_millis: u64 },
     /// The server is to end then.
@@ -164,6 +167,7 @@ pub struct Router {
     remotes: Remotes,
     components: components::Components,
     blocks: blocks::Table,
+    bounces: bouncing::Bounces,
     bytestreams: bytestreams::Bytestreams,
     vanished: vanished::Vanished,
     queue: VecDeque<(u32, Effect)>,
@@ -184,6 +188,7 @@ impl Router {
             sessions: Sessions::default(),
             modules: modules.into_iter().map(|(_, module)| Row { module, idle: 0 }).collect(),
             remotes: Remotes::default(),
+            bounces: bouncing::Bounces::default(),
             bytestreams: bytestreams::Bytestreams::default(),
             components,
             vanished: vanished::Vanished::default(),
@@ -212,7 +217,7 @@ impl Router {
         let error = StanzaError::from(Condition::ServiceUnavailable);
         for (stanza, row) in orphans {
             self.forget(env, row);
-            self.queue.extend(stanza.error(&error).map(|reply| (0, Effect::Route(reply))));
+            self.bounce_late(env.now, &stanza, &error);
         }
         self.stop_foreign(env);
         self.blocks_changed(env);
@@ -466,6 +471,7 @@ impl Router {
     /// Sends a stanza's error to its sender, if it may have one.
     fn bounce(&mut self, env: &mut Env<'_>, stanza: &Stanza, requester: Requester, depth: u32, error: &StanzaError) {
         let Some(reply) = stanza.error(error) else { return };
+        self.note_bounce(env.now, stanza, error);
         match requester {
             Requester::Session(session) => self.answer_session(env, depth, session, reply),
             Requester::Connection(connection, _) => self.out.push(Out::Stanza(connection, reply)),

@@ -416,7 +416,7 @@ impl Router {
         for Waiting { stanza, mark, .. } in back {
             self.forget(env, mark.row);
             if !is_broadcast(&stanza) {
-                self.queue.extend(stanza.error(error).map(|reply| (0, Effect::Route(reply))));
+                self.bounce_late(env.now, &stanza, error);
             }
         }
     }

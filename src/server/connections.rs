@@ -502,6 +502,7 @@ impl Server {
                     Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(Box::new(pair))),
                     Out::ComponentTimer { at_millis, id } => self.timers.set(at_millis, Timer::Component(id.into())),
                     Out::Join { one, other, bytes_per_second } => self.join(one, other, bytes_per_second),
+                    Out::BouncesTimer { at_millis } => self.timers.set(at_millis, Timer::Bounces),
                     Out::WalkTimer { at_millis } => self.timers.set(at_millis, Timer::Walk),
                     Out::Stop { at_millis } => self.timers.set(at_millis, Timer::Stop),
                     Out::Reload => self.outputs.push(Output::Reload),

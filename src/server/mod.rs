@@ -616,6 +616,7 @@ impl Server {
                 Timer::Doubt(pair) => self.look_for(now, &pair),
                 Timer::PlainPasswords => self.forget_plain_passwords(now),
                 Timer::Stop => self.outputs.push(Output::Stop),
+                Timer::Bounces => self.router.count_bounces(),
                 Timer::Walk => {
                     let mut env = router_env!(self, now);
                     self.router.walk_on(&mut env);

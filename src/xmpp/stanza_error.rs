@@ -156,6 +156,11 @@ impl StanzaError {
         self.condition
     }
 
+    /// The explanation, or else the name of the condition.
+    pub fn reason(&self) -> &str {
+        self.text.as_deref().unwrap_or_else(|| self.condition.name())
+    }
+
     /// The code for old clients.
     pub fn code(&self) -> u16 {
         self.code

@@ -10,7 +10,7 @@ use crate::{HELLO, JULIET, ROMEO};
 
 thread_local! { static RECORDS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) } }
 
-/// Keeps record.log's lines of each test's thread.
+/// Keeps record.log's lines, and those of error.log about what came back, of each test's thread.
 struct Records;
 
 impl log::Log for Records {
@@ -18,8 +18,11 @@ impl log::Log for Records {
         true
     }
     fn log(&self, record: &log::Record<'_>) {
-        if let Some(about) = record.target().strip_prefix("record:") {
-            RECORDS.with_borrow_mut(|lines| lines.push(format!("{about} {}", record.args())));
+        let (about, text) = (record.target(), record.args().to_string());
+        if let Some(about) = about.strip_prefix("record:") {
+            RECORDS.with_borrow_mut(|lines| lines.push(format!("{about} {text}")));
+        } else if text.starts_with("bounc") {
+            RECORDS.with_borrow_mut(|lines| lines.push(format!("({about}): {text}")));
         }
     }
     fn flush(&self) {}
@@ -121,6 +124,40 @@ fn a_service_that_is_gone_leaves_the_roster() {
     assert!(heard.contains("type='unsubscribed'"), "{heard}");
     let (_, last) = heard.rsplit_once("<item ").unwrap();
     assert!(last.contains("subscription='none'") && !last.contains("ask="), "{heard}");
+}
+
+/// Compat: jabberd 1.4's words, level and subject; of a user who is away it said nothing.
+#[test]
+fn what_comes_back_from_elsewhere_is_in_the_log_and_does_not_fill_it() {
+    let bounced = || {
+        let lines = RECORDS.with_borrow_mut(std::mem::take);
+        lines.into_iter().filter(|line| line.contains("bounc")).collect::<Vec<_>>()
+    };
+    let (mut world, juliet, _) =
+        world("<service id='montague.net'><unsubscribe>Moved away.</unsubscribe></service>", "");
+    world.say(juliet, HELLO);
+    world.say(juliet, "<message to='nobody@capulet.com'><body>Anybody?</body></message>");
+    world.say(juliet, "<message to='a@nowhere.example'><body>Anybody?</body></message>");
+    world.wait(1);
+    let heard = world.heard(juliet);
+    assert_eq!(heard.matches("type='error'").count(), 3, "{heard}");
+    assert_eq!(
+        bounced(),
+        [
+            format!("(montague.net): bouncing a packet to romeo@montague.net from {JULIET}: Moved away."),
+            format!(
+                "(nowhere.example): bouncing a packet to a@nowhere.example from {JULIET}: nowhere.example does not exist"
+            ),
+        ]
+    );
+    for _ in 0..100 {
+        world.say(juliet, "<message to='a@nowhere.example'><body>Anybody?</body></message>");
+    }
+    assert_eq!(bounced().len(), 58);
+    world.wait(60);
+    assert_eq!(bounced(), ["(-internal): bounced 42 more packets in this minute: 60 in a minute are told"]);
+    world.say(juliet, HELLO);
+    assert_eq!(bounced().len(), 1);
 }
 
 /// The sender's server sees nothing unusual, and no server is called back for the proof.
