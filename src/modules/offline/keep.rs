@@ -66,7 +66,7 @@ fn append(
 ) -> Result<offline::Appended, crate::store::Error> {
     let limits = &context.config.limits;
     let bounds = Bounds { count: limits.offline_messages_max as u64, bytes: limits.offline_bytes_max as u64 };
-    let clean = delay::without_stamps_by(stanza, &context.host.name);
+    let clean = delay::without_stamps_for(stanza, account);
     let text = expire::without_note(clean).to_text();
     offline::append(context.store, account, &text, context.now.unix_millis, bounds)
 }
