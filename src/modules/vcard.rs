@@ -51,7 +51,8 @@ impl Module for Vcard {
 /// XEP-0054 §3.2: only one's own, and it replaces the old one.
 fn set(context: &mut Context<'_>, iq: &Iq<'_>, is_own: bool) -> Result<Reply, StanzaError> {
     let Some(to) = iq.to().filter(|_| is_own) else { return Err(Condition::Forbidden.into()) };
-    let text = iq.payload().to_string();
+    let card = iq.payload().clone().with_name("vCard");
+    let text = card.to_string();
     if text.len() > context.config.limits.vcard_bytes_max {
         let most = context.config.limits.vcard_bytes_max;
         return Err(StanzaError::new(
@@ -61,7 +62,7 @@ fn set(context: &mut Context<'_>, iq: &Iq<'_>, is_own: bool) -> Result<Reply, St
     }
     let account = to.to_bare();
     vcard::set(context.store, &account, &text)?;
-    tell_directory(context, account, iq.payload());
+    tell_directory(context, account, &card);
     Ok(Reply::empty())
 }
 

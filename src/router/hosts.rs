@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Addressee;
 use super::module::{About, Answers, Scope, ServiceAbout};
 use crate::config::{Config, Host, Service};
-use crate::xmpp::IqType;
+use crate::xmpp::{IqType, ns};
 
 /// What is fixed for one host until the configuration changes.
 struct Entry {
@@ -117,7 +117,7 @@ impl Hosts {
 
     /// The row that answers such a request.
     pub(super) fn answering(&self, whom: Addressee, kind: IqType, ns: &str, name: &str) -> Option<usize> {
-        let answers = |a: &Answers| a.kind == kind && a.ns == ns && a.name == name;
+        let answers = |a: &Answers| a.kind == kind && a.ns == ns && is_named(a, name);
         self.matching(whom, |about| about.answers_at(whom.scope, answers))
     }
 
@@ -128,7 +128,7 @@ impl Hosts {
 
     /// Is such a request known there, if only of the other type?
     pub(super) fn knows(&self, whom: Addressee, ns: &str, name: &str) -> bool {
-        self.matching(whom, |about| about.answers_at(whom.scope, |a| a.ns == ns && a.name == name)).is_some()
+        self.matching(whom, |about| about.answers_at(whom.scope, |a| a.ns == ns && is_named(a, name))).is_some()
     }
 
     fn matching(&self, whom: Addressee, wanted: impl Fn(&About) -> bool) -> Option<usize> {
@@ -140,4 +140,9 @@ impl Hosts {
         let mut rows = self.table.iter().zip(&entry.on).enumerate();
         rows.find(|(row, ((_, about), on))| **on && is_there(*row, about) && wanted(about)).map(|(row, _)| row)
     }
+}
+
+/// Compat: the first drafts of vcard-temp, and clients of their time, say VCARD or vcard.
+fn is_named(answers: &Answers, name: &str) -> bool {
+    answers.name == name || (answers.ns == ns::VCARD && answers.name.eq_ignore_ascii_case(name))
 }

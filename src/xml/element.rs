@@ -244,6 +244,13 @@ impl Element {
         }
     }
 
+    /// The same element by another name.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Text>) -> Element {
+        self.name = name.into();
+        self
+    }
+
     /// The same element with an attribute set; `xml:lang` may be given as such.
     #[must_use]
     pub fn with_attribute(mut self, name: impl Into<Text>, value: impl Into<Text>) -> Element {

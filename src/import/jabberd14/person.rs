@@ -186,8 +186,9 @@ impl<'a> Reader<'a> {
 
     fn vcard(&mut self, piece: Node<'_, '_>) {
         match document::convert(piece, &["", XDB], ns::VCARD) {
-            Some(card) if card.is("vCard", ns::VCARD) => {
-                self.person.vcard = Some(card.without_attribute("xdbns").to_string());
+            // Compat: jabberd 1.4 kept, and gave back, whatever its client called it.
+            Some(card) if card.ns() == ns::VCARD => {
+                self.person.vcard = Some(card.without_attribute("xdbns").with_name("vCard").to_string());
             }
             Some(_) => self.note(ns::VCARD, "no <vCard> in it"),
             None => self.note(ns::VCARD, "too deep"),

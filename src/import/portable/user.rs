@@ -50,7 +50,7 @@ pub(super) fn read(account: &BareJid, user: &Element, now_unix_millis: u64) -> R
             (ns::ROSTER, "query") => reader.roster(child, true),
             (PIE, "offline-messages") => reader.offline(child),
             (ns::PRIVATE, "query") => child.children().for_each(|element| reader.private(element)),
-            (ns::VCARD, "vCard") => reader.person.vcard = Some(child.to_string()),
+            (ns::VCARD, _) => reader.person.vcard = Some(child.clone().with_name("vCard").to_string()),
             (ns::CLIENT, "presence") => requests.push(child),
             (ns::LAST, "query") => reader.last(child),
             (ns::REGISTER, "query") => reader.registration(child),

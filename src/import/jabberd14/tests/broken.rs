@@ -133,7 +133,7 @@ fn broken_files_cost_themselves() {
         ("<a xdbns='jabber:x:offline'><message from='@@'/></a>".to_owned(), true, "one of its addresses"),
         ("<a xdbns='jabber:iq:last' last='-5'/>".to_owned(), true, "jabber:iq:last: no time"),
         ("<a xdbns='vcard-temp'/>".to_owned(), true, ""),
-        ("<a xdbns='vcard-temp'><b/></a>".to_owned(), true, "no <vCard>"),
+        ("<x:a xmlns:x='y' xdbns='vcard-temp'><b/></x:a>".to_owned(), true, "no <vCard>"),
         ("<q xdbns='jabber:iq:roster'><item jid='@'/><item jid='A@b'/><item jid='a@B'/></q>".to_owned(), true, "\"@\""),
         ("<q xdbns='jabber:iq:roster'><item jid='A@b'/><item jid='a@B'/></q>".to_owned(), true, "same as one before"),
         ("<q xdbns='jabber:iq:roster'><item jid='a@b' hidden=''/></q>".to_owned(), true, "nothing waits"),

@@ -107,6 +107,30 @@ fn messages_wait_in_order_with_their_times() {
     }
 }
 
+/// jabberd 1.4 kept what clients of its time called a card.
+#[test]
+fn a_card_by_another_name_is_a_card() {
+    let scratch = Scratch::new("cards");
+    for (name, card) in [
+        ("a", "<VCARD xmlns='vcard-temp' xdbns='vcard-temp' version='2.0'><FN>A</FN></VCARD>"),
+        ("b", "<vcard xdbns='vcard-temp'><FN>A</FN></vcard>"),
+        ("c", "<query xmlns='vcard-temp' xdbns='vcard-temp'><FN>A</FN></query>"),
+    ] {
+        scratch.write(
+            &format!("example.org/{name}.xml"),
+            format!("<xdb><password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'>secret</password>{card}</xdb>"),
+        );
+    }
+    let (store, _, report) = super::imported(&scratch.0);
+    for name in ["a", "b", "c"] {
+        let card = vcard::of(&store, &jid(&format!("{name}@example.org"))).unwrap().unwrap_or_default();
+        assert!(
+            card.starts_with("<vCard xmlns='vcard-temp'") && card.contains("<FN>A</FN></vCard>"),
+            "{card} {report}"
+        );
+    }
+}
+
 #[test]
 fn private_data_cards_forms_and_times_arrive() {
     for (spool, last) in [("1.4.3-flat", 1_795_333_727), ("1.4.4-hashed", 1_795_333_741), ("1.6-flat", 0)] {
