@@ -3,7 +3,9 @@
 //! Deviation: of all that a rule could ask for, what is run is what can be said of a sender: `<from/>` with `<error/>` or
 //! `<offline/>`. The others are kept and given back, and do nothing: hardly a client ever made one.
 
-use super::{Jid, ns, privacy};
+use std::collections::HashMap;
+
+use super::{Jid, jid, ns};
 use crate::xml::Element;
 
 /// What a rule may consist of, in the original's order.
@@ -29,7 +31,8 @@ const PARTS: &[&str] = &[
 /// The rules that are run, as the first that matches decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    rules: Vec<(Jid, Action)>,
+    /// By the sender that a rule names, the place of the first such rule and what it does.
+    rules: HashMap<String, (usize, Action)>,
 }
 
 /// What becomes of a message.
@@ -44,7 +47,11 @@ pub enum Action {
 impl Filter {
     /// Reads the rules that are run out of a `<query/>`.
     pub fn parse(query: &Element) -> Filter {
-        Filter { rules: query.children().filter_map(|rule| runs(rule).ok()).collect() }
+        let mut rules = HashMap::new();
+        for (place, (jid, action)) in query.children().filter_map(|rule| runs(rule).ok()).enumerate() {
+            rules.entry(jid.to_string()).or_insert((place, action));
+        }
+        Filter { rules }
     }
 
     /// Is there nothing to run?
@@ -54,7 +61,9 @@ impl Filter {
 
     /// What becomes of a message from somebody, if a rule is about it.
     pub fn decide(&self, from: &Jid) -> Option<&Action> {
-        self.rules.iter().find(|(jid, _)| privacy::covers(jid, from)).map(|(_, action)| action)
+        let names = [from.as_str(), jid::bare_str(from), jid::domain(from)];
+        let about = names.iter().filter_map(|name| self.rules.get(*name));
+        about.min_by_key(|(place, _)| *place).map(|(_, action)| action)
     }
 }
 

@@ -1,5 +1,11 @@
 //! Privacy lists (XEP-0016 §2.1): the grammar of lists and items, and which item decides about a stanza.
 
+mod index;
+
+use std::collections::HashSet;
+
+use index::Index;
+
 use super::{Condition, Jid, Kind, PresenceType, StanzaError, jid, ns};
 use crate::xml::Element;
 
@@ -18,6 +24,9 @@ pub enum Traffic {
     Other,
 }
 
+/// The values that the attribute `subscription` of a roster item has (RFC 6121 §2.1.2.5), besides `remove`.
+const SUBSCRIPTIONS: [&str; 4] = ["both", "to", "from", "none"];
+
 /// The elements that an item may have, each with its bit.
 const CHILDREN: [(&str, Traffic); 4] = [
     ("message", Traffic::Message),
@@ -27,6 +36,9 @@ const CHILDREN: [(&str, Traffic); 4] = [
 ];
 
 impl Traffic {
+    const ALL: [Traffic; 5] =
+        [Traffic::Message, Traffic::Iq, Traffic::PresenceIn, Traffic::PresenceOut, Traffic::Other];
+
     /// A stanza that comes for the owner of a list.
     pub fn inbound(kind: Kind) -> Traffic {
         match kind {
@@ -177,6 +189,10 @@ impl Item {
             .with_children(children.map(|(name, _)| Element::new(*name, ns::PRIVACY)))
     }
 
+    fn needs_roster(&self) -> bool {
+        matches!(self.subject, Subject::Group(_) | Subject::Subscription(_))
+    }
+
     fn is_about(&self, traffic: Traffic) -> bool {
         self.stanzas == 0 || self.stanzas & traffic.bit() != 0
     }
@@ -195,7 +211,7 @@ fn subject(element: &Element) -> Result<Subject, Fault> {
         },
         "group" if !value.is_empty() => Ok(Subject::Group(value.to_owned())),
         "group" => fault(Condition::BadRequest, "The value of an item of type group is the group's name."),
-        "subscription" => match ["both", "to", "from", "none"].into_iter().find(|name| *name == value) {
+        "subscription" => match SUBSCRIPTIONS.into_iter().find(|name| *name == value) {
             Some(name) => Ok(Subject::Subscription(name)),
             None => fault(Condition::BadRequest, "A subscription is both, to, from or none."),
         },
@@ -204,20 +220,33 @@ fn subject(element: &Element) -> Result<Subject, Fault> {
 }
 
 /// A list: its items in the order in which they are tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct List {
     name: String,
     items: Vec<Item>,
+    index: Index,
 }
 
+impl PartialEq for List {
+    fn eq(&self, other: &List) -> bool {
+        self.name == other.name && self.items == other.items
+    }
+}
+
+impl Eq for List {}
+
 impl List {
+    fn of(name: &str, items: Vec<Item>) -> List {
+        List { name: name.to_owned(), index: Index::of(&items), items }
+    }
+
     /// A list of these items, in whatever order they come.
     pub fn new(name: &str, mut items: Vec<Item>) -> Result<List, Fault> {
         items.sort_by_key(|item| item.order);
         if items.iter().zip(items.iter().skip(1)).any(|(one, next)| one.order == next.order) {
             return fault(Condition::BadRequest, "Two items have the same order.");
         }
-        Ok(List { name: name.to_owned(), items })
+        Ok(List::of(name, items))
     }
 
     /// Reads a `<list/>`.
@@ -250,21 +279,35 @@ impl List {
 
     /// The same list with these JIDs blocked before all else (XEP-0191 §5). Its items are numbered anew.
     pub fn blocking(&self, jids: &[Jid]) -> List {
-        let others = self.items.iter().filter(|item| item.blocked().is_none_or(|jid| !jids.contains(jid)));
+        let named: HashSet<&Jid> = jids.iter().collect();
+        let others = self.items.iter().filter(|item| item.blocked().is_none_or(|jid| !named.contains(jid)));
         let blocks = jids.iter().map(|jid| Item::block(0, jid.clone()));
         let items = blocks.chain(others.cloned()).zip(1..).map(|(item, order)| Item { order, ..item });
-        List { name: self.name.clone(), items: items.collect() }
+        List::of(&self.name, items.collect())
     }
 
     /// The same list with none of the blocks that are meant.
     pub fn unblocking(&self, is_meant: impl Fn(&Jid) -> bool) -> List {
         let items = self.items.iter().filter(|item| !item.blocked().is_some_and(&is_meant));
-        List { name: self.name.clone(), items: items.cloned().collect() }
+        List::of(&self.name, items.cloned().collect())
     }
 
     /// Does the roster matter to it?
     pub fn reads_roster(&self) -> bool {
-        self.items.iter().any(|item| matches!(item.subject, Subject::Group(_) | Subject::Subscription(_)))
+        self.index.reads_roster()
+    }
+
+    /// Is there an item about one resource of an account?
+    pub fn names_resources(&self) -> bool {
+        self.index.names_resources()
+    }
+
+    /// The full JIDs of an account that items are about.
+    pub fn resources_of(&self, account: &Jid) -> impl Iterator<Item = &Jid> {
+        self.index.below(&self.items, account).filter_map(|place| match &self.items.get(place)?.subject {
+            Subject::Jid(jid) => Some(jid),
+            _ => None,
+        })
     }
 
     /// The item that decides about a stanza from or to somebody (XEP-0016 §2.2): the first that is about both. `None`:
@@ -273,31 +316,10 @@ impl List {
         &self,
         who: &Jid,
         traffic: Traffic,
-        mut relation: impl FnMut() -> Result<Relation, E>,
+        relation: impl FnOnce() -> Result<Relation, E>,
     ) -> Result<Option<&Item>, E> {
-        let mut known: Option<Relation> = None;
-        for item in self.items.iter().filter(|item| item.is_about(traffic)) {
-            let is_meant = match &item.subject {
-                Subject::Anybody => true,
-                Subject::Jid(jid) => covers(jid, who),
-                Subject::Group(_) | Subject::Subscription(_) => {
-                    let relation = match known.take() {
-                        Some(relation) => relation,
-                        None => relation()?,
-                    };
-                    let relation = known.insert(relation);
-                    match &item.subject {
-                        Subject::Group(group) => relation.groups.contains(group),
-                        Subject::Subscription(name) => relation.subscription == *name,
-                        Subject::Jid(_) | Subject::Anybody => false,
-                    }
-                }
-            };
-            if is_meant {
-                return Ok(Some(item));
-            }
-        }
-        Ok(None)
+        let place = self.index.first(&self.items, who, traffic, relation)?;
+        Ok(place.and_then(|place| self.items.get(place)))
     }
 }
 

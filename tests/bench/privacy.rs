@@ -1,6 +1,8 @@
 //! What privacy lists cost: those who have none, and those who have one.
 
 use jabber::store::Store;
+use jabber::store::roster::{self, RosterItem, Subscription};
+use jabber::xmpp::{BareJid, Jid};
 
 use crate::presence::{PRESENCE, befriend};
 use crate::world::{self, Door, World};
@@ -46,6 +48,36 @@ fn hub(module: bool) -> (World, jabber::server::ConnectionId) {
     (world, hub)
 }
 
+/// One who has a full roster, all elsewhere, and two lists of this many items, each of which ends with an item about
+/// everybody so that both let the same pass. Returns what goes from one to the other and back.
+fn switcher(items: usize) -> (World, jabber::server::ConnectionId, [String; 2]) {
+    const CONTACTS: usize = 2_000;
+    let mut store = Store::in_memory().unwrap();
+    world::accounts(&mut store, 1);
+    let account = BareJid::new(&world::bare(0)).unwrap();
+    for number in 0..CONTACTS {
+        let jid = Jid::new(&format!("friend{number}@elsewhere.example")).unwrap();
+        let item = RosterItem { subscription: Subscription::Both, ..RosterItem::new(jid) };
+        roster::upsert(&mut store, &account, &item).unwrap();
+    }
+    store.commit().unwrap();
+    let mut world = World::new(store);
+    let id = world.available(0, Door::Plain);
+    for list in ["a", "b"] {
+        let item = |order: usize| {
+            format!("<item type='jid' value='{list}{order}@elsewhere.example' action='deny' order='{order}'/>")
+        };
+        let items: String = (1..items).map(item).collect();
+        let rest = "<item action='allow' order='0'><message/></item>";
+        let list = format!("<list name='{list}'>{items}{rest}</list>");
+        world.send(id, &format!("<iq type='set' id='l'><query xmlns='jabber:iq:privacy'>{list}</query></iq>"));
+    }
+    let switch = |list: &str| {
+        format!("<iq type='set' id='s'><query xmlns='jabber:iq:privacy'><active name='{list}'/></query></iq>")
+    };
+    (world, id, ["a", "b"].map(switch))
+}
+
 pub(crate) fn run() {
     println!(
         "  -- a message through a whole tick: without the module, without a list, with {BLOCKED} blocked on both sides"
@@ -69,5 +101,16 @@ pub(crate) fn run() {
     super::compare_each(&mut [
         ("mod_privacy off", 100, &mut || drop(without.0.tick(&[(without.1, PRESENCE.as_bytes())]))),
         ("no list", 100, &mut || drop(with.0.tick(&[(with.1, PRESENCE.as_bytes())]))),
+    ]);
+    println!("  -- from one list to another, with 2000 contacts: by the length of both lists");
+    let mut worlds = [10, 100, 1_000].map(switcher);
+    let [short, middle, long] = &mut worlds;
+    let go = |(world, id, switches): &mut (World, jabber::server::ConnectionId, [String; 2])| {
+        switches.iter().for_each(|switch| drop(world.tick(&[(*id, switch.as_bytes())])));
+    };
+    super::compare_each(&mut [
+        ("10 items", 2, &mut || go(short)),
+        ("100 items", 2, &mut || go(middle)),
+        ("1000 items", 2, &mut || go(long)),
     ]);
 }
