@@ -176,13 +176,7 @@ impl Commands {
         if action == Action::Cancel {
             return Ok((head.to_element("canceled").into(), true));
         }
-        let asked = (command.stage)(context, &Call { requester, forms: &under.forms })?;
-        let (form, is_last) = match asked {
-            Stage::Ask(form) => (form, false),
-            Stage::AskLast(form) => (form, true),
-            // A command that does not ask any more what it asked before.
-            Stage::Done(_) | Stage::Hash(..) => return Err(command::expired()),
-        };
+        let (form, is_last) = asked(context, command, requester, under)?;
         match (action, is_last) {
             (Action::Prev, _) => return self.back(context, command, requester, head, under),
             (Action::Next, true) => return Err(bad_action("\"complete\"")),
@@ -212,11 +206,7 @@ impl Commands {
         let Some(before) = under.forms.pop() else {
             return Err(command::bad_request("bad-action", "This is the first form already."));
         };
-        let (form, is_last) = match (command.stage)(context, &Call { requester, forms: &under.forms })? {
-            Stage::Ask(form) => (form, false),
-            Stage::AskLast(form) => (form, true),
-            Stage::Done(_) | Stage::Hash(..) => return Err(command::expired()),
-        };
+        let (form, is_last) = asked(context, command, requester, under)?;
         Ok((head.executing(&form.remembering(&before), under.forms.len(), is_last).into(), false))
     }
 
@@ -282,6 +272,21 @@ impl Head {
         self.to_element("completed")
             .with_children(outcome.notes.iter().map(note))
             .with_children(outcome.form.as_ref().map(Form::to_element))
+    }
+}
+
+/// What a command asks after the forms that were filled in so far, and whether it is the last it asks.
+fn asked(
+    context: &mut Context<'_>,
+    command: &Command,
+    requester: &FullJid,
+    under: &Under,
+) -> Result<(Form, bool), StanzaError> {
+    match (command.stage)(context, &Call { requester, forms: &under.forms })? {
+        Stage::Ask(form) => Ok((form, false)),
+        Stage::AskLast(form) => Ok((form, true)),
+        // A command that does not ask any more what it asked before.
+        Stage::Done(_) | Stage::Hash(..) => Err(command::expired()),
     }
 }
 
