@@ -155,7 +155,7 @@ limits! {
     search_results_max, "search-results-max": usize = 100, at least 1;
     /// Privacy lists of one account. Outcome: resource-constraint.
     privacy_lists_max, "privacy-lists-max": usize = 30, at least 1;
-    /// Items of one privacy list, blocked addresses included: each costs time at every stanza.
+    /// Items of one privacy list, blocked addresses included: each costs memory, and time at each change.
     /// Outcome: resource-constraint.
     privacy_items_max, "privacy-items-max": usize = 1_000, at least 1;
     /// Bytes of all privacy lists of one account; as many for its rules of jabber:iq:filter.
@@ -208,6 +208,10 @@ limits! {
     read_bytes_per_tick, "read-bytes-per-tick": usize = 65_536, at least 4_096;
     /// Bytes written to one connection in one turn of the loop. Outcome: the rest waits for the next turn.
     write_bytes_per_tick, "write-bytes-per-tick": usize = 262_144, at least 4_096;
+    /// What the stanzas of one client may bring about in one turn of the loop: stanzas sent on, contacts and items looked
+    /// at. One who has thousands of contacts, and whose presence or lists change without end, would hold up everybody.
+    /// Outcome: the rest of what it sent waits for the next turn.
+    work_per_tick, "work-per-tick": usize = 10_000, at least 1_000;
     /// Connections accepted by one listener in one turn of the loop. Outcome: the rest waits for the next turn.
     accepts_per_tick, "accepts-per-tick": usize = 100, at least 1;
     /// Invitations of one account that are not used yet. Outcome: resource-constraint.

@@ -94,6 +94,8 @@ pub(super) struct Connection {
     tls: Option<Box<Session>>,
     held: VecDeque<(Tick, Piece)>,
     ready: VecDeque<Piece>,
+    /// May its peer be read?
+    pub(super) hears: bool,
     /// How much it may still send, where the port has `<karma>`.
     pub(super) karma: Option<Box<Purse>>,
     /// How much of the first ready piece is written.
@@ -130,6 +132,7 @@ impl Connection {
             held: VecDeque::new(),
             ready: VecDeque::new(),
             karma: None,
+            hears: true,
             written: 0,
             queued_bytes: 0,
             phase,
@@ -178,7 +181,8 @@ impl Connection {
 
     /// Should it be read, with so much queued for it at most?
     pub(super) fn wants_read(&self, queued_bytes_max: usize) -> bool {
-        self.readable && self.phase != Phase::Closing && (self.queued_bytes < queued_bytes_max || self.is_closing())
+        let is_heard = self.hears && self.queued_bytes < queued_bytes_max;
+        self.readable && self.phase != Phase::Closing && (is_heard || self.is_closing())
     }
 
     /// The one place that says whether anything waits for the socket. Sockets are registered once for both directions:

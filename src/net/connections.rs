@@ -292,6 +292,13 @@ impl Connections {
         }
     }
 
+    /// Reads nothing more from a connection, or reads on.
+    pub(super) fn hear(&mut self, id: ConnectionId, hears: bool) {
+        let Some(connection) = self.slot(id) else { return };
+        connection.hears = hears;
+        self.list(id);
+    }
+
     /// Does what is left to do for sockets whose end was just told to the server, once its last outputs are queued.
     pub(super) fn part(&mut self) {
         for (id, reason) in std::mem::take(&mut self.parting) {

@@ -327,6 +327,7 @@ impl<E: Engine> EventLoop<E> {
                 Output::Close { id } if self.dialer.abandon(id) => self.connections.refuse(id, Gone::Closed),
                 Output::Close { id } if self.relays.owns(id) => self.relays.close(id),
                 Output::Close { id } => self.connections.take(tick, id, Piece::Close),
+                Output::Hear { id, hears } => self.connections.hear(id, hears),
                 Output::Park { id } => self.relays.park(id),
                 Output::Join { one, other, bytes_per_second } => self.relays.join(one, other, bytes_per_second),
                 Output::TellDrained { id } => self.connections.tell_drained(id),
@@ -369,6 +370,8 @@ impl<E: Engine> EventLoop<E> {
                 Output::TellDrained { id } => self.connections.tell_drained(id),
                 // Who stops the server is not asked to wait for a disk that is full.
                 Output::Stop => self.signals.terminate.store(true, Ordering::Release),
+                // Nothing is told by it.
+                Output::Hear { id, hears } => self.connections.hear(id, hears),
                 Output::Hash(_) | Output::Outside { .. } | Output::Reload => {}
             }
         }

@@ -61,8 +61,10 @@ impl PartialEq for Secured {
 }
 
 /// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `keep X` writes without a word, `fail` makes the
-/// commit fail, `starttls`, `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection), `drained` (says so when all has left),
-/// `park` (an end of a file transfer), `join` and `join BYTES` (the last two that were parked), `find DOMAIN`, `connect ADDRESS...`, `connect-tls ADDRESS...`, `tell LINE` and `hang-up` (on the last connection of its own);
+/// commit fail, `starttls`, `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection),
+/// `drained` (says so when all has left), `deaf` (it is not read any more), `hear` (all are read again),
+/// `park` (an end of a file transfer), `join` and `join BYTES` (the last two that were parked), `find DOMAIN`,
+/// `connect ADDRESS...`, `connect-tls ADDRESS...`, `tell LINE` and `hang-up` (on the last connection of its own);
 /// anything else is echoed. On a connection of its own it obeys `proceed` only.
 struct Puppet {
     heard: Sender<(ConnectionId, Heard)>,
@@ -109,6 +111,11 @@ impl Puppet {
                 let find = Output::Find { ticket: id.0, domain: rest.to_owned(), services: vec![String::new()] };
                 self.outputs.push(find);
             }
+            "deaf" => {
+                self.outputs.push(Output::Hear { id, hears: false });
+                self.say(id, "deaf");
+            }
+            "hear" => self.outputs.extend(self.lines.keys().map(|id| Output::Hear { id: *id, hears: true })),
             "park" => {
                 self.say(id, "parked");
                 self.outputs.push(Output::Park { id });
@@ -774,5 +781,27 @@ fn who_is_out_of_karma_is_read_after_a_rest() {
         lines += usize::from(matches!(server.hear(), Heard::Line(_)));
     }
     assert!(begun.elapsed() > Duration::from_millis(1_500), "{:?}", begun.elapsed());
+    server.stop().unwrap();
+}
+
+#[test]
+fn who_is_not_heard_loses_nothing() {
+    let server = Server::start(Bounds::default(), None);
+    let (mut greedy, mut other) = (server.connect(), server.connect());
+    assert_eq!(greedy.ask("deaf"), "deaf");
+    greedy.send("one");
+    greedy.stream.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(other.ask("say x"), "x");
+    assert_eq!(other.ask("say y"), "y");
+    other.send("hear");
+    assert_eq!(greedy.rest(), "one\n");
+    let mut heard = Vec::new();
+    while heard.last().is_none_or(|line| line != "one") {
+        if let Heard::Line(line) = server.hear() {
+            heard.push(line);
+        }
+    }
+    assert_eq!(heard, ["deaf", "say x", "say y", "hear", "one"]);
+    assert_eq!(server.hear_news(), gone(Gone::Eof));
     server.stop().unwrap();
 }

@@ -105,6 +105,7 @@ pub struct Context<'a> {
     pub(super) service: Option<(&'a Service, &'static ServiceAbout)>,
     pub(super) module: usize,
     pub(super) idle: bool,
+    pub(super) spent: &'a mut usize,
     pub(super) effects: &'a mut Vec<Effect>,
 }
 
@@ -112,6 +113,26 @@ impl Context<'_> {
     /// Said by the default methods of [`super::Module`]: there is no need to call this one again.
     pub(super) fn nothing_to_do(&mut self) {
         self.idle = true;
+    }
+
+    /// Counts work that no effect shows: so many contacts or items were looked at. Whoever asks for much has the rest of
+    /// his stanzas wait (`work-per-tick`).
+    pub fn spend(&mut self, count: usize) {
+        *self.spent = self.spent.saturating_add(count);
+    }
+
+    /// As many of these as one answer may hold: it must fit into what may wait for a connection (`output-bytes-max`), and
+    /// leave room for what else does.
+    pub fn fitting(&self, elements: impl Iterator<Item = Element>) -> Vec<Element> {
+        let mut room = self.config.limits.output_bytes_max / 2;
+        let fits = |element: &Element| match room.checked_sub(element.to_string().len()) {
+            Some(rest) => {
+                room = rest;
+                true
+            }
+            None => false,
+        };
+        elements.take_while(fits).collect()
     }
 
     /// Gives a stanza to one session.

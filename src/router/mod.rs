@@ -172,6 +172,8 @@ pub struct Router {
     vanished: vanished::Vanished,
     queue: VecDeque<(u32, Effect)>,
     out: Vec<Out>,
+    /// What was done since it was last asked: effects, stanzas that left, and what modules count themselves.
+    spent: usize,
     /// Questions of ours that wait for an answer: id, and who is asked.
     asked: Vec<(String, Jid)>,
     started_millis: u64,
@@ -194,6 +196,7 @@ impl Router {
             vanished: vanished::Vanished::default(),
             queue: VecDeque::new(),
             out: Vec::new(),
+            spent: 0,
             asked: Vec::new(),
             started_millis: now.monotonic_millis,
         }
@@ -240,7 +243,13 @@ impl Router {
 
     /// What has to leave, in order.
     pub fn take_out(&mut self) -> Vec<Out> {
+        self.spent = self.spent.saturating_add(self.out.len());
         std::mem::take(&mut self.out)
+    }
+
+    /// How much was done since the last call, for whoever is to pay for it.
+    pub fn take_spent(&mut self) -> usize {
+        std::mem::take(&mut self.spent)
     }
 
     /// Binds a resource. An older session with the same full JID is ended with `<conflict/>` (RFC 6120 §7.7.2.2).
@@ -370,6 +379,7 @@ impl Router {
                 log::warn!(target: "-internal", "a chain of {EFFECT_DEPTH_MAX} reactions was cut: {effect:?}");
                 continue;
             }
+            self.spent = self.spent.saturating_add(1);
             let mut behind = std::mem::take(&mut self.queue);
             self.effect(env, depth, effect);
             for reaction in std::mem::take(&mut self.queue).into_iter().rev() {
@@ -622,6 +632,7 @@ impl Router {
             service: call.service.and_then(|service| self.hosts.service_view(service)),
             module: index,
             idle: false,
+            spent: &mut self.spent,
             effects: &mut effects,
         };
         let result = run(row.module.as_mut(), &mut context);

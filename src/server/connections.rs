@@ -91,6 +91,9 @@ impl Talk {
     }
 }
 
+/// How long a client rests that has had its share of a tick.
+const REST_MILLIS: u64 = 10;
+
 /// One connection.
 pub(super) struct Connection {
     pub(super) talk: Talk,
@@ -118,6 +121,8 @@ pub(super) struct Connection {
     pub(super) close_sent: bool,
     /// Is it among those whose output will be taken?
     pub(super) is_touched: bool,
+    /// What its stanzas brought about, and in which tick.
+    worked: (u64, usize),
 }
 
 impl Connection {
@@ -140,6 +145,7 @@ impl Connection {
             is_closing: false,
             close_sent: false,
             is_touched: false,
+            worked: (0, 0),
         }
     }
 
@@ -443,6 +449,8 @@ impl Server {
     fn stanza(&mut self, now: Now, id: ConnectionId, stanza: Stanza) {
         let Some(session) = self.connections.get(&id).and_then(|connection| connection.session) else { return };
         let copy = stanza.clone();
+        // What others brought about is not this client's.
+        self.router.take_spent();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
             let mut env = router_env!(self, now);
             self.router.from_session(&mut env, session, stanza);
@@ -458,6 +466,31 @@ impl Server {
         // The stanza on its way out has one owner again.
         drop(copy);
         self.flush_router(now);
+        self.charge(now, id);
+    }
+
+    /// Counts what a client's stanza brought about. Who has had its share of this tick goes on in another one, and
+    /// nothing more is read from it until then: others have their turn.
+    fn charge(&mut self, now: Now, id: ConnectionId) {
+        let work = self.router.take_spent();
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let before = if connection.worked.0 == self.ticks { connection.worked.1 } else { 0 };
+        connection.worked = (self.ticks, before.saturating_add(work));
+        let Talk::Client(stream) = &mut connection.talk else { return };
+        if connection.worked.1 >= self.config.limits.work_per_tick && !stream.is_resting() && !stream.is_closed() {
+            stream.rest(true);
+            self.outputs.push(Output::Hear { id, hears: false });
+            self.timers.set(now.monotonic_millis.saturating_add(REST_MILLIS), Timer::Rest(id));
+        }
+    }
+
+    /// A client that has rested goes on.
+    pub(super) fn rested(&mut self, now: Now, id: ConnectionId) {
+        self.with_client(now, id, |stream, _| stream.rest(false));
+        let Some(connection) = self.connections.get(&id) else { return };
+        if matches!(&connection.talk, Talk::Client(stream) if !stream.is_resting()) {
+            self.outputs.push(Output::Hear { id, hears: true });
+        }
     }
 
     /// Gives what left the router to the streams.

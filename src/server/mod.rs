@@ -204,6 +204,13 @@ pub enum Output {
         /// This connection.
         id: ConnectionId,
     },
+    /// Read nothing more from a connection, or read on.
+    Hear {
+        /// This connection.
+        id: ConnectionId,
+        /// Whether it is read.
+        hears: bool,
+    },
     /// Read nothing more from an end of a file transfer until it is joined to another.
     Park {
         /// This connection.
@@ -304,6 +311,8 @@ pub struct Server {
     is_stopping: bool,
     /// When to look next for passwords that are kept as text.
     passwords_at_millis: u64,
+    /// Ticks that ended.
+    ticks: u64,
     /// The moment of the last input.
     now: Now,
 }
@@ -370,6 +379,7 @@ impl Server {
             touched: Vec::new(),
             is_stopping: false,
             passwords_at_millis: now.monotonic_millis,
+            ticks: 0,
             now,
         };
         server.forget_plain_passwords(now);
@@ -441,6 +451,7 @@ impl Server {
     /// # Errors
     /// When the commit failed: the outputs of this tick must be dropped and their streams closed.
     pub fn commit(&mut self) -> Result<Option<Tick>, store::Error> {
+        self.ticks += 1;
         self.store.commit()
     }
 
@@ -624,6 +635,7 @@ impl Server {
                 }
                 Timer::Control(id) => self.control_timed_out(now, id),
                 Timer::Waker(id) => self.control_woken(now, id),
+                Timer::Rest(id) => self.rested(now, id),
                 Timer::Penalty(id) => self.with_client(now, id, |stream, env| stream.woke(env, now)),
                 Timer::Heartbeat(id) => self.heartbeat(now, id),
                 Timer::Idle(id) => self.idle(now, id),

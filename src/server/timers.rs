@@ -14,6 +14,8 @@ pub enum Timer {
     Login(ConnectionId),
     /// The wait after a failed login is over.
     Penalty(ConnectionId),
+    /// A client that has had its share of a tick may go on.
+    Rest(ConnectionId),
     /// A logged-in connection may have been idle for a while.
     Heartbeat(ConnectionId),
     /// A stream between servers may have been idle for too long.

@@ -117,6 +117,8 @@ pub struct C2s {
     held_bytes: Option<usize>,
     /// What a client of old said before it logged in, for afterwards; bounded by the bytes it may send until then.
     early: VecDeque<Element>,
+    /// What came is not looked at for now.
+    rests: bool,
 }
 
 impl C2s {
@@ -142,6 +144,7 @@ impl C2s {
             unauthenticated_bytes: 0,
             held_bytes: None,
             early: VecDeque::new(),
+            rests: false,
         }
     }
 
@@ -229,13 +232,23 @@ impl C2s {
         }
     }
 
+    /// Leaves what came, and will come, as it is; or goes on with it. Follow with [`C2s::poll`].
+    pub fn rest(&mut self, rests: bool) {
+        self.rests = rests;
+    }
+
+    /// Is what came left as it is?
+    pub fn is_resting(&self) -> bool {
+        self.rests
+    }
+
     /// The next thing to do, or `None` until there is more input. Every tick ends with `None`.
     pub fn poll(&mut self, env: &mut Env<'_>) -> Option<Action> {
         loop {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
-            if self.is_waiting() {
+            if self.is_waiting() || self.rests {
                 return None;
             }
             if let Some(element) = self.early_element() {

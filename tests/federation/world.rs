@@ -529,7 +529,7 @@ impl World {
         match output {
             Output::Bytes { id, bytes } => self.carry(server, id.0, &bytes),
             Output::Close { id } => self.close(server, id),
-            Output::Park { .. } => {}
+            Output::Park { .. } | Output::Hear { .. } => {}
             Output::Join { one, other, bytes_per_second } => self.joined.push((one.0, other.0, bytes_per_second)),
             // There is no control socket here.
             Output::Outside { .. } | Output::Reload | Output::Stop => {}

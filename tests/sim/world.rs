@@ -568,6 +568,8 @@ impl World {
             Output::Outside { .. } | Output::Reload | Output::Stop => return,
             // Nobody moves files here.
             Output::Park { .. } | Output::Join { .. } => return,
+            // Nobody says so much.
+            Output::Hear { .. } => return,
             Output::Hash(job) => return own.hashing.push_back(job),
         };
         // Older output waits: this leaves with it.

@@ -6,7 +6,7 @@ use crate::router::{Context, Reply, Session};
 use crate::xml::Element;
 use crate::xmpp::{Condition, Iq, IqType, StanzaError, delay, ns};
 
-/// How many sessions one answer tells of, the oldest ones: the answer must fit into what may wait for a connection.
+/// How many sessions one answer tells of, the oldest ones; fewer, where their names are so long that they do not fit.
 const LISTED_MAX: usize = 2_000;
 
 /// Characters of a status that are told.
@@ -43,7 +43,8 @@ pub(super) fn iq_admin(context: &Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stan
         return Err(StanzaError::new(Condition::BadRequest, "<who/> is all that can be asked here."));
     }
     let (sessions, count) = context.sessions.at_host(&context.host.name, LISTED_MAX);
-    // As in jabberd 1.4, the presence is in it; but only so much of it that many have room. `from` counts what came from others, and `to` what went to them.
+    // As in jabberd 1.4, the presence is in it; but only so much of it that many have room. `from` counts what came from
+    // others, and `to` what went to them.
     let row = |session: &Session| {
         let presence = session.presence.as_ref().map(|presence| brief(presence.element()));
         let presence = presence.unwrap_or_else(|| Element::new("presence", ns::CLIENT));
@@ -57,15 +58,7 @@ pub(super) fn iq_admin(context: &Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stan
             .with_children(session.presence.is_some().then_some(legacy))
             .with_child(counts)
     };
-    let (mut rows, mut bytes) = (Vec::new(), 0_usize);
-    for (_, session) in &sessions {
-        let row = row(session);
-        bytes = bytes.saturating_add(row.to_string().len());
-        if bytes > context.config.limits.output_bytes_max / 2 {
-            break;
-        }
-        rows.push(row);
-    }
+    let rows = context.fitting(sessions.iter().map(|(_, session)| row(session)));
     let listed = rows.len();
     let mut who = Element::new("who", ns::IQ_ADMIN).with_children(rows);
     if listed < count {
@@ -92,14 +85,17 @@ pub(super) fn browse(context: &Context<'_>) -> Element {
             .with_attribute("jid", jid.to_string())
             .with_attribute("name", format!("{node} ({seconds}, {sent}, {received})"))
     };
-    let name = match count > sessions.len() {
-        true => format!("Online Users (seconds, sent, received), the first {LISTED_MAX} of {count} sessions"),
-        false => "Online Users (seconds, sent, received)".to_string(),
+    let all = users.len();
+    let users = context.fitting(users.into_iter().map(user));
+    let name = match (count > sessions.len(), users.len() < all) {
+        (_, true) => format!("Online Users (seconds, sent, received), the first {} of {all} users", users.len()),
+        (true, _) => format!("Online Users (seconds, sent, received), the first {LISTED_MAX} of {count} sessions"),
+        (false, _) => "Online Users (seconds, sent, received)".to_string(),
     };
     Element::new("item", ns::BROWSE)
         .with_attribute("jid", format!("{}/admin", context.host.name))
         .with_attribute("name", name)
-        .with_children(users.into_iter().map(user))
+        .with_children(users)
 }
 
 fn query(iq: &Iq<'_>, ns: &'static str) -> Element {
@@ -130,5 +126,80 @@ pub(super) fn items(context: &Context<'_>, iq: &Iq<'_>) -> Element {
             format!("{jid} (dur: {seconds} s, in: {} stnz, out: {} stnz)", session.sent, session.received),
         )
     };
-    query(iq, ns::DISCO_ITEMS).with_children(sessions.iter().map(|(_, session)| item(session)))
+    query(iq, ns::DISCO_ITEMS).with_children(context.fitting(sessions.iter().map(|(_, session)| item(session))))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::config::access::Grant;
+    use crate::router::{ConnectionId, Env, Out, Router};
+    use crate::store::Store;
+    use crate::xmpp::{FullJid, Now, PresenceType, Random, Stanza};
+
+    const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
+    const OUTPUT_BYTES_MAX: usize = 400_000;
+
+    struct NoDice;
+
+    impl Random for NoDice {
+        fn fill(&mut self, buffer: &mut [u8]) {
+            buffer.fill(7);
+        }
+    }
+
+    /// The answers that an admin gets to these payloads, with 300 sessions whose names are as long as names may be.
+    fn answers(payloads: [(&str, Element); 3]) -> Vec<Element> {
+        let mut config = Config::for_host("h.test");
+        let admin = FullJid::new("admin@h.test/r").unwrap();
+        config.limits.output_bytes_max = OUTPUT_BYTES_MAX;
+        let grant = Grant { feature: None, jids: vec![admin.to_bare()], domains: Vec::new() };
+        config.hosts.iter_mut().for_each(|host| host.grants.0.push(grant.clone()));
+        let mut router = Router::new(Arc::new(config), crate::modules::table(), NOW);
+        let mut store = Store::in_memory().unwrap();
+        let mut env = Env { now: NOW, random: &mut NoDice, store: &mut store };
+        let session = router.bind(&mut env, admin, ConnectionId(1));
+        let status = Element::new("status", ns::CLIENT).with_text("s".repeat(10_000));
+        for n in 0..300 {
+            let jid = format!("{}{n}@h.test/{}", "u".repeat(1_000), "r".repeat(1_000));
+            let id = router.bind(&mut env, FullJid::new(&jid).unwrap(), ConnectionId(n + 2));
+            let presence = Stanza::presence(PresenceType::Available).with_child(status.clone());
+            router.from_session(&mut env, id, presence);
+        }
+        router.take_out();
+        let answers = payloads.map(|(to, payload)| {
+            let to = crate::xmpp::Jid::new(to).unwrap();
+            router.from_session(&mut env, session, Stanza::iq(IqType::Get, "i", Some(payload)).with_to(to));
+            let mut out = router.take_out().into_iter();
+            let Some(Out::Stanza(_, answer)) = out.next() else { panic!("no answer") };
+            assert!(out.next().is_none());
+            assert!(answer.to_text().len() < OUTPUT_BYTES_MAX / 2 + 10_000, "{}", answer.to_text().len());
+            let payload = answer.element().children().next().cloned();
+            payload.unwrap()
+        });
+        answers.into()
+    }
+
+    #[test]
+    fn answers_about_sessions_with_long_names_fit_into_what_may_wait() {
+        let who = Element::new("query", ns::IQ_ADMIN).with_child(Element::new("who", ns::IQ_ADMIN));
+        let answers = answers([
+            ("h.test", who),
+            ("h.test/admin", Element::new("query", ns::BROWSE)),
+            ("h.test/admin", Element::new("query", ns::DISCO_ITEMS)),
+        ]);
+        let [who, browse, items] = answers.as_slice() else { panic!("three answers") };
+        let who = who.children().next().unwrap();
+        let (listed, of) = (who.children().count(), 301);
+        assert!(listed > 10 && listed < of);
+        assert_eq!(who.text(), format!("The first {listed} of {of} sessions."));
+        let listed = browse.children().count();
+        assert!(
+            listed > 10 && browse.attribute("name").unwrap().ends_with(&format!("the first {listed} of {of} users"))
+        );
+        assert!((10..of).contains(&items.children().count()));
+    }
 }

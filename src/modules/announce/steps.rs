@@ -84,11 +84,11 @@ mod tests {
     use crate::config::Config;
     use crate::router::{ConnectionId, Env, Out, Router};
     use crate::store::Store;
+    use crate::store::account::{self, Credentials};
     use crate::xml::Element;
     use crate::xmpp::{FullJid, Jid, Kind, MessageType, Now, PresenceType, Random, ns};
 
     const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
-    const SESSIONS: usize = 1_200;
 
     struct NoDice;
 
@@ -105,12 +105,13 @@ mod tests {
     }
 
     impl Here {
-        fn new() -> Here {
+        fn new(sessions: usize) -> Here {
             let config = Arc::new(Config::for_host("h.test"));
             let router = Router::new(config, crate::modules::table(), NOW);
             let mut here = Here { router, store: Store::in_memory().unwrap() };
-            for n in 0..SESSIONS {
+            for n in 0..sessions {
                 let jid = FullJid::new(&format!("u{n}@h.test/r")).unwrap();
+                account::create(&mut here.store, &jid.to_bare(), &Credentials::default(), 0).unwrap();
                 here.with(|router, env| {
                     let session = router.bind(env, jid, ConnectionId(n as u64 + 1));
                     router.from_session(env, session, Stanza::presence(PresenceType::Available));
@@ -143,21 +144,33 @@ mod tests {
     }
 
     fn announcement() -> Stanza {
+        announcement_to("h.test/announce/online")
+    }
+
+    fn announcement_to(to: &str) -> Stanza {
         let body = Element::new("body", ns::CLIENT).with_text("hark");
-        let to = Jid::new("h.test/announce/online").unwrap();
+        let to = Jid::new(to).unwrap();
         Stanza::message(MessageType::Normal).with_child(body).with_to(to).with_from(Jid::new("h.test").unwrap())
     }
 
     #[test]
     fn all_are_served_a_step_at_a_time() {
-        let mut here = Here::new();
-        here.with(|router, env| router.route(env, announcement()));
-        assert_eq!(here.steps(), [500, 500, 200]);
+        let mut here = Here::new(5_200);
+        for resource in ["online", "motd"] {
+            let announcement = announcement_to(&format!("h.test/announce/{resource}"));
+            here.with(|router, env| router.route(env, announcement));
+            let mut steps = vec![SESSIONS_PER_STEP; 10];
+            steps.push(200);
+            assert_eq!(here.steps(), steps, "{resource}");
+        }
+        // Who had the message of the day in his one session does not get it again.
+        here.with(|router, env| router.route(env, announcement_to("h.test/announce/motd/update")));
+        assert_eq!(here.steps(), [0]);
     }
 
     #[test]
     fn nobody_outside_speaks_as_the_host() {
-        let mut here = Here::new();
+        let mut here = Here::new(10);
         here.with(|router, env| router.from_remote(env, announcement()));
         here.with(|router, env| router.from_component(env, announcement()));
         let resource = announcement().with_from(Jid::new("h.test/admin").unwrap());
@@ -167,7 +180,7 @@ mod tests {
 
     #[test]
     fn what_is_under_way_is_bounded() {
-        let mut here = Here::new();
+        let mut here = Here::new(SESSIONS_PER_STEP + 1);
         for _ in 0..JOBS_MAX + 1 {
             here.with(|router, env| router.route(env, announcement()));
         }

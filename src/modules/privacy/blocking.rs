@@ -1,5 +1,6 @@
 //! The blocking command (XEP-0191): the default list, seen as a set of addresses; and reports with it (XEP-0377).
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::changes::{self, Audience, Before, BlockNews, block_item};
@@ -29,6 +30,7 @@ pub(super) fn list(context: &mut Context<'_>, id: SessionId) -> Result<Reply, St
     session.knows_blocks = true;
     let default = session.standing.as_ref().and_then(|standing| standing.default.clone());
     let items: Vec<Element> = default.iter().flat_map(|list| list.blocked()).map(block_item).collect();
+    context.spend(items.len());
     Ok(Element::new("blocklist", ns::BLOCKING).with_children(items).into())
 }
 
@@ -50,6 +52,7 @@ pub(super) fn block(
         None => List::new(&free_name(context, account)?, Vec::new())?,
     };
     let list = list.blocking(&jids);
+    context.spend(list.items().len());
     let most = context.config.limits.privacy_items_max;
     if list.items().len() > most {
         return Err(lists::too_many_items(most));
@@ -78,7 +81,9 @@ pub(super) fn unblock(context: &mut Context<'_>, account: &BareJid, iq: &Iq<'_>)
     let before = Before::of(context, account);
     let mut changed = None;
     if let Some(old) = changes::default(context, account) {
-        let list = old.unblocking(|blocked| jids.is_empty() || jids.contains(blocked));
+        let named: HashSet<&Jid> = jids.iter().collect();
+        context.spend(old.items().len());
+        let list = old.unblocking(|blocked| named.is_empty() || named.contains(blocked));
         if list != *old {
             changed = Some(list.name().to_owned());
             // A list of nothing is none (XEP-0016 §2.1).
@@ -115,11 +120,11 @@ fn addresses(command: &Element, most: usize) -> Result<Vec<Jid>, StanzaError> {
     if command.children().count() > most {
         return Err(lists::too_many_items(most));
     }
-    let mut jids: Vec<Jid> = Vec::new();
+    let (mut jids, mut seen) = (Vec::new(), HashSet::new());
     for item in command.children() {
         let named = item.attribute("jid").filter(|_| item.is("item", ns::BLOCKING)).ok_or(Condition::BadRequest)?;
         let jid = jid::stable(named).ok_or(Condition::JidMalformed)?;
-        if !jids.contains(&jid) {
+        if seen.insert(jid.clone()) {
             jids.push(jid);
         }
     }

@@ -79,13 +79,15 @@ fn knows(context: &mut Context<'_>, id: SessionId) {
 }
 
 /// A list that is there.
-fn kept(context: &Context<'_>, account: &BareJid, name: &str) -> Result<List, StanzaError> {
+fn kept(context: &mut Context<'_>, account: &BareJid, name: &str) -> Result<List, StanzaError> {
     let text = privacy::list(context.store, account, name)?.ok_or(Condition::ItemNotFound)?;
-    Ok(parse(&text, account).ok_or(Condition::InternalServerError)?)
+    let list = parse(&text, account).ok_or(Condition::InternalServerError)?;
+    context.spend(list.items().len());
+    Ok(list)
 }
 
 /// The list that a wish names; `None` if it names none at all.
-fn named(context: &Context<'_>, account: &BareJid, wish: &Element) -> Result<Option<Arc<List>>, StanzaError> {
+fn named(context: &mut Context<'_>, account: &BareJid, wish: &Element) -> Result<Option<Arc<List>>, StanzaError> {
     if wish.children().next().is_some() {
         return Err(StanzaError::new(Condition::BadRequest, "There is nothing in it but a name."));
     }
@@ -149,6 +151,7 @@ fn set_list(
             return Err(too_many_items(most));
         }
         let list = List::parse(wish)?;
+        context.spend(list.items().len());
         groups_are_known(context, account, &list)?;
         keep(context, account, &list)?;
         Some(Arc::new(list))
@@ -158,13 +161,14 @@ fn set_list(
 }
 
 /// XEP-0016 §2.1: groups are those of the roster.
-fn groups_are_known(context: &Context<'_>, account: &BareJid, list: &List) -> Result<(), StanzaError> {
+fn groups_are_known(context: &mut Context<'_>, account: &BareJid, list: &List) -> Result<(), StanzaError> {
     let mut groups = list.items().iter().filter_map(|item| match &item.subject {
         Subject::Group(group) => Some(group),
         _ => None,
     });
     let Some(first) = groups.next() else { return Ok(()) };
     let roster = roster::items(context.store, account)?;
+    context.spend(roster.len());
     let known: HashSet<&String> = roster.iter().filter(|item| item.visible).flat_map(|item| &item.groups).collect();
     match std::iter::once(first).chain(groups).find(|group| !known.contains(group)) {
         Some(group) => {

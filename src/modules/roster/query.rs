@@ -31,6 +31,7 @@ pub(super) fn all(context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stanz
     }
     let version = roster::version(context.store, &account)?;
     let items = roster::items(context.store, &account)?;
+    context.spend(items.len());
     let items = items.iter().filter(|item| item.visible).map(RosterItem::to_element);
     Ok(push::query(version).with_children(items).into())
 }

@@ -18,18 +18,8 @@ pub(super) fn roster(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage
     let accounts = accounts_in(context, answer)?;
     let [account] = accounts.as_slice() else { return Err(fault("accountjids", "rosters are shown one at a time")) };
     let items = roster::items(context.store, account)?;
-    let all: Vec<Element> = items.iter().filter(|item| item.visible).map(RosterItem::to_element).collect();
-    let count = all.len();
-    // The answer must fit into what may wait for a connection.
-    let mut room = context.config.limits.output_bytes_max / 2;
-    let fits = |item: &Element| match room.checked_sub(item.to_string().len()) {
-        Some(rest) => {
-            room = rest;
-            true
-        }
-        None => false,
-    };
-    let shown: Vec<Element> = all.into_iter().take_while(fits).collect();
+    let count = items.iter().filter(|item| item.visible).count();
+    let shown = context.fitting(items.iter().filter(|item| item.visible).map(RosterItem::to_element));
     let note = (shown.len() < count).then(|| format!("The first {} of {count} contacts.", shown.len()));
     let query = Element::new("query", ns::ROSTER).with_children(shown);
     let form = tell().with(Field::new(FieldType::JidMulti, "accountjids").valued(account.as_str())).beside(query);

@@ -140,6 +140,8 @@ impl Memory {
             Output::TellDrained { id } => self.server.handle(self.now, Input::Drained { id }),
             // No talk moves a file.
             Output::Park { .. } | Output::Join { .. } => {}
+            // A talk says little at a time, and all of it is heard.
+            Output::Hear { .. } => {}
             Output::Hash(job) => self.server.handle(self.now, Input::Hashed(job.run())),
         }
     }
