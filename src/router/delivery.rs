@@ -13,8 +13,8 @@
 use super::hosts::HostPlace;
 use super::ids::SessionId;
 use super::module::{Flow, Point, Scope};
-use super::privacy::takes;
-use super::{Addressee, Call, Effect, Env, Out, Parcel, Requester, Router};
+use super::privacy::{keeps_from, takes};
+use super::{Addressee, Call, Effect, Env, Out, Parcel, Requester, Router, Session};
 use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError, jid};
 
 /// Nobody can read what an account gets that the admin disabled: who writes hears so. All else of it stays.
@@ -206,10 +206,15 @@ impl Router {
         parcel: &Parcel,
         wanted: impl Fn(i8) -> bool,
     ) -> Result<usize, StanzaError> {
+        let kept = self.kept_from_resources(env.store, &parcel.stanza)?;
+        let keeps = |session: &Session| match &kept {
+            Some((sender, list)) => keeps_from(env.store, sender, list, session.jid()),
+            None => Ok(false),
+        };
         let (mut sessions, mut count): (Vec<SessionId>, usize) = (Vec::new(), 0);
         for (id, session) in self.sessions.available(account).filter(|(_, session)| wanted(session.priority)) {
             count += 1;
-            if takes(env.store, session, &parcel.stanza)? {
+            if takes(env.store, session, &parcel.stanza)? && !keeps(session)? {
                 sessions.push(id);
             }
         }

@@ -25,6 +25,7 @@ mod seen;
 mod services;
 pub mod sessions;
 pub mod shares;
+pub mod sight;
 pub mod vanished;
 
 use std::collections::VecDeque;

@@ -6,7 +6,7 @@
 //! | a client sends it | `mod_privacy`, first of all modules, before a subscription or a roster changes |
 //! | the server makes it in a user's name | [`Context::route`]: broadcasts, probes, their answers, answers to subscriptions |
 //! | it comes for an account | `mod_privacy`, first of all modules: by the list of the session it is for, or of any; if there is none, by the default list |
-//! | it comes for the bare JID, and sessions are chosen | [`takes`]: who does not take it is no choice |
+//! | it comes for the bare JID, and sessions are chosen | [`takes`]: who does not take it is no choice; [`keeps_from`]: nor who is kept from it |
 //! | it enters a session in another way (what was stored, what waited) | `mod_privacy`, first of all modules |
 //!
 //! Who has no list pays a look at two empty fields of the session. An account that is away is looked up in the store when
@@ -15,6 +15,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::Router;
 use super::context::{Context, Effect};
 use super::ids::SessionId;
 use super::sessions::{Session, Sessions, Visibility};
@@ -23,7 +24,7 @@ use crate::store::{Error, Store, privacy, roster};
 use crate::xml;
 use crate::xmpp::filter::Filter;
 use crate::xmpp::privacy::{Item, List, Relation, Traffic};
-use crate::xmpp::{BareJid, Jid, PresenceType, Stanza, jid};
+use crate::xmpp::{BareJid, Jid, Kind, PresenceType, Stanza, jid};
 
 /// Accounts without a session whose rules are remembered, those that somebody writes to, and the items of all their lists:
 /// beyond either, all are read anew.
@@ -262,51 +263,70 @@ impl Context<'_> {
     }
 
     fn passes(&self, list: Option<&Arc<List>>, account: &BareJid, stanza: &Stanza) -> bool {
-        let (Some(list), Some(to)) = (list, stanza.to()) else { return true };
-        match stops(self.store, list, account, to, Traffic::outbound(stanza.kind())) {
-            Ok(item) => item.is_none(),
-            Err(error) => unread(account, &error),
-        }
+        let Some(to) = stanza.to() else { return true };
+        passes(self.store, list, account, to, stanza.kind())
     }
 
     /// Does a session show itself to somebody who may see the account's presence?
     pub fn shows(&self, session: &Session, who: &Jid) -> bool {
-        let Some(presence) = session.presence.as_ref().filter(|_| session.visibility == Visibility::Visible) else {
-            return false;
-        };
-        let (list, account) = (session.list(), session.account());
-        list.is_none() || self.passes(list, account, &presence.clone().with_to(who.clone()))
+        shows(self.store, session, who)
     }
+}
 
-    /// A contact changed in the roster of an account: by items about groups and subscriptions sessions may have to leave
-    /// its sight, or to come into it.
-    ///
-    /// XEP-0016 §2.2: what is decided from now on goes by the new state. Presence that the contact was shown must not
-    /// stay there for ever, since its end would be kept back as well.
-    pub fn contact_changed(&mut self, account: &BareJid, old: Option<&RosterItem>, new: Option<&RosterItem>) {
-        let Some(contact) = new.or(old).map(|item| item.jid.clone()) else { return };
-        let was_subscribed = old.is_some_and(|item| item.subscription.from());
-        let is_subscribed = new.is_some_and(|item| item.subscription.from());
-        let mut presences = Vec::new();
-        for (_, session) in self.sessions.available(account) {
-            let Some(list) = session.list().filter(|list| list.reads_roster()) else { continue };
-            let passed = |item| {
-                let decided = list.decide(&contact, Traffic::PresenceOut, || Ok::<_, ()>(relation_of(item)));
-                decided.is_ok_and(|item| item.is_none_or(|item| item.allows))
-            };
-            match (passed(old), passed(new)) {
-                (true, false) if was_subscribed && session.visibility == Visibility::Visible => {
-                    let gone = Stanza::presence(PresenceType::Unavailable).with_from(session.jid().clone());
-                    presences.push(Some(gone));
-                }
-                (false, true) if is_subscribed && was_subscribed => presences.push(session.stamped_presence()),
-                _ => {}
-            }
-        }
-        for presence in presences.into_iter().flatten() {
-            self.route_anyway(presence.with_to(contact.clone()));
-        }
+/// Does a session show itself to somebody who may see the account's presence?
+pub(super) fn shows(store: &Store, session: &Session, who: &Jid) -> bool {
+    let Some(presence) = session.presence.as_ref().filter(|_| session.visibility == Visibility::Visible) else {
+        return false;
+    };
+    passes(store, session.list(), session.account(), who, presence.kind())
+}
+
+/// Does a list let such a stanza out to somebody?
+fn passes(store: &Store, list: Option<&Arc<List>>, account: &BareJid, to: &Jid, kind: Kind) -> bool {
+    let Some(list) = list else { return true };
+    match stops(store, list, account, to, Traffic::outbound(kind)) {
+        Ok(item) => item.is_none(),
+        Err(error) => unread(account, &error),
     }
+}
+
+impl Router {
+    /// XEP-0191 §6, XEP-0016 §2.1: a user may keep presence from one resource of a contact. What goes to the bare JID of a
+    /// contact of ours reaches all its sessions but those. Returns the user's account and list, if it is one that names
+    /// resources.
+    ///
+    /// Deviation: a contact elsewhere gets it for all its resources, since its own server hands it out there. Only a block
+    /// of the account, or of the domain, keeps presence from there.
+    pub(super) fn kept_from_resources(
+        &mut self,
+        store: &Store,
+        stanza: &Stanza,
+    ) -> Result<Option<(BareJid, Arc<List>)>, Error> {
+        let is_shown = matches!(stanza.kind(), Kind::Presence(PresenceType::Available | PresenceType::Unavailable));
+        let Some(from) = stanza.from().filter(|from| is_shown && from.is_full() && from.node().is_some()) else {
+            return Ok(None);
+        };
+        let account = from.to_bare();
+        let session = self.sessions.by_full(&account, from).and_then(|id| self.sessions.by_id(id));
+        let list = match session {
+            Some(session) => session.list().cloned(),
+            // The word that a session is over comes when there is none any more.
+            None => match self.hosts.config().host(jid::domain(from)) {
+                Some(host) if host.modules.is_on("mod_privacy") => {
+                    self.sessions.standing(store, &account)?.and_then(|standing| standing.default.clone())
+                }
+                _ => None,
+            },
+        };
+        Ok(list.filter(|list| list.names_resources()).map(|list| (account, list)))
+    }
+}
+
+/// Is it this resource alone that a user keeps presence from?
+pub(super) fn keeps_from(store: &Store, account: &BareJid, list: &List, who: &Jid) -> Result<bool, Error> {
+    let bare = Jid::from(who.to_bare());
+    Ok(stops(store, list, account, who, Traffic::PresenceOut)?.is_some()
+        && stops(store, list, account, &bare, Traffic::PresenceOut)?.is_none())
 }
 
 /// A list that cannot be read lets nothing out.

@@ -1,14 +1,15 @@
 //! A change of the rules comes into force, and whoever must hear of it does: the user's clients by pushes, contacts that
 //! are out of sight or in it again, and clients whose contacts are.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::router::privacy::{Standing, is_exempt, relation_of};
+use crate::router::privacy::Standing;
+use crate::router::sight::{Rules, Sights};
 use crate::router::{Context, Session, SessionId};
 use crate::store::roster::{self, RosterItem};
 use crate::xml::Element;
-use crate::xmpp::privacy::{List, Relation, Traffic};
+use crate::xmpp::privacy::{List, Traffic};
 use crate::xmpp::{BareJid, IqType, Jid, PresenceType, Stanza, StanzaError, jid, ns};
 
 /// How it was before a change.
@@ -53,13 +54,17 @@ impl Before {
 
     /// XEP-0191 §5: what one client does to the default list shows in the block list.
     fn block_difference(&self, context: &Context<'_>) -> Vec<Element> {
-        let blocked = |list: Option<&Arc<List>>| -> Vec<Jid> {
-            list.map(|list| list.blocked().cloned().collect()).unwrap_or_default()
-        };
-        let (before, after) = (blocked(self.default.as_ref()), blocked(default(context, &self.account).as_ref()));
+        let is_heard = context.sessions.of(&self.account).any(|(_, session)| session.knows_blocks);
+        let default = default(context, &self.account);
+        if !is_heard || same(self.default.as_ref(), default.as_ref()) {
+            return Vec::new();
+        }
+        let (before, after) = (self.default.as_deref(), default.as_deref());
         let mut news = Vec::new();
-        for (name, these, those) in [("block", &after, &before), ("unblock", &before, &after)] {
-            let items: Vec<Element> = these.iter().filter(|jid| !those.contains(jid)).map(block_item).collect();
+        for (name, these, those) in [("block", after, before), ("unblock", before, after)] {
+            let known: HashSet<&Jid> = those.iter().flat_map(|list| list.blocked()).collect();
+            let blocked = these.iter().flat_map(|list| list.blocked());
+            let items: Vec<Element> = blocked.filter(|jid| !known.contains(jid)).map(block_item).collect();
             if !items.is_empty() {
                 news.push(Element::new(name, ns::BLOCKING).with_children(items));
             }
@@ -80,34 +85,79 @@ impl Before {
         if changed.is_empty() {
             return Ok(());
         }
-        let contacts = Contacts::of(context, &self.account)?;
+        let contacts = roster::items(context.store, &self.account)?;
+        let contacts: HashMap<Jid, RosterItem> = contacts.into_iter().map(|item| (item.jid.clone(), item)).collect();
         // Sessions mostly have the same list before and after: then they have the same contacts to tell.
-        let mut done = Vec::new();
+        let mut done: Vec<(Rule, Rule, Sights)> = Vec::new();
         for (id, before, after) in changed {
-            let same = |one: &Option<Arc<List>>, other: &Option<Arc<List>>| match (one, other) {
-                (Some(one), Some(other)) => Arc::ptr_eq(one, other),
-                (one, other) => one.is_none() && other.is_none(),
-            };
-            let known = done.iter().position(|(b, a, _): &(_, _, Seen)| same(b, &before) && same(a, &after));
+            let known =
+                done.iter().position(|(b, a, _)| same(b.as_ref(), before.as_ref()) && same(a.as_ref(), after.as_ref()));
             let place = known.unwrap_or(done.len());
             if known.is_none() {
-                let seen = contacts.seen(before.as_deref(), after.as_deref());
-                done.push((before.clone(), after.clone(), seen));
+                context.spend(contacts.len());
+                let sights = sights(context, &self.account, &contacts, before.as_deref(), after.as_deref());
+                done.push((before.clone(), after.clone(), sights));
             }
-            let Some((_, _, seen)) = done.get(place) else { continue };
-            outbound(context, &contacts, id, &seen.outbound, before.as_deref(), after.as_deref());
-            inbound(context, &contacts, id, &seen.inbound);
+            let Some((_, _, sights)) = done.get(place) else { continue };
+            context.show(id, sights);
+            let rules = |who: &Jid| {
+                let item = contacts.get(&jid::contact(who)).or_else(|| contacts.get(who));
+                [before.as_deref(), after.as_deref()].map(|list| Rules { list, item })
+            };
+            directed(context, id, sights, |who| {
+                let [before, after] = rules(who);
+                before.pass(&self.account, who, Traffic::PresenceOut)
+                    && !after.pass(&self.account, who, Traffic::PresenceOut)
+            });
         }
         Ok(())
     }
 }
 
-/// Contacts for whom a change of lists makes a difference, and whether they may pass now.
-struct Seen {
-    /// Subscribers, who see the user.
-    outbound: Vec<(Jid, bool)>,
-    /// Those whom the user sees.
-    inbound: Vec<(Jid, bool)>,
+/// The list of a session.
+type Rule = Option<Arc<List>>;
+
+fn same(one: Option<&Arc<List>>, other: Option<&Arc<List>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => Arc::ptr_eq(one, other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+/// Contacts for whom a change of lists makes a difference.
+fn sights(
+    context: &Context<'_>,
+    account: &BareJid,
+    contacts: &HashMap<Jid, RosterItem>,
+    before: Option<&List>,
+    after: Option<&List>,
+) -> Sights {
+    let (sight, mut sights) = (context.sight(), Sights::default());
+    for item in contacts.values() {
+        let [before, after] = [before, after].map(|list| Rules { list, item: Some(item) });
+        sight.note(account, &item.jid, (before, after), &mut sights);
+    }
+    sights.outbound.sort();
+    sights.inbound.sort();
+    sights
+}
+
+/// XEP-0191 §3.3: whoever got presence to himself alone, subscribed or not, must hear of the end as well.
+fn directed(context: &mut Context<'_>, id: SessionId, told: &Sights, is_over: impl Fn(&Jid) -> bool) {
+    let Some(session) = context.sessions.by_id(id) else { return };
+    let is_seen = session.is_seen();
+    let over: Vec<Jid> = session.directed.iter().filter(|who| is_over(who)).cloned().collect();
+    let gone = Stanza::presence(PresenceType::Unavailable).with_from(session.jid().clone());
+    let told: HashSet<&str> = told.outbound.iter().filter(|_| is_seen).map(|(contact, _)| contact.as_str()).collect();
+    context.spend(over.len());
+    for who in over {
+        if !told.contains(who.as_str()) && !told.contains(jid::bare_str(&who)) {
+            context.route_anyway(gone.clone().with_to(who.clone()));
+        }
+        if let Some(session) = context.sessions.by_id_mut(id) {
+            session.directed.remove(&who);
+        }
+    }
 }
 
 /// Which clients hear that a list changed.
@@ -154,113 +204,6 @@ pub(super) fn set_standing(context: &mut Context<'_>, account: &BareJid, standin
     for id in ids {
         if let Some(session) = context.sessions.by_id_mut(id) {
             session.standing = standing.clone();
-        }
-    }
-}
-
-/// An account and its contacts.
-struct Contacts {
-    account: BareJid,
-    items: HashMap<Jid, RosterItem>,
-}
-
-impl Contacts {
-    fn of(context: &Context<'_>, account: &BareJid) -> Result<Contacts, StanzaError> {
-        let items = roster::items(context.store, account)?.into_iter();
-        Ok(Contacts { account: account.clone(), items: items.map(|item| (item.jid.clone(), item)).collect() })
-    }
-
-    fn passes(&self, list: Option<&List>, who: &Jid, traffic: Traffic) -> bool {
-        let Some(list) = list.filter(|_| !is_exempt(&self.account, who)) else { return true };
-        let item = || self.items.get(&jid::contact(who)).or_else(|| self.items.get(who));
-        let decided = list.decide(who, traffic, || Ok::<Relation, ()>(relation_of(item())));
-        decided.is_ok_and(|item| item.is_none_or(|item| item.allows))
-    }
-
-    /// Whom a change of lists concerns.
-    fn seen(&self, before: Option<&List>, after: Option<&List>) -> Seen {
-        let others = || self.items.values().filter(|item| self.account != item.jid);
-        let subscribers = others().filter(|item| item.subscription.from()).map(|item| &item.jid);
-        let watched = others().filter(|item| item.subscription.to()).map(|item| &item.jid);
-        let mut seen = Seen {
-            outbound: self.changed(before, after, Traffic::PresenceOut, subscribers),
-            inbound: self.changed(before, after, Traffic::PresenceIn, watched),
-        };
-        seen.outbound.sort();
-        seen.inbound.sort();
-        seen
-    }
-
-    /// Those for whom the answer changes, with the new one.
-    fn changed<'a>(
-        &'a self,
-        before: Option<&'a List>,
-        after: Option<&'a List>,
-        traffic: Traffic,
-        who: impl Iterator<Item = &'a Jid> + 'a,
-    ) -> Vec<(Jid, bool)> {
-        who.filter_map(|who| {
-            let passes = self.passes(after, who, traffic);
-            (self.passes(before, who, traffic) != passes).then(|| (who.clone(), passes))
-        })
-        .collect()
-    }
-}
-
-/// XEP-0016 §2.11, XEP-0191 §3.3, §3.4: who may not see the session any more sees it go; who may again, sees it come.
-fn outbound(
-    context: &mut Context<'_>,
-    contacts: &Contacts,
-    id: SessionId,
-    changed: &[(Jid, bool)],
-    before: Option<&List>,
-    after: Option<&List>,
-) {
-    let Some(session) = context.sessions.by_id(id) else { return };
-    let changed = if session.is_seen() { changed } else { &[] };
-    // Whoever got presence to himself alone, subscribed or not, must hear of the end as well.
-    let directed = contacts.changed(before, after, Traffic::PresenceOut, session.directed.iter());
-    let directed: Vec<Jid> = directed.into_iter().filter(|(_, passes)| !passes).map(|(jid, _)| jid).collect();
-    let presence = session.stamped_presence();
-    let gone = Stanza::presence(PresenceType::Unavailable).with_from(session.jid().clone());
-    for (contact, passes) in changed {
-        let stanza = if *passes { presence.clone() } else { Some(gone.clone()) };
-        if let Some(stanza) = stanza {
-            context.route_anyway(stanza.with_to(contact.clone()));
-        }
-    }
-    for who in directed {
-        if !changed.iter().any(|(contact, _)| *contact == who || jid::same_bare(contact, &who)) {
-            context.route_anyway(gone.clone().with_to(who.clone()));
-        }
-        if let Some(session) = context.sessions.by_id_mut(id) {
-            session.directed.remove(&who);
-        }
-    }
-}
-
-/// XEP-0016 §2.10: contacts whose presence the session may not see any more are gone for it; those whose it may are asked.
-fn inbound(context: &mut Context<'_>, contacts: &Contacts, id: SessionId, changed: &[(Jid, bool)]) {
-    let Some(own) = context.sessions.by_id(id).map(|session| session.jid().clone()) else { return };
-    for (contact, passes) in changed {
-        let is_here = context.config.host(jid::domain(contact)).is_some() && contact.node().is_some();
-        // Of contacts elsewhere nothing is known; all their resources go with the bare JID.
-        let mut sources = vec![contact.clone()];
-        if is_here {
-            let here = context.sessions.available(contact).filter(|(_, session)| context.shows(session, &own));
-            sources = here.map(|(_, session)| session.jid().clone().into()).collect();
-        }
-        if sources.is_empty() {
-            continue;
-        }
-        if *passes {
-            let from = if is_here { Jid::from(own.clone()) } else { Jid::from(contacts.account.clone()) };
-            context.route_from(id, Stanza::presence(PresenceType::Probe).with_from(from).with_to(contact.clone()));
-            continue;
-        }
-        for source in sources {
-            let gone = Stanza::presence(PresenceType::Unavailable).with_from(source);
-            context.deliver(id, gone.with_to(own.clone()));
         }
     }
 }
