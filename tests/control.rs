@@ -364,6 +364,27 @@ fn rosters_are_shown_and_changed() {
 }
 
 #[test]
+fn privacy_lists_hold_where_the_admin_changes_what_they_go_by() {
+    let (site, _running) = with_accounts("groups", &["romeo", "juliet"]);
+    site.ctl(&["roster", "add", "--both", "romeo@localhost", "juliet@localhost"]).success();
+    site.ctl(&["roster", "add", "--group", "Foes", "romeo@localhost", "tybalt@elsewhere.example"]).success();
+    let mut romeo = Client::login(&site, "romeo", "romeo");
+    let mut juliet = Client::login(&site, "juliet", "juliet");
+    romeo.until("<presence from='juliet@localhost/orchard'");
+    juliet.until("<presence from='romeo@localhost/orchard'");
+    let item = "<item type='group' value='Foes' action='deny' order='1'/>";
+    for wish in [format!("<list name='foes'>{item}</list>"), "<active name='foes'/>".to_owned()] {
+        romeo.send(&format!("<iq type='set' id='set'><query xmlns='jabber:iq:privacy'>{wish}</query></iq>"));
+        romeo.until("id='set'");
+    }
+    site.ctl(&["roster", "add", "--group", "Foes", "romeo@localhost", "juliet@localhost"]).success();
+    let gone = juliet.until("type='unavailable'");
+    assert!(gone.contains("from='romeo@localhost/orchard'"), "{gone}");
+    let gone = romeo.until("type='unavailable'");
+    assert!(gone.contains("from='juliet@localhost/orchard'"), "{gone}");
+}
+
+#[test]
 fn sessions_are_listed_and_ended() {
     let (site, _running) = with_accounts("sessions", &["romeo", "juliet"]);
     assert_eq!(site.ctl(&["--json", "sessions"]).json(), serde_json::json!([]));

@@ -147,7 +147,8 @@ fn mutual(item: &mut RosterItem, both: bool, is_ours: bool) {
     }
 }
 
-/// Changes an item, or makes it, and tells the clients that are connected.
+/// Changes an item, or makes it. The clients that are connected hear of it, and by privacy lists that go by groups and
+/// subscriptions people come into sight or leave it, as when the client changes it.
 fn keep(
     view: &mut View<'_>,
     account: &BareJid,
@@ -159,7 +160,7 @@ fn keep(
     if old.is_none() && roster::count(view.store, account)? >= limits.roster_items_max as u64 {
         return Err(Refusal::refused(format!("the roster of {account} is full (<roster-items-max>)")));
     }
-    let mut item = RosterItem { visible: true, ..old.unwrap_or_else(|| RosterItem::new(contact.clone())) };
+    let mut item = RosterItem { visible: true, ..old.clone().unwrap_or_else(|| RosterItem::new(contact.clone())) };
     change(&mut item);
     if item.name.len() > limits.roster_name_bytes_max
         || item.groups.iter().any(|g| g.len() > limits.roster_name_bytes_max)
@@ -174,6 +175,8 @@ fn keep(
             view.carry_out(effect);
         }
     }
+    let (router, mut env) = view.router();
+    router.contact_changed(&mut env, account, old.as_ref(), Some(&item));
     Ok(())
 }
 
