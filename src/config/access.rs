@@ -1,7 +1,7 @@
 //! Who may come in and who may do what: networks of `<allow>` and `<deny>`, rates and karma, 1.6's access lists.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::xmpp::BareJid;
 
@@ -17,6 +17,17 @@ fn bits(address: IpAddr) -> u128 {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// The bits of an IPv6 address that one customer has: who has one address has them all.
+const CUSTOMER_BITS: u128 = u128::MAX << 64;
+
+/// What stands for all addresses of whoever has this one, where somebody's connections or tries are counted.
+pub fn customer(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & CUSTOMER_BITS)),
+        canonical => canonical,
     }
 }
 

@@ -76,9 +76,11 @@ limits! {
     /// Bytes of a name of an element or attribute. Outcome: stream error policy-violation.
     name_bytes_max, "name-bytes-max": usize = 1_024, at least 64;
     /// Connections of one address at a time, logged in or not: one machine takes all descriptors.
+    /// Clients and components on the machine itself are not bounded, for a TLS wrapper brings all people from there.
     /// Outcome: further ones are closed at once.
     connections_per_address_max, "connections-per-address-max": usize = 1_000, at least 1;
-    /// Connections of one address that have not logged in yet. Outcome: further ones are closed at once.
+    /// Connections of one address that have not logged in yet; as many for clients, other servers, components and file
+    /// transfers each, and clients and components on the machine itself without bound. Outcome: further ones are closed at once.
     unauthenticated_per_address_max, "unauthenticated-per-address-max": usize = 100, at least 1;
     /// Connections of all addresses; the system's own limit on descriptors may be lower.
     /// Outcome: further ones wait in the kernel's queue.

@@ -42,7 +42,7 @@ mod slips;
 mod storage;
 mod tree;
 
-pub use access::{Access, Grants, Karma, Network, Rate};
+pub use access::{Access, Grants, Karma, Network, Rate, customer};
 pub use blocks::{Block, BlockAction, Blocks};
 pub use certificates::CertificateSource;
 pub use cmdline::CommandLine;

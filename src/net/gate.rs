@@ -1,13 +1,11 @@
 //! Who may come in at all, before a byte is read: `<allow>`, `<deny>` and `<rate>` of jabber.xml.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
-use crate::config::{Access, Config, Rate};
+use crate::config::{Access, Config, Rate, customer};
 use crate::xmpp::Now;
 
-/// The bits of an IPv6 address that one customer has: who has one address has them all.
-const CUSTOMER_BITS: u128 = u128::MAX << 64;
 /// Milliseconds between two lines of the log about refused connections: who is refused may come often.
 const QUIET_MILLIS: u64 = 1000;
 
@@ -81,13 +79,6 @@ impl Gate {
             self.quiet_until = millis.saturating_add(QUIET_MILLIS);
             log::warn!(target: about, "{text}");
         }
-    }
-}
-
-fn customer(peer: IpAddr) -> IpAddr {
-    match peer {
-        IpAddr::V4(_) => peer,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & CUSTOMER_BITS)),
     }
 }
 

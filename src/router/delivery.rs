@@ -15,7 +15,7 @@ use super::ids::SessionId;
 use super::module::{Flow, Point, Scope};
 use super::privacy::{keeps_from, takes};
 use super::{Addressee, Call, Effect, Env, Out, Parcel, Requester, Router, Session};
-use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError, jid};
+use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError, jid, ns};
 
 /// Nobody can read what an account gets that the admin disabled: who writes hears so. All else of it stays.
 fn for_disabled(kind: MessageType) -> Result<(), StanzaError> {
@@ -23,6 +23,14 @@ fn for_disabled(kind: MessageType) -> Result<(), StanzaError> {
         MessageType::Error | MessageType::Headline => Ok(()),
         _ => Err(Condition::ServiceUnavailable.into()),
     }
+}
+
+/// What an account's server alone has to say to its clients. RFC 6121 §2.1.6 and XEP-0191 §3.3 leave it to them to look at
+/// the sender; not all do.
+fn is_forged_push(stanza: &Stanza, account: &BareJid) -> bool {
+    stanza.kind() == Kind::Iq(IqType::Set)
+        && stanza.as_request().is_some_and(|iq| [ns::ROSTER, ns::BLOCKING, ns::PRIVACY].contains(&iq.payload().ns()))
+        && stanza.from().is_some_and(|from| from.to_bare() != *account)
 }
 
 impl Router {
@@ -35,6 +43,9 @@ impl Router {
         mut parcel: Parcel,
     ) -> Result<(), StanzaError> {
         let account = to.to_bare();
+        if to.is_full() && is_forged_push(&parcel.stanza, &account) {
+            return Err(Condition::ServiceUnavailable.into());
+        }
         // Who has a session has an account; only for the others is the store asked.
         if self.sessions.count(&account) == 0 {
             match crate::store::account::account(env.store, &account)? {

@@ -40,13 +40,8 @@ impl Server {
 
     /// The requester gave the word.
     pub(super) fn join(&mut self, one: ConnectionId, other: ConnectionId, bytes_per_second: Option<u64>) {
-        for id in [one, other] {
-            if let Some(connection) = self.connections.get_mut(&id) {
-                connection.counted_as_logged_in = true;
-                let address = connection.peer.ip();
-                self.addresses.logged_in(address);
-            }
-        }
+        self.known(one);
+        self.known(other);
         self.outputs.push(Output::Join { one, other, bytes_per_second });
     }
 

@@ -157,10 +157,8 @@ impl Server {
     fn component_ready(&mut self, now: Now, id: ConnectionId, component: &str) {
         self.calls.failures.remove(component);
         self.calls.told.remove(component);
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.counted_as_logged_in = true;
-        let address = connection.peer.ip();
-        self.addresses.logged_in(address);
+        self.known(id);
+        let Some(address) = self.connections.get(&id).map(|connection| connection.peer.ip()) else { return };
         log::info!(target: component, "component connected: {address}");
         let mut env = router_env!(self, now);
         let replaced = self.router.component_ready(&mut env, component, id);

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use super::addresses::Purpose;
 use super::metrics::Side;
 use super::{Asker, ConnectionId, Output, Server, Timer, browsers};
 use crate::config::{Config, Listener, ListenerKind};
@@ -100,9 +101,9 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     session: Option<SessionId>,
     pub(super) heartbeat_millis: Option<u64>,
-    pub(super) counted_as_logged_in: bool,
-    /// Is the peer's address counted among those that connected to us?
-    is_counted: bool,
+    counted_as_logged_in: bool,
+    /// What the peer connected to us for: its address is counted.
+    purpose: Option<Purpose>,
     /// Is there a timer that ends it when it is idle?
     pub(super) is_watched: bool,
     /// When it was opened.
@@ -133,7 +134,7 @@ impl Connection {
             session: None,
             heartbeat_millis: None,
             counted_as_logged_in: false,
-            is_counted: false,
+            purpose: None,
             is_watched: false,
             opened_millis: now_millis,
             is_looked_after: false,
@@ -161,8 +162,8 @@ impl Server {
     pub(super) fn accepted(&mut self, now: Now, id: ConnectionId, listener: &Arc<Listener>, peer: SocketAddr) {
         let now_millis = now.monotonic_millis;
         let limits = &self.config.limits;
-        if self.is_stopping || !self.addresses.connected(peer.ip(), limits, now_millis) {
-            log::debug!(target: "-internal", "{} has too many connections", peer.ip());
+        let purpose = Purpose::of(listener.kind);
+        if self.is_stopping || !self.addresses.connected(peer.ip(), purpose, limits, now_millis) {
             self.outputs.push(Output::Close { id });
             return;
         }
@@ -182,7 +183,7 @@ impl Server {
             self.metrics.opened(side);
         }
         let mut connection = Connection::new(talk, peer, now_millis);
-        connection.is_counted = true;
+        connection.purpose = Some(purpose);
         connection.heartbeat_millis = listener.heartbeat_seconds.map(|seconds| seconds.saturating_mul(1000));
         self.connections.insert(id, connection);
         let login_by = now_millis.saturating_add(listener.auth_seconds.saturating_mul(1000));
@@ -206,7 +207,10 @@ impl Server {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.last_input_millis = now.monotonic_millis;
         let is_first = !std::mem::replace(&mut connection.has_spoken, true);
-        if is_first && connection.is_counted && !matches!(connection.talk, Talk::Http(_)) && browsers::is_request(bytes)
+        if is_first
+            && connection.purpose.is_some()
+            && !matches!(connection.talk, Talk::Http(_))
+            && browsers::is_request(bytes)
         {
             return self.browser(id);
         }
@@ -245,11 +249,20 @@ impl Server {
         }
     }
 
+    /// A connection's peer is no stranger any more.
+    pub(super) fn known(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Some(purpose) = connection.purpose else { return };
+        if !std::mem::replace(&mut connection.counted_as_logged_in, true) {
+            self.addresses.logged_in(connection.peer.ip(), purpose);
+        }
+    }
+
     /// A connection is gone: its session ends.
     pub(super) fn gone(&mut self, now: Now, id: ConnectionId, reason: &str) {
         let Some(connection) = self.connections.remove(&id) else { return };
-        if connection.is_counted {
-            self.addresses.disconnected(connection.peer.ip(), connection.counted_as_logged_in);
+        if let Some(purpose) = connection.purpose {
+            self.addresses.disconnected(connection.peer.ip(), purpose, connection.counted_as_logged_in);
         }
         if matches!(connection.talk, Talk::Component(_) | Talk::Calling(_)) {
             return self.component_gone(now, id, &connection, reason);
@@ -426,14 +439,13 @@ impl Server {
         let session = self.router.bind(&mut env, jid.clone(), id);
         let heartbeat = self.connections.get_mut(&id).and_then(|connection| {
             connection.session = Some(session);
-            connection.counted_as_logged_in = true;
             connection.heartbeat_millis
         });
         if let Some(connection) = self.connections.get(&id) {
             self.router.set_peer(session, connection.peer.ip());
-            self.addresses.logged_in(connection.peer.ip());
             self.metrics.login(true);
         }
+        self.known(id);
         if let Some(heartbeat) = heartbeat {
             self.timers.set(now.monotonic_millis.saturating_add(heartbeat), Timer::Heartbeat(id));
         }

@@ -379,6 +379,7 @@ impl Server {
             }
             Action::Proved { pair, how } => {
                 self.watch(now, id);
+                self.known(id);
                 let secure = self.tls_words(id);
                 if let Some(connection) = self.connections.get(&id) {
                     let ip = connection.peer.ip();
