@@ -128,7 +128,7 @@ impl Offline {
         let Some(receiver) = context.sessions.by_id(session) else { return Ok(()) };
         let (account, to) = (receiver.account().clone(), receiver.jid().clone());
         let stays = sending.request.is_some();
-        if !stays && !(receiver.is_available() && receiver.priority >= 0) {
+        if !(stays || receiver.is_available() && receiver.priority >= 0) {
             // It is no receiver any more, and gets the rest when it is one again.
             return Ok(());
         }
