@@ -28,6 +28,15 @@ pub const LETSENCRYPT: &str = "/etc/letsencrypt/live";
 /// Where self-made certificates are kept, one `HOST.pem` with chain and key for each host.
 pub const SELF_MADE: &str = "/etc/jabber/ssl";
 
+/// A file with certificates of authorities to trust.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityFile {
+    /// The file, absolute.
+    pub path: PathBuf,
+    /// The line of jabber.xml, for the error when it cannot be read.
+    pub place: Place,
+}
+
 impl Config {
     /// The places where a host's certificate may be, the best first: what jabber.xml says for this host, what it says
     /// for everybody, Let's Encrypt's directory, and our own. Whether the files exist is for the caller to find out.

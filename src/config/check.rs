@@ -29,7 +29,7 @@ impl Config {
             }
         }
         for file in &self.authorities {
-            problems.extend(readable(file, &Place::whole(self.file.as_path()), "certificates of authorities"));
+            problems.extend(readable(&file.path, &file.place, "certificates of authorities"));
         }
         problems.extend(self.data_directory());
         if problems.is_empty() { Ok(()) } else { Err(Error { problems }) }

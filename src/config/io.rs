@@ -1,7 +1,7 @@
 //! `<io>`: who may connect, certificates, and what holds for all sockets.
 
 use super::access::{Access, Karma, Network, Rate};
-use super::certificates::CertificateSource;
+use super::certificates::{AuthorityFile, CertificateSource};
 use super::hosts::host_name;
 use super::pthcsock;
 use super::reading::{Reading, Refusal};
@@ -14,7 +14,7 @@ const KNOWN: &[&str] = &["allow", "announce", "bind", "bounce", "deny", "karma",
 pub(super) struct Io {
     pub(super) access: Access,
     pub(super) certificates: Vec<CertificateSource>,
-    pub(super) authorities: Vec<std::path::PathBuf>,
+    pub(super) authorities: Vec<AuthorityFile>,
     pub(super) rate: Option<Rate>,
     pub(super) karma: Option<Karma>,
     pub(super) bind: Vec<std::net::IpAddr>,
@@ -150,7 +150,7 @@ fn tls(reading: &mut Reading, tree: &Tree, io: &mut Io) {
     for child in tree.children() {
         match child.name.as_str() {
             "credentials" => credentials(reading, child, io),
-            "cacertfile" => io.authorities.push(reading.path(&child.text())),
+            "cacertfile" => io.authorities.extend(authorities(reading, child)),
             "dhparams" | "crlfile" => reading.without_effect(child, "rustls has no use for it"),
             "key" => {
                 let ns = super::OWN_NS;
@@ -159,6 +159,17 @@ fn tls(reading: &mut Reading, tree: &Tree, io: &mut Io) {
             _ => reading.unknown(child, "<tls>", &["credentials", "cacertfile", "dhparams", "crlfile"]),
         }
     }
+}
+
+/// `<cacertfile>`, `<ca>`: certificates to trust.
+fn authorities(reading: &mut Reading, tree: &Tree) -> Option<AuthorityFile> {
+    if tree.text().is_empty() {
+        let name = &tree.name;
+        reading
+            .warn(&tree.place, format!("<{name}> names no file: ignored; write <{name}>/etc/jabber/ca.pem</{name}>"));
+        return None;
+    }
+    Some(AuthorityFile { path: reading.path(&tree.text()), place: tree.place.clone() })
 }
 
 fn credentials(reading: &mut Reading, tree: &Tree, io: &mut Io) {
@@ -184,7 +195,7 @@ fn credentials(reading: &mut Reading, tree: &Tree, io: &mut Io) {
                 let key = child.attribute("private-key").map(|key| reading.path(key));
                 files.push((certificate.clone(), key.unwrap_or(certificate), child.place.clone()));
             }
-            "ca" => io.authorities.push(reading.path(&child.text())),
+            "ca" => io.authorities.extend(authorities(reading, child)),
             "der" | "openpgp" | "keyring" | "trustdb" => {
                 reading.warn(&child.place, format!("<{}> cannot be read: convert it to PEM, <pem>", child.name));
             }

@@ -44,7 +44,7 @@ mod tree;
 
 pub use access::{Access, Grants, Karma, Network, Rate, customer};
 pub use blocks::{Block, BlockAction, Blocks};
-pub use certificates::CertificateSource;
+pub use certificates::{AuthorityFile, CertificateSource};
 pub use cmdline::CommandLine;
 pub use components::{Component, Link};
 pub use control::{Control, MetricsSocket};
@@ -98,7 +98,7 @@ pub struct Config {
     /// The certificates that are named; [`Config::certificates_of`] adds the places where we look unasked.
     pub certificates: Vec<CertificateSource>,
     /// Files with certificates of authorities to trust besides the system's.
-    pub authorities: Vec<PathBuf>,
+    pub authorities: Vec<AuthorityFile>,
     /// Who may connect at all.
     pub access: Access,
     /// Source addresses of outgoing connections.

@@ -31,11 +31,11 @@ pub(super) fn main_file(reading: &mut Reading, path: &Path) -> Result<Tree, Box<
         Ok(tree) => Ok(tree),
         Err(Failure::Broken(problem)) => Err(problem),
         Err(Failure::Unreadable(why)) => {
-            let remedy = if path.exists() {
-                format!("see who may read {0}: ls -l {0}", path.display())
-            } else {
+            let remedy = if why.starts_with("No such file") {
                 "start from the example in /usr/share/doc/jabber/examples/jabber.xml, or name the file with -c"
                     .to_owned()
+            } else {
+                format!("see what it is and who may read it: ls -l {}", path.display())
             };
             let place = Place::whole(file);
             let expected = "the configuration file; -c names another".to_owned();

@@ -8,7 +8,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use super::StartError;
-use crate::config::Config;
+use crate::config::{AuthorityFile, Config};
 use crate::stream::certificate::Authorities;
 
 /// The bundle of a whole system has a quarter of it.
@@ -23,9 +23,10 @@ pub fn load(config: &Config) -> Result<Authorities, StartError> {
         return Ok(Authorities::new([]));
     }
     let mut all = Vec::new();
-    for path in &config.authorities {
+    for AuthorityFile { path, place } in &config.authorities {
         all.extend(read(path).map_err(|why| {
-            StartError(format!("{}, which jabber.xml names for certificates of authorities, {why}", path.display()))
+            let path = path.display();
+            StartError(format!("{path}, which jabber.xml names for certificates of authorities ({place}), {why}"))
         })?);
     }
     let system = rustls_native_certs::load_native_certs();
@@ -68,7 +69,8 @@ mod tests {
         let file = directory.join("ca.pem");
         let pem = || rcgen::generate_simple_self_signed(vec!["ca.test".to_owned()]).unwrap().cert.pem();
         let mut config = Config::for_host("chat.test");
-        config.authorities.push(file.clone());
+        let place = crate::config::Place::whole(Path::new("jabber.xml"));
+        config.authorities.push(AuthorityFile { path: file.clone(), place });
         assert!(load(&config).unwrap().is_empty(), "an island reads nothing");
         config.federation = Some(Federation::default());
         let without = {

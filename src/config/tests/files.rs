@@ -158,13 +158,15 @@ fn missing_files_on_disk() {
     let main = scratch.main(&format!(
         "<xdb id='x'><xdb_file xmlns='jabber:config:xdb_file'><spool>/etc/passwd</spool></xdb_file></xdb>\n\
          <log id='l'><file>{}</file></log>\n\
-         <io><ssl><key id='*'>/nonexistent/key.pem</key></ssl></io>",
+         <io><ssl><key id='*'>/nonexistent/key.pem</key></ssl>\n\
+         <tls><cacertfile>/nonexistent/ca.pem</cacertfile></tls></io>",
         log.display()
     ));
     let config = Config::load(&main, &CommandLine::default()).unwrap();
     let error = config.check_files().unwrap_err();
     let lines: Vec<u32> = error.problems.iter().map(|problem| problem.place.line).collect();
-    assert_eq!(lines, [4, 0]);
+    assert_eq!(lines, [4, 5, 0]);
+    assert!(error.to_string().contains("cannot read the certificates of authorities /nonexistent/ca.pem"), "{error}");
     assert!(error.to_string().contains("cannot read the certificate /nonexistent/key.pem"), "{error}");
     assert!(error.to_string().contains("/etc/passwd is no data directory"), "{error}");
 }

@@ -58,6 +58,11 @@ const ROWS: &[(&str, &str, Said)] = &[
     (IO, "<ssl><key id='*' no-tls-v1='1'>/a.pem</key></ssl>", Noticed("no-tls-v1= has no effect")),
     (IO, "<ssl><key id='*' enable-workarounds='1'>/a.pem</key></ssl>", Noticed("enable-workarounds= has no effect")),
     (IO, "<ssl><key id='*' ciphers='x'>/a.pem</key></ssl>", Noticed("ciphers= has no effect")),
+    (
+        TLS,
+        "<cacertfile/>",
+        Warned("<cacertfile> names no file: ignored; write <cacertfile>/etc/jabber/ca.pem</cacertfile>"),
+    ),
     (TLS, "<dhparams>/x</dhparams>", Noticed("<dhparams> has no effect")),
     (TLS, "<crlfile>/x</crlfile>", Noticed("<crlfile> has no effect")),
     (TLS, "<key>/x</key>", Warned("<key> belongs into <ssl>")),
