@@ -4,12 +4,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use jabber::net::uninterrupted;
 use rustls::pki_types::{CertificateDer, ServerName};
 
 use crate::site::{Client, Site};
@@ -38,7 +40,14 @@ fn adapted(site: &Site, name: &str) -> (String, Vec<(String, u16)>) {
     (text, ports)
 }
 
-/// Every port of the text, and of the file that it includes, becomes one that is free, on 127.0.0.1.
+/// A loopback address that nobody else has: what is free there stays free until the server takes it.
+fn own_address() -> IpAddr {
+    static COUNT: AtomicU8 = AtomicU8::new(1);
+    let [_, _, middle, low] = std::process::id().to_be_bytes();
+    [127, 64 + middle % 64, low, COUNT.fetch_add(1, Ordering::Relaxed)].into()
+}
+
+/// Every port of the text, and of the file that it includes, becomes one that is free, on the site's address.
 fn moved(text: &str, include: &str, site: &Site) -> (String, Vec<(String, u16)>) {
     let mut old: BTreeSet<String> = BTreeSet::new();
     for (before, after) in [("port=\"", '"'), ("<port>", '<')] {
@@ -47,15 +56,16 @@ fn moved(text: &str, include: &str, site: &Site) -> (String, Vec<(String, u16)>)
             old.extend(numbers.map(str::to_owned));
         }
     }
-    // All are held until all are chosen; the kernel gives out others next time.
+    // All are held until all are chosen.
     let held: Vec<(String, TcpListener)> =
-        old.into_iter().map(|number| (number, TcpListener::bind("127.0.0.1:0").unwrap())).collect();
+        old.into_iter().map(|number| (number, TcpListener::bind((site.address, 0)).unwrap())).collect();
     let ports: Vec<(String, u16)> =
         held.iter().map(|(number, socket)| (number.clone(), socket.local_addr().unwrap().port())).collect();
     let moved = |text: &str| {
-        let mut text = text.to_owned();
+        let address = site.address;
+        let mut text = text.replace("127.0.0.1", &address.to_string());
         for (number, port) in &ports {
-            text = text.replace(&format!("<ip port=\"{number}\"/>"), &format!("<ip port=\"{port}\">127.0.0.1</ip>"));
+            text = text.replace(&format!("<ip port=\"{number}\"/>"), &format!("<ip port=\"{port}\">{address}</ip>"));
             text = text.replace(&format!("port=\"{number}\""), &format!("port=\"{port}\""));
             text = text.replace(&format!("<port>{number}</port>"), &format!("<port>{port}</port>"));
         }
@@ -80,7 +90,7 @@ fn certificate(site: &Site, host: &str, file: &str, key_file: Option<&str>) -> C
 }
 
 /// The certificate that a client who asks for this host is shown on a port with TLS from the first byte.
-fn shown(port: u16, host: &str) -> CertificateDer<'static> {
+fn shown(address: IpAddr, port: u16, host: &str) -> CertificateDer<'static> {
     #[derive(Debug)]
     struct Everybody;
     impl rustls::client::danger::ServerCertVerifier for Everybody {
@@ -123,12 +133,12 @@ fn shown(port: u16, host: &str) -> CertificateDer<'static> {
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).unwrap();
     let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-    let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let socket = TcpStream::connect((address, port)).unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut stream = rustls::StreamOwned::new(session, socket);
     stream.write_all(b"</").unwrap();
     // Until it has answered, the handshake may not be over.
-    let _ = stream.read(&mut [0; 64]);
+    let _ = uninterrupted(|| stream.read(&mut [0; 64]));
     stream.conn.peer_certificates().unwrap()[0].clone().into_owned()
 }
 
@@ -136,9 +146,9 @@ fn port_of(ports: &[(String, u16)], old: &str) -> u16 {
     ports.iter().find(|(number, _)| number == old).unwrap().1
 }
 
-/// One that was free a moment ago: the kernel gives out another one next time.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// An address of the test's own, and a port that is free there.
+fn free_port() -> SocketAddr {
+    TcpListener::bind((own_address(), 0)).unwrap().local_addr().unwrap()
 }
 
 const MESSAGE: &str = "<message to='juliet@xmpp.test' id='m'><body>Art thou there?</body></message>";
@@ -171,7 +181,7 @@ fn the_configurations_of_old_serve() {
     ];
     for (name, lines, tls) in rows {
         let mut site = Site::new(&format!("configuration-{}", name.trim_end_matches(".xml")));
-        site.host = "xmpp.test";
+        (site.host, site.address) = ("xmpp.test", own_address());
         let (text, ports) = adapted(&site, name);
         site.write("jabber.xml", &text);
         site.port = port_of(&ports, "5222");
@@ -202,7 +212,7 @@ fn the_configurations_of_old_serve() {
                 [("second.test", &second), ("xmpp.test", &first)]
             };
             for (host, der) in expected {
-                assert_eq!(&shown(port, host), der, "{name}: {host}");
+                assert_eq!(&shown(site.address, port, host), der, "{name}: {host}");
             }
         }
         let pid = site.directory.join(if name.contains("1.6") { "jabberd14.pid" } else { "jabber.pid" });
@@ -307,12 +317,13 @@ fn the_server_becomes_the_user_that_the_file_names() {
 #[test]
 fn the_proxy_listens_where_the_file_says() {
     let site = Site::new("configuration-proxy");
-    let port = free_port();
-    let proxy = format!("<proxy65 xmlns='urn:jabber:config:3'><ip>127.0.0.1</ip><port>{port}</port></proxy65>");
+    let place = free_port();
+    let (ip, port) = (place.ip(), place.port());
+    let proxy = format!("<proxy65 xmlns='urn:jabber:config:3'><ip>{ip}</ip><port>{port}</port></proxy65>");
     site.write("jabber.xml", &site.xml("").replace("<register/>", &proxy));
     let running = site.start();
-    assert!(site.log().contains(&format!("127.0.0.1:{port}")), "{}", site.log());
-    let mut client = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    assert!(site.log().contains(&place.to_string()), "{}", site.log());
+    let mut client = TcpStream::connect(place).unwrap();
     client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     // SOCKS5, one method: no authentication (RFC 1928 §3).
     client.write_all(&[5, 1, 0]).unwrap();
@@ -325,13 +336,14 @@ fn the_proxy_listens_where_the_file_says() {
 #[test]
 fn a_component_listens_where_the_file_says() {
     let site = Site::new("configuration-component");
-    let port = free_port();
+    let place = free_port();
+    let (ip, port) = (place.ip(), place.port());
     let service = format!(
-        "<service id='icq.localhost'><accept><ip>127.0.0.1</ip><port>{port}</port><secret>s</secret></accept></service>"
+        "<service id='icq.localhost'><accept><ip>{ip}</ip><port>{port}</port><secret>s</secret></accept></service>"
     );
     site.write("jabber.xml", &site.xml(&service));
     let running = site.start();
-    let mut component = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let mut component = TcpStream::connect(place).unwrap();
     component.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     component
         .write_all(

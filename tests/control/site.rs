@@ -20,6 +20,8 @@ pub struct Site {
     pub port: u16,
     /// What clients ask for.
     pub host: &'static str,
+    /// Where clients connect to.
+    pub address: std::net::IpAddr,
 }
 
 impl Site {
@@ -33,7 +35,7 @@ impl Site {
         fs::create_dir_all(&directory).unwrap();
         // Free a moment ago: the kernel gives out another one next time.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let site = Site { directory, port, host: "localhost" };
+        let site = Site { directory, port, host: "localhost", address: [127, 0, 0, 1].into() };
         site.write("jabber.xml", &site.xml(extra));
         site
     }
@@ -218,7 +220,7 @@ pub struct Client {
 impl Client {
     /// Opens a stream, and says nothing more.
     pub fn connect(site: &Site) -> Client {
-        let stream = std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();
+        let stream = std::net::TcpStream::connect((site.address, site.port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut client = Client { stream, heard: String::new() };
         client.send(&format!(
