@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use jabber::admin::{Command, Kind};
 use jabber::config::{CommandLine, Config, Control};
 use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::{Gid, Group};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -137,8 +139,12 @@ fn connect(path: &Path) -> Result<UnixStream, Failure> {
             )
             .remedy("start it: /etc/init.d/jabber start; /var/log/jabber/error.log says why it ended"),
             io::ErrorKind::PermissionDenied => {
-                Failure::unreachable(format!("you may not use {shown}: only root and its group may"))
-                    .remedy("run it as root (sudo jabberctl), or add yourself to the group: adduser NAME jabber")
+                let gid = std::fs::symlink_metadata(path).map(|found| Gid::from_raw(found.gid()));
+                let group = gid.ok().and_then(|gid| Group::from_gid(gid).ok().flatten());
+                let group = group.map_or_else(|| "jabber".to_owned(), |group| group.name);
+                Failure::unreachable(format!("you may not use {shown}: only root and its group may")).remedy(format!(
+                    "run it as root (sudo jabberctl), or add yourself to the group: adduser NAME {group}; jabberctl reload"
+                ))
             }
             _ => Failure::unreachable(format!("cannot connect to {shown}: {error}")),
         }

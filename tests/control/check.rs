@@ -422,6 +422,9 @@ fn what_dns_says() {
         ("_xmpp-client._tcp.away.example", 33, b"\0\0\0\x05\x14\x66\x04here\x07example\0"),
         ("_xmpp-server._tcp.here.example", 33, b"\0\0\0\x05\x14\x95\x04here\x07example\0"),
         ("plain.example", 1, &[127, 0, 0, 1]),
+        ("both.example", 1, &[127, 0, 0, 1]),
+        ("both.example", 28, b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x07"),
+        ("_xmpp-client._tcp.two.example", 33, b"\0\0\0\x05\x14\x66\x04both\x07example\0"),
         ("far.example", 1, &[192, 0, 2, 7]),
     ]);
     let site = Site::new("check-dns");
@@ -442,6 +445,9 @@ fn what_dns_says() {
         ("127.0.0.1", "ok", "127.0.0.1 is an address of this machine", "", Some(0)),
         ("192.0.2.9", "warning", no_address, "behind a router", Some(1)),
         ("plain.example", "ok", "plain.example leads here: 127.0.0.1", "", Some(0)),
+        ("both.example", "ok", "both.example leads here: 127.0.0.1", "", Some(1)),
+        ("both.example", "warning", "both.example leads to 2001:db8::7, too", "take that record away", Some(1)),
+        ("two.example", "warning", "both.example, port 5222 leads to 2001:db8::7, too", "second server", Some(1)),
     ] {
         let xml = site.xml("").replace("<host>localhost</host>", &format!("<host>{host}</host>"));
         site.write("jabber.xml", &xml.replace(&format!("port='{}'", site.port), "port='5222'"));

@@ -76,6 +76,32 @@ fn root_gives_the_sockets_of_a_server_that_was_never_root() {
 }
 
 #[test]
+fn a_server_that_was_root_gives_its_sockets_itself() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("left out: only root can become somebody else");
+        return;
+    }
+    let adm = nix::unistd::Group::from_name("adm").unwrap().unwrap().gid.as_raw();
+    let site = Site::new("root-gives");
+    // A directory that is not there yet, as /run/jabber after the machine came up.
+    let control = site.path("run/jabber/control");
+    let element = format!("<control xmlns='urn:jabber:config:3' group='adm'>{}</control>", control.display());
+    site.write("jabber.xml", &site.xml(&format!("<user>nobody</user>{element}")));
+    chown(&site.directory, Some(NOBODY), Some(NOBODY)).unwrap();
+    let running = site.start();
+    let found = fs::symlink_metadata(&control).unwrap();
+    assert_eq!((found.uid(), found.gid(), found.permissions().mode() & 0o777), (NOBODY, adm, 0o660));
+    let directory = fs::metadata(control.parent().unwrap()).unwrap();
+    assert_eq!((directory.uid(), directory.permissions().mode() & 0o777), (NOBODY, 0o755));
+    let spool = fs::metadata(site.path("spool")).unwrap();
+    assert_eq!((spool.uid(), spool.gid(), spool.permissions().mode() & 0o777), (NOBODY, NOBODY, 0o750));
+    assert!(!site.log().contains("--give-sockets"), "{}", site.log());
+    site.ctl(&["status"]).success();
+    running.stop();
+    assert!(!control.exists());
+}
+
+#[test]
 fn nothing_else_is_given_away() {
     if !nix::unistd::geteuid().is_root() {
         println!("left out: only root can give anything away");

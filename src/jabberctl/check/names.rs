@@ -105,7 +105,12 @@ fn domain(subject: &Subject, asker: &Asker, host: &str, own: &[IpAddr], findings
         Ok(found) => {
             let here: Vec<String> = found.iter().filter(|ip| is_here(**ip, own)).map(IpAddr::to_string).collect();
             match here.is_empty() {
-                false => findings.fine(AREA, format!("{host} leads here: {}", here.join(", "))),
+                false => {
+                    findings.fine(AREA, format!("{host} leads here: {}", here.join(", ")));
+                    if !has_records {
+                        elsewhere(host, &found, own, findings);
+                    }
+                }
                 true if has_records => {
                     findings.fine(AREA, format!("{host} has another machine's address, but SRV records"));
                 }
@@ -170,6 +175,21 @@ fn target(
             format!("{shown}: this server has no port {port} for {whom}"),
             "correct the record, or the port in jabber.xml",
         ),
-        Ok(_) => findings.fine(AREA, format!("{shown}, leads here")),
+        Ok(found) => {
+            findings.fine(AREA, format!("{shown}, leads here"));
+            elsewhere(&shown, &found, own, findings);
+        }
+    }
+}
+
+/// Some addresses are ours and some are not: who tries those first waits, or is lost.
+fn elsewhere(what: &str, found: &[IpAddr], own: &[IpAddr], findings: &mut Findings) {
+    let others: Vec<String> = found.iter().filter(|ip| !is_here(**ip, own)).map(IpAddr::to_string).collect();
+    if !others.is_empty() {
+        findings.warning(
+            AREA,
+            format!("{what} leads to {}, too, which is no address of this machine", others.join(", ")),
+            "fine if a router or a second server is there; else take that record away",
+        );
     }
 }
