@@ -131,7 +131,8 @@ limits! {
     /// Bytes of the stanzas that wait for one component that is away, and as many that are kept for it; no more than half
     /// of output-bytes-max, since it gets all at once. Outcome: resource-constraint to the sender.
     component_queue_bytes_max, "component-queue-bytes-max": usize = 2_097_152, at least 10_000;
-    /// Bytes that one component may keep here (`<xdb>` packets). Outcome: an error to the component.
+    /// Bytes that one component may keep here (`<xdb>` packets). What it asks for at a time may have half of
+    /// output-bytes-max. Outcome: an error to the component.
     component_data_bytes_max, "component-data-bytes-max": usize = 268_435_456, at least 10_000;
     /// Items of one roster: each costs memory at every login and time at every presence.
     /// Outcome: resource-constraint to the client that adds one, silent refusal of subscriptions from outside.

@@ -222,13 +222,34 @@ CREATE TABLE motd_seen (                     -- who has had which
 );
 
 CREATE TABLE component_data (                -- what components keep here for their own users
+    id              INTEGER PRIMARY KEY,
     host            TEXT NOT NULL,
     localpart       TEXT NOT NULL,
     ns              TEXT NOT NULL,
+    is_list         INTEGER NOT NULL,        -- its children are rows of their own
     bytes           INTEGER NOT NULL,
     xml             TEXT NOT NULL,
-    PRIMARY KEY (host, localpart, ns)
+    UNIQUE (host, localpart, ns)
+);
+
+CREATE TABLE component_data_item (           -- a child of a list; a component changes lists child by child
+    id              INTEGER PRIMARY KEY AUTOINCREMENT,
+    list            INTEGER NOT NULL REFERENCES component_data ON DELETE CASCADE,
+    host            TEXT NOT NULL,
+    name            TEXT NOT NULL,
+    bytes           INTEGER NOT NULL,
+    xml             TEXT NOT NULL
+);
+CREATE INDEX component_data_item_by_list ON component_data_item (list);
+
+CREATE TABLE component_data_attribute (      -- an item's attributes, by which it is found
+    list            INTEGER NOT NULL,
+    name            TEXT NOT NULL,
+    value           TEXT NOT NULL,
+    item            INTEGER NOT NULL REFERENCES component_data_item ON DELETE CASCADE,
+    PRIMARY KEY (list, name, value, item)
 ) WITHOUT ROWID;
+CREATE INDEX component_data_attribute_by_item ON component_data_attribute (item);
 
 CREATE TABLE component_data_total (          -- kept by the triggers
     host            TEXT PRIMARY KEY,
@@ -239,6 +260,13 @@ CREATE TRIGGER component_data_added AFTER INSERT ON component_data BEGIN
         ON CONFLICT (host) DO UPDATE SET bytes = bytes + excluded.bytes;
 END;
 CREATE TRIGGER component_data_taken AFTER DELETE ON component_data BEGIN
+    UPDATE component_data_total SET bytes = bytes - old.bytes WHERE host = old.host;
+END;
+CREATE TRIGGER component_data_item_added AFTER INSERT ON component_data_item BEGIN
+    INSERT INTO component_data_total VALUES (new.host, new.bytes)
+        ON CONFLICT (host) DO UPDATE SET bytes = bytes + excluded.bytes;
+END;
+CREATE TRIGGER component_data_item_taken AFTER DELETE ON component_data_item BEGIN
     UPDATE component_data_total SET bytes = bytes - old.bytes WHERE host = old.host;
 END;
 

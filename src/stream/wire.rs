@@ -72,6 +72,11 @@ impl Wire {
         std::mem::take(&mut self.output)
     }
 
+    /// How much was written since then.
+    pub(super) fn output_bytes(&self) -> usize {
+        self.output.len()
+    }
+
     pub(super) fn send_header(&mut self, ours: &Ours<'_>) {
         header::write(&mut self.output, ours);
         self.header_sent = true;

@@ -8,8 +8,8 @@
 //! The data of other hosts, our users' for instance, is not to be had: 1.4 gave their passwords to whoever asked.
 
 use super::{Component, Env};
-use crate::store::component_data::{self, Kept, Key};
-use crate::xml::{Element, reader};
+use crate::store::component_data::{self, Kept, Key, Wanted};
+use crate::xml::Element;
 use crate::xmpp::{Jid, ns};
 
 /// The answer to a packet; `None` for what is no request.
@@ -27,7 +27,7 @@ pub(super) fn answer(stream: &Component, env: &mut Env<'_>, packet: &Element) ->
         _ if !own_from => Err("its from is not the component's own".to_string()),
         (Some(to), Some(ns)) if own_to && !ns.is_empty() => {
             let key = Key { host: to.domain().as_str(), localpart: to.node().map_or("", |node| node.as_str()), ns };
-            if is_set { set(env, &key, packet) } else { get(env, &key) }
+            if is_set { set(env, &key, packet) } else { get(env, &key, stream.wire.output_bytes()) }
         }
         (Some(_), Some(_)) => Err("only data of the component's own addresses is kept for it".to_string()),
         _ => Err("to or ns is missing".to_string()),
@@ -51,43 +51,39 @@ fn swapped(packet: &Element, kind: &'static str) -> Element {
     answer
 }
 
-fn get(env: &Env<'_>, key: &Key<'_>) -> Result<Option<Element>, String> {
-    let kept = component_data::value(env.store, key).map_err(|error| error.to_string())?;
-    Ok(kept.and_then(|xml| reader::element(&xml).ok()))
+/// What is kept, if its answer may wait for the connection together with what was said before.
+fn get(env: &Env<'_>, key: &Key<'_>, waiting: usize) -> Result<Option<Element>, String> {
+    let most = (env.config.limits.output_bytes_max / 2).saturating_sub(waiting);
+    match component_data::value(env.store, key, most as u64).map_err(|error| error.to_string())? {
+        Ok(kept) => Ok(kept),
+        Err(bytes) => {
+            let Key { host, ns, .. } = key;
+            Err(format!("{ns} at {host} has {bytes} bytes: no more than half of output-bytes-max go at a time"))
+        }
+    }
 }
 
 /// Replaces what was there, or changes a part of it (`action='insert'`); without content it is deleted.
 fn set(env: &mut Env<'_>, key: &Key<'_>, packet: &Element) -> Result<Option<Element>, String> {
-    let given = packet.first_child().cloned();
-    let changed = match packet.attribute("action") {
-        None => given.clone(),
-        Some("insert") => Some(inserted(get(env, key)?, packet, given.clone())),
+    let given = packet.first_child();
+    let bound = env.config.limits.component_data_bytes_max as u64;
+    let kept = match packet.attribute("action") {
+        None => env.store.savepoint(|store| component_data::set(store, key, given, bound)),
+        Some("insert") => {
+            let wanted = wanted(packet);
+            env.store.savepoint(|store| component_data::insert(store, key, wanted, given, bound))
+        }
         Some(other) => return Err(format!("action='{other}' is not known")),
     };
-    let bound = env.config.limits.component_data_bytes_max as u64;
-    let most = env.config.limits.stanza_bytes_max;
-    let text = changed.as_ref().map(Element::to_string);
-    if text.as_ref().is_some_and(|text| text.len() > most) {
-        return Err(format!("{} at {} is larger than a stanza may be", key.ns, key.host));
-    }
-    let kept = env.store.savepoint(|store| component_data::set(store, key, text.as_deref(), bound));
-    match kept.map_err(|error| error.to_string())? {
-        Kept::Kept => Ok(given),
+    match kept.map_err(|error: crate::store::Error| error.to_string())? {
+        Kept::Kept => Ok(given.cloned()),
         Kept::Full => Err(format!("{} keeps {bound} bytes already (component-data-bytes-max)", key.host)),
     }
 }
 
 /// Compat: `action='insert' match='?jid=a@b'`, by which 1.4's user directory kept one list of everybody: the new element
 /// takes the place of those that have this attribute.
-fn inserted(old: Option<Element>, packet: &Element, given: Option<Element>) -> Element {
-    let ns = packet.attribute_text("ns").cloned().unwrap_or_else(|| "".into());
-    let list = old.unwrap_or_else(|| Element::new("foo", ns));
-    let pattern = packet.attribute("match").and_then(|pattern| pattern.split_once('?'));
-    let wanted = pattern.and_then(|(name, rest)| rest.split_once('=').map(|(key, value)| (name, key, value)));
-    let matches = |child: &Element| {
-        wanted.is_some_and(|(name, key, value)| {
-            (name.is_empty() || child.name() == name) && child.attribute(key) == Some(value)
-        })
-    };
-    list.keeping_children(|child| !matches(child)).with_children(given)
+fn wanted(packet: &Element) -> Option<Wanted<'_>> {
+    let (name, rest) = packet.attribute("match")?.split_once('?')?;
+    Some(Wanted { name, attribute: rest.split_once('=')? })
 }
