@@ -125,6 +125,10 @@ limits! {
     /// Domains that one address wants to be proved at a time: each costs a connection.
     /// Outcome: dialback error resource-constraint.
     proofs_per_address_max, "proofs-per-address-max": usize = 1_000, at least 1;
+    /// Bytes of one stanza of a component, which brings its users pictures; no more than half of output-bytes-max.
+    /// Outcome: it is skipped, with policy-violation to who waits for it. What goes to another server may have
+    /// stanza-bytes-max.
+    component_stanza_bytes_max, "component-stanza-bytes-max": usize = 1_048_576, at least 10_000;
     /// Stanzas that wait for one component that is away, or are kept for it (`<offline/>`).
     /// Outcome: resource-constraint to the sender.
     component_queue_stanzas_max, "component-queue-stanzas-max": usize = 10_000, at least 1;

@@ -12,7 +12,10 @@
 //!
 //! A stanza is taken only if the component may speak for its `from`. What is not for us to take is dropped with a line in
 //! the log, and costs that packet alone: transports of 1.4's time say many things, and a stream that ends for one of them
-//! takes all their users along.
+//! takes all their users along. So do a packet that is too large, one with a comment or an instruction in it, and one with a
+//! prefix that nobody declared (Compat: 1.4 passed them on): it is skipped, and who waits for it is told. What is not
+//! well-formed ends the stream (RFC 6120 §4.9.3.13), for nobody can say where it ends: a character that XML has not, bytes
+//! that are not UTF-8, tags that do not match.
 
 mod packets;
 mod storage;
@@ -143,7 +146,10 @@ impl Component {
             match self.wire.next() {
                 Ok(None) => return None,
                 Ok(Some(event)) => self.step(env, event),
-                Err(error) => self.fail(env, &error),
+                Err(error) => match self.wire.skip() {
+                    Some(skipped) => self.skipped(env, skipped.head, &error),
+                    None => self.fail(env, &error),
+                },
             }
         }
     }
@@ -277,7 +283,7 @@ impl Component {
 
     fn ready(&mut self, env: &mut Env<'_>) {
         self.state = State::Open;
-        self.wire.trust(&env.config.limits);
+        self.wire.trust_component(&env.config.limits);
         self.actions.push_back(Action::Ready);
     }
 }

@@ -37,6 +37,20 @@ impl Wire {
         self.reader.set_limits(known(limits));
     }
 
+    /// A component has proved who it is: it may send larger stanzas, and one that is too large, or of other faults that
+    /// leave its end to be found, costs itself alone ([`Wire::skip`]).
+    pub(super) fn trust_component(&mut self, limits: &Limits) {
+        // What one connection may have waiting for it bounds what can be sent on.
+        let most = limits.component_stanza_bytes_max.min(limits.output_bytes_max / 2).max(limits.stanza_bytes_max);
+        self.reader.set_limits(reader::Limits { frame_bytes: most, ..known(limits) });
+        self.reader.be_lenient();
+    }
+
+    /// After an error of [`Wire::next`]: is what was wrong passed over?
+    pub(super) fn skip(&mut self) -> Option<reader::Skipped> {
+        self.reader.skip()
+    }
+
     /// RFC 6120 §5.4.3.3: nothing that came before TLS counts.
     pub(super) fn begin_again(&mut self, limits: &Limits) {
         self.reader = Reader::new(stranger(limits));

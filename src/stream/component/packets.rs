@@ -3,7 +3,8 @@
 
 use super::{Action, Component, Env, storage};
 use crate::xml::Element;
-use crate::xmpp::{Condition, Jid, Stanza, StanzaError, ns};
+use crate::xmpp::stream_error::StreamCondition;
+use crate::xmpp::{Condition, IqType, Jid, Kind, Stanza, StanzaError, StreamError, ns};
 
 impl Component {
     /// A packet goes its way, or is dropped with a line in the log.
@@ -27,6 +28,14 @@ impl Component {
         };
         let (Some(from), Some(_)) = (stanza.from(), stanza.to()) else { return invalid(&start_tag) };
         if self.may_speak_for(env, from) {
+            // Another server would end the stream for it, and with it all that others send there.
+            let most = env.config.limits.stanza_bytes_max;
+            let is_for_others = stanza.to().is_some_and(|to| !env.config.is_own(to.domain().as_str()));
+            if is_for_others && stanza.to_text().len() > most {
+                let error = StreamError::new(StreamCondition::PolicyViolation, "too big for another server");
+                let head = stanza.element().clone().with_nodes(Vec::new());
+                return self.skipped(env, Some(head), &error);
+            }
             if let Ok(stanza) = parsed {
                 self.actions.push_back(Action::Stanza(stanza));
             }
@@ -44,6 +53,33 @@ impl Component {
             if let Some(reply) = stanza.error(&error) {
                 self.wire.send(&reply);
             }
+        }
+    }
+
+    /// A packet was skipped for what is wrong with it. Who waits for it, or for an answer to it, is told.
+    pub(super) fn skipped(&mut self, env: &Env<'_>, head: Option<Element>, fault: &StreamError) {
+        let tag = head.as_ref().map_or_else(|| "its start tag cannot be read".to_string(), Element::to_string);
+        log::warn!(target: &self.id, "a packet was skipped: {fault}: {tag}");
+        let Some(head) = head else { return };
+        if head.is("xdb", ns::CLIENT) {
+            return self.wire.write(&storage::refused(&head));
+        }
+        let Ok(stanza) = Stanza::parse(head.clone()) else { return };
+        let (Some(from), Some(_)) = (stanza.from(), stanza.to()) else { return };
+        if !self.may_speak_for(env, from) {
+            return;
+        }
+        let condition = match fault.condition() {
+            StreamCondition::PolicyViolation => Condition::PolicyViolation,
+            _ => Condition::BadRequest,
+        };
+        let error = StanzaError::new(condition, format!("The component's packet was skipped: {fault}"));
+        if stanza.kind() == Kind::Iq(IqType::Result) {
+            // The one who asked gets this answer in its place.
+            let answer = head.with_attribute("type", "error").with_child(error.to_element());
+            self.actions.extend(Stanza::parse(answer).ok().map(Action::Stanza));
+        } else if let Some(reply) = stanza.error(&error) {
+            self.wire.send(&reply);
         }
     }
 

@@ -36,9 +36,14 @@ pub(super) fn answer(stream: &Component, env: &mut Env<'_>, packet: &Element) ->
         Ok(content) => swapped(packet, "result").with_children(content),
         Err(why) => {
             log::warn!(target: stream.id(), "an <xdb> packet was refused: {why}");
-            swapped(packet, "error")
+            refused(packet)
         }
     })
+}
+
+/// The answer to a packet that cannot be done.
+pub(super) fn refused(packet: &Element) -> Element {
+    swapped(packet, "error")
 }
 
 fn swapped(packet: &Element, kind: &'static str) -> Element {

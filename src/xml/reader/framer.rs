@@ -155,6 +155,11 @@ impl Framer {
         self.state == State::Between
     }
 
+    /// Where in the present frame the next byte stands; after an error the one that shows it.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
     /// Scans on in a frame that begins with the first of these bytes; those scanned before are at their places still.
     /// Tells what they completed, and how many of them belong to it. `root` is the name of the stream's start tag, `None`
     /// where that is awaited.

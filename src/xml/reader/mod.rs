@@ -7,7 +7,8 @@
 //!
 //! Serves `stream/` and whoever reads XML that peers send. Invariants: any split of the same bytes gives the same events
 //! and the same error (only [`Event::Whitespace`] may repeat); no byte is looked at twice by the framer; nothing is kept
-//! of white space; an idle reader owns no buffer.
+//! of white space; an idle reader owns no buffer. Where one faulty element must not end the stream, a [`skipper`] finds its
+//! end.
 
 mod bounds;
 mod characters;
@@ -21,12 +22,14 @@ mod oracle;
 mod own;
 mod parser;
 mod reference;
+mod skipper;
 #[cfg(test)]
 mod tests;
 
 use super::element::Element;
 use context::Context;
 use framer::{Found, Framer};
+use skipper::Skipper;
 
 pub use bounds::{Bound, Limits};
 pub use context::StreamHeader;
@@ -94,6 +97,20 @@ pub struct Reader {
     start: usize,
     /// White space was seen between elements and not told yet.
     whitespace: bool,
+    /// Does a fault that [`Reader::skip`] forgives leave the stream alive?
+    is_lenient: bool,
+    /// What is passed over.
+    skipper: Option<Skipper>,
+}
+
+/// Bytes of a start tag that is told of an element that is passed over: it goes into a log, and into an answer.
+const HEAD_BYTES_MAX: usize = 4_096;
+
+/// A top-level element that is passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// It without what is in it, if its start tag could be read.
+    pub head: Option<Element>,
 }
 
 impl Reader {
@@ -113,7 +130,14 @@ impl Reader {
             buffer: Vec::new(),
             start: 0,
             whitespace: false,
+            is_lenient: false,
+            skipper: None,
         }
+    }
+
+    /// From now on [`Reader::skip`] may be called after an error.
+    pub fn be_lenient(&mut self) {
+        self.is_lenient = true;
     }
 
     /// Other bounds from the next byte on: more after a login, for one.
@@ -128,7 +152,7 @@ impl Reader {
             return;
         }
         let mut bytes = bytes;
-        if self.buffer.is_empty() && self.framer.is_between() {
+        if self.buffer.is_empty() && self.framer.is_between() && self.skipper.is_none() {
             let kept = bytes.trim_ascii_start_xml();
             self.whitespace |= kept.len() < bytes.len();
             bytes = kept;
@@ -153,10 +177,45 @@ impl Reader {
     pub fn next(&mut self) -> Result<Option<Event>, ReadError> {
         let result = self.step();
         if let Err(error) = result {
+            let may_skip = self.is_lenient && self.phase == Phase::ExpectElement && self.is_forgivable(error);
             self.phase = Phase::Failed(error);
-            self.drop_buffer();
+            if !may_skip {
+                self.is_lenient = false;
+                self.drop_buffer();
+            }
         }
         result
+    }
+
+    /// After an error of [`Reader::next`]: passes over the element that has the fault, and goes on behind it. `None` if
+    /// the fault is the stream's: what is not well-formed has no end that could be found.
+    pub fn skip(&mut self) -> Option<Skipped> {
+        if !self.is_lenient || !matches!(self.phase, Phase::Failed(_)) {
+            return None;
+        }
+        let frame = self.buffer.get(self.start..).unwrap_or_default();
+        // What came behind the fault is not looked at, so that it is the same however the bytes were split.
+        let seen = frame.get(..self.framer.at()).filter(|seen| !seen.is_empty()).unwrap_or(frame);
+        let tag = skipper::start_tag(seen).filter(|tag| tag.len() <= HEAD_BYTES_MAX);
+        let tag = tag.and_then(|tag| std::str::from_utf8(tag).ok());
+        let head = tag.and_then(|tag| self.engine.parser().element(&format!("{tag}/>"), &self.context).ok());
+        self.framer = Framer::new();
+        self.skipper = Some(Skipper::new());
+        self.phase = Phase::ExpectElement;
+        Some(Skipped { head })
+    }
+
+    /// Is this a fault of one element, whose end can be found nevertheless?
+    fn is_forgivable(&self, error: ReadError) -> bool {
+        match error {
+            ReadError::PolicyViolation(_) | ReadError::BadNamespacePrefix => true,
+            // A comment or an instruction; not a document type, which has brackets.
+            ReadError::RestrictedXml => {
+                let at = self.start.saturating_add(self.framer.at());
+                self.buffer.get(at).is_some_and(|byte| matches!(byte, b'-' | b'?'))
+            }
+            ReadError::BadFormat | ReadError::NotWellFormed | ReadError::UnsupportedEncoding => false,
+        }
     }
 
     /// Expects a new stream header in the bytes that follow the last event (RFC 6120 §4.3.3). After STARTTLS make a new
@@ -182,6 +241,14 @@ impl Reader {
             Phase::ExpectHeader | Phase::ExpectElement => {}
         }
         loop {
+            if let Some(skipper) = &mut self.skipper {
+                let Some(bytes) = skipper.pass(self.buffer.get(self.start..).unwrap_or_default()) else {
+                    self.drop_buffer();
+                    return Ok(None);
+                };
+                self.start = self.start.saturating_add(bytes);
+                self.skipper = None;
+            }
             if self.framer.is_between() {
                 self.skip_whitespace();
                 if std::mem::take(&mut self.whitespace) && self.phase == Phase::ExpectElement {

@@ -352,3 +352,50 @@ fn what_is_in_no_namespace_stays_there() {
     }
     assert_eq!(element("<a xmlns=''/>").unwrap().ns(), "");
 }
+
+/// However the bytes are split, what is at fault costs itself alone.
+#[test]
+fn a_lenient_reader_skips_elements_and_goes_on() {
+    let header = "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
+    // What comes, and names of what is read; a faulty one in brackets.
+    let rows = [
+        ("<a><b>0123456789012345678901234567890123456789</b></a><c/>", "(a)c"),
+        ("<a/> <b><!-- </b> --></b> <c/>", "a(b)c"),
+        ("<!-- x --><a><x:y/></a><?x?><c/>", "(?)(a)(?)c"),
+        ("<a b='0123456789012345678901234567890123456789'/><c/>", "(?)c"),
+        ("<a><![CDATA[</a>]]>012345678901234567890123456789</a><c/>", "(a)c"),
+        ("<a><b></c></a>", "!"),
+        ("<!DOCTYPE a>", "!"),
+    ];
+    for (text, expected) in rows {
+        for at in 0..=text.len() {
+            let limits = Limits { frame_bytes: 200, depth: 9, elements: 9, attributes: 9, name_bytes: 99 };
+            let mut reader = Reader::new(limits);
+            reader.push(header.as_bytes());
+            assert!(matches!(reader.next(), Ok(Some(Event::Opened(_)))));
+            reader.set_limits(Limits { frame_bytes: 40, ..limits });
+            reader.be_lenient();
+            let mut heard = String::new();
+            let (one, two) = text.as_bytes().split_at(at);
+            for bytes in [one, two] {
+                reader.push(bytes);
+                loop {
+                    match reader.next() {
+                        Ok(Some(Event::Element(element))) => heard.push_str(element.name()),
+                        Ok(Some(_)) => {}
+                        Ok(None) => break,
+                        Err(_) => match reader.skip() {
+                            Some(Skipped { head: Some(head) }) => heard.push_str(&format!("({})", head.name())),
+                            Some(Skipped { head: None }) => heard.push_str("(?)"),
+                            None => {
+                                heard = "!".to_owned();
+                                break;
+                            }
+                        },
+                    }
+                }
+            }
+            assert_eq!(heard, expected, "{text} {at}");
+        }
+    }
+}
