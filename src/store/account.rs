@@ -391,7 +391,9 @@ pub fn count_disabled(store: &Store, host: &str) -> Result<u64, Error> {
 mod tests {
     use super::*;
     use crate::store::tests::{jid, store_with};
-    use crate::store::{Bounds, imported, invite, last, motd, offline, privacy, private, registration, roster, vcard};
+    use crate::store::{
+        Bounds, imported, invite, last, motd, offline, plain_password, privacy, private, registration, roster, vcard,
+    };
     use crate::xmpp::Jid;
 
     fn keys(hash: ScramHash, byte: u8) -> ScramKeys {
@@ -494,6 +496,7 @@ mod tests {
                 },
             )
             .unwrap();
+            plain_password::keep(&mut store, account, "secret", 1).unwrap();
             vcard::set(&mut store, account, "<vCard xmlns='vcard-temp'><FN>R J</FN></vCard>").unwrap();
             registration::set(&mut store, account, "<query/>").unwrap();
             invite::set_inviter(&mut store, account, &jid("nurse@montague.net")).unwrap();
