@@ -1,7 +1,7 @@
 //! The disk helper: the one thread that waits for `fsync`, so that the loop never does (design rule 2).
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,7 @@ impl DiskHelper {
         let (running, ended) = channel();
         let (copied, copying) = (Arc::clone(&disk), running.clone());
         std::thread::Builder::new().name("checkpoint".to_owned()).spawn(move || {
-            checkpoint(&*copied, &nudges);
+            checkpoint(&*copied, &nudges, UNASKED);
             drop((copied, copying));
         })?;
         std::thread::Builder::new().name("disk".to_owned()).spawn(move || {
@@ -155,14 +155,45 @@ fn serve(
     }
 }
 
+/// How often the log is looked at when this server writes nothing: `jabberctl import` may, beside it.
+const UNASKED: Duration = Duration::from_secs(10);
+
 /// Beside `serve`, because copying a long log must not hold up who waits for a sync.
-fn checkpoint(disk: &dyn Durable, nudges: &Receiver<()>) {
+fn checkpoint(disk: &dyn Durable, nudges: &Receiver<()>, unasked: Duration) {
     let mut failing = false;
-    while nudges.recv().is_ok() {
+    while !matches!(nudges.recv_timeout(unasked), Err(RecvTimeoutError::Disconnected)) {
         let done = disk.checkpoint();
         if let (Err(why), false) = (&done, failing) {
             log::error!(target: "-internal", "the database's log cannot be shortened, and grows: {why}");
         }
         failing = done.is_err();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Counting(Sender<()>);
+
+    impl Durable for Counting {
+        fn sync(&self) -> Result<(), String> {
+            Ok(())
+        }
+        fn checkpoint(&self) -> Result<(), String> {
+            self.0.send(()).map_err(|error| error.to_string())
+        }
+    }
+
+    #[test]
+    fn the_log_is_looked_at_unasked_until_the_server_ends() {
+        let (tell, told) = channel();
+        let (nudge, nudges) = sync_channel(1);
+        let thread = std::thread::spawn(move || checkpoint(&Counting(tell), &nudges, Duration::from_millis(1)));
+        for _ in 0..3 {
+            told.recv().unwrap();
+        }
+        drop(nudge);
+        thread.join().unwrap();
     }
 }
