@@ -231,6 +231,21 @@ impl Store {
         }
     }
 
+    /// Lets the log start again, if nobody else has the database open: whoever closes it last copies the log into it, and
+    /// that one is alone. Else nothing happens; a server that runs cares for the log. For tools that write much.
+    ///
+    /// # Errors
+    /// When the disk fails. Then this store is of no more use.
+    pub fn shorten_log(&mut self) -> Result<(), Error> {
+        if self.open || self.is_in_memory() || self.size().log_bytes < disk::WalBounds::default().soft {
+            return Ok(());
+        }
+        let (path, tick) = (self.path.clone(), self.tick);
+        drop(std::mem::replace(self, Store::in_memory()?));
+        *self = Store { tick, ..Store::open(&path)? };
+        Ok(())
+    }
+
     /// Ends the tick and forgets what it wrote.
     pub fn rollback(&mut self) {
         if self.open && !self.connection.is_autocommit() {

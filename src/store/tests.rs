@@ -43,6 +43,37 @@ impl Drop for Scratch {
 }
 
 #[test]
+fn a_long_log_is_shortened_by_who_is_alone() {
+    let scratch = Scratch::new("shorten");
+    let mut store = Store::open(&scratch.database()).unwrap();
+    let long = vec![7; 1 << 20];
+    let fill = |store: &mut Store| {
+        for n in 0..20 {
+            meta::set(store, &format!("{n}"), &long).unwrap();
+            store.commit().unwrap();
+        }
+    };
+    fill(&mut store);
+    let log = store.size().log_bytes;
+    assert!(log > disk::WalBounds::default().soft);
+    // Not in the middle of a tick.
+    meta::set(&mut store, "late", b"1").unwrap();
+    store.shorten_log().unwrap();
+    assert_eq!(store.commit().unwrap(), Some(Tick(21)));
+    // Nor while somebody else has it open, who then still has it whole.
+    let other = Store::open(&scratch.database()).unwrap();
+    store.shorten_log().unwrap();
+    assert!(store.size().log_bytes >= log);
+    assert_eq!(value(&other, "late").as_deref(), Some(b"1".as_slice()));
+    drop(other);
+    store.shorten_log().unwrap();
+    assert!(store.size().log_bytes < 1 << 20, "{}", store.size().log_bytes);
+    assert_eq!(value(&store, "late").as_deref(), Some(b"1".as_slice()));
+    meta::set(&mut store, "later", b"2").unwrap();
+    assert_eq!(store.commit().unwrap(), Some(Tick(22)));
+}
+
+#[test]
 fn only_ticks_that_write_are_numbered() {
     let mut store = Store::in_memory().unwrap();
     assert_eq!(store.commit().unwrap(), None);
