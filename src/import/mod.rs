@@ -64,11 +64,14 @@ const MANY_ACCOUNTS: usize = 10_000;
 /// How far an import is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Accounts looked at.
+    /// Accounts looked at; none as long as it is being found out which there are.
     pub done: usize,
-    /// Accounts to look at.
+    /// Accounts to look at, or those that were found so far.
     pub all: usize,
 }
+
+/// Hears how far an import is, and can stop it.
+type GoOn<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
 /// Where there is something to lose, there is a copy of it before strangers' data come in.
 fn copy_before(store: &Store, now_unix_millis: u64) -> Result<(), Error> {
@@ -81,13 +84,19 @@ fn copy_before(store: &Store, now_unix_millis: u64) -> Result<(), Error> {
     Ok(())
 }
 
+/// How many commits come between two looks at the database's log, where no helper of a server cares for it.
+const COMMITS_BETWEEN: u64 = 1_000;
+
 /// To the disk as well: the log of the database would grow as long as the import.
 fn commit(store: &mut Store, disk: Option<&Disk>, report: &mut Report<'_>) -> Result<(), Error> {
-    if store.commit()?.is_some() {
-        if let Some(disk) = disk {
+    match (store.commit()?, disk) {
+        (None, _) => {}
+        (Some(_), Some(disk)) => {
             disk.sync()?;
             disk.checkpoint()?;
         }
+        (Some(tick), None) if tick.0 % COMMITS_BETWEEN == 0 => store.shorten_log()?,
+        (Some(_), None) => {}
     }
     report.flush();
     Ok(())

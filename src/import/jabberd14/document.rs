@@ -16,16 +16,19 @@ const DEPTH_MAX: usize = 256;
 /// that a client had declared on its stream is lost.
 const UNDECLARED_MAX: usize = 32;
 
+/// Elements and texts of one file: each takes some hundred bytes of memory, however short it is in the file.
+const NODES_MAX: u32 = 2_000_000;
+
 /// The text of a file, by the encodings that the old server knew (expat's own).
-pub(super) fn decode(bytes: &[u8]) -> Result<String, String> {
-    match bytes {
+pub(super) fn decode(bytes: Vec<u8>) -> Result<String, String> {
+    match bytes.as_slice() {
         [] => return Err("the file is empty".to_owned()),
-        [0xEF, 0xBB, 0xBF, rest @ ..] => return utf8(rest),
+        [0xEF, 0xBB, 0xBF, rest @ ..] => return utf8(rest.to_owned()),
         [0xFF, 0xFE, rest @ ..] => return utf16(rest, u16::from_le_bytes),
         [0xFE, 0xFF, rest @ ..] => return utf16(rest, u16::from_be_bytes),
         _ => {}
     }
-    match declared_encoding(bytes).as_deref() {
+    match declared_encoding(&bytes).as_deref() {
         None | Some("utf-8" | "utf8") => utf8(bytes),
         Some("us-ascii" | "ascii") if bytes.is_ascii() => utf8(bytes),
         Some("us-ascii" | "ascii") => Err("the file says it is ASCII and is not".to_owned()),
@@ -35,9 +38,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<String, String> {
     }
 }
 
-fn utf8(bytes: &[u8]) -> Result<String, String> {
-    std::str::from_utf8(bytes).map(str::to_owned).map_err(|error| {
-        let at = error.valid_up_to();
+fn utf8(bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
         format!(
             "byte {at} is not UTF-8; if the file is in Latin-1, begin it with <?xml version='1.0' encoding='ISO-8859-1'?>"
         )
@@ -75,8 +78,10 @@ pub(super) fn with_tree<T>(text: String, read: impl FnOnce(&Document<'_>) -> T) 
         return Err(format!("damaged: elements in elements, more than {DEPTH_MAX} deep"));
     }
     for _ in 0..UNDECLARED_MAX {
-        let prefix = match Document::parse_with_options(&text, ParsingOptions::default()) {
+        let options = ParsingOptions { nodes_limit: NODES_MAX, ..ParsingOptions::default() };
+        let prefix = match Document::parse_with_options(&text, options) {
             Ok(document) => return Ok(read(&document)),
+            Err(roxmltree::Error::NodesLimitReached) => return Err(format!("more than {NODES_MAX} elements")),
             Err(roxmltree::Error::UnknownNamespace(prefix, _)) => prefix,
             Err(error) => return Err(format!("damaged: {error}")),
         };
@@ -204,7 +209,7 @@ mod tests {
             (b"\xFF\xFE<", Err("half a character")),
         ];
         for (bytes, expected) in rows {
-            match (decode(bytes), expected) {
+            match (decode(bytes.to_vec()), expected) {
                 (Ok(text), Ok(expected)) => assert_eq!(text, *expected),
                 (Err(error), Err(expected)) => assert!(error.contains(expected), "{error}"),
                 (found, _) => panic!("{bytes:?}: {found:?}"),

@@ -18,7 +18,6 @@ mod walk;
 
 use std::any::Any;
 use std::io::{self, Read as _, Write};
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,15 +28,18 @@ use self::person::Reader;
 use self::walk::{Job, SpoolFile, Walk};
 use crate::import::person::{Note, Passwords, Person};
 use crate::import::report::Report;
-use crate::import::{Imported, MANY_ACCOUNTS, Plan, Progress};
+use crate::import::{GoOn, Imported, MANY_ACCOUNTS, Plan, Progress};
 use crate::store::account::Credentials;
 use crate::store::disk::Disk;
 use crate::store::{Error, Store, imported};
 
 pub use self::export::{Exported, export};
 
-/// The longest file that is read: 1.4 set no bound, and a history of years can be long.
-const FILE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+/// The longest file that is read: 1.4 set no bound. In memory it takes a multiple of that.
+const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// A file that is longer is read alone, and kept before the next such is read: so the memory for all of them is bounded.
+const LARGE_FILE_BYTES: u64 = 1024 * 1024;
 
 /// Accounts that wait between the workers and the store: enough that neither waits for the other.
 const WAITING: usize = 64;
@@ -52,10 +54,10 @@ pub fn import(
     plan: &Plan,
     passwords: &dyn Passwords,
     report: &mut dyn Write,
-    go_on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    go_on: &mut GoOn<'_>,
 ) -> Result<Imported, Error> {
     let known = imported::files(store)?;
-    let mut walk = Walk::new(&plan.hosts, &plan.components, &known);
+    let mut walk = Walk::new(&plan.hosts, &plan.components, &known, go_on);
     let mut report = Report::new(report);
     for spool in &plan.from {
         if let Err(error) = walk.spool(spool) {
@@ -63,6 +65,9 @@ pub fn import(
         }
     }
     let found = walk.finish();
+    if found.stopped {
+        return Ok(Imported { stopped: true, ..Imported::default() });
+    }
     if found.jobs.is_empty() && found.left.is_empty() {
         return Ok(Imported { nothing_new: true, remedies: report.remedies(), ..Imported::default() });
     }
@@ -82,6 +87,9 @@ pub fn import(
             Some(why) => keep::leave(store, &mut report, &job, &why)?,
             None => jobs.push(job),
         }
+        if jobs.len() % walk::TOLD_EACH == 0 {
+            let _ = go_on(Progress { done: 0, all: jobs.len() });
+        }
     }
     let stopped = run(store, disk, plan, passwords, &mut report, &jobs, go_on)?;
     super::commit(store, disk, &mut report)?;
@@ -97,17 +105,22 @@ fn run(
     passwords: &dyn Passwords,
     report: &mut Report<'_>,
     jobs: &[Job],
-    go_on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    go_on: &mut GoOn<'_>,
 ) -> Result<bool, Error> {
     let next = AtomicUsize::new(0);
     let next = &next;
     thread::scope(|scope| {
         let (sender, results) = mpsc::sync_channel(WAITING);
+        // Whose place in it is taken has a large file under way.
+        let (large, large_done) = mpsc::sync_channel(1);
         for _ in 0..plan.threads.max(1) {
-            let sender = sender.clone();
+            let (sender, large) = (sender.clone(), large.clone());
             scope.spawn(move || {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     // Nobody takes it: the import was stopped.
+                    if is_large(job) && large.send(()).is_err() {
+                        break;
+                    }
                     if sender.send((job, read(job, plan, passwords, jobs.len() > MANY_ACCOUNTS))).is_err() {
                         break;
                     }
@@ -117,6 +130,10 @@ fn run(
         drop(sender);
         for (done, (job, read)) in results.iter().enumerate() {
             keep::account(store, report, plan, job, read)?;
+            if is_large(job) {
+                // It is there: the worker put it there before it read the file.
+                let _ = large_done.try_recv();
+            }
             let done = done + 1;
             if done % plan.accounts_per_commit.max(1) == 0 {
                 super::commit(store, disk, report)?;
@@ -127,6 +144,10 @@ fn run(
         }
         Ok(false)
     })
+}
+
+fn is_large(job: &Job) -> bool {
+    job.files.iter().map(|file| file.seen.bytes).sum::<u64>() > LARGE_FILE_BYTES
 }
 
 /// What a worker makes of one account's files.
@@ -208,10 +229,11 @@ fn read_account(job: &Job, plan: &Plan, passwords: &dyn Passwords, of_many: bool
 
 fn file_text(file: &SpoolFile) -> Result<String, Failure> {
     if file.seen.bytes > FILE_BYTES_MAX {
-        return Err(format!("longer than {FILE_BYTES_MAX} bytes").into());
+        let megabytes = FILE_BYTES_MAX / 1024 / 1024;
+        return Err(format!("longer than {megabytes} MB: make it shorter, mostly by messages that wait").into());
     }
     let bytes = bytes_of(&file.path).map_err(|error| Failure { why: walk::unreadable(&error), again: true })?;
-    Ok(document::decode(&bytes)?)
+    Ok(document::decode(bytes)?)
 }
 
 fn bytes_of(path: &Path) -> io::Result<Vec<u8>> {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::import::report::counted;
+use crate::import::{GoOn, Progress};
 use crate::store::imported::Seen;
 use crate::xmpp::BareJid;
 use crate::xmpp::jid::{self, DomainPart};
@@ -42,7 +43,12 @@ pub(super) struct Found {
     pub(super) left: Vec<Left>,
     /// Files that were there at an earlier import, and have not changed.
     pub(super) known: u64,
+    /// Somebody stopped it; the rest was not looked at.
+    pub(super) stopped: bool,
 }
+
+/// Accounts between two words of the progress.
+pub(super) const TOLD_EACH: usize = 1_000;
 
 /// A file or directory that is left alone.
 #[derive(Debug)]
@@ -73,11 +79,17 @@ pub(super) struct Walk<'a> {
     jobs: HashMap<BareJid, (usize, usize)>,
     /// Spools that were walked: one inside another may also be named by itself.
     walked: HashSet<PathBuf>,
+    go_on: &'a mut GoOn<'a>,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(hosts: &'a [String], components: &'a [String], known: &'a HashMap<String, Seen>) -> Walk<'a> {
-        Walk { hosts, components, known, found: Found::default(), jobs: HashMap::new(), walked: HashSet::new() }
+    pub(super) fn new(
+        hosts: &'a [String],
+        components: &'a [String],
+        known: &'a HashMap<String, Seen>,
+        go_on: &'a mut GoOn<'a>,
+    ) -> Walk<'a> {
+        Walk { hosts, components, known, found: Found::default(), jobs: HashMap::new(), walked: HashSet::new(), go_on }
     }
 
     pub(super) fn finish(self) -> Found {
@@ -158,6 +170,9 @@ impl<'a> Walk<'a> {
             self.leave_directory(spool, directory, unreadable(&error));
         }
         for path in paths {
+            if self.found.stopped {
+                return;
+            }
             let Some(file) = self.file(spool, &path) else { continue };
             let stem = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".xml"));
             let Some(stem) = stem else {
@@ -186,6 +201,11 @@ impl<'a> Walk<'a> {
                 return None;
             }
         };
+        if leads_out(spool, path) {
+            let why = "a symbolic link that leads out of the spool: put the file itself there".to_owned();
+            self.found.left.push(Left { name, why, done: None });
+            return None;
+        }
         if self.known.get(&key) == Some(&seen) {
             self.found.known += 1;
             return None;
@@ -200,6 +220,10 @@ impl<'a> Walk<'a> {
         let Some((index, last)) = self.jobs.get_mut(&account) else {
             self.jobs.insert(account.clone(), (self.found.jobs.len(), spool.number));
             self.found.jobs.push(Job { account, files: vec![file] });
+            let found = self.found.jobs.len();
+            if found % TOLD_EACH == 0 {
+                self.found.stopped |= (self.go_on)(Progress { done: 0, all: found }).is_break();
+            }
             return;
         };
         let Some(job) = self.found.jobs.get_mut(*index) else { return };
@@ -219,6 +243,17 @@ impl<'a> Walk<'a> {
             self.found.left.push(Left { name: format!("{}/", file.name), why, done: Some(file) });
         }
     }
+}
+
+/// What a link out of the spool leads to is not what the old server kept there, and may be what whoever made the link could
+/// not read himself. Directories may be elsewhere: that is how an admin moves a host to another disk.
+fn leads_out(spool: Spool<'_>, path: &Path) -> bool {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink());
+    let is_inside = || -> io::Result<bool> {
+        let target = path.canonicalize()?;
+        Ok(target.is_dir() || target.starts_with(spool.directory.canonicalize()?))
+    };
+    is_link && !is_inside().unwrap_or(false)
 }
 
 fn seen(metadata: &fs::Metadata) -> Seen {

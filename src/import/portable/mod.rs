@@ -17,7 +17,6 @@ mod user;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Write};
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{self, SyncSender};
@@ -28,7 +27,7 @@ use std::time::UNIX_EPOCH;
 use self::split::{Failure, Piece, Splitter};
 use super::person::{self, Note, Person};
 use super::report::{Report, counted};
-use super::{Imported, MANY_ACCOUNTS, Passwords, Plan, Progress, written};
+use super::{GoOn, Imported, MANY_ACCOUNTS, Passwords, Plan, Progress, written};
 use crate::store::account::{self, Credentials};
 use crate::store::disk::Disk;
 use crate::store::{Error, Store};
@@ -65,7 +64,7 @@ pub fn import(
     plan: &Plan,
     passwords: &dyn Passwords,
     report: &mut dyn Write,
-    go_on: &mut dyn FnMut(Progress) -> ControlFlow<()>,
+    go_on: &mut GoOn<'_>,
 ) -> Result<Imported, Error> {
     let mut report = Report::new(report);
     let from = plan.from.iter().map(|file| file.display().to_string());

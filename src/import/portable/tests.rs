@@ -7,6 +7,7 @@ use crate::store::tests::contents;
 use crate::store::{Bounds, imported, last, offline, privacy, private, registration, vcard};
 use crate::xmpp::Jid;
 use std::fs;
+use std::ops::ControlFlow;
 
 const NOW: u64 = 1_795_392_000_123;
 

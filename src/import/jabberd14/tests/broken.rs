@@ -201,6 +201,90 @@ fn passwords_stay_as_text_only_where_they_are_wanted() {
 }
 
 #[test]
+fn links_that_lead_out_are_not_followed() {
+    let scratch = Scratch::new("links");
+    scratch.write("elsewhere/secret.xml", file("").replace("secret", "stolen"));
+    scratch.write("elsewhere/plain.txt", "root:stolen:1:2");
+    scratch.write("moved/b.xml", file(""));
+    scratch.write("spool/example.org/a.xml", file(""));
+    fs::create_dir_all(scratch.0.join("spool/second.test")).unwrap();
+    let link = |to: &str, at: &str| std::os::unix::fs::symlink(to, scratch.0.join("spool").join(at)).unwrap();
+    link("../../elsewhere/secret.xml", "example.org/out.xml");
+    link("../../elsewhere/plain.txt", "example.org/text.xml");
+    link("a.xml", "example.org/in.xml");
+    link("nowhere.xml", "example.org/broken.xml");
+    link("loop.xml", "example.org/loop.xml");
+    link("../elsewhere", "example.org/dir.xml");
+    // An admin's way to move a host to another disk, and a way round in circles.
+    link("../moved", "xmpp.test");
+    link("..", "second.test/AB");
+    link("../spool", "circle");
+    let mut store = Store::in_memory().unwrap();
+    let plan = plan(&scratch.0.join("spool"));
+    let (imported, report) = import_all(&mut store, &plan);
+    for name in ["a@example.org", "in@example.org", "b@xmpp.test"] {
+        assert_eq!(password(&store, name).as_deref(), Some("secret"), "{name} {report}");
+    }
+    assert_eq!(imported.counts.accounts, 3, "{report}");
+    for name in ["out.xml", "text.xml"] {
+        assert!(report.contains(&format!("{name}: a symbolic link that leads out of the spool")), "{name} {report}");
+    }
+    assert!(!report.contains("stolen"), "{report}");
+    // Told each time, since they may be put right.
+    assert!(import_all(&mut store, &plan).1.contains("out.xml: a symbolic link"));
+}
+
+#[test]
+fn memory_is_bounded_whatever_the_files_are() {
+    let scratch = Scratch::new("large");
+    scratch.write("example.org/sparse.xml", file(""));
+    let sparse = fs::OpenOptions::new().write(true).open(scratch.0.join("example.org/sparse.xml")).unwrap();
+    sparse.set_len(1 << 30).unwrap();
+    // A file that means no good: two million elements of four bytes.
+    scratch.write("example.org/many.xml", file(&"<a/>".repeat(2_000_001)));
+    let text = "x".repeat(LARGE_FILE_BYTES as usize);
+    for n in 0..6 {
+        let message = format!("<message from='a@b'><body>{text}</body></message>");
+        scratch
+            .write(&format!("example.org/l{n}.xml"), file(&format!("<foo xdbns='jabber:x:offline'>{message}</foo>")));
+    }
+    std::os::unix::net::UnixListener::bind(scratch.0.join("example.org/socket.xml")).unwrap();
+    let mut store = Store::in_memory().unwrap();
+    let plan = Plan { threads: 3, ..plan(&scratch.0) };
+    // Stopped among the large ones, and gone on.
+    let mut stop =
+        |progress: Progress| if progress.done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
+    let first = import(&mut store, None, &plan, &Shown, &mut io::sink(), &mut stop).unwrap();
+    assert!(first.stopped);
+    let (second, report) = import_all(&mut store, &plan);
+    assert_eq!(first.counts.accounts + second.counts.accounts, 6, "{report}");
+    assert_eq!(first.counts.messages + second.counts.messages, 6, "{report}");
+    let names = names(&store);
+    assert!((0..6).all(|n| names.contains(&format!("l{n}@example.org"))), "{names:?}");
+    assert!(report.contains("sparse.xml: longer than 64 MB"), "{report}");
+    assert!(report.contains("many.xml: more than 2000000 elements"), "{report}");
+    assert!(report.contains("socket.xml: it cannot be read: not a file"), "{report}");
+}
+
+#[test]
+fn it_can_be_stopped_while_it_looks() {
+    let scratch = Scratch::new("looking");
+    for n in 0..walk::TOLD_EACH {
+        scratch.write(&format!("example.org/u{n}.xml"), file(""));
+    }
+    let mut store = Store::in_memory().unwrap();
+    let mut heard = Vec::new();
+    let mut stop = |progress: Progress| {
+        heard.push(progress);
+        ControlFlow::Break(())
+    };
+    let imported = import(&mut store, None, &plan(&scratch.0), &Shown, &mut io::sink(), &mut stop).unwrap();
+    assert!(imported.stopped);
+    assert_eq!(heard, [Progress { done: 0, all: walk::TOLD_EACH }]);
+    assert_eq!(store.commit().unwrap(), None);
+}
+
+#[test]
 fn names_that_became_one() {
     let scratch = Scratch::new("collision");
     scratch.write("example.org/JÖRG.xml", file("").replace("secret", "upper"));
@@ -292,7 +376,7 @@ fn noise_is_read_or_refused() {
                 }
             }
             let mut reader = Reader::new(&account, NOW);
-            let read = document::decode(&bytes).and_then(|text| document::with_tree(text, |tree| reader.read(tree)));
+            let read = document::decode(bytes).and_then(|text| document::with_tree(text, |tree| reader.read(tree)));
             let (person, notes) = reader.finish();
             assert!(read.is_ok() || person.password.is_none());
             assert!(notes.iter().all(|note| !note.why.is_empty()));
