@@ -343,7 +343,7 @@ fn an_import_that_is_stopped_goes_on_at_the_next_start() {
     }
     let running = site.spawn();
     let news = running.news();
-    assert!(news.starts_with("STATUS=importing accounts: ") && news.contains("EXTEND_TIMEOUT_USEC="), "{news}");
+    assert!(news.starts_with("STATUS=importing accounts: 1 of 400") && news.contains("EXTEND_TIMEOUT_USEC="), "{news}");
     running.signal(nix::sys::signal::SIGTERM);
     let (status, errors) = running.end();
     assert_eq!(status.code(), Some(0), "{errors}");

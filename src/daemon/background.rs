@@ -22,18 +22,19 @@ pub enum Side {
 pub struct Waiting(UnixStream);
 
 impl Waiting {
-    /// The start is done: the parent exits with 0, and nobody reads our standard error any more.
+    /// The start is done: the parent exits with 0, and nobody reads our standard output and error any more.
     pub fn done(mut self) {
         // A parent that was killed meanwhile needs no answer.
         let _ = self.0.write_all(b"R");
         if let Ok(null) = File::options().write(true).open("/dev/null") {
-            let _ = nix::unistd::dup2_stderr(null);
+            let _ = nix::unistd::dup2_stdout(&null);
+            let _ = nix::unistd::dup2_stderr(&null);
         }
     }
 }
 
-/// Splits the process. To be called before there are threads and sockets; the directory stays, and so does standard error
-/// until the start is done.
+/// Splits the process. To be called before there are threads and sockets; the directory stays, and so do standard
+/// output and error until the start is done.
 ///
 /// # Errors
 /// The system does not let us.
@@ -41,7 +42,11 @@ pub fn split() -> Result<Side, StartError> {
     let refused = |error: &dyn std::fmt::Display| StartError(format!("cannot go to the background: {error}"));
     let (mut parents, childs) = UnixStream::pair().map_err(|error| refused(&error))?;
     let directory = std::env::current_dir().map_err(|error| refused(&error))?;
-    let daemon = Daemonize::new().working_directory(directory).umask(Mask::from(0o027)).stderr(Stdio::keep());
+    let daemon = Daemonize::new()
+        .working_directory(directory)
+        .umask(Mask::from(0o027))
+        .stdout(Stdio::keep())
+        .stderr(Stdio::keep());
     match daemon.execute() {
         Outcome::Parent(Ok(_)) => {
             drop(childs);

@@ -27,8 +27,9 @@ const BREATH: Duration = Duration::from_micros(500);
 /// How often a terminal and systemd hear of the progress, and how often the log does.
 const TOLD: Duration = Duration::from_secs(1);
 const LOGGED: Duration = Duration::from_secs(10);
-/// How much longer systemd waits after each word. Without it, it would stop a long import as a start that hangs.
-const PATIENCE: &str = "EXTEND_TIMEOUT_USEC=60000000";
+/// How much longer systemd waits after each word. Without it, it would stop a long import as a start that hangs. Between two
+/// words a large database may be copied, or a slow disk catch up.
+const PATIENCE: &str = "EXTEND_TIMEOUT_USEC=300000000";
 
 /// Imports what is new in the directory that `-I` names, then what is new in the spools of jabber.xml. `false` when
 /// `terminate` was set meanwhile: the next start goes on.
@@ -76,16 +77,15 @@ fn import(
         telling.tell(progress);
         if terminate.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let imported = jabberd14::import(store, Some(disk), &plan, &Keys, &mut report, &mut go_on)
+    let imported = jabberd14::import(store, Some(disk), &plan, &Keys, &mut report, &mut go_on);
+    telling.finish();
+    let imported = imported
         .map_err(|error| StartError(format!("the import of the old spool stopped: {error}; start again to go on")))?;
     for remedy in &imported.remedies {
         log::warn!(target: LogSink::INTERNAL, "import: {remedy}");
     }
     if !imported.nothing_new {
         log::info!(target: LogSink::INTERNAL, "imported {}; report={}", imported.counts, report.path.display());
-    }
-    if telling.has_told {
-        notify::tell("STATUS=");
     }
     if imported.stopped {
         log::info!(target: LogSink::INTERNAL, "stopped during the import; the next start goes on with it");
@@ -260,42 +260,80 @@ impl Write for ReportFile {
     }
 }
 
-/// Who waits hears how far it is.
+/// Who waits hears how far it is: systemd at once, the terminal and the log when it takes longer.
 struct Telling {
     began: Instant,
-    told: Instant,
-    logged: Instant,
-    to_terminal: bool,
-    has_told: bool,
+    told: Option<Instant>,
+    logged: Option<Instant>,
+    /// Standard error, or standard output where that one is caught (init/jabber).
+    terminal: Option<Box<dyn Write>>,
+    bar_is_open: bool,
 }
 
 impl Telling {
     fn new() -> Telling {
-        let now = Instant::now();
-        Telling { began: now, told: now, logged: now, to_terminal: io::stderr().is_terminal(), has_told: false }
+        let terminal: Option<Box<dyn Write>> = match (io::stderr().is_terminal(), io::stdout().is_terminal()) {
+            (true, _) => Some(Box::new(io::stderr())),
+            (false, true) => Some(Box::new(io::stdout())),
+            (false, false) => None,
+        };
+        Telling { began: Instant::now(), told: None, logged: None, terminal, bar_is_open: false }
     }
 
     fn tell(&mut self, progress: Progress) {
         let now = Instant::now();
-        if now.duration_since(self.told) < TOLD && progress.done < progress.all {
+        let is_end = progress.done == progress.all;
+        if self.told.is_some_and(|told| now.duration_since(told) < TOLD) && !is_end {
             return;
         }
-        let Progress { done, all } = progress;
-        let elapsed = now.duration_since(self.began).as_secs_f64();
-        let left = elapsed / done.max(1) as f64 * all.saturating_sub(done) as f64;
-        let text = format!("importing accounts: {done} of {all}, about {left:.0} seconds left");
+        self.told = Some(now);
+        let elapsed = now.duration_since(self.began);
+        let text = in_words(progress, elapsed);
         notify::tell(&format!("STATUS={text}\n{PATIENCE}"));
-        if self.to_terminal {
+        if elapsed < TOLD {
+            return;
+        }
+        if let Some(terminal) = &mut self.terminal {
+            let begin = if self.bar_is_open { "\r\x1b[K" } else { "\n" };
             // Nobody may read it.
-            let _ = writeln!(io::stderr(), "{text}");
+            let _ = write!(terminal, "{begin}{}{text}", bar(progress)).and_then(|()| terminal.flush());
+            self.bar_is_open = true;
         }
-        if now.duration_since(self.logged) >= LOGGED {
+        if self.logged.is_none_or(|logged| now.duration_since(logged) >= LOGGED) || is_end {
+            self.close_bar();
             log::info!(target: LogSink::INTERNAL, "{text}");
-            self.logged = now;
+            self.logged = Some(now);
         }
-        self.told = now;
-        self.has_told = true;
     }
+
+    /// What comes next on the terminal has a line of its own.
+    fn close_bar(&mut self) {
+        if let (true, Some(terminal)) = (std::mem::take(&mut self.bar_is_open), &mut self.terminal) {
+            let _ = writeln!(terminal);
+        }
+    }
+
+    fn finish(mut self) {
+        self.close_bar();
+        if self.told.is_some() {
+            notify::tell("STATUS=");
+        }
+    }
+}
+
+fn in_words(Progress { done, all }: Progress, elapsed: Duration) -> String {
+    if done == 0 {
+        return format!("looking for accounts to import: {all} so far");
+    }
+    let left = elapsed.as_secs_f64() / done as f64 * all.saturating_sub(done) as f64;
+    format!("importing accounts: {done} of {all}, about {left:.0} seconds left")
+}
+
+/// How much is done, to be seen from afar.
+fn bar(Progress { done, all }: Progress) -> String {
+    const WIDTH: usize = 20;
+    let full = (done * WIDTH).checked_div(all).unwrap_or(0).min(WIDTH);
+    if done == 0 { String::new() } else { format!("[{}{}] ", "#".repeat(full), ".".repeat(WIDTH - full)) }
 }
 
 #[cfg(test)]

@@ -78,6 +78,17 @@ fn old_passwords_log_in() {
 }
 
 #[test]
+fn progress_in_words() {
+    let words = |done, all, seconds| {
+        let progress = Progress { done, all };
+        format!("{}{}", bar(progress), in_words(progress, Duration::from_secs(seconds)))
+    };
+    assert_eq!(words(0, 3_000, 2), "looking for accounts to import: 3000 so far");
+    assert_eq!(words(250, 1_000, 10), "[#####...............] importing accounts: 250 of 1000, about 30 seconds left");
+    assert_eq!(words(7, 7, 1), "[####################] importing accounts: 7 of 7, about 0 seconds left");
+}
+
+#[test]
 fn another_directory_is_imported_by_name() {
     let directory = scratch("import-by-name");
     let config = Config { spool: directory.clone(), ..Config::for_host("xmpp.test") };
