@@ -334,7 +334,7 @@ fn an_old_spool_is_imported_at_the_first_start() {
 
 #[test]
 fn an_import_that_is_stopped_goes_on_at_the_next_start() {
-    const ACCOUNTS: usize = 400;
+    const ACCOUNTS: usize = 150;
     let site = Site::new("stopped-import");
     fs::create_dir_all(site.path("spool/localhost")).unwrap();
     for n in 0..ACCOUNTS {
@@ -343,7 +343,7 @@ fn an_import_that_is_stopped_goes_on_at_the_next_start() {
     }
     let running = site.spawn();
     let news = running.news();
-    assert!(news.starts_with("STATUS=importing accounts: 1 of 400") && news.contains("EXTEND_TIMEOUT_USEC="), "{news}");
+    assert!(news.starts_with("STATUS=importing accounts: 1 of 150") && news.contains("EXTEND_TIMEOUT_USEC="), "{news}");
     running.signal(nix::sys::signal::SIGTERM);
     let (status, errors) = running.end();
     assert_eq!(status.code(), Some(0), "{errors}");
