@@ -263,6 +263,8 @@ impl Write for ReportFile {
 /// Who waits hears how far it is: systemd at once, the terminal and the log when it takes longer.
 struct Telling {
     began: Instant,
+    /// When the first account was there: what comes before says nothing about the pace.
+    at_work_since: Option<Instant>,
     told: Option<Instant>,
     logged: Option<Instant>,
     /// Standard error, or standard output where that one is caught (init/jabber).
@@ -277,18 +279,19 @@ impl Telling {
             (false, true) => Some(Box::new(io::stdout())),
             (false, false) => None,
         };
-        Telling { began: Instant::now(), told: None, logged: None, terminal, bar_is_open: false }
+        Telling { began: Instant::now(), at_work_since: None, told: None, logged: None, terminal, bar_is_open: false }
     }
 
     fn tell(&mut self, progress: Progress) {
         let now = Instant::now();
         let is_end = progress.done == progress.all;
+        let since = if progress.done == 0 { now } else { *self.at_work_since.get_or_insert(now) };
         if self.told.is_some_and(|told| now.duration_since(told) < TOLD) && !is_end {
             return;
         }
         self.told = Some(now);
         let elapsed = now.duration_since(self.began);
-        let text = in_words(progress, elapsed);
+        let text = in_words(progress, now.duration_since(since));
         notify::tell(&format!("STATUS={text}\n{PATIENCE}"));
         if elapsed < TOLD {
             return;
