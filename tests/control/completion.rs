@@ -111,7 +111,7 @@ fn bash_completes() {
     );
     site.write("start", &start);
     let mut command = Command::new("timeout");
-    command.args(["60", "bash", "--noprofile", "--rcfile"]).arg(site.path("start")).arg("-i");
+    command.args(["300", "bash", "--noprofile", "--rcfile"]).arg(site.path("start")).arg("-i");
     command.current_dir(&site.directory);
     completes(&site, command, "bash");
 }
@@ -133,6 +133,6 @@ fn zsh_completes() {
     );
     site.write(".zshrc", &start);
     let mut command = Command::new("timeout");
-    command.args(["60", "zsh", "-d", "-i"]).env("ZDOTDIR", &site.directory).current_dir(&site.directory);
+    command.args(["300", "zsh", "-d", "-i"]).env("ZDOTDIR", &site.directory).current_dir(&site.directory);
     completes(&site, command, "zsh");
 }
