@@ -49,6 +49,8 @@ pub fn page() -> String {
          .B check\nhas the codes of monitoring: 0 all is well, 1 warnings, 2 something is broken, 3 it could not be found out.\n\
          .SH FILES\n.TP\n.I /run/jabber/control\nThe control socket.\n.TP\n.I /etc/jabber/jabber.xml\n\
          The server's configuration, which may name another socket.\n\
+         .TP\n.IR /etc/default/jabber ,\n.I /etc/jabber/jabber.cfg\n\
+         What the package starts the server with; it counts for jabberctl as well, unless\n.B \\-c\nnames a configuration.\n\
          .SH SEE ALSO\n.BR jabberd (8),\n.BR jabber.xml (5)\n",
     );
     page

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jabber::admin::Command;
-use jabber::config::{CommandLine, Config};
+use jabber::config::Config;
 use jabber::daemon::{accounts, importing};
 use jabber::import::portable;
 use jabber::store::backup::{self, Facts, Progress};
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use super::line::{Arguments, Line};
 use super::show::Show;
-use super::{Code, Failure, talk};
+use super::{Code, Failure, settings, talk};
 
 /// How often the terminal hears of the progress.
 const TOLD: Duration = Duration::from_millis(200);
@@ -44,14 +44,14 @@ pub(super) fn obey(line: &Line, command: &'static Command, arguments: &Arguments
         _ => import(&config, &file, arguments, &mut telling),
     };
     if said.is_err() {
-        telling.show.end()?;
+        telling.show.break_off()?;
     }
     telling.show.done(&said?)?;
     Ok(Code::Done)
 }
 
 fn config(line: &Line) -> Result<Config, Failure> {
-    let given = CommandLine { config: line.config.clone(), ..CommandLine::default() };
+    let given = settings::server(line)?;
     Config::load(&given.config_file(), &given).map_err(|error| {
         Failure::failed(error.to_string()).remedy("it says where the database is; another one is named with -c FILE")
     })

@@ -11,6 +11,7 @@ mod data;
 mod help;
 mod line;
 mod offline;
+mod settings;
 mod show;
 mod talk;
 mod terminal;
@@ -85,9 +86,12 @@ impl From<io::Error> for Failure {
 
 /// Does what a command line wants.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let line = match line::parse(arguments) {
+    let arguments: Vec<OsString> = arguments.collect();
+    // A script that asked for JSON gets it for its own mistakes, too.
+    let json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
+    let line = match line::parse(arguments.into_iter()) {
         Ok(line) => line,
-        Err(failure) => return end(&failure, false),
+        Err(failure) => return end(&failure, json),
     };
     let done = match &line.wish {
         Wish::Help(topic) => help::print(topic.as_deref()),

@@ -2,16 +2,17 @@
 
 use std::fs;
 
-use jabber::config::{CommandLine, Config};
+use jabber::config::Config;
 use jabber::daemon::accounts;
+use jabber::store::backup;
 use jabber::xmpp::Jid;
 
 use super::line::{Arguments, Line};
-use super::{Code, Failure, say};
+use super::{Code, Failure, say, settings};
 
 /// Makes an account. Only where it is sure that nobody serves the database: the server keeps things in mind.
 pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<Code, Failure> {
-    let given = CommandLine { config: line.config.clone(), ..CommandLine::default() };
+    let given = settings::server(line)?;
     let config = Config::load(&given.config_file(), &given).map_err(|error| Failure::failed(error.to_string()))?;
     if let Some(pid) = running(&config) {
         let socket = config.control_socket();
@@ -20,6 +21,13 @@ pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<
             socket.display()
         ))
         .remedy("its log says why; restart it, or stop it first"));
+    }
+    let database = config.spool.join(accounts::DATABASE);
+    if database.exists() {
+        let busy = backup::refuse_if_open(&database);
+        busy.map_err(|error| {
+            Failure::unreachable(error.to_string()).remedy("jabberd runs, and its socket is elsewhere")
+        })?;
     }
     let name = arguments.text("account").unwrap_or_default();
     accounts::add(&config, name, password).map_err(|error| Failure::failed(error.to_string()))?;

@@ -103,8 +103,19 @@ impl Show {
         }
     }
 
+    /// It failed in the middle: what is there is shown, and JSON is left open, so that nobody takes it for all.
+    pub(super) fn break_off(&mut self) -> io::Result<()> {
+        self.clear_bar();
+        self.release()?;
+        let mut out = io::stdout().lock();
+        if self.json && matches!(self.shows, Shows::Table(_)) && self.rows > 0 {
+            out.write_all(b"\n")?;
+        }
+        out.flush()
+    }
+
     /// No more rows come.
-    pub(super) fn end(&mut self) -> io::Result<()> {
+    fn end(&mut self) -> io::Result<()> {
         self.clear_bar();
         self.release()?;
         let mut out = io::stdout().lock();
@@ -148,12 +159,22 @@ fn record(columns: &[Column], row: &Value) -> io::Result<()> {
         writeln!(out, "{}{room}  {}", column.title, cell(column.unit, row.get(column.key)))?;
     }
     for column in columns.iter().filter(|column| matches!(column.unit, Unit::Link)) {
-        let uri = row.get(column.key).and_then(Value::as_str).filter(|_| io::stdout().is_terminal());
+        let uri = row.get(column.key).and_then(Value::as_str).filter(|_| io::stdout().is_terminal() && is_utf8());
         if let Some(drawn) = uri.and_then(drawn) {
             writeln!(out, "\n{drawn}")?;
         }
     }
     out.flush()
+}
+
+/// Does the terminal show more than ASCII? The first of these that is set counts (locale(7)).
+fn is_utf8() -> bool {
+    let names = ["LC_ALL", "LC_CTYPE", "LANG"];
+    let set = names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    set.is_some_and(|locale| {
+        let locale = locale.to_ascii_lowercase();
+        locale.contains("utf-8") || locale.contains("utf8")
+    })
 }
 
 /// A QR code in half blocks, light on dark as most terminals are, with its quiet zone.

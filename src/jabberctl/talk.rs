@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jabber::admin::{Command, Kind};
-use jabber::config::{CommandLine, Config, Control};
+use jabber::config::{Config, Control};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Gid, Group};
 use serde_json::{Value, json};
@@ -18,10 +18,13 @@ use zeroize::Zeroizing;
 
 use super::line::{Arguments, Line};
 use super::show::{Show, plain};
-use super::{Code, Failure, has_reader, terminal};
+use super::{Code, Failure, has_reader, settings, terminal};
 
 /// Bytes of a file in one line.
 const PIECE_BYTES: usize = 96 << 10;
+
+/// How long the server may say nothing: the slowest step of any command, a dial to another server, ends before.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The kind of failure that no server runs.
 const NO_SERVER: &str = "no-server";
@@ -40,8 +43,12 @@ pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments)
     let mut sent = arguments.0.clone();
     // A file is opened here, as who called it: the server need not know its name.
     sent.retain(|name, _| command.argument(name).is_none_or(|argument| argument.kind != Kind::File));
-    let path = socket(line);
-    let stream = match (connect(&path), &secret) {
+    let (path, guess) = socket(line);
+    let connected = connect(&path).map_err(|failure| match &guess {
+        Some(why) => Failure { text: format!("{}\n  the socket is a guess: {why}", failure.text), ..failure },
+        None => failure,
+    });
+    let stream = match (connected, &secret) {
         (Err(failure), Some(secret)) if command.name == "user add" && failure.kind == NO_SERVER => {
             return super::offline::add(line, arguments, secret);
         }
@@ -51,6 +58,8 @@ pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments)
     if let (Some(secret), Some(object)) = (&secret, request.as_object_mut()) {
         object.insert("secret".to_owned(), Value::String(secret.to_string()));
     }
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     let text = Zeroizing::new(format!("{request}\n"));
     (&stream).write_all(text.as_bytes()).map_err(|error| broken(&error.to_string()))?;
     drop((request, secret));
@@ -63,9 +72,18 @@ fn hear(stream: &UnixStream, command: &Command, mut show: Show, mut transfer: Tr
     let mut line = String::new();
     loop {
         line.clear();
-        let count = input.read_line(&mut line).map_err(|error| broken(&error.to_string()))?;
+        let count = match input.read_line(&mut line) {
+            Ok(count) => count,
+            Err(error) => {
+                show.break_off()?;
+                return Err(match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => silent(),
+                    _ => broken(&error.to_string()),
+                });
+            }
+        };
         if count == 0 || !line.ends_with('\n') {
-            show.end()?;
+            show.break_off()?;
             return Err(broken("it closed the connection"));
         }
         let value: Value = serde_json::from_str(&line).map_err(|_| broken("its answer is no JSON"))?;
@@ -85,7 +103,7 @@ fn hear(stream: &UnixStream, command: &Command, mut show: Show, mut transfer: Tr
                 return Ok(Code::Done);
             }
             "error" => {
-                show.end()?;
+                show.break_off()?;
                 return Err(refused(command, value));
             }
             // A newer server may say more than we know.
@@ -109,16 +127,21 @@ fn refused(command: &Command, error: &Value) -> Failure {
     }
 }
 
-/// The socket: as the command line says, or jabber.xml, or where it is by default.
-fn socket(line: &Line) -> PathBuf {
+/// The socket: as the command line says, or jabber.xml; or where it is by default, and why that is a guess.
+fn socket(line: &Line) -> (PathBuf, Option<String>) {
     if let Some(socket) = &line.socket {
-        return socket.clone();
+        return (socket.clone(), None);
     }
-    let given = CommandLine { config: line.config.clone(), ..CommandLine::default() };
-    match Config::load(&given.config_file(), &given) {
-        Ok(config) => config.control_socket(),
+    let given = settings::server(line).map_err(|failure| failure.text);
+    let config = given.and_then(|given| {
+        let file = given.config_file();
+        let first = |why: String| why.lines().next().unwrap_or_default().to_owned();
+        Config::load(&file, &given).map_err(|error| first(error.to_string()))
+    });
+    match config {
+        Ok(config) => (config.control_socket(), None),
         // It may be unreadable for us, or wrong since the server started.
-        Err(_) => PathBuf::from(Control::DEFAULT),
+        Err(why) => (PathBuf::from(Control::DEFAULT), Some(why)),
     }
 }
 
@@ -160,13 +183,18 @@ pub(super) fn peer(path: &Path) -> Result<i32, Failure> {
 
 /// The version of the server.
 pub(super) fn version(line: &Line) -> Option<String> {
-    let stream = connect(&socket(line)).ok()?;
+    let stream = connect(&socket(line).0).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     (&stream).write_all(b"{\"command\":\"status\"}\n").ok()?;
     let mut answer = String::new();
     BufReader::new(&stream).read_line(&mut answer).ok()?;
     let answer: Value = serde_json::from_str(&answer).ok()?;
     answer.get("row")?.get("version")?.as_str().map(str::to_owned)
+}
+
+fn silent() -> Failure {
+    Failure::unreachable(format!("the server says nothing for {} seconds: it hangs", PATIENCE.as_secs()))
+        .remedy("/var/log/jabber/error.log may say why; end it with: /etc/init.d/jabber restart")
 }
 
 fn broken(why: &str) -> Failure {

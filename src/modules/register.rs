@@ -203,8 +203,9 @@ impl Registration {
         let account = new_account(context, &submitted.username, invited.as_ref())?;
         let password = accounts::usable_password(&submitted.password, context.config.limits.password_bytes_max)?;
         let rate = &context.config.registration_rate;
-        // Who was invited is known to somebody, and there are only so many invitations.
-        if let (Requester::Connection(_, address), None) = (context.requester, &invited) {
+        // An admin knows how many were invited. Of people, each account may invite, and so may who came by that.
+        let is_known = invited.as_ref().is_some_and(|invited| invited.by_admin);
+        if let (Requester::Connection(_, address), false) = (context.requester, is_known) {
             let remembered_max = context.config.limits.addresses_remembered_max;
             let bound = rate.bound_for(address).map(|most| (most, rate.seconds));
             if bound.is_some_and(|bound| !self.rate.admits(address, bound, remembered_max, context.now)) {
@@ -383,6 +384,7 @@ fn change(
     if let Some(submitted) = submitted {
         registration::set(context.store, account, &submitted.to_element(context.now).to_string())?;
     }
+    log::info!(target: &context.host.name, "user {account} changed password");
     accounts::change_password(context, account, credentials, Some(session))
 }
 

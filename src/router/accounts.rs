@@ -76,7 +76,6 @@ pub fn change_password(
     except: Option<SessionId>,
 ) -> Result<(), StanzaError> {
     account::set_credentials(context.store, account, credentials)?;
-    log::info!(target: &context.host.name, "user {account} changed password");
     let error = StreamError::new(StreamCondition::Reset, "the password was changed");
     context.close_account(account, except, error);
     Ok(())

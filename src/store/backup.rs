@@ -372,8 +372,11 @@ fn range(kind: i32) -> libc::flock {
     }
 }
 
-/// Who has the database open?
-fn refuse_if_open(database: &Path) -> Result<(), Error> {
+/// Does nobody have the database open? What a server has in mind, a change behind its back contradicts.
+///
+/// # Errors
+/// Somebody has, or the file cannot be opened.
+pub fn refuse_if_open(database: &Path) -> Result<(), Error> {
     let error = |io| Error::new(database, Cause::Io("open the file", io));
     let file = OpenOptions::new().read(true).write(true).open(database).map_err(error)?;
     let mut found = range(libc::F_WRLCK);

@@ -14,12 +14,12 @@ mod ports;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-use jabber::config::{CommandLine, Config, Problem, Severity};
+use jabber::config::{Config, Problem, Severity};
 use jabber::daemon::privileges::Identity;
 use serde_json::{Value, json};
 
 use super::line::{Arguments, Line};
-use super::{Code, Failure, talk};
+use super::{Code, Failure, settings, talk};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,7 +142,13 @@ pub(super) fn run(line: &Line, arguments: &Arguments) -> Result<Code, Failure> {
 /// The configuration, and what runs by it.
 fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     const AREA: &str = "config";
-    let given = CommandLine { config: line.config.clone(), ..CommandLine::default() };
+    let given = match settings::server(line) {
+        Ok(given) => given,
+        Err(failure) => {
+            findings.unknown(AREA, failure.to_string(), "mend that file first");
+            return None;
+        }
+    };
     let file = given.config_file();
     let config = match Config::load(&file, &given) {
         Ok(config) => config,

@@ -166,6 +166,7 @@ pub(super) fn end_session(context: &mut Context<'_>, call: &Call<'_>) -> Result<
 
 /// XEP-0133 §4.7. The account's sessions end.
 pub(super) fn change_password(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, StanzaError> {
+    let admin = call.requester.to_bare();
     let Some(answer) = call.forms.first() else {
         let password = Field::new(FieldType::TextPrivate, "password").labelled("The password for this account");
         let form = ask("Changing a user password", "Fill out this form to change a user's password.")
@@ -181,6 +182,7 @@ pub(super) fn change_password(context: &mut Context<'_>, call: &Call<'_>) -> Res
         if !account::exists(context.store, &account)? {
             return Err(fault("accountjid", "it was removed in the meantime"));
         }
+        log::info!(target: &context.host.name, "the password of user {account} is changed by {admin}");
         accounts::change_password(context, &account, credentials, own)?;
         Ok(Outcome::default())
     };
