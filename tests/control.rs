@@ -786,3 +786,29 @@ fn who_may_not_use_the_socket_is_refused() {
     assert_eq!(code, Some(3), "{told}");
     assert!(site.log().contains("control: uid=65534 gid=65534"), "{}", site.log());
 }
+
+#[test]
+fn a_script_that_asked_for_json_gets_it_for_its_mistakes() {
+    let site = Site::new("json-mistakes");
+    for arguments in [&["--json", "nosuch"] as &[&str], &["check", "--json", "foo"]] {
+        let said: serde_json::Value = serde_json::from_str(&site.ctl(arguments).fails(2)).unwrap();
+        assert_eq!(said["error"]["kind"], "usage", "{said}");
+    }
+}
+
+#[test]
+fn a_list_that_is_cut_off_is_no_whole_json() {
+    let site = Site::new("cut-off");
+    let (socket, path) = (site.path("half.sock"), site.path("half.sock").display().to_string());
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let half = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        site::line(&mut client);
+        std::io::Write::write_all(&mut client, b"{\"row\":{\"account\":\"a@localhost\"}}\n").unwrap();
+    });
+    let output = site.ctl(&["--json", "--socket", &path, "user", "list"]).output();
+    half.join().unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    assert!(listed.starts_with('[') && serde_json::from_str::<serde_json::Value>(&listed).is_err(), "{listed}");
+    assert_eq!(output.status.code(), Some(3));
+}
