@@ -19,6 +19,7 @@
 mod likeness;
 mod login;
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
@@ -58,6 +59,11 @@ pub enum Action {
     WakeAt(u64),
     /// Nothing more will be said, for this reason: let what was written leave, then close the connection.
     Close(&'static str),
+}
+
+/// The name of a host as a client typed it, prepared as ours are where it can be.
+fn named(to: &str) -> Cow<'_, str> {
+    crate::config::hosts::host_name(to).map_or(Cow::Borrowed(to), Cow::Owned)
 }
 
 /// What a client may say while it is held, in bytes: a stanza of the largest size and more. Past that the order of the
@@ -100,6 +106,8 @@ pub struct C2s {
     hide_registration: bool,
     tls: Option<Box<TlsInfo>>,
     host: String,
+    /// What the client calls the host, where that is another name.
+    called: Option<Box<str>>,
     /// The id of the stream, until somebody is logged in: a digest is of it and the password.
     id: String,
     version: header::Version,
@@ -133,6 +141,7 @@ impl C2s {
             hide_registration: listener.hide_registration,
             tls: None,
             host: String::new(),
+            called: None,
             id: String::new(),
             version: header::Version::Legacy,
             lang: None,
@@ -319,6 +328,7 @@ impl C2s {
             (None, Some(first)) => first.name.clone(),
             (None, None) => String::new(),
         };
+        self.called = theirs.to.as_deref().map(named).filter(|name| **name != *self.host).map(Cow::into);
         self.send_header(env, announced.as_deref());
         if let Err(error) = version {
             return self.fail(env, error);
@@ -360,14 +370,17 @@ impl C2s {
             return config.host(account.domain().as_str());
         }
         let Some(to) = to else { return config.host_for(None).or_else(|| config.hosts.first()) };
-        let name = crate::config::hosts::host_name(to).ok();
-        config.host_for(Some(name.as_deref().unwrap_or(to)))
+        config.host_for(Some(&named(to)))
     }
 
     /// Does this address mean the host of the stream, by whatever name the client came?
     fn is_own_host(&self, env: &Env<'_>, to: &Jid) -> bool {
-        let is_domain = to.node().is_none() && to.is_bare();
-        is_domain && env.config.host_for(Some(to.domain().as_str())).is_some_and(|host| host.name == self.host)
+        let domain = to.domain().as_str();
+        let mut aliases = env.config.aliases.iter().filter(|alias| alias.host == self.host);
+        let is_ours = domain == self.host
+            || self.called.as_deref() == Some(domain)
+            || aliases.any(|alias| alias.name.as_deref() == Some(domain));
+        is_ours && to.node().is_none() && to.is_bare()
     }
 
     fn send_header(&mut self, env: &mut Env<'_>, to: Option<&str>) {
