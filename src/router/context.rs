@@ -12,7 +12,7 @@ use crate::config::{Block, BrowseItem, Config, Host, Service};
 use crate::store::Store;
 use crate::stream::sasl::HashJob;
 use crate::xml::Element;
-use crate::xmpp::{BareJid, Iq, Now, Random, Stanza, StanzaError, StreamError, jid};
+use crate::xmpp::{BareJid, Iq, Jid, Now, Random, Stanza, StanzaError, StreamError, jid};
 
 /// Who sent the stanza at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub enum Effect {
     Route(Stanza),
     /// Give a stanza to one session, whatever its `to` says.
     Deliver(SessionId, Stanza),
+    /// Whom a session sent presence alone is told that it is over.
+    Undirect(SessionId, Jid),
     /// Write a stanza to a stream that is not logged in.
     Write(ConnectionId, Stanza),
     /// Tell the modules about a session.

@@ -398,6 +398,11 @@ impl Router {
                 self.attempt(env, stanza, requester, depth, |router, env| router.dispatch(env, parcel));
             }
             Effect::Deliver(session, stanza) => self.deliver(env, depth, session, stanza),
+            Effect::Undirect(session, who) => {
+                if let Some(session) = self.sessions.by_id_mut(session) {
+                    session.directed.remove(&who);
+                }
+            }
             Effect::Write(connection, stanza) => self.out.push(Out::Stanza(connection, stanza)),
             Effect::Session(session, event) => self.tell_session(env, depth, session, &event),
             Effect::Close(session, error) => self.close_session(env, session, error),

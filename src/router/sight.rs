@@ -11,7 +11,7 @@
 //! A contact of ours is looked at session by session, so that a rule about one resource (XEP-0191 §6) is kept although
 //! presence goes to the bare JID. Of contacts elsewhere nothing is known but what the lists name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::context::{Context, Effect};
 use super::ids::SessionId;
@@ -78,10 +78,9 @@ impl Sight<'_> {
         let named = || -> BTreeSet<&Jid> {
             [before.list, after.list].into_iter().flatten().flat_map(|list| list.resources_of(contact)).collect()
         };
-        if before.is_subscriber() {
+        // Who is a subscriber from now on, or no longer, hears of presence with that.
+        if before.is_subscriber() && after.is_subscriber() {
             match change(contact, Traffic::PresenceOut) {
-                // Who comes into sight by a subscription gets presence with that.
-                Some((_, true)) if !after.is_subscriber() => {}
                 Some(changed) => sights.outbound.push(changed),
                 None if is_here && after.pass(account, contact, Traffic::PresenceOut) => {
                     let here = named().into_iter().filter(|who| self.sessions.by_full(contact, who).is_some());
@@ -104,7 +103,7 @@ impl Sight<'_> {
     }
 
     /// What must be said so that a session is seen, and sees, as it may.
-    pub fn tell(&self, id: SessionId, sights: &Sights) -> Vec<Effect> {
+    fn tell(&self, id: SessionId, sights: &Sights) -> Vec<Effect> {
         let Some(session) = self.sessions.by_id(id).filter(|session| session.is_available()) else { return Vec::new() };
         let mut effects = Vec::new();
         if session.is_seen() {
@@ -144,12 +143,40 @@ impl Sight<'_> {
     fn contact_changed(&self, account: &BareJid, old: Option<&RosterItem>, new: Option<&RosterItem>) -> Vec<Effect> {
         let Some(contact) = new.or(old).map(|item| &item.jid) else { return Vec::new() };
         let mut effects = Vec::new();
-        for (id, session) in self.sessions.available(account) {
+        for (id, session) in self.sessions.of(account) {
             let Some(list) = session.list().filter(|list| list.reads_roster()) else { continue };
             let (before, after) = (Rules { list: Some(list), item: old }, Rules { list: Some(list), item: new });
             let mut sights = Sights::default();
             self.note(account, contact, (before, after), &mut sights);
             effects.extend(self.tell(id, &sights));
+            effects.extend(
+                self.end_directed(id, &sights, |who| (jid::contact(who) == *contact).then_some((before, after))),
+            );
+        }
+        effects
+    }
+
+    /// RFC 6121 §4.6, XEP-0191 §3.3: whoever got presence to himself alone, subscribed or not, must hear of the end as
+    /// well. `rules` has what decides about somebody, before and after.
+    fn end_directed<'r>(
+        &self,
+        id: SessionId,
+        told: &Sights,
+        rules: impl Fn(&Jid) -> Option<(Rules<'r>, Rules<'r>)>,
+    ) -> Vec<Effect> {
+        let Some(session) = self.sessions.by_id(id) else { return Vec::new() };
+        let told = told.outbound.iter().filter(|_| session.is_seen()).map(|(contact, _)| contact.as_str());
+        let told: HashSet<&str> = told.collect();
+        let is_over = |who: &&Jid| {
+            let passes = |rules: Rules<'_>| rules.pass(session.account(), who, Traffic::PresenceOut);
+            rules(who).is_some_and(|(before, after)| passes(before) && !passes(after))
+        };
+        let mut effects = Vec::new();
+        for who in session.directed.iter().filter(is_over) {
+            if !told.contains(who.as_str()) && !told.contains(jid::bare_str(who)) {
+                effects.push(Effect::Route(gone(session.jid()).with_to(who.clone())));
+            }
+            effects.push(Effect::Undirect(id, who.clone()));
         }
         effects
     }
@@ -178,9 +205,12 @@ impl Context<'_> {
         Sight { store: self.store, sessions: self.sessions, config: self.config }
     }
 
-    /// What must be said so that a session is seen, and sees, as it may.
-    pub fn show(&mut self, id: SessionId, sights: &Sights) {
-        let effects = self.sight().tell(id, sights);
+    /// What must be said so that a session is seen, and sees, as it may. `rules` has what decides about somebody, before
+    /// and after.
+    pub fn show<'r>(&mut self, id: SessionId, sights: &Sights, rules: impl Fn(&Jid) -> (Rules<'r>, Rules<'r>)) {
+        let sight = self.sight();
+        let mut effects = sight.tell(id, sights);
+        effects.extend(sight.end_directed(id, sights, |who| Some(rules(who))));
         self.effects.extend(effects);
     }
 

@@ -9,8 +9,8 @@ use crate::router::sight::{Rules, Sights};
 use crate::router::{Context, Session, SessionId};
 use crate::store::roster::{self, RosterItem};
 use crate::xml::Element;
-use crate::xmpp::privacy::{List, Traffic};
-use crate::xmpp::{BareJid, IqType, Jid, PresenceType, Stanza, StanzaError, jid, ns};
+use crate::xmpp::privacy::List;
+use crate::xmpp::{BareJid, IqType, Jid, Stanza, StanzaError, jid, ns};
 
 /// How it was before a change.
 pub(super) struct Before {
@@ -76,7 +76,7 @@ impl Before {
     pub(super) fn show(&self, context: &mut Context<'_>) -> Result<(), StanzaError> {
         let mut changed = Vec::new();
         for (id, before) in &self.lists {
-            let Some(session) = context.sessions.by_id(*id).filter(|session| session.is_available()) else { continue };
+            let Some(session) = context.sessions.by_id(*id) else { continue };
             let after = session.list().cloned();
             if before.as_deref() != after.as_deref() {
                 changed.push((*id, before.clone(), after));
@@ -99,15 +99,9 @@ impl Before {
                 done.push((before.clone(), after.clone(), sights));
             }
             let Some((_, _, sights)) = done.get(place) else { continue };
-            context.show(id, sights);
-            let rules = |who: &Jid| {
+            context.show(id, sights, |who| {
                 let item = contacts.get(&jid::contact(who)).or_else(|| contacts.get(who));
-                [before.as_deref(), after.as_deref()].map(|list| Rules { list, item })
-            };
-            directed(context, id, sights, |who| {
-                let [before, after] = rules(who);
-                before.pass(&self.account, who, Traffic::PresenceOut)
-                    && !after.pass(&self.account, who, Traffic::PresenceOut)
+                (Rules { list: before.as_deref(), item }, Rules { list: after.as_deref(), item })
             });
         }
         Ok(())
@@ -140,24 +134,6 @@ fn sights(
     sights.outbound.sort();
     sights.inbound.sort();
     sights
-}
-
-/// XEP-0191 §3.3: whoever got presence to himself alone, subscribed or not, must hear of the end as well.
-fn directed(context: &mut Context<'_>, id: SessionId, told: &Sights, is_over: impl Fn(&Jid) -> bool) {
-    let Some(session) = context.sessions.by_id(id) else { return };
-    let is_seen = session.is_seen();
-    let over: Vec<Jid> = session.directed.iter().filter(|who| is_over(who)).cloned().collect();
-    let gone = Stanza::presence(PresenceType::Unavailable).with_from(session.jid().clone());
-    let told: HashSet<&str> = told.outbound.iter().filter(|_| is_seen).map(|(contact, _)| contact.as_str()).collect();
-    context.spend(over.len());
-    for who in over {
-        if !told.contains(who.as_str()) && !told.contains(jid::bare_str(&who)) {
-            context.route_anyway(gone.clone().with_to(who.clone()));
-        }
-        if let Some(session) = context.sessions.by_id_mut(id) {
-            session.directed.remove(&who);
-        }
-    }
 }
 
 /// Which clients hear that a list changed.

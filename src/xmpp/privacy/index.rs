@@ -71,11 +71,11 @@ impl Index {
 
     /// The places of items about the resources of an account, one for each at least.
     pub(super) fn below<'a>(&'a self, items: &'a [Item], account: &Jid) -> impl Iterator<Item = usize> + use<'a> {
-        let prefix = format!("{account}/");
-        let from = match self.names_resources {
-            true => self.jids.partition_point(|place| name(items, *place) < prefix.as_str()),
-            false => self.jids.len(),
-        };
+        let (mut prefix, mut from) = (String::new(), self.jids.len());
+        if self.names_resources {
+            prefix = format!("{account}/");
+            from = self.jids.partition_point(|place| name(items, *place) < prefix.as_str());
+        }
         let below = self.jids.iter().skip(from).take_while(move |place| name(items, **place).starts_with(&prefix));
         below.map(|place| *place as usize)
     }
