@@ -61,6 +61,28 @@ fn who_is_blocked_sees_the_user_go_and_is_not_heard_any_more() {
 }
 
 #[test]
+fn one_resource_elsewhere_is_blocked() {
+    let (mut world, juliet, romeo) = friends();
+    let heard = block(&mut world, romeo, "juliet@capulet.com/balcony");
+    assert!(heard.contains("<presence type='unavailable' from='juliet@capulet.com/balcony'"), "{heard}");
+    world.say(juliet, "<presence><show>away</show></presence>");
+    assert_eq!(world.heard(romeo), "");
+    // Deviation from XEP-0191 §3.3: her server hands presence for the bare JID out to all her resources.
+    world.heard(juliet);
+    world.say(romeo, "<presence><show>dnd</show></presence>");
+    let heard = world.heard(juliet);
+    assert!(heard.contains("<show>dnd</show>"), "{heard}");
+    world.say(juliet, "<message to='romeo@montague.net' type='chat' id='m'><body>Romeo</body></message>");
+    let heard = world.heard(juliet);
+    assert!(heard.contains("<service-unavailable"), "{heard}");
+    // Unblocked, she is asked, and is there as she is now.
+    world.heard(romeo);
+    world.say(romeo, "<iq type='set' id='u'><unblock xmlns='urn:xmpp:blocking'/></iq>");
+    let heard = world.heard(romeo);
+    assert!(heard.contains("from='juliet@capulet.com/balcony'") && heard.contains("<show>away</show>"), "{heard}");
+}
+
+#[test]
 fn what_is_for_a_blocked_contact_never_leaves() {
     let (mut world, juliet, romeo) = friends();
     block(&mut world, romeo, "juliet@capulet.com");
