@@ -135,10 +135,14 @@ pub fn create(
         return Ok(false);
     }
     store.savepoint(|store| {
-        store.write(
-            "INSERT INTO account (host, localpart, created) VALUES (?1, ?2, ?3)",
+        // Another process may have made it since: an import beside the server.
+        let made = store.write(
+            "INSERT INTO account (host, localpart, created) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
             params![host, localpart, signed(unix_millis)],
         )?;
+        if made == 0 {
+            return Ok(false);
+        }
         store.write("DELETE FROM account_removed WHERE host = ?1 AND localpart = ?2", (host, localpart))?;
         store.write("DELETE FROM account_reserved WHERE host = ?1 AND localpart = ?2", (host, localpart))?;
         set_credentials(store, account, credentials)?;
@@ -390,7 +394,7 @@ pub fn count_disabled(store: &Store, host: &str) -> Result<u64, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::tests::{jid, store_with};
+    use crate::store::tests::{Scratch, jid, store_with};
     use crate::store::{
         Bounds, imported, invite, last, motd, offline, plain_password, privacy, private, registration, roster, vcard,
     };
@@ -543,6 +547,31 @@ mod tests {
         assert!(create(&mut store, &romeo, &Credentials::default(), 99).unwrap());
         assert_eq!(removed_at(&store, &romeo).unwrap(), None);
         assert_eq!(vcard::of(&store, &romeo).unwrap(), None);
+    }
+
+    #[test]
+    fn of_two_processes_that_make_an_account_one_does() {
+        const ACCOUNTS: usize = 50;
+        let scratch = Scratch::new("two-at-once");
+        drop(Store::open(&scratch.database()).unwrap());
+        let begin = std::sync::Barrier::new(2);
+        let make = || {
+            let mut store = Store::open(&scratch.database()).unwrap();
+            begin.wait();
+            let mut made = 0;
+            for n in 0..ACCOUNTS {
+                let account = jid(&format!("u{n}@h"));
+                made += usize::from(create(&mut store, &account, &Credentials::default(), 1).unwrap());
+                store.commit().unwrap();
+            }
+            made
+        };
+        let made: usize = std::thread::scope(|scope| {
+            let threads = [scope.spawn(make), scope.spawn(make)];
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(made, ACCOUNTS);
+        assert_eq!(count(&Store::open(&scratch.database()).unwrap(), "h").unwrap(), ACCOUNTS as u64);
     }
 
     #[test]
