@@ -67,8 +67,8 @@ pub const IMPORT: Command = Command {
     summary: "take over the accounts of another server",
     details: "While the server runs or not. Accounts that are here already stay as they are, so an import that was \
               interrupted is simply begun again. A report beside the database tells all that was left behind. Files are \
-              read as the server's user, and never changed. Passwords in clear become keys, which takes about a quarter \
-              of an hour of one processor for a hundred thousand of them.",
+              read as the server's user, and never changed. Passwords in clear become keys, which takes about ten \
+              minutes of one processor for a hundred thousand of them.",
     examples: &[
         ("jabberctl import jabberd14 /var/spool/jabber", "an old spool; the server does it itself at its first start"),
         ("jabberctl import xep0227 /var/tmp/accounts.xml", "what Prosody or ejabberd exported"),
