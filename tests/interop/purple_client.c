@@ -196,7 +196,8 @@ static void online(PurpleConnection *connection) { tell("online", purple_connect
 static void offline(PurpleConnection *connection) { tell("offline", NULL); }
 
 static void failed(PurpleConnection *connection, PurpleConnectionError error, const char *text) {
-    tell("failed", or_empty(text), NULL);
+    /* Pidgin connects again by itself, unless the error is final. */
+    tell("failed", or_empty(text), purple_connection_error_is_fatal(error) ? "final" : "again", NULL);
 }
 
 static void came(PurpleAccount *to, const char *from, const char *text, PurpleConversation *conversation, int flags) {

@@ -13,6 +13,7 @@ from slixmpp.xmlstream import ET
 
 import clients as slixmpp_clients
 import purple
+import servers
 import wire
 from conftest import Account, make_account, numbers, scratch
 from servers import HOST, WELCOME_BODY, free_ports
@@ -135,13 +136,36 @@ async def test_without_tls(start_server, purples):
 
 
 async def test_wrong_password(start_server, purples):
-    """It tries every mechanism twice, until the stream ends; then it must know that the password was the cause."""
+    """It tries every mechanism twice, until the stream ends; then its user must be told that the password was the cause."""
     server = start_server(limits={"failed-logins-max": 2})
     user = make_account(server)
     async with purples() as pidgin:
         pidgin.use(user._replace(password="wrong"), server.client_port)
         pidgin.do("connect")
         await pidgin.event("failed", "Not Authorized")
+
+
+async def test_an_old_hash(purples, request):
+    """An account of jabberd 1.4's with a hashed password: SCRAM is in vain; the next connection is offered PLAIN alone."""
+    server = servers.Jabberd(scratch(request.node.name), limits={"failed-logins-max": 2})
+    old = server.directory / "spool" / HOST / "romeo.xml"
+    old.parent.mkdir(parents=True)
+    old.write_text(
+        "<xdb><password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'/><crypt xmlns='jabber:iq:auth:crypt' "
+        "xdbns='jabber:iq:auth:crypt'>{SHA}0vxRJJChUDZGC1SJQBQ51tpUB/o=</crypt></xdb>"
+    )
+    server.start()
+    try:
+        async with purples() as pidgin:
+            pidgin.use(Account("romeo", HOST, "pencil"), server.client_port)
+            pidgin.do("connect")
+            await pidgin.event("failed", None, "again")
+            await pidgin.event("offline")
+            pidgin.do("disconnect")
+            await pidgin.connect()
+            await pidgin.answered()
+    finally:
+        server.stop()
 
 
 async def test_card_and_picture(server, clients, account, purples):

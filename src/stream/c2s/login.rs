@@ -500,8 +500,8 @@ impl C2s {
     }
 }
 
-/// Compat: libpurple tries each mechanism twice and so always comes here with a wrong password. It looks for
-/// `not-authorized` in whatever namespace, and only then asks for another password instead of connecting again and again.
+/// Compat: libpurple tries each mechanism twice, so with a wrong password it always comes here, and shows its user what the
+/// stream error says. It looks for `not-authorized` first, and in whatever namespace.
 fn too_many_failures() -> StreamError {
     StreamError::new(StreamCondition::PolicyViolation, "too many failed logins").with_closer("not-authorized", ns::SASL)
 }
