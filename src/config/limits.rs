@@ -195,7 +195,8 @@ limits! {
     handshake_seconds, "handshake-seconds": u64 = 30, at least 5;
     /// Seconds to wait for a peer's own end of the stream after ours. Outcome: the connection is closed.
     closing_seconds, "closing-seconds": u64 = 5, at least 1;
-    /// Failed logins on one connection: guessing. Outcome: stream error policy-violation.
+    /// Failed logins on one connection: guessing. The first try of a further mechanism does not count. Outcome: stream
+    /// error policy-violation.
     failed_logins_max, "failed-logins-max": usize = 5, at least 1;
     /// Failed logins of one address within failed-logins-seconds. Outcome: each further one is answered late.
     failed_logins_per_address_max, "failed-logins-per-address-max": usize = 20, at least 1;

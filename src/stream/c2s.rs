@@ -23,7 +23,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
-use self::login::{Penalty, Verdict};
+use self::login::{Penalty, Tried, Verdict};
 use super::legacy_auth::Ways;
 use super::sasl::{Exchange, HashJob, Offer};
 use super::wire::{self, Wire};
@@ -115,6 +115,7 @@ pub struct C2s {
     /// What was offered, until somebody is logged in.
     offer: Option<Box<Offer>>,
     failures: usize,
+    tried: Tried,
     /// Whom the present login is about, be there an account or not, for record.log.
     claimed: Option<BareJid>,
     sasl_has_failed: bool,
@@ -147,6 +148,7 @@ impl C2s {
             lang: None,
             offer: None,
             failures: 0,
+            tried: Tried::default(),
             claimed: None,
             sasl_has_failed: false,
             is_in_vain: false,

@@ -54,6 +54,6 @@ async def test_nbxmpp(server, clients, account, way):
     refused = {step.rpartition(" refused ")[0] for step in steps if " refused " in step}
     assert refused <= NOT_SERVED, steps
     assert "offline delayed" in steps
-    assert steps[-4:] == ["disconnect ok", "connect disconnected StreamError.SASL not-authorized", "connect connected"] + [
-        "farewell ok"
-    ], steps
+    refusal = "connect disconnected StreamError.SASL not-authorized"
+    assert [step.startswith(refusal) for step in steps[-4:]] == [False, True, False, False], steps
+    assert steps[-2:] == ["connect connected", "farewell ok"], steps

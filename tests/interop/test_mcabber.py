@@ -24,6 +24,7 @@ def mcabber(server, request):
         one.end()
 
 
+@pytest.mark.ours("the server's own card")
 async def test_chat(server, clients, account, mcabber):
     """STARTTLS, then the port of direct TLS: roster, presence, chat, questions to the server, a note kept there."""
     user, friend = account("mcabber"), await clients.login(account("friend"), "slixmpp")

@@ -59,6 +59,7 @@ async def test_psi(server, clients, account, screen, way):
 
 
 @needs("tkabber")
+@pytest.mark.ours("plain logins are allowed by our jabber.xml")
 async def test_tkabber(start_server, screen):
     """A stream without a version, no TLS, jabber:iq:auth: how it was done in 2004."""
     server = start_server(c2s="<plain-login xmlns='urn:jabber:config:3' network='127.0.0.0/8'/>")

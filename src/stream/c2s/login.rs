@@ -35,7 +35,32 @@ pub(super) struct Penalty {
     is_last: bool,
 }
 
-/// The wait after the first failed login of a connection; each further one doubles it.
+/// Which mechanisms a stream tried.
+///
+/// Compat: libpurple tries each twice, and only when it has none left it knows that the password is wrong, and asks for
+/// another instead of connecting again.
+#[derive(Default)]
+pub(super) struct Tried {
+    /// A bit for each of `Mechanism::ALL`.
+    mechanisms: u8,
+    is_next: bool,
+}
+
+impl Tried {
+    fn begin(&mut self, mechanism: Option<Mechanism>) {
+        let place = Mechanism::ALL.iter().position(|one| Some(*one) == mechanism);
+        let bit = place.map_or(0, |place| 1 << place);
+        self.is_next = self.mechanisms != 0 && bit & !self.mechanisms != 0;
+        self.mechanisms |= bit;
+    }
+
+    /// Whether what just failed was a mechanism that is tried for the first time, after another; asked once.
+    fn took_next(&mut self) -> bool {
+        std::mem::take(&mut self.is_next)
+    }
+}
+
+/// The wait after the first failed login of a connection; each further one that counts doubles it.
 const PENALTY_MILLIS: u64 = 500;
 /// The longest wait.
 const PENALTY_MILLIS_MAX: u64 = 8_000;
@@ -85,6 +110,7 @@ impl C2s {
             return self.sasl_failed(env, None, &why);
         }
         let mechanism = element.attribute("mechanism").and_then(Mechanism::from_name);
+        self.tried.begin(mechanism);
         let Some(mechanism) = mechanism else {
             let why = Failure::told(sasl::Condition::InvalidMechanism, "no such mechanism");
             return self.sasl_failed(env, None, &why);
@@ -308,6 +334,8 @@ impl C2s {
         }
         self.sasl_has_failed = true;
         if std::mem::take(&mut self.is_in_vain) {
+            // So is the next mechanism; another stream is not, and shall not be waited for long.
+            self.tried.took_next();
             self.actions.push_back(Action::FailedInVain);
         }
         let claimed = self.claimed.take();
@@ -316,7 +344,7 @@ impl C2s {
             return self.login_failed(env, &who, "(null)", failure.why, reply);
         }
         log::debug!(target: &self.host, "login of {who} from {} failed: {}", self.peer, failure.why);
-        self.failures = self.failures.saturating_add(1);
+        self.count_failure();
         self.write(&reply);
         self.state = State::ExpectLogin;
         if self.failures >= env.config.limits.failed_logins_max {
@@ -344,9 +372,16 @@ impl C2s {
         self.login_failed(env, &who, resource, failure.why, refusal.element().clone());
     }
 
+    /// RFC 6120 §6.4.5: retries are counted; the next mechanism on the client's list is none.
+    fn count_failure(&mut self) {
+        if !self.tried.took_next() {
+            self.failures = self.failures.saturating_add(1);
+        }
+    }
+
     /// One stable line for fail2ban, then the penalty.
     fn login_failed(&mut self, env: &mut Env<'_>, who: &str, resource: &str, why: &str, reply: Element) {
-        self.failures = self.failures.saturating_add(1);
+        self.count_failure();
         log::info!(target: &format!("record:{who}"), "login fail {} 401 {resource}", self.peer);
         log::info!(target: &self.host, "login of {who} from {} failed: {why}", self.peer);
         self.actions.push_back(Action::LoginFailed);
@@ -500,8 +535,7 @@ impl C2s {
     }
 }
 
-/// Compat: libpurple tries each mechanism twice, so with a wrong password it always comes here, and shows its user what the
-/// stream error says. It looks for `not-authorized` first, and in whatever namespace.
+/// RFC 6120 §4.9.4: the closer condition is what many a client shows to its user.
 fn too_many_failures() -> StreamError {
     StreamError::new(StreamCondition::PolicyViolation, "too many failed logins").with_closer("not-authorized", ns::SASL)
 }
