@@ -106,10 +106,16 @@ impl Running {
         assert_eq!(self.news(), expected);
     }
 
+    /// What it tells next, but that it is alive: it says so now and then.
     fn news(&self) -> String {
-        let mut buffer = [0; 256];
-        let count = uninterrupted(|| self.news.recv(&mut buffer)).expect("news");
-        std::str::from_utf8(&buffer[..count]).unwrap().to_owned()
+        loop {
+            let mut buffer = [0; 256];
+            let count = uninterrupted(|| self.news.recv(&mut buffer)).expect("news");
+            let news = std::str::from_utf8(&buffer[..count]).unwrap();
+            if news != "WATCHDOG=1" {
+                return news.to_owned();
+            }
+        }
     }
 
     fn signal(&self, signal: nix::sys::signal::Signal) {
