@@ -203,6 +203,10 @@ pub fn export(config: &Config, directory: &Path) -> Result<String, StartError> {
         directory.display(),
         exported.without_password,
     );
+    if exported.component_files > 0 {
+        let files = exported.component_files;
+        text.push_str(&format!("{files} files of components were written as well: what they keep here by <xdb>\n"));
+    }
     for (path, why) in &exported.failed {
         text.push_str(&format!("not written: {}: {why}\n", path.display()));
     }

@@ -38,6 +38,8 @@ pub struct Counts {
     pub idle_rules: u64,
     /// Pieces that nothing here reads yet.
     pub kept: u64,
+    /// Files in which components kept data of their users.
+    pub component_files: u64,
     /// Files without an account of ours in them, and directories.
     pub files_left: u64,
     /// Accounts that were here already.
@@ -70,7 +72,7 @@ impl Counts {
         }
     }
 
-    fn rows(&self) -> [(u64, &'static str); 18] {
+    fn rows(&self) -> [(u64, &'static str); 19] {
         [
             (self.accounts, "accounts"),
             (self.old_hashes, "of these with an old hash, until their first login with PLAIN"),
@@ -91,6 +93,7 @@ impl Counts {
             (self.rules, "privacy lists and filters"),
             (self.idle_rules, "rules of filters that are kept and not run: only <from> with <error> or <offline> is"),
             (self.kept, "pieces kept as they are, without effect yet"),
+            (self.component_files, "files of components, which find what they kept by <xdb> as before"),
             (self.already_here, "accounts that were here already, or removed here, and stay so"),
             (self.files_left, "files and directories left alone"),
             (self.pieces_left, "pieces of accounts left behind"),
@@ -103,13 +106,14 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "accounts={} contacts={} requests={} messages={} vcards={} private={} left_files={} left_pieces={} already_here={}",
+            "accounts={} contacts={} requests={} messages={} vcards={} private={} component_files={} left_files={} left_pieces={} already_here={}",
             self.accounts,
             self.contacts,
             self.requests,
             self.messages,
             self.vcards,
             self.private,
+            self.component_files,
             self.files_left,
             self.pieces_left,
             self.already_here

@@ -84,6 +84,38 @@ pub fn value(store: &Store, key: &Key<'_>, bytes_max: u64) -> Result<Result<Opti
     Ok(Ok(Some(element.with_nodes(nodes))))
 }
 
+/// Is anything kept under a key?
+///
+/// # Errors
+/// When the database fails.
+pub fn exists(store: &Store, key: &Key<'_>) -> Result<bool, Error> {
+    Ok(row(store, key)?.is_some())
+}
+
+/// Hosts and users, empty for the host itself, for whom something is kept.
+///
+/// # Errors
+/// When the database fails.
+pub fn addresses(store: &Store) -> Result<Vec<(String, String)>, Error> {
+    let sql = "SELECT DISTINCT host, localpart FROM component_data ORDER BY host, localpart";
+    store.all(sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// All that is kept for one of them, by namespace.
+///
+/// # Errors
+/// When the database fails.
+pub fn all(store: &Store, host: &str, localpart: &str) -> Result<Vec<(String, Element)>, Error> {
+    let sql = "SELECT ns FROM component_data WHERE host = ?1 AND localpart = ?2 ORDER BY ns";
+    let namespaces: Vec<String> = store.all(sql, (host, localpart), |row| row.get(0))?;
+    let mut all = Vec::with_capacity(namespaces.len());
+    for ns in namespaces {
+        let kept = value(store, &Key { host, localpart, ns: &ns }, u64::MAX)?;
+        all.extend(kept.ok().flatten().map(|element| (ns, element)));
+    }
+    Ok(all)
+}
+
 /// Keeps an element in place of the one before, unless that would take the host over `bytes_max`; `None` deletes it.
 ///
 /// # Errors

@@ -9,6 +9,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::component;
 use super::person::{AUTH_CRYPT, AUTH_ZEROK, OFFLINE, STORED_REQUESTS};
 use crate::import::person::SCRAM;
 use crate::import::{rules, written};
@@ -27,6 +28,8 @@ pub struct Exported {
     pub accounts: u64,
     /// Those of them that a jabberd 1.4 can check no password of.
     pub without_password: u64,
+    /// Files with what components keep here.
+    pub component_files: u64,
     /// Files that were not written, and why.
     pub failed: Vec<(PathBuf, String)>,
 }
@@ -43,20 +46,27 @@ pub fn export(store: &Store, directory: &Path) -> Result<Exported, Error> {
             let path = directory.join(&host).join(format!("{}.xml", node.as_str()));
             let credentials = account::credentials(store, &found.jid)?.unwrap_or_default();
             let text = document(store, &found.jid, &credentials)?;
-            match write(&path, &text) {
-                Ok(()) => {
-                    exported.accounts += 1;
-                    exported.without_password += u64::from(credentials.legacy.is_none());
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    exported.failed.push((path, "it is there, and stays as it is".to_owned()));
-                }
-                Err(error) => exported.failed.push((path, error.to_string())),
+            if write_or_tell(&mut exported, path, &text) {
+                exported.accounts += 1;
+                exported.without_password += u64::from(credentials.legacy.is_none());
             }
             Ok::<_, Error>(())
         })?;
     }
+    component::export_all(store, directory, &mut exported)?;
     Ok(exported)
+}
+
+/// Writes a file, or says why not.
+pub(super) fn write_or_tell(exported: &mut Exported, path: PathBuf, text: &str) -> bool {
+    match write(&path, text) {
+        Ok(()) => return true,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            exported.failed.push((path, "it is there, and stays as it is".to_owned()));
+        }
+        Err(error) => exported.failed.push((path, error.to_string())),
+    }
+    false
 }
 
 /// Nobody else may read it: it has what a password can be guessed with. As 1.4 did, the file comes to its name whole.
@@ -111,7 +121,7 @@ fn document(store: &Store, account: &BareJid, credentials: &Credentials) -> Resu
 }
 
 /// A child of the root, which the old server finds by this attribute.
-fn piece(xdbns: &str, element: Element) -> Element {
+pub(super) fn piece(xdbns: &str, element: Element) -> Element {
     element.with_attribute("xdbns", xdbns.to_owned())
 }
 

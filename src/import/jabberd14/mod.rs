@@ -8,6 +8,7 @@
 //! Serves `daemon`. Invariants: the spool is only read; an account that is here is not touched; no password reaches the
 //! report, nor the store unless the plan wants it.
 
+mod component;
 mod contacts;
 mod document;
 mod export;
@@ -68,7 +69,7 @@ pub fn import(
     if found.stopped {
         return Ok(Imported { stopped: true, ..Imported::default() });
     }
-    if found.jobs.is_empty() && found.left.is_empty() {
+    if found.jobs.is_empty() && found.left.is_empty() && found.components.is_empty() {
         return Ok(Imported { nothing_new: true, remedies: report.remedies(), ..Imported::default() });
     }
     let from = plan.from.iter().map(|spool| format!("{}, which is left as it is", spool.display()));
@@ -80,6 +81,7 @@ pub fn import(
             imported::set_file(store, &file.key, file.seen)?;
         }
     }
+    component::keep(store, disk, plan, &mut report, &found.components)?;
     let mut jobs = Vec::with_capacity(found.jobs.len());
     for job in found.jobs {
         match keep::why_not(store, &job)? {

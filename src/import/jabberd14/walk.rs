@@ -34,11 +34,22 @@ pub(super) struct Job {
     pub(super) files: Vec<SpoolFile>,
 }
 
+/// A file in which a component kept data of one of its users, or its own.
+#[derive(Debug)]
+pub(super) struct ComponentFile {
+    pub(super) host: String,
+    /// Empty for the component itself.
+    pub(super) localpart: String,
+    pub(super) file: SpoolFile,
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// In the order of their names.
     pub(super) jobs: Vec<Job>,
+    /// In the order of their names, too.
+    pub(super) components: Vec<ComponentFile>,
     /// Files and directories that are left alone, and why. Those with a [`SpoolFile`] need not be looked at again.
     pub(super) left: Vec<Left>,
     /// Files that were there at an earlier import, and have not changed.
@@ -144,6 +155,10 @@ impl<'a> Walk<'a> {
             }
             return;
         }
+        let component = jid::of_host(name).map(|jid| jid.domain().to_string());
+        if let Some(component) = component.filter(|name| self.components.contains(name)) {
+            return self.component(spool, directory, &component);
+        }
         let mut files = 0_u64;
         each_file(directory, &mut |path| files += u64::from(is_account_file(path)));
         if files == 0 {
@@ -151,15 +166,42 @@ impl<'a> Walk<'a> {
         }
         let files = counted(files, "file");
         let lower = name.to_lowercase();
-        let why = if self.components.contains(&lower) {
-            format!("{files} of a component: it keeps its data itself now")
-        } else {
-            format!(
-                "{files} of {lower}, which is not served: add <host>{lower}</host> to jabber.xml and start again \
-                 to import them; if it was a transport, nothing is to be done"
-            )
-        };
+        let why = format!(
+            "{files} of {lower}, which is not served: add <host>{lower}</host> to jabber.xml, or its <service> if it is a \
+             component that is still used, and start again to import them"
+        );
         self.leave_directory(spool, directory, why);
+    }
+
+    /// A directory with what a component kept here.
+    fn component(&mut self, spool: Spool<'_>, directory: &Path, host: &str) {
+        let Ok(domain) = DomainPart::new(host) else { return };
+        let mut paths = Vec::new();
+        if let Some(error) = each_file(directory, &mut |path| paths.push(path.to_owned())) {
+            self.leave_directory(spool, directory, unreadable(&error));
+        }
+        for path in paths {
+            let Some(file) = self.file(spool, &path) else { continue };
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let localpart = match name.strip_suffix(".xml") {
+                Some(stem) => {
+                    domain.with_node_str(stem).map(|jid| jid.node().map(ToString::to_string).unwrap_or_default())
+                }
+                None if name == "global.xdb" => Ok(String::new()),
+                None => {
+                    let why = why_no_account(&path).to_owned();
+                    self.found.left.push(Left { name: file.name.clone(), why, done: Some(file) });
+                    continue;
+                }
+            };
+            match localpart {
+                Ok(localpart) => self.found.components.push(ComponentFile { host: host.to_owned(), localpart, file }),
+                Err(error) => {
+                    let why = format!("{name:?} can be no name of a user today: {error}");
+                    self.found.left.push(Left { name: file.name.clone(), why, done: Some(file) });
+                }
+            }
+        }
     }
 
     fn host(&mut self, spool: Spool<'_>, directory: &Path, host: &str) {

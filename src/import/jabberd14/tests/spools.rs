@@ -1,9 +1,11 @@
 //! What the old servers wrote, field by field.
 
 use super::*;
+use crate::store::component_data::{self, Key};
 use crate::store::roster::{RosterItem, Subscription};
 use crate::store::{last, offline, privacy, private, registration, roster, vcard};
-use crate::xmpp::Jid;
+use crate::xml;
+use crate::xmpp::{Jid, ns};
 
 const PASSWORDS: &[(&str, &str)] = &[
     ("juliet", "r0m30"),
@@ -186,8 +188,8 @@ fn private_data_cards_forms_and_times_arrive() {
 fn components_and_other_hosts_are_told_of() {
     let mut store = Store::in_memory().unwrap();
     let (first, report) = import_all(&mut store, &plan(&fixture("1.4.4-hashed")));
-    assert!(report.contains("icq.xmpp.test/: 1 file of a component"), "{report}");
-    assert_eq!(first.remedies.len(), 1);
+    assert!(report.contains("        1 files of components"), "{report}");
+    assert_eq!((first.counts.component_files, first.remedies.len()), (1, 0));
     let mut plan = plan(&fixture("1.6-flat"));
     plan.hosts = vec!["example.org".to_owned()];
     let (second, report) = import_all(&mut store, &plan);
@@ -200,6 +202,49 @@ fn components_and_other_hosts_are_told_of() {
     import_all(&mut store, &plan);
     plan.hosts.push("xmpp.test".to_owned());
     assert_eq!(import_all(&mut store, &plan).0.counts.accounts, 11);
+}
+
+#[test]
+fn what_components_kept_is_theirs_here_too_and_goes_back() {
+    let scratch = Scratch::new("components");
+    let u1 = "<xdb><settings xmlns='test:settings' xdbns='test:settings'><a>1</a></settings>\
+              <foo xdbns='jabber:iq:register'><uin>7</uin></foo><none/></xdb>";
+    scratch.write("icq.xmpp.test/9F/D4/U1.xml", u1);
+    let list = "<xdb><foo xmlns='jabber:jud:users' xdbns='jabber:jud:users'><item jid='a@b'/><item jid='c@d'/></foo>\
+                <foo xdbns='base:accept:offline'><message/></foo></xdb>";
+    scratch.write("icq.xmpp.test/global.xdb", list);
+    scratch.write("icq.xmpp.test/cut.xml", "<xdb><a");
+    scratch.write("icq.xmpp.test/u1.xml~", "");
+    let of = |store: &Store, localpart, ns| {
+        let key = Key { host: "icq.xmpp.test", localpart, ns };
+        component_data::value(store, &key, 10_000).unwrap().unwrap().map(|element| element.to_string())
+    };
+    let check = |store: &Store| {
+        assert_eq!(of(store, "u1", "test:settings").unwrap(), "<settings xmlns='test:settings'><a>1</a></settings>");
+        assert_eq!(of(store, "u1", ns::REGISTER).unwrap(), "<foo xmlns='jabber:iq:register'><uin>7</uin></foo>");
+        let list = of(store, "", "jabber:jud:users").unwrap();
+        assert_eq!(list, "<foo xmlns='jabber:jud:users'><item jid='a@b'/><item jid='c@d'/></foo>");
+        assert_eq!(of(store, "", "base:accept:offline"), None);
+    };
+    let (mut store, imported, report) = super::imported(&scratch.0);
+    check(&store);
+    assert_eq!((imported.counts.component_files, imported.counts.files_left), (2, 2), "{report}");
+    assert!(report.contains("icq.xmpp.test/cut.xml: damaged"), "{report}");
+    assert!(report.contains("base:accept:offline: what waited"), "{report}");
+    assert!(import_all(&mut store, &plan(&scratch.0)).0.nothing_new);
+    // What the component has changed since stays.
+    let key = Key { host: "icq.xmpp.test", localpart: "u1", ns: "test:settings" };
+    let newer = xml::parse("<settings xmlns='test:settings'/>").unwrap();
+    let _ = component_data::set(&mut store, &key, Some(&newer), 10_000).unwrap();
+    scratch.write("icq.xmpp.test/9F/D4/U1.xml", format!("{u1} "));
+    let (_, report) = import_all(&mut store, &plan(&scratch.0));
+    assert!(report.contains("test:settings: it is here already"), "{report}");
+    assert_eq!(of(&store, "u1", "test:settings").unwrap(), newer.to_string());
+    let (store, _, _) = super::imported(&scratch.0);
+    let back = Scratch::new("components-back");
+    let exported = export(&store, &back.0).unwrap();
+    assert_eq!((exported.component_files, exported.failed.len()), (2, 0));
+    check(&super::imported(&back.0).0);
 }
 
 #[test]
