@@ -289,6 +289,32 @@ fn in_the_background_it_is_ready_when_the_parent_ends() {
 }
 
 #[test]
+fn in_the_background_it_holds_nothing_of_its_callers() {
+    let site = Site::new("inherited");
+    // As debconf's scripts have descriptor 3 open when they start a server.
+    let held = site.path("held");
+    let status = Command::new("sh")
+        .args(["-c", "exec \"$0\" -B -c \"$1\" 3>\"$2\" 9>&3 2>/dev/null", env!("CARGO_BIN_EXE_jabberd")])
+        .args([site.path("jabber.xml"), held.clone()])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let number: i32 = fs::read_to_string(site.path("jabber.pid")).unwrap().trim().parse().unwrap();
+    let open: Vec<_> = fs::read_dir(format!("/proc/{number}/fd"))
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().path().read_link().ok())
+        .collect();
+    let pid = nix::unistd::Pid::from_raw(number);
+    nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).unwrap();
+    assert!(!open.contains(&held.canonicalize().unwrap()), "{open:?}");
+    // It serves: the log and the listening socket are its own.
+    assert!(open.iter().any(|path| path.to_string_lossy().starts_with("socket:")), "{open:?}");
+    while Path::new(&format!("/proc/{number}/exe")).read_link().is_ok() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn a_pid_file_left_by_a_killed_server_is_replaced() {
     let site = Site::new("killed");
     let running = site.start();

@@ -1,7 +1,8 @@
 //! `-B`: to the background, without hiding a start that fails.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
+use std::os::fd::RawFd;
 use std::os::unix::net::UnixStream;
 
 use daemonize::{Daemonize, Mask, Outcome, Stdio};
@@ -33,12 +34,26 @@ impl Waiting {
     }
 }
 
-/// Splits the process. To be called before there are threads and sockets; the directory stays, and so do standard
-/// output and error until the start is done.
+/// Closes what the caller had open beside its three streams. Somebody may wait for the end of those: debconf reads from the
+/// scripts of packages until nobody can write there any more, and would wait for as long as we serve.
+///
+/// Only what is ours from here on may be open later: to be called before anything else is opened.
+fn close_inherited() {
+    let Ok(listing) = fs::read_dir("/proc/self/fd") else { return };
+    // The listing itself is one of them, so it is read to its end and closed first.
+    let open: Vec<RawFd> = listing.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+        let _ = nix::unistd::close(descriptor);
+    }
+}
+
+/// Splits the process. To be called before there are threads, sockets and open files; the directory stays, and so do
+/// standard output and error until the start is done.
 ///
 /// # Errors
 /// The system does not let us.
 pub fn split() -> Result<Side, StartError> {
+    close_inherited();
     let refused = |error: &dyn std::fmt::Display| StartError(format!("cannot go to the background: {error}"));
     let (mut parents, childs) = UnixStream::pair().map_err(|error| refused(&error))?;
     let directory = std::env::current_dir().map_err(|error| refused(&error))?;
