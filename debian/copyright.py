@@ -2,7 +2,8 @@
 """Prints debian/copyright: the project's own stanza, and one for each crate of Cargo.lock, as `make dist` vendors them.
 
 `make copyright` calls it after a change of dependencies; tests/tidy.rs fails while a crate has no stanza. What a crate
-says of its licence comes from its Cargo.toml, who owns it from its licence files, else from its authors field.
+says of its licence comes from its Cargo.toml, who owns it from its licence files, else from its authors field. A folder
+within a crate that has a licence file of its own, for it came from elsewhere, gets a stanza of its own.
 """
 import json
 import pathlib
@@ -13,6 +14,10 @@ import textwrap
 HEAD = """\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: jabber
+Upstream-Contact: The jabber developers, as in the Maintainer field
+Source: There is no other place to get it from: this package is where the
+ program is published, by those who write it. make dist makes the .orig
+ tarballs out of the repository that this source package shows.
 Comment: Made by debian/copyright.py. The crates under vendor/ are in the source
  tarball that make dist builds, and their code is linked into jabberd.
 
@@ -41,11 +46,24 @@ NAMES = {
     "LGPL-2.1-or-later": "LGPL-2.1+",
 }
 
-# What Cargo.toml does not say, read from the crates' own files.
+# What Cargo.toml does not say: the licence and owners of a crate, or of a folder in it, read from the files themselves.
+# Owners that are None are taken from the files' first lines.
 BY_HAND = {
-    "ring": ("ISC and Apache-2.0", ["2015-2025 Brian Smith", "1998-2023 The OpenSSL Project Authors", "Google Inc."]),
-    "libsqlite3-sys": (None, ["The rusqlite developers", "D. Richard Hipp and the SQLite authors (sqlite3/, public domain)"]),
+    "ring": ("ISC and Apache-2.0", None),
+    "ring/src/polyfill/once_cell": ("Expat or Apache-2.0", ["The once_cell developers"]),
+    "libsqlite3-sys/sqlite3": ("public-domain", ["None: D. Richard Hipp and the SQLite authors disclaim it"]),
+    "libsqlite3-sys/sqlcipher": ("BSD-3-clause and public-domain", ["2008-2020 Zetetic LLC", "None for SQLite's part of sqlite3.c"]),
 }
+
+# How the licence files of folders begin, or go on.
+FIRST_WORDS = {
+    "Apache License": "Apache-2.0",
+    "Permission is hereby granted, free of charge": "Expat",
+    "Permission to use, copy, modify": "ISC",
+}
+
+# What debian/dist leaves behind.
+LEFT_OUT = {"tests", "test-data", "benches", "examples", "fuzz"}
 
 TEXTS = pathlib.Path(__file__).parent / "licenses"
 
@@ -78,28 +96,74 @@ def expression(package):
     return joined
 
 
-def owners(package):
-    """Copyright lines of the crate's licence files, else its authors."""
-    folder = pathlib.Path(package["manifest_path"]).parent
+def is_licence(file):
+    return file.is_file() and re.match(r"(?i)(un)?(licen[cs]e|copying|copyright|notice)", file.name)
+
+
+def claims(files, lines_max=None):
+    """Who says `Copyright …` in these files."""
     lines = []
-    for file in sorted(folder.iterdir()):
-        if not re.match(r"(?i)(licen[cs]e|copying|copyright|notice)", file.name) or not file.is_file():
-            continue
-        for line in file.read_text(errors="replace").splitlines():
-            match = re.match(r"\s*(?:Portions )?Copyright\s+(?:(?:\(c\)|©|&copy;)\s*)?(.*\w.*)", line, re.I)
+    for file in files:
+        for line in file.read_text(errors="replace").splitlines()[:lines_max]:
+            match = re.match(r"[\s/*#;.!-]*(?:Portions )?Copyright\s+(?:(?:\(c\)|©|&copy;)\s*)?(.*\w.*)", line, re.I)
             if not match:
                 continue
             owner = re.sub(r"^(?:\(c\)|©)\s*|\s*All rights reserved\.?$|[.,;]+$", "", match[1].strip(), flags=re.I)
             boilerplate = r"notice|owner|license|\[yyyy\]|\{yyyy\}|holder|statement|interest|and related|law|YYYY"
             if owner and not re.search(boilerplate, owner, re.I) and owner not in lines:
                 lines.append(owner)
+    return lines
+
+
+def folder_of(package):
+    return pathlib.Path(package["manifest_path"]).parent
+
+
+def owners(package):
+    """Copyright lines of the crate's licence files, else its authors."""
+    lines = claims(file for file in sorted(folder_of(package).iterdir()) if is_licence(file))
     authors = [re.sub(r"\s*<.*", "", author) for author in package["authors"]]
     return lines or authors or ["The %s developers" % package["name"]]
+
+
+def header_owners(folder):
+    """Who is named at the top of a crate's files, without the years, which differ from file to file."""
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and not inner(folder, file).parts[0] in LEFT_OUT)
+    names = (re.sub(r"^[\d, -]+(?:and \d+)?", "", name).strip(" ,.") for name in claims(files, 20))
+    return sorted({name for name in names if name}, key=str.lower)
+
+
+def inner(folder, file):
+    return file.relative_to(folder)
+
+
+def parts(name, package):
+    """The folders within a crate that came from elsewhere: (path, licence, owners)."""
+    folder = folder_of(package)
+    found = {file.parent for file in folder.rglob("*") if is_licence(file)} - {folder}
+    found.update(folder / key.split("/", 1)[1] for key in BY_HAND if key.startswith(name + "/"))
+    for path in sorted(found):
+        within = inner(folder, path)
+        if within.parts[0] in LEFT_OUT:
+            continue
+        licence, people = BY_HAND.get("%s/%s" % (name, within), (None, None))
+        files = [file for file in sorted(path.iterdir()) if is_licence(file)]
+        text = "\n".join(file.read_text(errors="replace") for file in files)
+        known = [licence for words, licence in FIRST_WORDS.items() if words in text]
+        if not licence and len(known) != 1:
+            raise SystemExit("debian/copyright.py: read the licence of %s and say it in BY_HAND" % path)
+        yield within, licence or known[0], people or claims(files)
 
 
 def folded(field, values):
     """A DEP-5 field with one value a line."""
     return "%s: %s" % (field, ("\n" + " " * (len(field) + 2)).join(values))
+
+
+def stanza(files, people, licence):
+    print(folded("Files", files))
+    print(folded("Copyright", people))
+    print("License: %s\n" % licence)
 
 
 def main():
@@ -114,10 +178,13 @@ def main():
         files = ["vendor/%s/*" % name]
         # cargo vendor puts the newest version into the folder without a number.
         files += ["vendor/%s-%s/*" % (name, package["version"]) for package in versions[:-1]]
-        print(folded("Files", files))
-        print(folded("Copyright", by_hand or people))
-        print("License: %s\n" % licence)
+        if name in BY_HAND:
+            by_hand = by_hand or header_owners(folder_of(versions[-1]))
+        stanza(files, by_hand or people, licence)
         used.update(re.split(r",? (?:or|and) ", licence))
+        for within, licence, people in parts(name, versions[-1]):
+            stanza(["vendor/%s/%s/*" % (name, within)], people, licence)
+            used.update(re.split(r",? (?:or|and) ", licence))
     print("Files: debian/*\nCopyright: 2026 the jabber developers\nLicense: Expat\n")
     for licence in sorted(used):
         text = (TEXTS / (licence.replace(" ", "-") + ".txt")).read_text()

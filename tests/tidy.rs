@@ -182,7 +182,7 @@ const RULES: &[Rule] = &[
             &[("Cargo.lock", "name = \"mio\"\nsource = \"registry\"\n"), ("debian/copyright", "Files: *\n")],
             &[
                 ("Cargo.lock", "name = \"mio\"\nsource = \"registry\"\n"),
-                ("debian/copyright", "Files: vendor/mio/*\nFiles: vendor/old/*\n"),
+                ("debian/copyright", "Files: vendor/mio/*\nFiles: vendor/mio/src/inner/*\nFiles: vendor/old/*\n"),
             ],
         ],
         allows: &[
