@@ -256,7 +256,7 @@ impl Job for List {
         let Some(host) = self.hosts.last() else { return Ok(Next::Done) };
         let page = account::list(view.store, host, &self.after, PAGE)?;
         for found in &page {
-            let seen = last::of(view.store, &found.jid)?;
+            let seen = last::visit(view.store, &found.jid)?;
             let sessions = view.router.sessions().count(&found.jid);
             view.answer.row(json!({
                 "account": found.jid.as_str(),
@@ -282,7 +282,7 @@ fn info(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     let sessions = view.router.sessions().of(&found.jid);
     let resources: Vec<String> = sessions.map(|(_, session)| resource(session)).collect();
     let waiting = offline::total(view.store, &found.jid)?;
-    let seen = last::of(view.store, &found.jid)?;
+    let seen = last::visit(view.store, &found.jid)?;
     view.answer.row(json!({
         "account": found.jid.as_str(),
         "created": found.created_unix_millis / 1000,

@@ -5,13 +5,15 @@ use zeroize::Zeroizing;
 use super::report::Counts;
 use super::{Plan, rules};
 use crate::store::account::{self, Credentials, LegacyHash, ScramHash, ScramKeys};
+use crate::store::directory::State;
 use crate::store::last::Last;
 use crate::store::roster::RosterItem;
 use crate::store::{
-    Bounds, Error, Store, imported, last, offline, plain_password, private, registration, roster, vcard,
+    Bounds, Error, Store, directory, imported, last, offline, plain_password, private, registration, roster, vcard,
 };
 use crate::xml::Element;
 use crate::xmpp::BareJid;
+use crate::xmpp::directory::Entry;
 
 /// XEP-0227 §4.3: SCRAM keys.
 pub(super) const SCRAM: &str = "urn:xmpp:pie:0#scram";
@@ -48,6 +50,8 @@ pub(super) struct Person {
     pub(super) offline: Vec<Message>,
     pub(super) last: Option<Last>,
     pub(super) vcard: Option<String>,
+    /// What it said to the user directory.
+    pub(super) directory: Option<(State, Entry)>,
     pub(super) private: Vec<Private>,
     /// Namespace and XML of the rules about who may reach the user, and of what has no room in the store yet.
     pub(super) kept: Vec<(String, String)>,
@@ -185,6 +189,10 @@ fn contents(store: &mut Store, account: &BareJid, person: &Person, counts: &mut 
     if let Some(card) = &person.vcard {
         vcard::set(store, account, card)?;
         counts.vcards += 1;
+    }
+    // After the vCard, which makes an entry of its own where there is none.
+    if let Some((state, entry)) = &person.directory {
+        directory::set(store, account, *state, entry)?;
     }
     if let Some(form) = &person.registration {
         registration::set(store, account, &form.to_string())?;

@@ -114,6 +114,11 @@ impl Show {
         out.flush()
     }
 
+    /// The server said all that it had to say, and that it is no success. Where it said nothing there is no list.
+    pub(super) fn refused(&mut self) -> io::Result<()> {
+        if self.rows == 0 { self.break_off() } else { self.end() }
+    }
+
     /// No more rows come.
     fn end(&mut self) -> io::Result<()> {
         self.clear_bar();

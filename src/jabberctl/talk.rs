@@ -103,7 +103,7 @@ fn hear(stream: &UnixStream, command: &Command, mut show: Show, mut transfer: Tr
                 return Ok(Code::Done);
             }
             "error" => {
-                show.break_off()?;
+                show.refused()?;
                 return Err(refused(command, value));
             }
             // A newer server may say more than we know.

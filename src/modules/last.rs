@@ -95,7 +95,7 @@ impl Module for Last {
         event: AccountEvent,
     ) -> Result<(), StanzaError> {
         if event == AccountEvent::Created {
-            let last = last::Last { unix_millis: context.now.unix_millis, status: "Registered".to_string() };
+            let last = last::Last { unix_millis: context.now.unix_millis, status: last::REGISTERED.to_string() };
             last::set(context.store, account, &last)?;
         }
         Ok(())

@@ -14,7 +14,19 @@ pub struct Last {
     pub status: String,
 }
 
+/// The status with which the moment of an account's making is kept. Compat: jabberd 1.4 says so to whoever asks for the
+/// last activity of somebody who was never here.
+pub const REGISTERED: &str = "Registered";
+
 /// When the account's last session ended, if it ever had one.
+///
+/// # Errors
+/// When the database fails.
+pub fn visit(store: &Store, account: &BareJid) -> Result<Option<Last>, Error> {
+    Ok(of(store, account)?.filter(|last| last.status != REGISTERED))
+}
+
+/// When the account's last session ended, or else when it was made, if that is known.
 ///
 /// # Errors
 /// When the database fails.
@@ -50,6 +62,8 @@ mod tests {
             set(&mut store, &jid("a@h"), &last).unwrap();
             assert_eq!(of(&store, &jid("a@h")).unwrap(), Some(last));
         }
+        set(&mut store, &jid("a@h"), &Last { unix_millis: 5, status: REGISTERED.to_owned() }).unwrap();
+        assert_eq!((visit(&store, &jid("a@h")).unwrap(), of(&store, &jid("a@h")).unwrap().is_some()), (None, true));
         let last = Last { unix_millis: 1, status: String::new() };
         assert!(set(&mut store, &jid("nobody@h"), &last).unwrap_err().is_no_account());
     }

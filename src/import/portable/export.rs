@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use super::{ACCOUNT, PIE};
 use crate::import::{rules, written};
 use crate::store::account::{self, Account, Credentials};
+use crate::store::directory::State;
 use crate::store::offline::Stored;
 use crate::store::roster::RosterItem;
-use crate::store::{Error, Store, imported, last, private, registration, roster, vcard};
+use crate::store::{Error, Store, directory, imported, last, private, registration, roster, vcard};
 use crate::xml::{self, Element, writer};
+use crate::xmpp::directory::{Entry, Field};
 use crate::xmpp::{BareJid, datetime, ns};
 
 /// What became of an export.
@@ -91,7 +93,7 @@ fn user(store: &Store, found: &Account, credentials: &Credentials) -> Result<Ele
     let parsed = |text: Option<String>| text.as_deref().and_then(xml::parse);
     let items = roster::items(store, account)?;
     let mut children: Vec<Element> = written::keys(credentials).collect();
-    children.push(own(found, credentials, &items));
+    children.push(own(found, credentials, &items).with_children(entry(directory::of(store, account)?)));
     let visible = items.iter().filter(|item| item.visible).map(written::item);
     children.push(Element::new("query", ns::ROSTER).with_children(visible));
     children.extend(items.iter().filter_map(|item| xml::parse(item.pending_in.as_deref()?)));
@@ -116,6 +118,15 @@ fn user(store: &Store, found: &Account, credentials: &Credentials) -> Result<Ele
         children.extend(parsed(Some(text)));
     }
     Ok(Element::new("user", PIE).with_attribute("name", name).with_children(children))
+}
+
+/// What the account said to the user directory, unless it is there by its vCard alone.
+fn entry(kept: Option<(State, Entry)>) -> Option<Element> {
+    let (state, entry) = kept.filter(|(state, _)| *state != State::Card)?;
+    let fields = Field::ALL.into_iter().filter(|field| !entry.field(*field).is_empty());
+    let fields = fields.map(|field| Element::new(field.name(), ACCOUNT).with_text(entry.field(field).to_owned()));
+    let element = Element::new("directory", ACCOUNT).with_children(fields);
+    Some(if state == State::Withdrawn { element.with_attribute("withdrawn", "true") } else { element })
 }
 
 /// What XEP-0227 has no place for.

@@ -7,8 +7,8 @@
 //! part. [`export()`] writes the whole store, or one host of it, as it is at one moment.
 //!
 //! Beyond the XEP there is one element of ours, `<account xmlns='urn:jabber:account:3'/>`: when the account was made,
-//! whether it is disabled, an old hash of its password, and contacts that its user does not see. Other servers pass over
-//! it.
+//! whether it is disabled, an old hash of its password, contacts that its user does not see, and what it said to the user
+//! directory. Other servers pass over it.
 
 mod export;
 mod split;

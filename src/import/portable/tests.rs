@@ -2,10 +2,12 @@ use super::*;
 use crate::import::Counts;
 use crate::import::jabberd14;
 use crate::store::account::{LegacyHash, ScramHash, ScramKeys};
+use crate::store::directory::State;
 use crate::store::roster::{self, RosterItem, Subscription};
 use crate::store::tests::contents;
-use crate::store::{Bounds, imported, last, offline, privacy, private, registration, vcard};
+use crate::store::{Bounds, directory, imported, last, offline, privacy, private, registration, vcard};
 use crate::xmpp::Jid;
+use crate::xmpp::directory::Entry;
 use std::fs;
 use std::ops::ControlFlow;
 
@@ -193,6 +195,11 @@ fn some_store(dice: &mut Dice) -> Store {
                 bounds,
             )
             .unwrap();
+            let state = [State::Card, State::Registered, State::Withdrawn][dice.next(3)];
+            if state != State::Card {
+                let entry = Entry { nick: "Romeo".to_owned(), ..Entry::default() };
+                directory::set(&mut store, &account, state, &entry).unwrap();
+            }
             let status = dice.pick(TEXTS).to_owned();
             last::set(&mut store, &account, &last::Last { unix_millis: 1_234_567_890_123, status }).unwrap();
         }

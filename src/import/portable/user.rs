@@ -12,9 +12,11 @@ use crate::import::person::{
 };
 use crate::import::rules;
 use crate::store::account::{LegacyHash, ScramHash, ScramKeys};
+use crate::store::directory::State;
 use crate::store::last::Last;
 use crate::store::roster::{RosterItem, Subscription};
 use crate::xml::Element;
+use crate::xmpp::directory::{Entry, Field};
 use crate::xmpp::{BareJid, Jid, Kind, PresenceType, Stanza, datetime, jid, ns};
 
 /// Rounds of a key that is taken over: fewer are no protection, and what only a bad file says would hold up the client.
@@ -244,6 +246,11 @@ impl Reader<'_> {
             }
         }
         self.roster(account, false);
+        if let Some(entry) = account.child("directory", ACCOUNT) {
+            let said = |field: Field| entry.child(field.name(), ACCOUNT).map(|child| child.text().into_owned());
+            let state = if entry.attribute("withdrawn") == Some("true") { State::Withdrawn } else { State::Registered };
+            self.person.directory = Some((state, Entry::new(|field| said(field).unwrap_or_default())));
+        }
     }
 }
 

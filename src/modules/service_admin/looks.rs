@@ -38,7 +38,7 @@ pub(super) fn last_login(context: &mut Context<'_>, call: &Call<'_>) -> Result<S
     };
     let (mut jids, mut times, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for account in accounts_in(context, answer)? {
-        let (time, note) = match (opened(context, &account), last::of(context.store, &account)?) {
+        let (time, note) = match (opened(context, &account), last::visit(context.store, &account)?) {
             (Some(opened), _) => (datetime::stamp(opened), format!("{account} is online.")),
             (None, Some(last)) => (datetime::stamp(last.unix_millis), format!("{account} left then.")),
             (None, None) => (String::new(), format!("{account} was never here.")),
