@@ -6,23 +6,24 @@
 use std::path::Path;
 
 use super::document::{self, XDB};
-use super::walk::ComponentFile;
+use super::walk::{ComponentFile, TOLD_EACH};
 use super::{export, file_text};
-use crate::import::Plan;
 use crate::import::report::Report;
+use crate::import::{GoOn, Plan, Progress};
 use crate::store::component_data::{self, Kept, Key};
 use crate::store::disk::Disk;
 use crate::store::{Error, Store, imported};
 use crate::xml::{Element, writer};
 
-/// Keeps all of these files, each in one piece with the note that it is done.
+/// Keeps all of these files, each in one piece with the note that it is done. Returns whether it was stopped.
 pub(super) fn keep(
     store: &mut Store,
     disk: Option<&Disk>,
     plan: &Plan,
     report: &mut Report<'_>,
     files: &[ComponentFile],
-) -> Result<(), Error> {
+    go_on: &mut GoOn<'_>,
+) -> Result<bool, Error> {
     for (index, file) in files.iter().enumerate() {
         let pieces = match file_text(&file.file).and_then(|text| Ok(document::with_tree(text, pieces)?)) {
             Ok(pieces) => pieces,
@@ -44,8 +45,11 @@ pub(super) fn keep(
         if (index + 1) % plan.accounts_per_commit.max(1) == 0 {
             crate::import::commit(store, disk, report)?;
         }
+        if (index + 1) % TOLD_EACH == 0 && go_on(Progress { done: 0, all: files.len() }).is_break() {
+            return Ok(true);
+        }
     }
-    Ok(())
+    Ok(false)
 }
 
 /// The children of the root that are data, by their namespaces; `None` for what is too deep.

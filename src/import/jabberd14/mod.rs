@@ -81,7 +81,16 @@ pub fn import(
             imported::set_file(store, &file.key, file.seen)?;
         }
     }
-    component::keep(store, disk, plan, &mut report, &found.components)?;
+    if component::keep(store, disk, plan, &mut report, &found.components, go_on)? {
+        super::commit(store, disk, &mut report)?;
+        report.end(true);
+        return Ok(Imported {
+            counts: report.counts(),
+            nothing_new: false,
+            stopped: true,
+            remedies: report.remedies(),
+        });
+    }
     let mut jobs = Vec::with_capacity(found.jobs.len());
     for job in found.jobs {
         match keep::why_not(store, &job)? {
