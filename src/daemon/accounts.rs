@@ -30,7 +30,7 @@ pub fn add(config: &Config, name: &str, password: &str) -> Result<(), StartError
     }
     let password =
         Password::new(password).map_err(|error| StartError(format!("the password cannot be used: {error}")))?;
-    let identity = config.user.as_deref().map(Identity::of).transpose()?;
+    let identity = Identity::of_server(config)?;
     make_data_directory(&config.spool, identity.as_ref())?;
     // The database belongs to the server's user.
     identity.as_ref().map_or(Ok(()), Identity::assume)?;

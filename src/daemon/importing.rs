@@ -122,12 +122,12 @@ pub fn by_hand(
     path: &Path,
     told: &mut dyn FnMut(Progress),
 ) -> Result<Told, StartError> {
-    let identity = config.user.as_deref().map(Identity::of).transpose()?;
+    let identity = Identity::of_server(config)?;
     accounts::make_data_directory(&config.spool, identity.as_ref())?;
     let path = whole(path);
     // The database belongs to the server's user, and files beside it that root makes would be in its way.
     identity.as_ref().map_or(Ok(()), Identity::assume)?;
-    readable(format, &path, config.user.as_deref())?;
+    readable(format, &path, identity.as_ref().map(Identity::name))?;
     let mut store =
         Store::open(&config.spool.join(accounts::DATABASE)).map_err(|error| StartError(error.to_string()))?;
     let plan = Plan { accounts_per_commit: 1, ..plan(config, vec![path.clone()]) };
@@ -190,7 +190,7 @@ pub fn export(config: &Config, directory: &Path) -> Result<String, StartError> {
     if !database.is_file() {
         return Err(StartError(format!("no accounts to export: {} is not there", database.display())));
     }
-    let identity = config.user.as_deref().map(Identity::of).transpose()?;
+    let identity = Identity::of_server(config)?;
     accounts::make_data_directory(directory, identity.as_ref())?;
     // The database belongs to the server's user, and files beside it that root makes would be in its way.
     identity.as_ref().map_or(Ok(()), Identity::assume)?;
@@ -248,7 +248,11 @@ impl ReportFile {
         let file = match self.file.take() {
             Some(file) => file,
             // Imports of one day stand below each other.
-            None => io::BufWriter::new(fs::OpenOptions::new().create(true).append(true).mode(0o640).open(&self.path)?),
+            None => {
+                let mut options = fs::OpenOptions::new();
+                let options = options.create(true).append(true).mode(0o640).custom_flags(nix::libc::O_NOFOLLOW);
+                io::BufWriter::new(options.open(&self.path)?)
+            }
         };
         Ok(self.file.insert(file))
     }

@@ -3,9 +3,12 @@
 use std::ffi::CString;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use std::os::unix::fs::MetadataExt as _;
+
 use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setuid};
 
-use super::StartError;
+use super::{StartError, accounts};
+use crate::config::Config;
 
 /// The user that the server becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +31,27 @@ impl Identity {
             ))),
             Err(error) => Err(StartError(format!("cannot look up the user '{name}' (-U, <user>): {error}"))),
         }
+    }
+
+    /// Whom a tool becomes that works in the server's directory: for root whoever has the database, or else the directory,
+    /// whatever jabber.xml says, for files of another's there would be in the server's way, and its user could lead root's
+    /// hand by a link. `None` where that is root, or the tool is run by somebody else and jabber.xml names nobody.
+    ///
+    /// # Errors
+    /// `<user>` names nobody.
+    pub fn of_server(config: &Config) -> Result<Option<Self>, StartError> {
+        let named = || config.user.as_deref().map(Identity::of).transpose();
+        if !is_root() {
+            return named();
+        }
+        let database = config.spool.join(accounts::DATABASE);
+        let there = [database.symlink_metadata(), config.spool.metadata()].into_iter().find_map(Result::ok);
+        let Some(owner) = there.filter(|owner| owner.uid() != 0) else { return named() };
+        let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
+        Ok(Some(match User::from_uid(uid) {
+            Ok(Some(user)) => Identity { name: user.name, uid: user.uid, gid: user.gid },
+            _ => Identity { name: uid.to_string(), uid, gid },
+        }))
     }
 
     /// Its name.

@@ -24,9 +24,9 @@ pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<
     }
     let database = config.spool.join(accounts::DATABASE);
     if database.exists() {
-        let busy = backup::refuse_if_open(&database);
-        busy.map_err(|error| {
-            Failure::unreachable(error.to_string()).remedy("jabberd runs, and its socket is elsewhere")
+        backup::refuse_if_open(&database).map_err(|error| match error.is_in_use() {
+            true => Failure::unreachable(error.to_string()).remedy("jabberd runs, and its socket is elsewhere"),
+            false => Failure::failed(error.to_string()).remedy("run it as root (sudo jabberctl)"),
         })?;
     }
     let name = arguments.text("account").unwrap_or_default();

@@ -16,13 +16,13 @@ const FILES: [&str; 2] = ["/etc/default/jabber", "/etc/jabber/jabber.cfg"];
 
 /// Both are fragments for a shell; the arguments are put together as the init script does it.
 const SCRIPT: &str = r#"
-DAEMON_ARGS= JABBER_HOSTNAME= JABBER_SPOOL=
+DAEMON_ARGS= JABBER_HOSTNAME= JABBER_SPOOL= JABBER_USER=jabber
 for file; do
     [ ! -r "$file" ] || . "$file" >/dev/null 2>&1
 done
 set -f
-set -- $DAEMON_ARGS ${JABBER_HOSTNAME:+-h "$JABBER_HOSTNAME"} ${JABBER_SPOOL:+-s "$JABBER_SPOOL"}
-[ $# = 0 ] || printf '%s\0' "$@"
+set -- $DAEMON_ARGS -U "$JABBER_USER" ${JABBER_HOSTNAME:+-h "$JABBER_HOSTNAME"} ${JABBER_SPOOL:+-s "$JABBER_SPOOL"}
+printf '%s\0' "$@"
 "#;
 
 /// The command line of the server that is meant: with `-c FILE` one of which nothing else is known, or else the package's.
@@ -58,6 +58,7 @@ fn of(files: [&Path; 2]) -> Result<CommandLine, Failure> {
     Ok(CommandLine {
         config: given.config,
         home: given.home,
+        user: given.user,
         include: given.include,
         flags: given.flags,
         ..CommandLine::default()
@@ -80,6 +81,7 @@ mod tests {
             .unwrap();
         let given = read().unwrap();
         assert_eq!((given.config_file().as_path(), given.debug), (Path::new("/srv/jabber.xml"), false));
+        assert_eq!(given.user.as_deref(), Some("jabber"));
         let flag = |letter: &str| given.flags.get(letter).map(String::as_str);
         assert_eq!((flag("h"), flag("s")), (Some("chat.test"), Some("/srv/a spool")));
         std::fs::write(&old, "exit 3\n").unwrap();

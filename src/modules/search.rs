@@ -66,7 +66,7 @@ impl Module for Search {
 }
 
 /// XEP-0055 §2.1, §3: the form comes back as a form, the fields as items.
-fn search(context: &Context<'_>, query: &Element) -> Result<Reply, StanzaError> {
+fn search(context: &mut Context<'_>, query: &Element) -> Result<Reply, StanzaError> {
     let submitted = submitted(query, ns::SEARCH)?;
     let text = |field: Field| match &submitted {
         Some(form) => form.value(field.name()).map(str::to_owned),
@@ -80,6 +80,7 @@ fn search(context: &Context<'_>, query: &Element) -> Result<Reply, StanzaError> 
     }
     let least = if context.host.vcard_to_directory { State::Card } else { State::Registered };
     let host = &context.host.name;
+    context.spend(directory::CANDIDATES_MAX as usize);
     let found = directory::search(context.store, host, &wanted, least, context.config.limits.search_results_max)?;
     Ok(match submitted {
         Some(_) => form::results(host, &found),

@@ -489,7 +489,11 @@ impl Server {
         let before = if connection.worked.0 == self.ticks { connection.worked.1 } else { 0 };
         connection.worked = (self.ticks, before.saturating_add(work));
         let Talk::Client(stream) = &mut connection.talk else { return };
-        if connection.worked.1 >= self.config.limits.work_per_tick && !stream.is_resting() && !stream.is_closed() {
+        // Answers cost memory as well: the socket takes some of them before there are more.
+        let limits = &self.config.limits;
+        let has_share =
+            connection.worked.1 >= limits.work_per_tick || stream.output_bytes() >= limits.output_bytes_max / 2;
+        if has_share && !stream.is_resting() && !stream.is_closed() {
             stream.rest(true);
             self.outputs.push(Output::Hear { id, hears: false });
             self.timers.set(now.monotonic_millis.saturating_add(REST_MILLIS), Timer::Rest(id));
@@ -498,11 +502,9 @@ impl Server {
 
     /// A client that has rested goes on.
     pub(super) fn rested(&mut self, now: Now, id: ConnectionId) {
+        // If it has its share of this tick as well, that is said after this.
+        self.outputs.push(Output::Hear { id, hears: true });
         self.with_client(now, id, |stream, _| stream.rest(false));
-        let Some(connection) = self.connections.get(&id) else { return };
-        if matches!(&connection.talk, Talk::Client(stream) if !stream.is_resting()) {
-            self.outputs.push(Output::Hear { id, hears: true });
-        }
     }
 
     /// Gives what left the router to the streams.

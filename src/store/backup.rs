@@ -102,11 +102,22 @@ pub fn automatic(database: &Path, why: &str, pace: Pace<'_>) -> Result<PathBuf, 
         1 => directory.join(format!("jabber-{why}.db")),
         more => directory.join(format!("jabber-{why}-{more}.db")),
     };
-    let free = (1..=NAMES_MAX).map(named).find(|path| path.symlink_metadata().is_err());
-    let file = free.unwrap_or_else(|| named(1));
-    make(database, &file, false, pace)?;
-    prune(&directory, &file);
-    Ok(file)
+    for number in 1..=NAMES_MAX {
+        let file = named(number);
+        if number < NAMES_MAX && file.symlink_metadata().is_ok() {
+            continue;
+        }
+        match make(database, &file, false, pace) {
+            // Somebody else makes one at the same time.
+            Err(error) if number < NAMES_MAX && error.is_there() => {}
+            made => {
+                made?;
+                prune(&directory, &file);
+                return Ok(file);
+            }
+        }
+    }
+    Err(Error::new(&directory, Cause::Exists))
 }
 
 /// Removes all but the newest copies that the server made, and never `newest`. One that cannot be removed stays: it is no reason to fail.

@@ -39,7 +39,7 @@ impl State {
 }
 
 /// How many entries are read for one search: a beginning that fits everybody must not hold the loop.
-const CANDIDATES_MAX: i64 = 2_000;
+pub const CANDIDATES_MAX: i64 = 2_000;
 /// How many accounts are passed on the way there, those among them that may not appear.
 const PASSED_MAX: i64 = 20_000;
 

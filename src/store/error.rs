@@ -65,6 +65,16 @@ impl Error {
         matches!(self.0.cause, Cause::NoAccount(_))
     }
 
+    /// Has somebody the database open?
+    pub fn is_in_use(&self) -> bool {
+        matches!(self.0.cause, Cause::InUse(_))
+    }
+
+    /// Is there a file of this name already?
+    pub fn is_there(&self) -> bool {
+        matches!(self.0.cause, Cause::Exists)
+    }
+
     /// What the admin can do about it.
     pub fn hint(&self) -> &'static str {
         match &self.0.cause {

@@ -198,6 +198,11 @@ impl C2s {
         matches!(self.state, State::Closed)
     }
 
+    /// Bytes that were written since the last call of [`C2s::take_output`].
+    pub fn output_bytes(&self) -> usize {
+        self.wire.output_bytes()
+    }
+
     /// What was written since the last call.
     pub fn take_output(&mut self) -> String {
         if self.actions.is_empty() {

@@ -6,8 +6,8 @@
 use std::path::Path;
 
 use super::document::{self, XDB};
-use super::walk::{ComponentFile, TOLD_EACH};
-use super::{export, file_text};
+use super::walk::ComponentFile;
+use super::{LEFT_PER_COMMIT, export, file_text};
 use crate::import::report::Report;
 use crate::import::{GoOn, Plan, Progress};
 use crate::store::component_data::{self, Kept, Key};
@@ -25,28 +25,27 @@ pub(super) fn keep(
     go_on: &mut GoOn<'_>,
 ) -> Result<bool, Error> {
     for (index, file) in files.iter().enumerate() {
-        let pieces = match file_text(&file.file).and_then(|text| Ok(document::with_tree(text, pieces)?)) {
-            Ok(pieces) => pieces,
+        match file_text(&file.file).and_then(|text| Ok(document::with_tree(text, pieces)?)) {
+            Ok(pieces) => store.savepoint(|store| {
+                for (xdbns, element) in &pieces {
+                    piece(store, report, file, xdbns, element.as_ref())?;
+                }
+                report.counts.component_files += 1;
+                imported::set_file(store, &file.file.key, file.file.seen)
+            })?,
             Err(failure) => {
                 report.left(&file.file.name, &failure.why);
                 if !failure.again {
                     imported::set_file(store, &file.file.key, file.file.seen)?;
                 }
-                continue;
             }
-        };
-        store.savepoint(|store| {
-            for (xdbns, element) in &pieces {
-                piece(store, report, file, xdbns, element.as_ref())?;
-            }
-            report.counts.component_files += 1;
-            imported::set_file(store, &file.file.key, file.file.seen)
-        })?;
-        if (index + 1) % plan.accounts_per_commit.max(1) == 0 {
-            crate::import::commit(store, disk, report)?;
         }
-        if (index + 1) % TOLD_EACH == 0 && go_on(Progress { done: 0, all: files.len() }).is_break() {
-            return Ok(true);
+        // A server beside waits for what is not committed, and whoever asks may take his time.
+        if (index + 1) % LEFT_PER_COMMIT.min(plan.accounts_per_commit.max(1)) == 0 {
+            crate::import::commit(store, disk, report)?;
+            if go_on(Progress { done: 0, all: files.len() }).is_break() {
+                return Ok(true);
+            }
         }
     }
     Ok(false)

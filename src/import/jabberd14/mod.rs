@@ -42,6 +42,9 @@ const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// A file that is longer is read alone, and kept before the next such is read: so the memory for all of them is bounded.
 const LARGE_FILE_BYTES: u64 = 1024 * 1024;
 
+/// Files that are only noted, in one transaction: a server beside waits no longer than that takes.
+const LEFT_PER_COMMIT: usize = 100;
+
 /// Accounts that wait between the workers and the store: enough that neither waits for the other.
 const WAITING: usize = 64;
 
@@ -75,34 +78,36 @@ pub fn import(
     let from = plan.from.iter().map(|spool| format!("{}, which is left as it is", spool.display()));
     report.begin("a spool of jabberd 1.4", plan.now_unix_millis, from);
     super::copy_before(store, plan.now_unix_millis)?;
-    for left in &found.left {
+    for (index, left) in found.left.iter().enumerate() {
         report.left(&left.name, &left.why);
         if let Some(file) = &left.done {
             imported::set_file(store, &file.key, file.seen)?;
         }
+        if (index + 1) % LEFT_PER_COMMIT == 0 {
+            super::commit(store, disk, &mut report)?;
+        }
     }
-    if component::keep(store, disk, plan, &mut report, &found.components, go_on)? {
-        super::commit(store, disk, &mut report)?;
-        report.end(true);
-        return Ok(Imported {
-            counts: report.counts(),
-            nothing_new: false,
-            stopped: true,
-            remedies: report.remedies(),
-        });
-    }
-    let mut jobs = Vec::with_capacity(found.jobs.len());
-    for job in found.jobs {
+    super::commit(store, disk, &mut report)?;
+    let mut stopped = component::keep(store, disk, plan, &mut report, &found.components, go_on)?;
+    let all = found.jobs.len();
+    let mut jobs = Vec::with_capacity(all);
+    for (index, job) in found.jobs.into_iter().enumerate() {
+        if stopped {
+            break;
+        }
         match keep::why_not(store, &job)? {
             // Before the costly part: a spool that was copied or touched is read through in seconds.
             Some(why) => keep::leave(store, &mut report, &job, &why)?,
             None => jobs.push(job),
         }
-        if jobs.len() % walk::TOLD_EACH == 0 {
-            let _ = go_on(Progress { done: 0, all: jobs.len() });
+        // A server beside waits for what is not committed, and whoever asks may take his time.
+        if (index + 1) % LEFT_PER_COMMIT == 0 {
+            super::commit(store, disk, &mut report)?;
+            stopped = (index + 1) % walk::TOLD_EACH == 0 && go_on(Progress { done: 0, all }).is_break();
         }
     }
-    let stopped = run(store, disk, plan, passwords, &mut report, &jobs, go_on)?;
+    super::commit(store, disk, &mut report)?;
+    let stopped = stopped || run(store, disk, plan, passwords, &mut report, &jobs, go_on)?;
     super::commit(store, disk, &mut report)?;
     report.end(stopped);
     Ok(Imported { counts: report.counts(), nothing_new: false, stopped, remedies: report.remedies() })

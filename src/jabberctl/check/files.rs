@@ -77,7 +77,7 @@ fn sockets(subject: &Subject, findings: &mut Findings) {
 
 fn user(subject: &Subject, findings: &mut Findings) {
     match (&subject.config.user, &subject.identity) {
-        (Some(name), Some(_)) => findings.fine(AREA, format!("the user '{name}' is there")),
+        (_, Some(identity)) => findings.fine(AREA, format!("the user '{}' is there", identity.name())),
         (Some(_), None) => {}
         (None, _) if nix::unistd::geteuid().is_root() => findings.warning(
             AREA,

@@ -168,7 +168,7 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     for notice in config.notices.iter().filter(|notice| notice.severity == Severity::Warning) {
         findings.warning(AREA, notice.to_string(), "correct it, or take it out: jabber.xml(5) has every element");
     }
-    let identity = match config.user.as_deref().map(Identity::of).transpose() {
+    let identity = match Identity::of_server(&config) {
         Ok(identity) => identity,
         Err(error) => {
             findings.split("files", &error.to_string());

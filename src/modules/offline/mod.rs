@@ -100,14 +100,11 @@ impl Module for Offline {
             SessionEvent::Unavailable { .. } => {
                 let is_here = context.sessions.by_id(session).is_some_and(Session::is_available);
                 if !is_here && self.under_way.get(&session).is_some_and(Sending::is_unasked) {
-                    self.under_way.remove(&session);
+                    return self.ended(context, session);
                 }
                 Ok(())
             }
-            SessionEvent::Ended => {
-                self.under_way.remove(&session);
-                Ok(())
-            }
+            SessionEvent::Ended => self.ended(context, session),
             _ => Ok(()),
         }
     }

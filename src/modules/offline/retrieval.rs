@@ -12,6 +12,8 @@ use crate::xmpp::{BareJid, Condition, Iq, IqType, Jid, Stanza, StanzaError, jid,
 const HEADERS_MAX: usize = 5_000;
 /// How many messages are read at a time.
 const PAGE: usize = 100;
+/// Bytes of a stored message that cost about as much as a stanza that is sent.
+const BYTES_PER_STEP: usize = 200;
 
 /// XEP-0013 §2.3: a number whose order as text is the order of the messages.
 fn node_of(id: u64) -> String {
@@ -93,7 +95,7 @@ fn info(context: &Context<'_>, account: &BareJid) -> Result<Reply, StanzaError> 
 }
 
 /// XEP-0013 §2.3: who sent them, and how each is named.
-fn headers(context: &Context<'_>, account: &BareJid) -> Result<Reply, StanzaError> {
+fn headers(context: &mut Context<'_>, account: &BareJid) -> Result<Reply, StanzaError> {
     let mut items = Vec::new();
     let mut after = 0;
     while items.len() < HEADERS_MAX {
@@ -101,6 +103,7 @@ fn headers(context: &Context<'_>, account: &BareJid) -> Result<Reply, StanzaErro
         let Some(newest) = page.last() else { break };
         after = newest.id;
         for stored in &page {
+            context.spend(1 + stored.bytes as usize / BYTES_PER_STEP);
             let Some(stanza) = sending::message(context, account, stored) else { continue };
             let name = stanza.from().map_or("", Jid::as_str).to_string();
             items.push(

@@ -72,6 +72,30 @@ impl Offline {
         self.go_on(context, session)
     }
 
+    /// A session is a receiver no longer.
+    pub(super) fn ended(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
+        let was_unasked = self.under_way.remove(&session).is_some_and(|sending| sending.is_unasked());
+        match context.sessions.by_id(session).map(|session| session.account().clone()) {
+            Some(account) if was_unasked => self.hand_over(context, &account, session),
+            _ => Ok(()),
+        }
+    }
+
+    /// A session gets no more of what waits: another one that is here does, for newer messages may wait behind the old.
+    pub(super) fn hand_over(
+        &mut self,
+        context: &mut Context<'_>,
+        account: &BareJid,
+        from: SessionId,
+    ) -> Result<(), StanzaError> {
+        if context.sessions.of(account).any(|(_, session)| session.reads_offline) {
+            return Ok(());
+        }
+        let others = context.sessions.available(account).filter(|(id, other)| *id != from && other.priority >= 0);
+        let next = others.max_by_key(|(_, other)| other.priority).map(|(id, _)| id);
+        next.map_or(Ok(()), |next| self.start(context, next, Sending::all()))
+    }
+
     /// Is this what the session's client was asked for?
     pub(super) fn is_answer(&self, session: SessionId, stanza: &Stanza) -> bool {
         matches!(stanza.kind(), Kind::Iq(IqType::Result | IqType::Error))
@@ -91,9 +115,9 @@ impl Offline {
             return Ok(false);
         }
         let is_under_way = |id: &SessionId| self.under_way.get(id).is_some_and(Sending::is_unasked);
-        let named = stanza.to().filter(|to| to.is_full()).and_then(|to| context.sessions.by_full(account, to));
-        if let Some(session) = named {
-            return Ok(is_under_way(&session));
+        // In the store it would be anybody's.
+        if stanza.to().is_some_and(|to| to.is_full() && context.sessions.by_full(account, to).is_some()) {
+            return Ok(false);
         }
         // RFC 6121 §8.5.2.1.1: all of the highest priority.
         let mut top = None;
@@ -130,7 +154,7 @@ impl Offline {
         let stays = sending.request.is_some();
         if !(stays || receiver.is_available() && receiver.priority >= 0) {
             // It is no receiver any more, and gets the rest when it is one again.
-            return Ok(());
+            return self.hand_over(context, &account, session);
         }
         let before = sending.after;
         let mut room = context.config.limits.output_bytes_max / PIECE;

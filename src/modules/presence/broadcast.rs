@@ -158,6 +158,7 @@ fn to_subscribers(
 ) -> Result<Vec<Jid>, StanzaError> {
     let mut subscribers = roster::subscribers(context.store, account)?;
     subscribers.retain(|contact| *account != *contact);
+    context.spend(subscribers.len());
     context.route_anyway(stanza.clone().with_to(account.clone()));
     let host = context.host;
     for contact in subscribers.iter().chain(&host.presence_bcc) {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use crate::config::customer;
 use crate::xmpp::Now;
 
 /// A table of addresses, bounded by `addresses-remembered-max`.
@@ -31,7 +32,7 @@ impl Rate {
                 oldest.map(|address| self.table.remove(&address));
             }
         }
-        let (count, began) = self.table.entry(address).or_insert((0, now));
+        let (count, began) = self.table.entry(customer(address)).or_insert((0, now));
         if began.saturating_add(window) <= now {
             (*count, *began) = (0, now);
         }
@@ -44,7 +45,7 @@ impl Rate {
 
     /// Would one more be too many? Counts nothing.
     pub(super) fn is_over(&self, address: IpAddr, (most, seconds): (u32, u64), now: Now) -> bool {
-        self.table.get(&address).is_some_and(|(count, began)| {
+        self.table.get(&customer(address)).is_some_and(|(count, began)| {
             began.saturating_add(seconds.saturating_mul(1000)) > now.monotonic_millis && *count >= most
         })
     }

@@ -35,8 +35,9 @@ fn serve(truncates: bool) -> (SocketAddr, Receiver<SocketAddr>) {
                 answer.answers.clear();
                 answer.flags |= TC;
             }
-            udp.send_to(&answer.bytes(), from).unwrap();
+            // Before the answer: whoever has it looks here.
             let _ = tell.send(from);
+            udp.send_to(&answer.bytes(), from).unwrap();
         }
     });
     std::thread::spawn(move || {
