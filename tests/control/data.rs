@@ -1,16 +1,12 @@
 //! Backup, restore, export and import by jabberctl, beside a server that runs and without one; and all of them killed.
 
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use jabber::net::uninterrupted;
-
-use crate::site::Site;
+use crate::site::{Client, Site};
 
 /// A document of XEP-0227 whose users cost no password work.
 fn document(users: usize, card_bytes: usize) -> String {
@@ -150,20 +146,11 @@ fn messages_flow_while_backups_are_made() {
     fs::write(&file, document(200, 20_000)).unwrap();
     site.ctl(&["import", "xep0227", shown(&file)]).success();
     site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
-    let mut romeo = TcpStream::connect(("127.0.0.1", site.port)).unwrap();
-    romeo.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut romeo = Client::connect(&site);
     let mut say = |text: &str, until: &str| {
-        romeo.write_all(text.as_bytes()).unwrap();
-        let (mut heard, mut buffer) = (String::new(), [0; 4096]);
-        while !heard.contains(until) {
-            let count =
-                uninterrupted(|| romeo.read(&mut buffer)).unwrap_or_else(|error| panic!("{error} after {heard}"));
-            assert!(count > 0, "{heard}");
-            heard.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
-        }
+        romeo.send(text);
+        romeo.until(until);
     };
-    let header = "<stream:stream to='localhost' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
-    say(header, "<stream:stream");
     let login = "<iq type='set' id='a'><query xmlns='jabber:iq:auth'><username>romeo</username>\
                  <password>pencil</password><resource>r</resource></query></iq>";
     say(login, "type='result'");

@@ -7,8 +7,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use jabber::net::uninterrupted;
-
 use crate::site::{Client, Running, Site};
 
 /// A server with metrics, and their port.
@@ -58,22 +56,11 @@ fn who_watches_is_told_what_happens() {
     assert_eq!(before["jabber_sessions{host=\"localhost\"}"], 0.0);
     assert_eq!(before[&format!("jabber_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
     site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
-    let mut romeo = TcpStream::connect(("127.0.0.1", site.port)).unwrap();
-    romeo.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut romeo = Client::connect(&site);
     let mut say = |text: &str, until: &str| {
-        romeo.write_all(text.as_bytes()).unwrap();
-        let (mut heard, mut buffer) = (String::new(), [0; 4096]);
-        while !heard.contains(until) {
-            let count =
-                uninterrupted(|| romeo.read(&mut buffer)).unwrap_or_else(|error| panic!("{error} after {heard}"));
-            assert!(count > 0, "{heard}");
-            heard.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
-        }
+        romeo.send(text);
+        romeo.until(until);
     };
-    say(
-        "<stream:stream to='localhost' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>",
-        "<stream:stream",
-    );
     let login = |password: &str| {
         format!(
             "<iq type='set' id='a'><query xmlns='jabber:iq:auth'><username>romeo</username><password>{password}</password><resource>r</resource></query></iq>"
