@@ -108,6 +108,10 @@ pub(super) struct Connection {
     pub(super) writable: bool,
     /// The kernel said that the peer's side is closed: a short read is not the last one.
     pub(super) hung_up: bool,
+    /// TLS's goodbye was seen, and the server is still to hear of it.
+    said_goodbye: bool,
+    /// Writing failed for this reason: nothing is said any more, and what the peer said before is heard out.
+    mute: Option<Gone>,
     /// The peer's end was seen: nothing is left to read, and no need to linger.
     ended: bool,
     /// Something was written: the peer has at least a beginning of what we say.
@@ -140,6 +144,8 @@ impl Connection {
             readable: false,
             writable: true,
             hung_up: false,
+            said_goodbye: false,
+            mute: None,
             ended: false,
             spoken: false,
             told: false,
@@ -189,7 +195,7 @@ impl Connection {
     /// edge-triggered, that costs no wake-up, and there is no interest to forget.
     pub(super) fn wants_write(&self) -> bool {
         let sealed = self.tls.as_ref().is_some_and(|tls| tls.wants_write());
-        self.writable && (sealed || (!self.ready.is_empty() && !self.is_handshaking()))
+        self.writable && !self.is_mute() && (sealed || (!self.ready.is_empty() && !self.is_handshaking()))
     }
 
     /// Queues a piece. `tick` is the one that made it, if that tick wrote. Returns whether the piece is held.
@@ -271,6 +277,10 @@ impl Connection {
         now_millis: u64,
         deliver: &mut dyn FnMut(Event<'_>),
     ) {
+        if self.said_goodbye && !self.is_closing() {
+            self.readable = false;
+            return deliver(Event::Gone(Gone::Eof));
+        }
         let bound = self.karma.as_mut().map_or(usize::MAX, |karma| karma.allowance(now_millis)).min(buffers.wire.len());
         let room = buffers.wire.get_mut(..bound).unwrap_or_default();
         if room.is_empty() {
@@ -281,13 +291,16 @@ impl Connection {
                 self.readable = false;
                 self.ended = true;
                 if !self.is_closing() {
-                    deliver(Event::Gone(Gone::Eof));
+                    deliver(Event::Gone(self.mute.take().unwrap_or(Gone::Eof)));
                 }
                 return;
             }
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 self.readable = false;
+                if let Some(why) = self.mute.take() {
+                    deliver(Event::Gone(why));
+                }
                 return;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
@@ -301,7 +314,7 @@ impl Connection {
             }
         };
         // epoll(7): a short read from a stream socket means that it is empty, and new bytes make a new edge.
-        self.readable = count == bound || self.hung_up;
+        self.readable = count == bound || self.hung_up || self.is_mute();
         if self.karma.as_mut().is_some_and(|karma| karma.spend(count)) {
             self.out_of_karma();
         }
@@ -334,7 +347,8 @@ impl Connection {
         }
         match opened {
             Err(why) => deliver(Event::Gone(Gone::Tls(why))),
-            Ok(()) if ended => deliver(Event::Gone(Gone::Eof)),
+            // In a turn of its own, as the end of a plain connection: the server may not have looked at all of this yet.
+            Ok(()) if ended => (self.said_goodbye, self.readable) = (true, true),
             Ok(()) => {}
         }
     }
@@ -359,6 +373,30 @@ impl Connection {
         self.written = 0;
         self.queued_bytes = 0;
         self.phase = Phase::Closing;
+    }
+
+    /// Writing failed: the peer hears nothing more. What it said before it left may wait in the kernel, which has it first
+    /// (RFC 6120 §10.1); it is read to its end, which comes soon, for nothing is added. False where nothing is to be heard.
+    ///
+    /// Under `<karma>` that would take too long: who is written to would be taken for present.
+    pub(super) fn hear_out(&mut self, why: Gone) -> bool {
+        let is_client = self.kind.is_client() && matches!(self.stream, Socket::Tcp(_));
+        if !is_client || self.phase != Phase::Open || self.ended || self.karma.is_some() {
+            return false;
+        }
+        self.held = VecDeque::new();
+        self.ready = VecDeque::new();
+        self.written = 0;
+        self.queued_bytes = 0;
+        self.tells_drained = false;
+        self.mute = Some(why);
+        self.readable = true;
+        true
+    }
+
+    /// Is there nobody any more who would hear us?
+    pub(super) fn is_mute(&self) -> bool {
+        self.mute.is_some()
     }
 
     /// Writes what is ready, up to a budget of bytes.

@@ -360,6 +360,12 @@ impl Connections {
         let Some(connection) = self.slot(id).filter(|connection| !connection.is_closing()) else { return };
         let closes = matches!(piece, Piece::Close);
         let switches = matches!(piece, Piece::StartTls { .. });
+        if connection.is_mute() {
+            if closes {
+                self.remove(id);
+            }
+            return;
+        }
         let held = connection.queue(tick, piece);
         if connection.queued_bytes() > bound {
             return self.cut(id, Gone::Overflow);
@@ -386,7 +392,7 @@ impl Connections {
 
     /// The server hears when all that it said on a connection so far is written.
     pub(super) fn tell_drained(&mut self, id: ConnectionId) {
-        let Some(connection) = self.slot(id) else { return };
+        let Some(connection) = self.slot(id).filter(|connection| !connection.is_mute()) else { return };
         connection.tells_drained = connection.queued_bytes() > 0;
         if !connection.tells_drained {
             self.drained.push(id);
@@ -454,6 +460,10 @@ impl Connections {
             let Some(connection) = self.slot(id) else { continue };
             connection.listed_unwritten = false;
             let flushed = connection.flush(settings, budget);
+            let flushed = match flushed {
+                Flushed::Broken(reason) if connection.hear_out(reason.clone()) => Flushed::Rests,
+                flushed => flushed,
+            };
             let tells = connection.is_control() || connection.tells_drained;
             if tells && connection.queued_bytes() == 0 {
                 connection.tells_drained = false;

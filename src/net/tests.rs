@@ -805,3 +805,60 @@ fn who_is_not_heard_loses_nothing() {
     assert_eq!(server.hear_news(), gone(Gone::Eof));
     server.stop().unwrap();
 }
+
+#[test]
+fn the_goodbye_of_tls_does_not_overtake_what_was_said_before_it() {
+    for (version, _) in VERSIONS {
+        let server = Server::start(Bounds::default(), None);
+        let mut greedy = server.connect();
+        assert_eq!(greedy.ask("starttls"), "proceed");
+        let (mut greedy, mut other) = (greedy.secure(&server, version, &[]), server.connect());
+        assert_eq!(greedy.ask("say on"), "on");
+        // Both are read at once.
+        let rustls::StreamOwned { conn, sock } = &mut greedy.stream;
+        conn.writer().write_all(b"deaf\n").unwrap();
+        conn.send_close_notify();
+        let mut wire = Vec::new();
+        while conn.wants_write() {
+            conn.write_tls(&mut wire).unwrap();
+        }
+        sock.write_all(&wire).unwrap();
+        assert_eq!(other.ask("say x"), "x");
+        assert_eq!(other.ask("say y"), "y");
+        other.send("hear");
+        loop {
+            match server.hear() {
+                Heard::Gone(reason) => panic!("{reason}, before it was heard"),
+                Heard::Line(line) if line == "hear" => break,
+                _ => {}
+            }
+        }
+        assert_eq!(server.hear_news(), gone(Gone::Eof));
+        server.stop().unwrap();
+    }
+}
+
+#[test]
+fn what_was_said_before_the_line_broke_is_heard_although_nothing_can_be_answered() {
+    let server = Server::start(Bounds::default(), None);
+    let (mut gone, mut other) = (server.connect(), server.connect());
+    assert_eq!(gone.ask("deaf"), "deaf");
+    gone.send("one");
+    drop(gone);
+    // What is sent to who is gone is answered by a reset, and then there is nothing to write to.
+    for _ in 0..5 {
+        other.send("all 1");
+        other.stream.read_exact(&mut [0]).unwrap();
+    }
+    other.send("hear");
+    let mut lines = Vec::new();
+    loop {
+        match server.hear() {
+            Heard::Line(line) => lines.push(line),
+            Heard::Gone(_) => break,
+            _ => {}
+        }
+    }
+    assert_eq!(lines[lines.len() - 2..], ["hear", "one"], "{lines:?}");
+    server.stop().unwrap();
+}

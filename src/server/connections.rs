@@ -82,6 +82,47 @@ impl Talk {
         }
     }
 
+    /// Leaves what the peer said, and will say, as it is; or goes on with it.
+    fn rest(&mut self, rests: bool) {
+        match self {
+            Talk::Client(stream) => stream.rest(rests),
+            Talk::Incoming(stream) => stream.rest(rests),
+            Talk::Outgoing(stream) => stream.rest(rests),
+            Talk::Component(stream) => stream.rest(rests),
+            Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => {}
+        }
+    }
+
+    /// Is what the peer said left as it is, as its share of a tick is used up?
+    fn is_resting(&self) -> bool {
+        match self {
+            Talk::Client(stream) => stream.is_resting(),
+            Talk::Incoming(stream) => stream.is_resting(),
+            Talk::Outgoing(stream) => stream.is_resting(),
+            Talk::Component(stream) => stream.is_resting(),
+            Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => false,
+        }
+    }
+
+    /// Is the peer read?
+    fn hears(&self) -> bool {
+        match self {
+            Talk::Client(stream) => stream.hears(),
+            _ => !self.is_resting(),
+        }
+    }
+
+    /// Bytes that were written and wait to be taken.
+    fn output_bytes(&self) -> usize {
+        match self {
+            Talk::Client(stream) => stream.output_bytes(),
+            Talk::Incoming(stream) => stream.output_bytes(),
+            Talk::Outgoing(stream) => stream.output_bytes(),
+            Talk::Component(stream) => stream.output_bytes(),
+            Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => 0,
+        }
+    }
+
     fn heartbeat(&mut self) {
         match self {
             Talk::Client(stream) => stream.heartbeat(),
@@ -92,7 +133,7 @@ impl Talk {
     }
 }
 
-/// How long a client rests that has had its share of a tick.
+/// How long a peer rests that has had its share of a tick.
 const REST_MILLIS: u64 = 10;
 
 /// One connection.
@@ -124,6 +165,8 @@ pub(super) struct Connection {
     pub(super) is_touched: bool,
     /// What its stanzas brought about, and in which tick.
     worked: (u64, usize),
+    /// Is it read?
+    hears: bool,
 }
 
 impl Connection {
@@ -147,6 +190,7 @@ impl Connection {
             close_sent: false,
             is_touched: false,
             worked: (0, 0),
+            hears: true,
         }
     }
 
@@ -324,8 +368,18 @@ impl Server {
             if let Some(change) = change.take() {
                 change(stream, &mut env);
             }
-            let Some(action) = stream.poll(&mut env) else { return };
+            let Some(action) = stream.poll(&mut env) else { return self.settle_hearing(id) };
             self.act(now, id, action);
+        }
+    }
+
+    /// The one place that says whether a connection is read: not while what came on it is left as it is. So the peer's end
+    /// is not seen either before all that it said first is heard (RFC 6120 §4.4, §10.1).
+    pub(super) fn settle_hearing(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let hears = connection.talk.hears();
+        if std::mem::replace(&mut connection.hears, hears) != hears {
+            self.outputs.push(Output::Hear { id, hears });
         }
     }
 
@@ -334,15 +388,16 @@ impl Server {
         if let Some(Talk::Client(stream)) = self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
             stream.hold();
         }
+        self.settle_hearing(id);
     }
 
-    /// The answer is there: what waited is heard.
+    /// An answer is there: what waited for it is heard.
     pub(super) fn go_on(&mut self, now: Now, id: ConnectionId) {
-        let is_held = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
+        let goes_on = match self.connections.get_mut(&id).map(|connection| &mut connection.talk) {
             Some(Talk::Client(stream)) => stream.go_on(),
             _ => false,
         };
-        if is_held {
+        if goes_on {
             self.with_client(now, id, |_, _| {});
         }
     }
@@ -481,30 +536,34 @@ impl Server {
         self.charge(now, id);
     }
 
-    /// Counts what a client's stanza brought about. Who has had its share of this tick goes on in another one, and
-    /// nothing more is read from it until then: others have their turn.
-    fn charge(&mut self, now: Now, id: ConnectionId) {
+    /// Counts what a peer's stanza brought about. Who has had its share of this tick goes on in another one, and nothing
+    /// more is read from it until then: others have their turn.
+    pub(super) fn charge(&mut self, now: Now, id: ConnectionId) {
         let work = self.router.take_spent();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let before = if connection.worked.0 == self.ticks { connection.worked.1 } else { 0 };
         connection.worked = (self.ticks, before.saturating_add(work));
-        let Talk::Client(stream) = &mut connection.talk else { return };
         // Answers cost memory as well: the socket takes some of them before there are more.
         let limits = &self.config.limits;
-        let has_share =
-            connection.worked.1 >= limits.work_per_tick || stream.output_bytes() >= limits.output_bytes_max / 2;
-        if has_share && !stream.is_resting() && !stream.is_closed() {
-            stream.rest(true);
-            self.outputs.push(Output::Hear { id, hears: false });
+        let has_share = connection.worked.1 >= limits.work_per_tick
+            || connection.talk.output_bytes() >= limits.output_bytes_max / 2;
+        if has_share && !connection.talk.is_resting() {
+            connection.talk.rest(true);
             self.timers.set(now.monotonic_millis.saturating_add(REST_MILLIS), Timer::Rest(id));
         }
     }
 
-    /// A client that has rested goes on.
+    /// A peer that has rested goes on.
     pub(super) fn rested(&mut self, now: Now, id: ConnectionId) {
-        // If it has its share of this tick as well, that is said after this.
-        self.outputs.push(Output::Hear { id, hears: true });
-        self.with_client(now, id, |stream, _| stream.rest(false));
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.talk.rest(false);
+        match &connection.talk {
+            Talk::Client(_) => self.with_client(now, id, |_, _| {}),
+            Talk::Incoming(_) => self.with_incoming(now, id, |_, _| {}),
+            Talk::Outgoing(_) => self.with_outgoing(now, id, |_, _| {}),
+            Talk::Component(_) => self.with_component(now, id, |_, _| {}),
+            Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => {}
+        }
     }
 
     /// Gives what left the router to the streams.

@@ -667,16 +667,20 @@ impl Server {
     }
 
     /// Hands a job to the helper thread, unless too many wait there: whoever asks then is told to come back.
-    fn hash(&mut self, now: Now, asker: Asker, job: HashJob) {
+    fn hash(&mut self, now: Now, mut asker: Asker, job: HashJob) {
         self.next_token += 1;
         let token = self.next_token;
         let is_full = self.askers.len() >= self.config.limits.password_jobs_max;
+        if let Asker::Module { holds, .. } = &mut asker {
+            // Who is told at once waits for nothing.
+            *holds = holds.filter(|_| !is_full);
+            if let Some(id) = *holds {
+                self.hold(id);
+            }
+        }
         self.askers.insert(token, asker);
         if is_full {
             return self.hashed(now, HashResult { token, outcome: Outcome::Busy });
-        }
-        if let Some(Asker::Module { holds: Some(id), .. }) = self.askers.get(&token) {
-            self.hold(*id);
         }
         self.outputs.push(Output::Hash(job.with_token(token)));
     }

@@ -1,5 +1,5 @@
-//! What the server itself keeps: bounds of `<limits>`, passwords of old; with a clock moved by hand and password work that is
-//! never done.
+//! What the server itself keeps: bounds of `<limits>`, passwords of old, the order of what clients say; with a clock moved by
+//! hand and password work that is done when a test wants it.
 
 use super::*;
 use crate::config::{ListenerKind, Source};
@@ -18,6 +18,7 @@ struct Bench {
     server: Server,
     now: Now,
     listener: Arc<Listener>,
+    jobs: Vec<HashJob>,
 }
 
 impl Bench {
@@ -31,10 +32,10 @@ impl Bench {
         let listener = config.listeners.iter().find(|listener| listener.kind == ListenerKind::C2sTls).unwrap();
         let listener = Arc::new(listener.clone());
         let server = Server::new(config, Store::in_memory().unwrap(), Box::new(NoDice), now).unwrap();
-        Bench { server, now, listener }
+        Bench { server, now, listener, jobs: Vec::new() }
     }
 
-    /// What is sent, the jobs that are given away and the ends of connections.
+    /// What is sent, the jobs that are given away, who is not read and who is, and the ends of connections.
     fn input(&mut self, input: Input<'_>) -> String {
         self.server.handle(self.now, input);
         self.server.commit().unwrap();
@@ -42,12 +43,35 @@ impl Bench {
         for output in self.server.take_outputs() {
             match output {
                 Output::Bytes { bytes, .. } => text.push_str(std::str::from_utf8(&bytes).unwrap()),
-                Output::Hash(_) => text.push_str("(hash)"),
+                Output::Hash(job) => {
+                    text.push_str("(hash)");
+                    self.jobs.push(job);
+                }
+                Output::Hear { hears, .. } => text.push_str(if hears { "(on)" } else { "(off)" }),
                 Output::Close { .. } => text.push_str("(close)"),
                 _ => {}
             }
         }
         text
+    }
+
+    /// A piece of password work is done.
+    fn work(&mut self) -> String {
+        let job = self.jobs.pop().unwrap();
+        self.input(Input::Hashed(job.run()))
+    }
+
+    fn says(&mut self, number: u64, text: &str) -> String {
+        self.input(Input::Bytes { id: ConnectionId(number), bytes: text.as_bytes() })
+    }
+
+    /// Romeo's session, all of it.
+    fn session(&mut self, number: u64) {
+        self.login(number);
+        assert!(self.work().contains("<success"));
+        self.says(number, HEADER);
+        let bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq><presence/>";
+        assert!(self.says(number, bind).contains("<jid>"));
     }
 
     /// A stranger's login by PLAIN.
@@ -64,19 +88,20 @@ impl Bench {
             peer: Vec::new(),
         };
         self.input(Input::Secured { id, tls });
-        let header = "<stream:stream to='xmpp.test' version='1.0' xmlns='jabber:client' \
-                      xmlns:stream='http://etherx.jabber.org/streams'>";
-        self.input(Input::Bytes { id, bytes: header.as_bytes() });
+        self.says(number, HEADER);
         // NUL, romeo, NUL, pencil.
         let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AHJvbWVvAHBlbmNpbA==</auth>";
-        self.input(Input::Bytes { id, bytes: auth.as_bytes() })
+        self.says(number, auth)
     }
 }
+
+const HEADER: &str = "<stream:stream to='xmpp.test' version='1.0' xmlns='jabber:client' \
+                      xmlns:stream='http://etherx.jabber.org/streams'>";
 
 #[test]
 fn so_much_password_work_waits_and_no_more() {
     let mut bench = Bench::new("<password-jobs-max>2</password-jobs-max>");
-    assert_eq!([bench.login(1), bench.login(2)], ["(hash)", "(hash)"]);
+    assert_eq!([bench.login(1), bench.login(2)], ["(hash)(off)", "(hash)(off)"]);
     let refused = bench.login(3);
     assert!(refused.contains("<temporary-auth-failure/>") && !refused.contains("(hash)"), "{refused}");
 }
@@ -131,4 +156,34 @@ fn passwords_that_are_kept_as_text_go_when_jabber_xml_wants_them_no_longer() {
     }
     // One timer for each reload of the day before came to nothing; one goes on.
     assert_eq!(server.timers.next_millis(), Some(now.monotonic_millis + DAY_MILLIS));
+}
+
+/// Who left while his new password was made into keys, or before a reader had looked at his last words, was not heard any
+/// more. What is not looked at is not read either, and neither is the end that comes behind it.
+#[test]
+fn who_is_not_looked_at_is_not_read_until_all_he_said_is_done() {
+    let mut bench = Bench::new("<work-per-tick>1000</work-per-tick>");
+    let romeo = BareJid::new("romeo@xmpp.test").unwrap();
+    let password = crate::stream::sasl::Password::new("pencil").unwrap();
+    let Outcome::Derived(credentials) = HashJob::derive(0, password, &mut NoDice).run().outcome else { panic!() };
+    account::create(&mut bench.server.store, &romeo, &credentials, 0).unwrap();
+    bench.session(1);
+    let change = "<iq type='set' id='c' to='xmpp.test'><query xmlns='jabber:iq:register'>\
+                  <username>romeo</username><password>ink</password></query></iq>";
+    let ping = |id| format!("<iq type='get' id='{id}' to='xmpp.test'><ping xmlns='urn:xmpp:ping'/></iq>");
+    assert_eq!(bench.says(1, &format!("{change}{}", ping("p1"))), "(off)(hash)");
+    // Another piece of work that he is held for.
+    bench.server.hold(ConnectionId(1));
+    let done = bench.work();
+    assert!(done.contains("id='c'") && !done.contains("id='p1'"), "{done}");
+    bench.server.go_on(bench.now, ConnectionId(1));
+    let done = bench.input(Input::Timeout);
+    assert!(done.contains("id='p1'") && done.contains("(on)"), "{done}");
+    // His share of a turn.
+    let done = bench.says(1, &format!("{}{}</stream:stream>", "<presence/>".repeat(600), ping("p2")));
+    assert!(done.contains("(off)") && !done.contains("id='p2'"), "{done}");
+    bench.now.monotonic_millis += 10;
+    let done = bench.input(Input::Timeout);
+    assert!(done.contains("id='p2'") && done.contains("(on)"), "{done}");
+    assert!(done.ends_with("</stream:stream>(close)"), "{done}");
 }

@@ -66,10 +66,6 @@ fn named(to: &str) -> Cow<'_, str> {
     crate::config::hosts::host_name(to).map_or(Cow::Borrowed(to), Cow::Owned)
 }
 
-/// What a client may say while it is held, in bytes: a stanza of the largest size and more. Past that the order of the
-/// answers is given up, rather than memory or the connection.
-const HELD_BYTES_MAX: usize = 1 << 20;
-
 enum State {
     ExpectHeader(Stage),
     ExpectHandshake,
@@ -122,12 +118,10 @@ pub struct C2s {
     /// The present SASL exchange is in vain, since what it is about has, or seems to have, an old hash only.
     is_in_vain: bool,
     unauthenticated_bytes: usize,
-    /// How many bytes came while the answer to a request is being worked out that what follows must not overtake.
-    held_bytes: Option<usize>,
+    /// How many answers are being worked out that what follows must not overtake.
+    holds: usize,
     /// What a client of old said before it logged in, for afterwards; bounded by the bytes it may send until then.
     early: VecDeque<Element>,
-    /// What came is not looked at for now.
-    rests: bool,
 }
 
 impl C2s {
@@ -153,9 +147,8 @@ impl C2s {
             sasl_has_failed: false,
             is_in_vain: false,
             unauthenticated_bytes: 0,
-            held_bytes: None,
+            holds: 0,
             early: VecDeque::new(),
-            rests: false,
         }
     }
 
@@ -223,19 +216,24 @@ impl C2s {
                 return self.fail(env, StreamError::new(StreamCondition::PolicyViolation, "too much before login"));
             }
         }
-        self.held_bytes =
-            self.held_bytes.map(|held| held.saturating_add(bytes.len())).filter(|held| *held <= HELD_BYTES_MAX);
         self.wire.push(bytes);
     }
 
-    /// RFC 6120 §10.1: what the client says from now on is not looked at before [`C2s::go_on`].
+    /// RFC 6120 §10.1: what the client says from now on is not looked at before [`C2s::go_on`] was called as often.
     pub fn hold(&mut self) {
-        self.held_bytes = Some(0);
+        self.holds = self.holds.saturating_add(1);
     }
 
-    /// The answer is out. Follow with [`C2s::poll`] if there was one to wait for.
+    /// An answer is out. Follow with [`C2s::poll`] if there is no other to wait for.
     pub fn go_on(&mut self) -> bool {
-        self.held_bytes.take().is_some()
+        self.holds = self.holds.saturating_sub(1);
+        self.holds == 0
+    }
+
+    /// Is the connection read? Not while what came is left as it is: what comes waits in the kernel, bounded there, and the
+    /// client's end behind it.
+    pub fn hears(&self) -> bool {
+        self.is_closed() || !(self.wire.rests() || self.holds > 0 || matches!(self.state, State::ExpectVerdict(_)))
     }
 
     /// The handshake is done.
@@ -250,12 +248,12 @@ impl C2s {
 
     /// Leaves what came, and will come, as it is; or goes on with it. Follow with [`C2s::poll`].
     pub fn rest(&mut self, rests: bool) {
-        self.rests = rests;
+        self.wire.rest(rests);
     }
 
     /// Is what came left as it is?
     pub fn is_resting(&self) -> bool {
-        self.rests
+        self.wire.rests()
     }
 
     /// The next thing to do, or `None` until there is more input. Every tick ends with `None`.
@@ -264,7 +262,7 @@ impl C2s {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
-            if self.is_waiting() || self.rests {
+            if self.is_waiting() || self.wire.rests() {
                 return None;
             }
             if let Some(element) = self.early_element() {
@@ -286,7 +284,7 @@ impl C2s {
 
     /// Does the stream wait for something that is not input?
     fn is_waiting(&self) -> bool {
-        self.held_bytes.is_some()
+        self.holds > 0
             || matches!(
                 self.state,
                 State::ExpectHandshake

@@ -212,6 +212,21 @@ impl S2sIn {
         }
     }
 
+    /// Leaves what came, and will come, as it is; or goes on with it. Follow with `poll`.
+    pub fn rest(&mut self, rests: bool) {
+        self.wire.rest(rests);
+    }
+
+    /// Is what came left as it is?
+    pub fn is_resting(&self) -> bool {
+        self.wire.rests()
+    }
+
+    /// Bytes that were written since the output was last taken.
+    pub fn output_bytes(&self) -> usize {
+        self.wire.output_bytes()
+    }
+
     /// The next thing to do, or `None` until there is more input.
     pub fn poll(&mut self, env: &mut Env<'_>) -> Option<Action> {
         loop {

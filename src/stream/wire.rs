@@ -17,6 +17,8 @@ pub(super) struct Wire {
     ended: bool,
     /// Is the peer heard, after our own end?
     hears_on: bool,
+    /// What came is not looked at for now.
+    rests: bool,
 }
 
 impl Wire {
@@ -29,6 +31,7 @@ impl Wire {
             header_sent: false,
             ended: false,
             hears_on: false,
+            rests: false,
         }
     }
 
@@ -76,10 +79,20 @@ impl Wire {
 
     /// The next event, or the stream error that what was read deserves.
     pub(super) fn next(&mut self) -> Result<Option<Event>, StreamError> {
-        if self.ended && !self.hears_on {
+        if self.rests || (self.ended && !self.hears_on) {
             return Ok(None);
         }
         self.reader.next().map_err(|error| read_error(&error))
+    }
+
+    /// Leaves what came, and will come, as it is; or goes on with it.
+    pub(super) fn rest(&mut self, rests: bool) {
+        self.rests = rests;
+    }
+
+    /// Is what came left as it is?
+    pub(super) fn rests(&self) -> bool {
+        self.rests
     }
 
     pub(super) fn take_output(&mut self) -> String {

@@ -3,7 +3,7 @@
 //! It does what `net/` does: several inputs make a tick, what a tick says waits until what it wrote is durable, and
 //! nobody knows what comes first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -84,6 +84,8 @@ pub struct Node {
     finding: VecDeque<(u64, String)>,
     dialing: VecDeque<(ConnectionId, SocketAddr)>,
     gone: VecDeque<ConnectionId>,
+    /// What comes from these is not read for now.
+    unheard: BTreeSet<ConnectionId>,
 }
 
 /// What happened that those who play must know.
@@ -196,6 +198,7 @@ impl World {
             finding: VecDeque::new(),
             dialing: VecDeque::new(),
             gone: VecDeque::new(),
+            unheard: BTreeSet::new(),
         });
         self.start(self.nodes.len() - 1);
     }
@@ -364,8 +367,8 @@ impl World {
                 }
                 match wire.ends[side] {
                     place if to_clients(&place) => lanes.push((*number, side)),
-                    Place::Node(node, _) => nodes.push(node),
-                    Place::Client(_) => {}
+                    Place::Node(node, id) if !self.nodes[node].unheard.contains(&id) => nodes.push(node),
+                    Place::Node(..) | Place::Client(_) => {}
                 }
             }
         }
@@ -414,7 +417,9 @@ impl World {
         let mut all = Vec::new();
         for (number, wire) in &self.wires {
             for side in 0..2 {
-                if matches!(wire.ends[side], Place::Node(at, _) if at == node) && !wire.lanes[side].is_empty() {
+                let is_heard = |id| !own.unheard.contains(&id);
+                let is_own = matches!(wire.ends[side], Place::Node(at, id) if at == node && is_heard(id));
+                if is_own && !wire.lanes[side].is_empty() {
                     all.push(Origin::Lane(*number, side));
                 }
             }
@@ -568,8 +573,14 @@ impl World {
             Output::Outside { .. } | Output::Reload | Output::Stop => return,
             // Nobody moves files here.
             Output::Park { .. } | Output::Join { .. } => return,
-            // Nobody says so much.
-            Output::Hear { .. } => return,
+            Output::Hear { id, hears: true } => {
+                own.unheard.remove(&id);
+                return;
+            }
+            Output::Hear { id, hears: false } => {
+                own.unheard.insert(id);
+                return;
+            }
             Output::Hash(job) => return own.hashing.push_back(job),
         };
         // Older output waits: this leaves with it.
@@ -667,6 +678,7 @@ impl World {
         own.finding.clear();
         own.dialing.clear();
         own.gone.clear();
+        own.unheard.clear();
         for id in self.nodes[node].held.keys().copied().collect::<Vec<_>>() {
             self.drop_held(node, id);
         }

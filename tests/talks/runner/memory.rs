@@ -43,6 +43,10 @@ struct End {
     is_closed: bool,
     wants_tls: bool,
     has_exporter: bool,
+    /// The server reads nothing from it for now; what it said, and that it is gone.
+    is_unheard: bool,
+    unheard: Vec<u8>,
+    has_left: bool,
 }
 
 /// A server in memory with its connections.
@@ -101,13 +105,28 @@ impl Memory {
         loop {
             self.server.commit().unwrap();
             let outputs = self.server.take_outputs();
-            if outputs.is_empty() {
+            if outputs.is_empty() && !self.hear_out() {
                 return;
             }
             for output in outputs {
                 self.output(output);
             }
         }
+    }
+
+    /// Somebody whom the server reads again was not read to the end: the next of it. False if there is nobody.
+    fn hear_out(&mut self) -> bool {
+        let waits = |end: &End| !end.is_unheard && (end.has_left || !end.unheard.is_empty());
+        let Some((link, end)) = self.ends.iter_mut().find(|(_, end)| waits(end)) else { return false };
+        let id = id(*link);
+        match std::mem::take(&mut end.unheard) {
+            bytes if bytes.is_empty() => {
+                end.has_left = false;
+                self.server.handle(self.now, Input::Gone { id, reason: "reset" });
+            }
+            bytes => self.server.handle(self.now, Input::Bytes { id, bytes: &bytes }),
+        }
+        true
     }
 
     fn output(&mut self, output: Output) {
@@ -140,8 +159,11 @@ impl Memory {
             Output::TellDrained { id } => self.server.handle(self.now, Input::Drained { id }),
             // No talk moves a file.
             Output::Park { .. } | Output::Join { .. } => {}
-            // A talk says little at a time, and all of it is heard.
-            Output::Hear { .. } => {}
+            Output::Hear { id, hears } => {
+                if let Some(end) = self.ends.get_mut(&link(id)) {
+                    end.is_unheard = !hears;
+                }
+            }
             Output::Hash(job) => self.server.handle(self.now, Input::Hashed(job.run())),
         }
     }
@@ -159,7 +181,9 @@ impl Memory {
 
     /// A new server on the data of the old one; all connections are dead.
     fn start_again(&mut self, mut store: Store) {
-        self.ends.values_mut().for_each(|end| end.is_closed = true);
+        self.ends.values_mut().for_each(|end| {
+            *end = End { is_closed: true, received: std::mem::take(&mut end.received), ..End::default() }
+        });
         self.restarts += 1;
         self.is_dying = false;
         store.crash();
@@ -194,8 +218,11 @@ impl Wire for Memory {
     }
 
     fn send(&mut self, link: Link, bytes: &[u8]) {
-        if !self.ends[&link].is_closed {
-            self.handle(Input::Bytes { id: id(link), bytes });
+        let end = self.ends.get_mut(&link).unwrap();
+        match (end.is_closed, end.is_unheard) {
+            (true, _) => {}
+            (false, true) => end.unheard.extend_from_slice(bytes),
+            (false, false) => self.handle(Input::Bytes { id: id(link), bytes }),
         }
     }
 
@@ -230,9 +257,11 @@ impl Wire for Memory {
     fn hang_up(&mut self, link: Link) {
         let end = self.ends.get_mut(&link).unwrap();
         if !end.is_closed {
-            end.is_closed = true;
+            (end.is_closed, end.has_left) = (true, end.is_unheard);
             end.received.clear();
-            self.handle(Input::Gone { id: id(link), reason: "reset" });
+            if !end.is_unheard {
+                self.handle(Input::Gone { id: id(link), reason: "reset" });
+            }
         }
     }
 
