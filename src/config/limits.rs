@@ -216,8 +216,9 @@ limits! {
     read_bytes_per_tick, "read-bytes-per-tick": usize = 65_536, at least 4_096;
     /// Bytes written to one connection in one turn of the loop. Outcome: the rest waits for the next turn.
     write_bytes_per_tick, "write-bytes-per-tick": usize = 262_144, at least 4_096;
-    /// What the stanzas of one client may bring about in one turn of the loop: stanzas sent on, contacts and items looked
-    /// at. One who has thousands of contacts, and whose presence or lists change without end, would hold up everybody.
+    /// What the stanzas of one client, other server or component may bring about in one turn of the loop: stanzas sent on,
+    /// contacts and items looked at. One who has thousands of contacts, and whose presence or lists change without end,
+    /// would hold up everybody. Answers to it of more than half of output-bytes-max in one turn are its share as well.
     /// Outcome: the rest of what it sent waits for the next turn.
     work_per_tick, "work-per-tick": usize = 10_000, at least 1_000;
     /// Connections accepted by one listener in one turn of the loop. Outcome: the rest waits for the next turn.

@@ -120,7 +120,7 @@ impl Server {
             if let Some(change) = change.take() {
                 change(stream, &mut env);
             }
-            let Some(action) = stream.poll(&mut env) else { return };
+            let Some(action) = stream.poll(&mut env) else { return self.settle_hearing(id) };
             let component = stream.id().to_string();
             self.act_component(now, id, &component, action);
         }
@@ -140,9 +140,12 @@ impl Server {
                     connection.stanzas = connection.stanzas.saturating_add(1);
                     self.metrics.stanza(Side::Component, false, &stanza);
                 }
+                // What others brought about is not this component's.
+                self.router.take_spent();
                 let mut env = router_env!(self, now);
                 self.router.from_component(&mut env, stanza);
                 self.flush_router(now);
+                self.charge(now, id);
             }
             Action::Close(why) => {
                 log::info!(target: component, "component's stream ends: {why}");

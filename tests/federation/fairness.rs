@@ -159,3 +159,51 @@ fn one_address_has_so_many_domains_proved_at_a_time() {
     world.wait(62);
     assert_eq!(world.heard(peer).matches("<remote-server-not-found").count(), 5);
 }
+
+/// Says a thousand things in one turn, in the name of `from`, and meanwhile a user does something else.
+fn says_much(world: &mut World, busy: usize, from: &str, (juliet, nurse): (usize, usize)) {
+    world.heard(juliet);
+    let ping = "<iq type='get' id='p' to='capulet.com'><ping xmlns='urn:xmpp:ping'/></iq>";
+    let say = |number: usize| {
+        let body = format!("<body>{number}</body>");
+        format!("<message from='{from}' to='juliet@capulet.com' type='chat'>{body}</message>")
+    };
+    let words: String = (0..1_000).map(say).collect();
+    world.say(busy, &words);
+    let first = world.heard(juliet).matches("<body>").count();
+    assert!((1..=500).contains(&first), "{first}");
+    world.say(nurse, ping);
+    assert!(world.heard(nurse).contains("id='p'"));
+    assert_eq!(world.heard(juliet), "", "nothing more in anybody else's turn");
+    // The rest has its turns; nothing is lost, nothing overtakes.
+    world.say(busy, &say(1_000));
+    let mut all = String::new();
+    for _ in 0..4 {
+        world.wait(1);
+        all.push_str(&world.heard(juliet));
+    }
+    let order: Vec<&str> = all.split("<body>").skip(1).filter_map(|part| part.split("</body>").next()).collect();
+    let expected: Vec<String> = (first..=1_000).map(|number| number.to_string()).collect();
+    assert_eq!(order, expected);
+}
+
+#[test]
+fn another_server_has_its_share_of_a_turn() {
+    let (mut world, juliet, nurse, _) = with_certificates("<work-per-tick>1000</work-per-tick>", true);
+    world.say(juliet, "<presence/>");
+    let peer = world.peer("s1.test", "capulet.com");
+    says_much(&mut world, peer, "x@s1.test", (juliet, nurse));
+}
+
+#[test]
+fn a_component_has_its_share_of_a_turn() {
+    let mut capulet = Setup::new("capulet.com");
+    capulet.root = "<service id='icq.capulet.com'><accept><port>5347</port><secret>s</secret></accept></service>\
+                    <limits xmlns='urn:jabber:config:3'><work-per-tick>1000</work-per-tick></limits>"
+        .to_string();
+    let mut world = World::new(vec![capulet]);
+    let (juliet, nurse) = (world.login(JULIET), world.login("nurse@capulet.com/hall"));
+    world.say(juliet, "<presence/>");
+    let icq = world.connect_component("capulet.com", "s");
+    says_much(&mut world, icq, "x@icq.capulet.com", (juliet, nurse));
+}

@@ -76,7 +76,7 @@ impl Server {
             if let Some(change) = change.take() {
                 change(stream, &mut env);
             }
-            let Some(action) = stream.poll(&mut env) else { return };
+            let Some(action) = stream.poll(&mut env) else { return self.settle_hearing(id) };
             self.act_outgoing(now, id, action);
         }
     }
@@ -130,9 +130,12 @@ impl Server {
                         self.metrics.stanza(side, false, &stanza);
                     }
                 }
+                // What others brought about is not this peer's.
+                self.router.take_spent();
                 let mut env = router_env!(self, now);
                 self.router.from_remote(&mut env, stanza);
                 self.flush_router(now);
+                self.charge(now, id);
             }
             Action::Acknowledged(rows) => self.router.forget(&mut router_env!(self, now), rows),
             Action::Ended(why) => {
@@ -352,7 +355,7 @@ impl Server {
             if let Some(change) = change.take() {
                 change(stream, &mut env);
             }
-            let Some(action) = stream.poll(&mut env) else { return };
+            let Some(action) = stream.poll(&mut env) else { return self.settle_hearing(id) };
             self.act_incoming(now, id, action);
         }
     }
@@ -406,9 +409,12 @@ impl Server {
                         self.metrics.stanza(side, false, &stanza);
                     }
                 }
+                // What others brought about is not this peer's.
+                self.router.take_spent();
                 let mut env = router_env!(self, now);
                 self.router.from_remote(&mut env, stanza);
                 self.flush_router(now);
+                self.charge(now, id);
             }
             Action::Blocked(stanza) => self.router.stop_unproved(now, &stanza),
             Action::Acknowledged(rows) => self.router.forget(&mut router_env!(self, now), rows),
