@@ -12,7 +12,8 @@ use super::reading::{Reading, Refusal};
 use super::sections::{self, Section, SectionKind};
 use super::tree::{CORE_NS, Tree};
 use super::{
-    Config, Source, blocks, io, jsm, logging, options, own_services, pthcsock, replace, servers, services, storage,
+    Config, Source, blocks, io, jsm, logging, old_directory, options, own_services, pthcsock, replace, servers,
+    services, storage,
 };
 
 const CORE: &[&str] = &["service", "xdb", "log", "io", "pidfile", "debug", "global", "base", "user"];
@@ -201,6 +202,8 @@ fn doors(reading: &mut Reading, all: &[Section<'_>], config: &mut Config) {
             config.listeners.push(servers::default_port(&section.tree.place, &config.limits));
         } else if section.loads_function("dnsrv") {
             config.federation.get_or_insert_with(Federation::default).resolves = true;
+        } else if let Some(directory) = old_directory::read(reading, section, &config.hosts) {
+            config.old_directories.push(directory);
         } else {
             let component = services::read(reading, section);
             for block in component.iter().flat_map(blocks::of_component) {

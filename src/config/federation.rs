@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use super::hosts::is_below;
+
 /// Everything about other servers but the ports, which are among the listeners.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Federation {
@@ -48,7 +50,7 @@ impl Federation {
     /// The policy for a remote domain: its own, that of the nearest domain above it, or the default.
     pub fn policy(&self, domain: &str) -> RemotePolicy {
         let fits = |policy: &&RemotePolicy| match policy.domain.as_deref() {
-            Some(own) => domain == own || domain.strip_suffix(own).is_some_and(|left| left.ends_with('.')),
+            Some(own) => domain == own || is_below(domain, own),
             None => true,
         };
         let length = |policy: &&RemotePolicy| policy.domain.as_deref().map_or(0, str::len);

@@ -478,6 +478,11 @@ pub fn host_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Is a domain below that of a host?
+pub fn is_below(domain: &str, host: &str) -> bool {
+    domain.strip_suffix(host).is_some_and(|left| left.ends_with('.'))
+}
+
 /// The address that a host name is, if it is one.
 pub fn host_address(name: &str) -> Option<IpAddr> {
     name.trim_start_matches('[').trim_end_matches(']').parse().ok()

@@ -29,6 +29,7 @@ pub mod listen;
 mod logging;
 pub mod logs;
 pub mod modules;
+pub mod old_directory;
 mod options;
 pub mod own_services;
 mod pthcsock;
@@ -58,6 +59,7 @@ pub use limits::Limits;
 pub use listen::{Alias, Listener, ListenerKind, PlainLogin, StartTls};
 pub use logs::{LogSink, LogTarget};
 pub use modules::Modules;
+pub use old_directory::OldDirectory;
 pub use own_services::{Proxy65, Service, ServiceKind, ServiceOptions};
 
 /// The namespace of all elements that jabberd 1.4 and 1.6 did not know.
@@ -109,6 +111,8 @@ pub struct Config {
     pub components: Vec<Component>,
     /// Domains that modules of ours serve; none is a host's or a component's.
     pub services: Vec<Service>,
+    /// Sections of jabberd 1.4's user directory: their addresses are among those of `services`.
+    pub old_directories: Vec<OldDirectory>,
     /// Other servers; `None` without a `<dialback>` section: then the server is an island.
     pub federation: Option<Federation>,
     /// Domains with which nothing is exchanged.
@@ -235,6 +239,7 @@ impl Config {
             bounce: None,
             components: Vec::new(),
             services: Vec::new(),
+            old_directories: Vec::new(),
             federation: None,
             blocks: Blocks::default(),
             control: Control::default(),

@@ -2,7 +2,8 @@
 //! each host, who may use it.
 //!
 //! In `<jsm>` each has an element in our own namespace; without one it has its usual name, and the people of the host may
-//! use it. `<modules><off>` switches it off. A name that jabber.xml gives to a host or to a component is theirs.
+//! use it. `<modules><off>` switches it off. A name that jabber.xml gives to a host or to a component is theirs. The user
+//! directory takes the addresses of jabberd 1.4's in place of its usual name ([`super::old_directory`]).
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,7 +13,7 @@ use super::hosts::{Host, host_name};
 use super::listen::{Listener, ListenerKind};
 use super::reading::Reading;
 use super::tree::Tree;
-use super::{Config, jsm};
+use super::{Config, jsm, old_directory};
 use crate::xmpp::{BareJid, Jid};
 
 /// Which service.
@@ -60,15 +61,17 @@ pub struct Service {
     pub kind: ServiceKind,
     /// Its domain.
     pub name: String,
-    /// The host to which it belongs.
+    /// The host to which it belongs. Hosts may share a domain: there is one of these for each.
     pub host: String,
+    /// What people call it, where jabber.xml says so.
+    pub title: Option<String>,
 }
 
 /// What jabber.xml says of one service at a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRules {
-    /// The name with `*` for the host.
-    name: String,
+    /// The name with `*` for the host; `None` for the usual one.
+    name: Option<String>,
     /// Where it says so; `None` for the defaults.
     place: Option<Place>,
     /// Who may use it.
@@ -133,10 +136,7 @@ pub struct ServiceOptions {
 
 impl Default for ServiceOptions {
     fn default() -> ServiceOptions {
-        let rules = |kind: ServiceKind| {
-            let name = kind.usual_name().to_owned();
-            (kind, ServiceRules { name, place: None, users: Users::default() })
-        };
+        let rules = |kind: ServiceKind| (kind, ServiceRules { name: None, place: None, users: Users::default() });
         ServiceOptions {
             rules: ServiceKind::ALL.iter().map(|kind| rules(*kind)).collect(),
             proxy65: Proxy65::default(),
@@ -167,7 +167,7 @@ pub(super) fn read(reading: &mut Reading, tree: &Tree, kind: ServiceKind, option
     rules.place = Some(tree.place.clone());
     for child in tree.children() {
         match child.name.as_str() {
-            "name" if !child.text().is_empty() => rules.name = child.text(),
+            "name" if !child.text().is_empty() => rules.name = Some(child.text()),
             "name" => {
                 reading.warn(&child.place, "<name> is empty: the usual name is used; <modules><off> switches off")
             }
@@ -227,7 +227,21 @@ impl Config {
         let mut obstacles = Vec::new();
         for host in &self.hosts {
             for (kind, rules) in host.services.rules.iter().filter(|(kind, _)| host.modules.is_on(kind.module())) {
-                let (kind, wanted) = (*kind, rules.name.replace('*', &host.name));
+                let kind = *kind;
+                let old = if kind == ServiceKind::Search { self.old_addresses(host) } else { Vec::new() };
+                services.extend(old.iter().map(|(old, address)| Service {
+                    kind,
+                    name: (*address).to_owned(),
+                    host: host.name.clone(),
+                    title: old.title.clone(),
+                }));
+                if rules.name.is_none() && !old.is_empty() {
+                    continue;
+                }
+                let wanted = rules.name.as_deref().unwrap_or(kind.usual_name()).replace('*', &host.name);
+                if old.iter().any(|(_, address)| *address == wanted) {
+                    continue;
+                }
                 let taken = |name: &String| services.iter().find(|other| other.name == *name);
                 let outcome = match host_name(&wanted) {
                     Err(why) => Err(format!("\"{wanted}\" is not a domain ({why})")),
@@ -241,7 +255,7 @@ impl Config {
                     },
                 };
                 match outcome {
-                    Ok(name) => services.push(Service { kind, name, host: host.name.clone() }),
+                    Ok(name) => services.push(Service { kind, name, host: host.name.clone(), title: None }),
                     Err(why) => obstacles.push(Obstacle { host: host.name.clone(), kind, why }),
                 }
             }
@@ -269,6 +283,7 @@ impl Config {
 
 /// Names the services and opens their ports, once hosts, components and the other ports are known.
 pub(super) fn settle(reading: &mut Reading, config: &mut Config) {
+    old_directory::settle(reading, config);
     for Obstacle { host, kind, why } in config.name_services() {
         let rules = config.host(&host).and_then(|host| host.services.rules.get(&kind));
         let place = rules.and_then(|rules| rules.place.clone());

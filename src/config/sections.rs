@@ -56,6 +56,7 @@ const BLOCKS: &[(&str, &str)] = &[
     ("pthcsock", "jabber:config:pth-csock"),
     ("dialback", "jabber:config:dialback"),
     ("dnsrv", "jabber:config:dnsrv"),
+    ("jud", "jabber:config:jud"),
     ("xdb_file", "jabber:config:xdb_file"),
     ("xdb_sql", "jabber:config:xdb_sql"),
 ];

@@ -13,7 +13,7 @@ use super::tree::Tree;
 /// Components of 1.4 that ran inside it, and what people use in their place.
 const IN_PROCESS: &[(&str, &str)] = &[
     ("conference", "a service for rooms as a component of its own (<accept>), such as mu-conference"),
-    ("jud", "delete the section, and the directory of this server has the address; jabber.xml(5), SERVICES"),
+    ("jud", "switch mod_search on, and the user directory of this server answers there; jabber.xml(5), SERVICES"),
     ("aimtrans", "a transport as a component of its own (<accept>)"),
     ("icqtrans", "a transport as a component of its own (<accept>)"),
     ("msntrans", "a transport as a component of its own (<accept>)"),
@@ -27,6 +27,9 @@ pub(super) fn read(reading: &mut Reading, section: &Section<'_>) -> Option<Compo
         if !hosts.contains(host) {
             hosts.push(host.clone());
         }
+    }
+    if let Some(block) = section.block("jud") {
+        reading.without_effect(block, "it is for a directory that is loaded");
     }
     let link = link(reading, section)?;
     let senders = ["accept", "connect"].into_iter().filter_map(|name| section.handler(name)).next();

@@ -31,10 +31,10 @@ impl Module for Browse {
 
     fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
         let Some(to) = iq.to() else { return Err(Condition::BadRequest.into()) };
-        if let Some((name, _)) = context.service() {
+        if let Some((asked, _)) = context.service() {
             // XEP-0011 §3.4: a service tells for itself what the host tells of it.
             let services = context.listed_services(None);
-            let own = services.iter().find(|item| item.jid.as_str() == name);
+            let own = services.iter().find(|item| item.jid.as_str() == asked.name);
             return own.map(|own| service(own).into()).ok_or_else(|| Condition::ItemNotFound.into());
         }
         Ok(match to.node() {

@@ -54,14 +54,14 @@ impl Module for Bytestreams {
 
 /// XEP-0065 §3.3: where to connect.
 fn address(context: &Context<'_>) -> Result<Reply, StanzaError> {
-    let Some((name, _)) = context.service() else { return Err(Condition::NotAllowed.into()) };
+    let Some((service, _)) = context.service() else { return Err(Condition::NotAllowed.into()) };
     let proxy = &context.host.services.proxy65;
     let host = &context.host.name;
     // An IPv6 address stands here without brackets.
     let own = || host_address(host).map_or_else(|| host.clone(), |address| address.to_string());
     let streamhost = Element::new("streamhost", ns::BYTESTREAMS)
         .with_attribute("host", proxy.address.clone().unwrap_or_else(own))
-        .with_attribute("jid", name.to_owned())
+        .with_attribute("jid", service.name.clone())
         .with_attribute("port", proxy.port.to_string());
     Ok(Element::new("query", ns::BYTESTREAMS).with_child(streamhost).into())
 }

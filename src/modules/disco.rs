@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::ContactRole;
+use crate::config::{ContactRole, Service};
 use crate::router::command::{self, Command};
 use crate::router::{About, Answers, Context, Module, Reply, Scope, ServiceAbout};
 use crate::store::roster;
@@ -55,10 +55,10 @@ impl Module for Disco {
                 return command_node(context, command.ok_or(Condition::ItemNotFound)?, wants_info);
             }
         }
-        if let Some((_, service)) = context.service() {
+        if let Some((service, about)) = context.service() {
             // XEP-0030 §4.1: a service without items has an empty list of them.
             let items = || Element::new("query", ns::DISCO_ITEMS);
-            return Ok(if wants_info { service_info(context, service) } else { items() }.into());
+            return Ok(if wants_info { service_info(context, service, about) } else { items() }.into());
         }
         Ok(match (is_server, wants_info) {
             (true, true) => server_info(context).into(),
@@ -109,11 +109,11 @@ fn is_same(one: &Element, other: &Element) -> bool {
 }
 
 /// XEP-0030 §3.1, of a service that its module declared.
-fn service_info(context: &Context<'_>, service: &'static ServiceAbout) -> Element {
+fn service_info(context: &Context<'_>, service: &Service, about: &'static ServiceAbout) -> Element {
     let shared = context.abouts().flat_map(|about| about.service_disco.iter().copied());
     Element::new("query", ns::DISCO_INFO)
-        .with_child(identity(service.category, service.identity).with_attribute("name", service.name))
-        .with_children(features(shared.chain(service.disco.iter().copied())))
+        .with_child(identity(about.category, about.identity).with_attribute("name", about.title(service).to_string()))
+        .with_children(features(shared.chain(about.disco.iter().copied())))
 }
 
 /// XEP-0157 §3: whom to turn to; `None` if the admin names nobody.

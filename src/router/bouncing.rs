@@ -48,7 +48,7 @@ impl Router {
     pub(super) fn note_bounce(&mut self, now: Now, stanza: &Stanza, error: &StanzaError) {
         let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return };
         let domain = to.domain().as_str();
-        if self.hosts.place(domain).is_some() || self.hosts.service(domain).is_some() {
+        if self.hosts.place(domain).is_some() || self.hosts.service(domain, None).is_some() {
             return;
         }
         match self.bounces.admit(now) {

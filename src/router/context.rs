@@ -231,27 +231,25 @@ impl Context<'_> {
         self.abouts.iter().map(|(_, about)| *about)
     }
 
-    /// The service that the stanza at hand is for, if it is for one: its name, and what its module says of it.
-    pub fn service(&self) -> Option<(&str, &'static ServiceAbout)> {
-        self.service.map(|(service, about)| (service.name.as_str(), about))
+    /// The service that the stanza at hand is for, if it is for one, and what its module says of it.
+    pub fn service(&self) -> Option<(&Service, &'static ServiceAbout)> {
+        self.service
     }
 
-    /// The services of this host, each with its name.
-    pub fn services(&self) -> impl Iterator<Item = (&str, &'static ServiceAbout)> {
+    /// The services of this host, each with what its module says of it.
+    pub fn services(&self) -> impl Iterator<Item = (&Service, &'static ServiceAbout)> {
         let about = |service: &Service| {
             let mut services = self.abouts().filter_map(|about| about.service.as_ref());
             services.find(|about| about.kind == service.kind)
         };
-        self.config
-            .services_of(&self.host.name)
-            .filter_map(move |service| Some((service.name.as_str(), about(service)?)))
+        self.config.services_of(&self.host.name).filter_map(move |service| Some((service, about(service)?)))
     }
 
     /// The list of services, the same for all who ask in whatever protocol: what jabber.xml lists and this account may
     /// see, then our own services that it does not list.
     pub fn listed_services(&self, account: Option<&BareJid>) -> Vec<Cow<'_, BrowseItem>> {
         let is_listed = |name: &str| self.host.browse.iter().any(|item| item.jid.as_str() == name);
-        let own = self.services().filter(|(name, _)| !is_listed(name)).filter_map(|(name, about)| {
+        let own = self.services().filter(|(service, _)| !is_listed(&service.name)).filter_map(|(service, about)| {
             // XEP-0011 §2: what XEP-0030 calls a directory of users was a service of the type jud.
             let (category, kind) = match (about.category, about.identity) {
                 ("directory", "user") => ("service", "jud"),
@@ -260,8 +258,8 @@ impl Context<'_> {
             Some(Cow::Owned(BrowseItem {
                 category: category.to_string(),
                 kind: kind.to_string(),
-                jid: jid::of_host(name)?,
-                name: about.name.to_string(),
+                jid: jid::of_host(&service.name)?,
+                name: about.title(service).to_string(),
                 namespaces: about.disco.iter().map(|feature| feature.to_string()).collect(),
                 only_if: None,
                 only_if_not: None,

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::Addressee;
 use super::module::{About, Answers, Scope, ServiceAbout};
+use crate::config::hosts::is_below;
 use crate::config::{Config, Host, Service};
-use crate::xmpp::{IqType, ns};
+use crate::xmpp::{IqType, Jid, jid, ns};
 
 /// What is fixed for one host until the configuration changes.
 struct Entry {
@@ -46,7 +47,8 @@ pub struct Hosts {
     /// In the order of the configuration.
     entries: Vec<Entry>,
     by_name: HashMap<String, HostPlace>,
-    services: HashMap<String, ServicePlace>,
+    /// One for each host that has it.
+    services: HashMap<String, Vec<ServicePlace>>,
 }
 
 impl Hosts {
@@ -71,12 +73,15 @@ impl Hosts {
         self.by_name = names.map(|(place, host)| (host.name.clone(), HostPlace(place))).collect();
         let serves =
             |service: &Service, about: &About| about.service.as_ref().is_some_and(|own| own.kind == service.kind);
-        let services = config.services.iter().enumerate().filter_map(|(place, service)| {
-            let host = *self.by_name.get(&service.host)?;
-            let module = self.table.iter().position(|(_, about)| serves(service, about))?;
-            Some((service.name.clone(), ServicePlace { host, module, place }))
-        });
-        self.services = services.collect();
+        self.services.clear();
+        for (place, service) in config.services.iter().enumerate() {
+            let Some(&host) = self.by_name.get(&service.host) else { continue };
+            let Some(module) = self.table.iter().position(|(_, about)| serves(service, about)) else { continue };
+            let sharing = self.services.entry(service.name.clone()).or_default();
+            // The host that has the domain by its name answers those who are nobody's.
+            let at = if is_below(&service.name, &service.host) { 0 } else { sharing.len() };
+            sharing.insert(at, ServicePlace { host, module, place });
+        }
         self.config = config;
     }
 
@@ -95,9 +100,11 @@ impl Hosts {
         self.by_name.get(domain).copied()
     }
 
-    /// The service with this domain.
-    pub(super) fn service(&self, domain: &str) -> Option<ServicePlace> {
-        self.services.get(domain).copied()
+    /// The service with this domain; where hosts share one, that of the asker's host.
+    pub(super) fn service(&self, domain: &str, asker: Option<&Jid>) -> Option<ServicePlace> {
+        let sharing = self.services.get(domain)?;
+        let home = asker.and_then(|asker| self.place(jid::domain(asker)));
+        sharing.iter().find(|service| Some(service.host) == home).or(sharing.first()).copied()
     }
 
     /// What a call for a service is told of it.

@@ -523,7 +523,7 @@ impl Router {
         }
         let domain = to.domain().as_str();
         let Some(host) = self.hosts.place(domain) else {
-            if let Some(service) = self.hosts.service(domain) {
+            if let Some(service) = self.hosts.service(domain, parcel.stanza.from()) {
                 return self.for_service(env, service, &to, parcel);
             }
             return match self.components.owner(domain) {

@@ -5,7 +5,7 @@
 use super::command::Command;
 use super::context::Context;
 use super::ids::SessionId;
-use crate::config::ServiceKind;
+use crate::config::{Service, ServiceKind};
 use crate::stream::sasl::HashResult;
 use crate::xml::Element;
 use crate::xmpp::{BareJid, Iq, IqType, Stanza, StanzaError};
@@ -57,10 +57,17 @@ pub struct ServiceAbout {
     pub category: &'static str,
     /// The identity's type.
     pub identity: &'static str,
-    /// What people call it.
+    /// What people call it, unless jabber.xml says otherwise.
     pub name: &'static str,
     /// Its features, besides those that every service has.
     pub disco: &'static [&'static str],
+}
+
+impl ServiceAbout {
+    /// What people call this one.
+    pub fn title<'a>(&'static self, service: &'a Service) -> &'a str {
+        service.title.as_deref().unwrap_or(self.name)
+    }
 }
 
 /// A kind of request that a module answers.

@@ -298,7 +298,7 @@ const NOTICED: &[(&str, &str)] = &[
     ("<service id='x'><exec>/bin/x</exec></service>", "programs are not run by <exec>"),
     (
         "<service id='x'><load><jud>./jud.so</jud></load></service>",
-        "instead: delete the section, and the directory of this server",
+        "mod_search, the user directory of this server, answers at x: jud.so is not needed",
     ),
     ("<service id='x'><host>x.test</host></service>", "has nothing that handles stanzas"),
     ("<service id='x'><host>a.test</host><null/></service>", "a host with users and a component at once"),
@@ -695,6 +695,53 @@ fn services_have_the_names_that_nobody_else_has() {
     assert_eq!(names(&two), ["people.test"]);
     assert!(notices(&two)[0].contains("mod_search of b.test is off: people.test is taken by mod_search of a.test"));
     assert!(search("").report().contains("users.a.test (mod_search)"));
+}
+
+#[test]
+fn the_directory_has_the_addresses_of_1_4s() {
+    let jud = |inside: &str| format!("<service id='jud'>{inside}<load><jud>./jud.so</jud></load></service>");
+    let search = |config: &Config| -> Vec<String> {
+        let search = config.services.iter().filter(|service| service.kind == ServiceKind::Search);
+        search.map(|service| format!("{} {}", service.name, service.title.as_deref().unwrap_or("-"))).collect()
+    };
+    let card = "<jud xmlns='jabber:config:jud'><vCard><FN> People </FN></vCard></jud>";
+    for (section, expected, told) in [
+        (jud("<host>users.test</host>"), vec!["users.test -"], "answers at users.test"),
+        (jud(&format!("<host>users.test</host>{card}")), vec!["users.test People"], "answers at users.test"),
+        (jud("<host>users.test</host><host>jud.a.test</host>"), vec!["jud.a.test -"], "users.test, jud.a.test"),
+        (jud(""), vec!["jud -"], "answers at jud:"),
+        (
+            jud("<host>users.a.test</host><jud xmlns='jabber:config:jud'><vcrd/></jud>"),
+            vec!["users.a.test -"],
+            "<vCard>?",
+        ),
+        // Somebody else has it.
+        (jud("<host>a.test</host>"), vec!["users.a.test -"], "does not answer at a.test: a.test is a host with users"),
+        (
+            format!("{}<service id='users.test'><null/></service>", jud("<host>users.test</host>")),
+            vec!["users.a.test -"],
+            "users.test is an address of the service at test.xml",
+        ),
+        // Another process is the admin's own directory.
+        (
+            format!(
+                "<service id='jud'><host>users.test</host>{card}\
+                 <accept><ip>127.0.0.1</ip><port>5347</port><secret>s</secret></accept></service>"
+            ),
+            vec!["users.a.test -"],
+            "<jud> has no effect",
+        ),
+    ] {
+        let config = with(&section).unwrap();
+        assert_eq!(search(&config), expected, "{section}");
+        assert!(notices(&config).iter().any(|notice| notice.contains(told)), "{section}: {:?}", notices(&config));
+    }
+    // Where it is off, the old address answers with errors.
+    let text = "<jabber><service id='sessions'><host>a.test</host><jsm xmlns='jabber:config:jsm'>\
+                <modules xmlns='urn:jabber:config:3'><off>mod_search</off></modules></jsm></service>";
+    let config = read(&format!("{text}{}</jabber>", jud("<host>users.test</host>"))).unwrap();
+    assert!(matches!(config.component("jud").unwrap().link, Link::Bounce(_)) && config.services.len() == 1);
+    assert!(notices(&config)[0].contains("instead: switch mod_search on"), "{:?}", notices(&config));
 }
 
 #[test]

@@ -105,7 +105,17 @@ const ROWS: &[(&str, &str, Said)] = &[
     (LOAD, "<mod_register>x</mod_register><mod_filter>x</mod_filter>", Silent),
     (LOAD, "<mod_auth_ldap>x</mod_auth_ldap>", Refused("mod_auth_ldap")),
     (SERVICE, "<load><conference>./mu.so</conference></load>", Bounced("a service for rooms as a component")),
-    (SERVICE, "<host>y.test</host><load><jud>./jud.so</jud></load>", Bounced("stanzas to x.test, y.test come back")),
+    (
+        SERVICE,
+        "<host>y.test</host><load><jud>./jud.so</jud></load>",
+        Noticed("directory of this server, answers at y.test, x.test"),
+    ),
+    (SERVICE, "<null/><jud xmlns='jabber:config:jud'/>", Noticed("<jud> has no effect")),
+    (
+        SERVICE,
+        "<host>y.test</host><load><msntrans>./m.so</msntrans></load>",
+        Bounced("stanzas to x.test, y.test come back"),
+    ),
     (SERVICE, "<load><yahootrans>./y.so</yahootrans></load>", Bounced("a transport as a component")),
     (SERVICE, "<load><mine>./mine.so</mine></load>", Bounced("instead: run it as a component")),
     (SERVICE, "<exec>/bin/x</exec>", Bounced("programs are not run by <exec>")),
