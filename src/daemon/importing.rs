@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::privileges::Identity;
 use super::{StartError, accounts, notify};
 use crate::config::{CommandLine, Config, LogSink};
-use crate::import::{Imported, Passwords, Plan, Progress, jabberd14, portable};
+use crate::import::{Imported, Passwords, Plan, Progress, Step, jabberd14, portable};
 use crate::net::clock::Dice;
 use crate::store::Store;
 use crate::store::account::Credentials;
@@ -170,10 +170,12 @@ fn readable(format: Format, path: &Path, user: Option<&str>) -> Result<(), Start
 
 fn plan(config: &Config, from: Vec<PathBuf>) -> Plan {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    let directories = config.old_directories.iter();
     Plan {
         from,
         hosts: config.hosts.iter().map(|host| host.name.clone()).collect(),
         components: config.components.iter().flat_map(|component| component.hosts.clone()).collect(),
+        directories: directories.flat_map(|old| old.addresses.iter().chain([&old.id])).cloned().collect(),
         now_unix_millis: u64::try_from(now).unwrap_or(u64::MAX),
         threads: thread::available_parallelism().map_or(1, usize::from),
         accounts_per_commit: ACCOUNTS_PER_COMMIT,
@@ -271,8 +273,8 @@ impl Write for ReportFile {
 /// Who waits hears how far it is: systemd at once, the terminal and the log when it takes longer.
 struct Telling {
     began: Instant,
-    /// When the first account was there: what comes before says nothing about the pace.
-    at_work_since: Option<Instant>,
+    /// What it is doing, since when.
+    at_work: Option<(Step, Instant)>,
     told: Option<Instant>,
     logged: Option<Instant>,
     /// Standard error, or standard output where that one is caught (init/jabber).
@@ -287,13 +289,17 @@ impl Telling {
             (false, true) => Some(Box::new(io::stdout())),
             (false, false) => None,
         };
-        Telling { began: Instant::now(), at_work_since: None, told: None, logged: None, terminal, bar_is_open: false }
+        Telling { began: Instant::now(), at_work: None, told: None, logged: None, terminal, bar_is_open: false }
     }
 
     fn tell(&mut self, progress: Progress) {
         let now = Instant::now();
         let is_end = progress.done == progress.all;
-        let since = if progress.done == 0 { now } else { *self.at_work_since.get_or_insert(now) };
+        // What came before says nothing about the pace.
+        let since = match self.at_work {
+            Some((step, since)) if step == progress.step => since,
+            _ => self.at_work.insert((progress.step, now)).1,
+        };
         if self.told.is_some_and(|told| now.duration_since(told) < TOLD) && !is_end {
             return;
         }
@@ -332,19 +338,22 @@ impl Telling {
     }
 }
 
-fn in_words(Progress { done, all }: Progress, elapsed: Duration) -> String {
-    if done == 0 {
-        return format!("looking for accounts to import: {all} so far");
+fn in_words(Progress { step, done, all }: Progress, elapsed: Duration) -> String {
+    if step == Step::Looking {
+        return match done {
+            0 => format!("looking for accounts to import: {all} so far"),
+            _ => format!("looking which accounts are here: {done} of {all}"),
+        };
     }
-    let left = elapsed.as_secs_f64() / done as f64 * all.saturating_sub(done) as f64;
-    format!("importing accounts: {done} of {all}, about {left:.0} seconds left")
+    let left = elapsed.as_secs_f64() / done.max(1) as f64 * all.saturating_sub(done) as f64;
+    format!("importing {}: {done} of {all}, about {left:.0} seconds left", step.things())
 }
 
 /// How much is done, to be seen from afar.
-fn bar(Progress { done, all }: Progress) -> String {
+fn bar(Progress { step, done, all }: Progress) -> String {
     const WIDTH: usize = 20;
     let full = (done * WIDTH).checked_div(all).unwrap_or(0).min(WIDTH);
-    if done == 0 { String::new() } else { format!("[{}{}] ", "#".repeat(full), ".".repeat(WIDTH - full)) }
+    if step == Step::Looking { String::new() } else { format!("[{}{}] ", "#".repeat(full), ".".repeat(WIDTH - full)) }
 }
 
 #[cfg(test)]

@@ -35,6 +35,8 @@ pub struct Plan {
     pub hosts: Vec<String>,
     /// Addresses of components.
     pub components: Vec<String>,
+    /// Under which names jabberd 1.4's user directories kept their lists.
+    pub directories: Vec<String>,
     /// The moment.
     pub now_unix_millis: u64,
     /// Worker threads.
@@ -61,12 +63,38 @@ pub struct Imported {
 /// More accounts than this are given the quicker keys only: those of all would take minutes more.
 const MANY_ACCOUNTS: usize = 10_000;
 
-/// How far an import is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What an import is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It finds out which accounts there are, and which of them are here already.
+    Looking,
+    /// It keeps the files of components.
+    Components,
+    /// It keeps accounts.
+    Accounts,
+    /// It keeps the people of an old user directory.
+    Directory,
+}
+
+impl Step {
+    /// What it goes through.
+    pub fn things(self) -> &'static str {
+        match self {
+            Step::Looking | Step::Accounts => "accounts",
+            Step::Components => "files of components",
+            Step::Directory => "people of the user directory",
+        }
+    }
+}
+
+/// How far an import is with one of its steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Accounts looked at; none as long as it is being found out which there are.
+    /// Which step.
+    pub step: Step,
+    /// Accounts, files or people that are done.
     pub done: usize,
-    /// Accounts to look at, or those that were found so far.
+    /// How many there are, or were found so far.
     pub all: usize,
 }
 

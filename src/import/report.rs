@@ -40,6 +40,8 @@ pub struct Counts {
     pub kept: u64,
     /// Files in which components kept data of their users.
     pub component_files: u64,
+    /// People of an old user directory who are in ours.
+    pub directory_entries: u64,
     /// Files without an account of ours in them, and directories.
     pub files_left: u64,
     /// Accounts that were here already.
@@ -72,7 +74,7 @@ impl Counts {
         }
     }
 
-    fn rows(&self) -> [(u64, &'static str); 19] {
+    fn rows(&self) -> [(u64, &'static str); 20] {
         [
             (self.accounts, "accounts"),
             (self.old_hashes, "of these with an old hash, until their first login with PLAIN"),
@@ -94,6 +96,7 @@ impl Counts {
             (self.idle_rules, "rules of filters that are kept and not run: only <from> with <error> or <offline> is"),
             (self.kept, "pieces kept as they are, without effect yet"),
             (self.component_files, "files of components, which find what they kept by <xdb> as before"),
+            (self.directory_entries, "people of an old user directory, who are in the one of their host"),
             (self.already_here, "accounts that were here already, or removed here, and stay so"),
             (self.files_left, "files and directories left alone"),
             (self.pieces_left, "pieces of accounts left behind"),
@@ -106,7 +109,7 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "accounts={} contacts={} requests={} messages={} vcards={} private={} component_files={} left_files={} left_pieces={} already_here={}",
+            "accounts={} contacts={} requests={} messages={} vcards={} private={} component_files={} directory_entries={} left_files={} left_pieces={} already_here={}",
             self.accounts,
             self.contacts,
             self.requests,
@@ -114,6 +117,7 @@ impl fmt::Display for Counts {
             self.vcards,
             self.private,
             self.component_files,
+            self.directory_entries,
             self.files_left,
             self.pieces_left,
             self.already_here

@@ -190,7 +190,7 @@ fn import(config: &Config, file: &Path, arguments: &Arguments, telling: &mut Tel
         _ => importing::Format::Portable,
     };
     let mut tell = |progress: jabber::import::Progress| {
-        telling.tell(progress.done as u64, progress.all as u64, "accounts");
+        telling.tell(progress.done as u64, progress.all as u64, progress.step.things());
     };
     let done = importing::by_hand(config, format, file, &mut tell).map_err(failed)?;
     for remedy in &done.remedies {

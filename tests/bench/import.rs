@@ -83,6 +83,7 @@ fn measure(directory: &Path, name: &str, passwords: &dyn Passwords, accounts: us
         from: vec![directory.to_owned()],
         hosts: vec!["example.org".to_owned()],
         components: Vec::new(),
+        directories: Vec::new(),
         now_unix_millis: 1_795_392_000_000,
         threads: thread::available_parallelism().map_or(1, usize::from),
         accounts_per_commit: 250,

@@ -1,6 +1,7 @@
 //! With the real keys: who could log in to the old server can log in here.
 
 use super::*;
+use crate::config::Source;
 use crate::daemon::scratch;
 use crate::store::account;
 use crate::stream::sasl::quickest;
@@ -78,14 +79,67 @@ fn old_passwords_log_in() {
 }
 
 #[test]
+fn the_directory_that_jabber_xml_names_comes_with_the_accounts() {
+    let directory = scratch("import-directory");
+    let text = "<jabber><service id='sessions'><host>example.org</host></service><service id='jud'>\
+                <host>users.example.org</host><load><jud>./jud.so</jud></load></service></jabber>";
+    let config = Config::from_xml(text, &Source::new("jabber.xml")).unwrap();
+    let config = Config { spool: directory.clone(), ..config };
+    for (name, text) in [
+        (
+            "example.org/juliet.xml",
+            "<xdb><password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'>secret</password></xdb>",
+        ),
+        (
+            "jud/global.xdb",
+            "<xdb><foo xmlns='jabber:jud:users' xdbns='jabber:jud:users'>\
+             <item jid='juliet@example.org'><first>Juliet</first></item></foo></xdb>",
+        ),
+    ] {
+        let path = directory.join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let store = run(&config, &CommandLine::default());
+    let kept = crate::store::directory::of(&store, &BareJid::new("juliet@example.org").unwrap()).unwrap();
+    assert_eq!(kept.map(|(_, entry)| entry.first).as_deref(), Some("Juliet"));
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn progress_in_words() {
-    let words = |done, all, seconds| {
-        let progress = Progress { done, all };
+    let words = |step, done, all, seconds| {
+        let progress = Progress { step, done, all };
         format!("{}{}", bar(progress), in_words(progress, Duration::from_secs(seconds)))
     };
-    assert_eq!(words(0, 3_000, 2), "looking for accounts to import: 3000 so far");
-    assert_eq!(words(250, 1_000, 10), "[#####...............] importing accounts: 250 of 1000, about 30 seconds left");
-    assert_eq!(words(7, 7, 1), "[####################] importing accounts: 7 of 7, about 0 seconds left");
+    for (step, done, all, seconds, expected) in [
+        (Step::Looking, 0, 3_000, 2, "looking for accounts to import: 3000 so far"),
+        (Step::Looking, 1_000, 3_000, 2, "looking which accounts are here: 1000 of 3000"),
+        (
+            Step::Accounts,
+            250,
+            1_000,
+            10,
+            "[#####...............] importing accounts: 250 of 1000, about 30 seconds left",
+        ),
+        (Step::Accounts, 7, 7, 1, "[####################] importing accounts: 7 of 7, about 0 seconds left"),
+        (
+            Step::Components,
+            100,
+            200,
+            10,
+            "[##########..........] importing files of components: 100 of 200, about 10 seconds left",
+        ),
+        (
+            Step::Directory,
+            3,
+            4,
+            3,
+            "[###############.....] importing people of the user directory: 3 of 4, about 1 seconds left",
+        ),
+    ] {
+        assert_eq!(words(step, done, all, seconds), expected);
+    }
 }
 
 #[test]

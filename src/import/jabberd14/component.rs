@@ -9,7 +9,7 @@ use super::document::{self, XDB};
 use super::walk::ComponentFile;
 use super::{LEFT_PER_COMMIT, export, file_text};
 use crate::import::report::Report;
-use crate::import::{GoOn, Plan, Progress};
+use crate::import::{GoOn, Plan, Progress, Step};
 use crate::store::component_data::{self, Kept, Key};
 use crate::store::disk::Disk;
 use crate::store::{Error, Store, imported};
@@ -43,7 +43,7 @@ pub(super) fn keep(
         // A server beside waits for what is not committed, and whoever asks may take his time.
         if (index + 1) % LEFT_PER_COMMIT.min(plan.accounts_per_commit.max(1)) == 0 {
             crate::import::commit(store, disk, report)?;
-            if go_on(Progress { done: 0, all: files.len() }).is_break() {
+            if go_on(Progress { step: Step::Components, done: index + 1, all: files.len() }).is_break() {
                 return Ok(true);
             }
         }

@@ -10,6 +10,7 @@
 
 mod component;
 mod contacts;
+mod directory;
 mod document;
 mod export;
 mod keep;
@@ -26,10 +27,10 @@ use std::sync::mpsc;
 use std::thread;
 
 use self::person::Reader;
-use self::walk::{Job, SpoolFile, Walk};
+use self::walk::{ComponentFile, Job, SpoolFile, Walk};
 use crate::import::person::{Note, Passwords, Person};
 use crate::import::report::Report;
-use crate::import::{GoOn, Imported, MANY_ACCOUNTS, Plan, Progress};
+use crate::import::{GoOn, Imported, MANY_ACCOUNTS, Plan, Progress, Step};
 use crate::store::account::Credentials;
 use crate::store::disk::Disk;
 use crate::store::{Error, Store, imported};
@@ -61,7 +62,7 @@ pub fn import(
     go_on: &mut GoOn<'_>,
 ) -> Result<Imported, Error> {
     let known = imported::files(store)?;
-    let mut walk = Walk::new(&plan.hosts, &plan.components, &known, go_on);
+    let mut walk = Walk::new(plan, &known, go_on);
     let mut report = Report::new(report);
     for spool in &plan.from {
         if let Err(error) = walk.spool(spool) {
@@ -88,7 +89,9 @@ pub fn import(
         }
     }
     super::commit(store, disk, &mut report)?;
-    let mut stopped = component::keep(store, disk, plan, &mut report, &found.components, go_on)?;
+    let of_directory = |file: &ComponentFile| plan.directories.contains(&file.host);
+    let (directories, components): (Vec<_>, Vec<_>) = found.components.into_iter().partition(of_directory);
+    let mut stopped = component::keep(store, disk, plan, &mut report, &components, go_on)?;
     let all = found.jobs.len();
     let mut jobs = Vec::with_capacity(all);
     for (index, job) in found.jobs.into_iter().enumerate() {
@@ -103,11 +106,14 @@ pub fn import(
         // A server beside waits for what is not committed, and whoever asks may take his time.
         if (index + 1) % LEFT_PER_COMMIT == 0 {
             super::commit(store, disk, &mut report)?;
-            stopped = (index + 1) % walk::TOLD_EACH == 0 && go_on(Progress { done: 0, all }).is_break();
+            stopped = (index + 1) % walk::TOLD_EACH == 0
+                && go_on(Progress { step: Step::Looking, done: index + 1, all }).is_break();
         }
     }
     super::commit(store, disk, &mut report)?;
     let stopped = stopped || run(store, disk, plan, passwords, &mut report, &jobs, go_on)?;
+    super::commit(store, disk, &mut report)?;
+    let stopped = stopped || directory::keep(store, disk, plan, &mut report, &directories, go_on)?;
     super::commit(store, disk, &mut report)?;
     report.end(stopped);
     Ok(Imported { counts: report.counts(), nothing_new: false, stopped, remedies: report.remedies() })
@@ -154,7 +160,7 @@ fn run(
             if done % plan.accounts_per_commit.max(1) == 0 {
                 super::commit(store, disk, report)?;
             }
-            if go_on(Progress { done, all: jobs.len() }).is_break() && done < jobs.len() {
+            if go_on(Progress { step: Step::Accounts, done, all: jobs.len() }).is_break() && done < jobs.len() {
                 return Ok(true);
             }
         }

@@ -67,6 +67,7 @@ fn plan(spool: &Path) -> Plan {
         from: vec![spool.to_owned()],
         hosts: vec!["xmpp.test".to_owned(), "example.org".to_owned()],
         components: vec!["icq.xmpp.test".to_owned()],
+        directories: vec!["jud".to_owned(), "users.xmpp.test".to_owned()],
         now_unix_millis: NOW,
         threads: 2,
         accounts_per_commit: 3,

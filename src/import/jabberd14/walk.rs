@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::import::report::counted;
-use crate::import::{GoOn, Progress};
+use crate::import::{GoOn, Plan, Progress, Step};
 use crate::store::imported::Seen;
 use crate::xmpp::BareJid;
 use crate::xmpp::jid::{self, DomainPart};
@@ -83,6 +83,8 @@ pub(super) struct Walk<'a> {
     pub(super) hosts: &'a [String],
     /// Addresses of components.
     pub(super) components: &'a [String],
+    /// Names of 1.4's user directories.
+    pub(super) directories: &'a [String],
     /// What earlier imports were done with.
     pub(super) known: &'a HashMap<String, Seen>,
     found: Found,
@@ -94,13 +96,10 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(
-        hosts: &'a [String],
-        components: &'a [String],
-        known: &'a HashMap<String, Seen>,
-        go_on: &'a mut GoOn<'a>,
-    ) -> Walk<'a> {
-        Walk { hosts, components, known, found: Found::default(), jobs: HashMap::new(), walked: HashSet::new(), go_on }
+    pub(super) fn new(plan: &'a Plan, known: &'a HashMap<String, Seen>, go_on: &'a mut GoOn<'a>) -> Walk<'a> {
+        let Plan { hosts, components, directories, .. } = plan;
+        let (found, jobs, walked) = (Found::default(), HashMap::new(), HashSet::new());
+        Walk { hosts, components, directories, known, found, jobs, walked, go_on }
     }
 
     pub(super) fn finish(self) -> Found {
@@ -156,7 +155,9 @@ impl<'a> Walk<'a> {
             return;
         }
         let component = jid::of_host(name).map(|jid| jid.domain().to_string());
-        if let Some(component) = component.filter(|name| self.components.contains(name)) {
+        if let Some(component) =
+            component.filter(|name| [self.components, self.directories].iter().any(|names| names.contains(name)))
+        {
             return self.component(spool, directory, &component);
         }
         let mut files = 0_u64;
@@ -264,7 +265,7 @@ impl<'a> Walk<'a> {
             self.found.jobs.push(Job { account, files: vec![file] });
             let found = self.found.jobs.len();
             if found % TOLD_EACH == 0 {
-                self.found.stopped |= (self.go_on)(Progress { done: 0, all: found }).is_break();
+                self.found.stopped |= (self.go_on)(Progress { step: Step::Looking, done: 0, all: found }).is_break();
             }
             return;
         };

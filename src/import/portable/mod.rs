@@ -27,7 +27,7 @@ use std::time::UNIX_EPOCH;
 use self::split::{Failure, Piece, Splitter};
 use super::person::{self, Note, Person};
 use super::report::{Report, counted};
-use super::{GoOn, Imported, MANY_ACCOUNTS, Passwords, Plan, Progress, written};
+use super::{GoOn, Imported, MANY_ACCOUNTS, Passwords, Plan, Progress, Step, written};
 use crate::store::account::{self, Credentials};
 use crate::store::disk::Disk;
 use crate::store::{Error, Store};
@@ -104,7 +104,7 @@ pub fn import(
                 uncommitted = 0;
                 super::commit(store, disk, &mut report)?;
             }
-            if go_on(Progress { done, all: all.max(done) }).is_break() {
+            if go_on(Progress { step: Step::Accounts, done, all: all.max(done) }).is_break() {
                 return Ok::<_, Error>(true);
             }
         }

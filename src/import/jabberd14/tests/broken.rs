@@ -280,7 +280,7 @@ fn it_can_be_stopped_while_it_looks() {
     };
     let imported = import(&mut store, None, &plan(&scratch.0), &Shown, &mut io::sink(), &mut stop).unwrap();
     assert!(imported.stopped);
-    assert_eq!(heard, [Progress { done: 0, all: walk::TOLD_EACH }]);
+    assert_eq!(heard, [Progress { step: Step::Looking, done: 0, all: walk::TOLD_EACH }]);
     assert_eq!(store.commit().unwrap(), None);
 }
 

@@ -30,10 +30,10 @@ fn many_accounts() {
     let mut store = Store::open(&scratch.0.join("jabber.db")).unwrap();
     let disk = Disk::open(&store, WalBounds { soft: 1 << 20, hard: 8 << 20 }).unwrap();
     let plan = Plan { accounts_per_commit: 250, ..plan(&scratch.0.join("spool")) };
-    let mut last = Progress::default();
+    let mut last = Progress { step: Step::Looking, done: 0, all: 0 };
     let mut half = |progress: Progress| {
-        if progress.done == 0 {
-            // It still looks which there are.
+        if progress.step == Step::Looking {
+            // Which there are, and then which of them are here.
             assert!(progress.all >= last.all);
             last.all = progress.all;
             return ControlFlow::Continue(());

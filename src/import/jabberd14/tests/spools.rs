@@ -2,9 +2,11 @@
 
 use super::*;
 use crate::store::component_data::{self, Key};
+use crate::store::directory::{self, State};
 use crate::store::roster::{RosterItem, Subscription};
 use crate::store::{last, offline, privacy, private, registration, roster, vcard};
 use crate::xml;
+use crate::xmpp::directory::{Entry, Field};
 use crate::xmpp::{Jid, ns};
 
 const PASSWORDS: &[(&str, &str)] = &[
@@ -245,6 +247,82 @@ fn what_components_kept_is_theirs_here_too_and_goes_back() {
     let exported = export(&store, &back.0).unwrap();
     assert_eq!((exported.component_files, exported.failed.len()), (2, 0));
     check(&super::imported(&back.0).0);
+}
+
+#[test]
+fn who_was_in_the_old_directory_is_in_ours() {
+    let scratch = Scratch::new("directory");
+    let password = "<password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'>secret</password>";
+    let card = "<vCard xmlns='vcard-temp' xdbns='vcard-temp'><FN>Of the card</FN></vCard>";
+    for name in ["juliet", "romeo", "nurse", "tybalt", "paris"] {
+        scratch.write(&format!("example.org/{name}.xml"), format!("<xdb>{password}{card}</xdb>"));
+    }
+    let item = |jid: &str, inside: &str| format!("<item jid='{jid}'>{inside}</item>");
+    let list = [
+        item(
+            "Juliet@Example.org",
+            "<name>Juliet C.</name><first>Juliet</first><last>Capulet</last><nick/><email>j@c.it</email>",
+        ),
+        item("romeo@example.org/orchard", "<name>Romeo M.</name><first/><last/>"),
+        item("nurse@example.org", "<nick xmlns='jabber:iq:register'>Angelica</nick>"),
+        item("tybalt@example.org", "<first> </first>"),
+        item("mercutio@example.org", "<first>Mercutio</first>"),
+        item("someone@jabber.org", "<first>Some</first>"),
+        item("example.org", "<first>X</first>"),
+        item("a b@@", "<first>X</first>"),
+        "text<item/>".to_owned(),
+    ]
+    .concat();
+    let list =
+        format!("<xdb><foo xmlns='jabber:jud:users' xdbns='jabber:jud:users'>{list}</foo><other xdbns='x'/></xdb>");
+    scratch.write("jud/global.xdb", &list);
+    scratch.write("users.xmpp.test/cut.xml", "<xdb><a");
+    let (mut store, imported, report) = super::imported(&scratch.0);
+    let of = |store: &Store, name: &str| {
+        let kept = directory::of(store, &jid(&format!("{name}@example.org"))).unwrap();
+        kept.map(|(state, entry)| (state, Field::ALL.map(|field| entry.field(field).to_owned()).join("|")))
+    };
+    for (name, state, fields) in [
+        ("juliet", State::Registered, "Juliet|Capulet||j@c.it"),
+        ("romeo", State::Registered, "Romeo M.|||"),
+        ("nurse", State::Registered, "||Angelica|"),
+        ("tybalt", State::Card, "Of the card|||"),
+        ("paris", State::Card, "Of the card|||"),
+    ] {
+        assert_eq!(of(&store, name), Some((state, fields.to_owned())), "{name}");
+    }
+    assert_eq!((imported.counts.directory_entries, imported.counts.pieces_left), (3, 5), "{report}");
+    for line in [
+        "jud/global.xdb: the entry of mercutio@example.org: who has no account here",
+        "jud/global.xdb: the entry of someone@jabber.org: who has no account here",
+        "jud/global.xdb: the entry of example.org: it is no address of a person",
+        "jud/global.xdb: the entry of a b@@: it is no address of a person",
+        "jud/global.xdb: the entry of tybalt@example.org: it is empty",
+        "users.xmpp.test/cut.xml: damaged",
+        "        3 people of an old user directory",
+    ] {
+        assert!(report.contains(line), "{line}: {report}");
+    }
+    assert!(import_all(&mut store, &plan(&scratch.0)).0.nothing_new);
+    // What people said here since stays, and what is kept already is not told of.
+    directory::set(&mut store, &jid("juliet@example.org"), State::Withdrawn, &Entry::default()).unwrap();
+    scratch.write("jud/global.xdb", format!("{list} "));
+    let (again, report) = import_all(&mut store, &plan(&scratch.0));
+    assert_eq!(of(&store, "juliet").unwrap().0, State::Withdrawn);
+    assert!(report.contains("Juliet@Example.org: has said something else here since"), "{report}");
+    assert_eq!(again.counts.directory_entries, 2);
+    // Stopped in between, it goes on.
+    let mut store = Store::in_memory().unwrap();
+    let mut heard = Vec::new();
+    let mut stop = |progress: Progress| {
+        heard.push(progress.step);
+        if progress.step == Step::Directory { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    assert!(import(&mut store, None, &plan(&scratch.0), &Shown, &mut io::sink(), &mut stop).unwrap().stopped);
+    assert_eq!(heard.last(), Some(&Step::Directory));
+    let (rest, _) = import_all(&mut store, &plan(&scratch.0));
+    assert_eq!((rest.counts.directory_entries, rest.stopped), (3, false));
+    assert_eq!(of(&store, "nurse"), Some((State::Registered, "||Angelica|".to_owned())));
 }
 
 #[test]

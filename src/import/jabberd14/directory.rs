@@ -1,0 +1,96 @@
+//! The people in jabberd 1.4's user directory (`jud.so`), into ours: one list of all that registered, in the `global.xdb`
+//! (1.4.1: `global.xml`) of a directory that is named after the section's id, in older ones after its host.
+
+use super::walk::ComponentFile;
+use super::{document, file_text};
+use crate::import::report::Report;
+use crate::import::{GoOn, Plan, Progress, Step};
+use crate::store::directory::{self, State};
+use crate::store::disk::Disk;
+use crate::store::{Error, Store, account, imported};
+use crate::xmpp::Jid;
+use crate::xmpp::directory::Entry;
+
+/// The namespace of the list.
+const USERS: &str = "jabber:jud:users";
+
+/// One person in the list.
+struct Person {
+    jid: String,
+    entry: Entry,
+}
+
+/// Keeps who is in these files, after all accounts: nobody without one can be in the directory. Returns whether it was
+/// stopped; a file that was kept in part is kept anew the next time, to the same end.
+pub(super) fn keep(
+    store: &mut Store,
+    disk: Option<&Disk>,
+    plan: &Plan,
+    report: &mut Report<'_>,
+    files: &[ComponentFile],
+    go_on: &mut GoOn<'_>,
+) -> Result<bool, Error> {
+    for ComponentFile { file, .. } in files {
+        match file_text(file).and_then(|text| Ok(document::with_tree(text, people)?)) {
+            Ok(people) => {
+                for (index, someone) in people.iter().enumerate() {
+                    match person(store, someone)? {
+                        None => report.counts.directory_entries += 1,
+                        Some(why) => report.piece(&file.name, &format!("the entry of {}", someone.jid), why),
+                    }
+                    if (index + 1) % plan.accounts_per_commit.max(1) == 0 {
+                        crate::import::commit(store, disk, report)?;
+                        let progress = Progress { step: Step::Directory, done: index + 1, all: people.len() };
+                        if go_on(progress).is_break() {
+                            return Ok(true);
+                        }
+                    }
+                }
+                imported::set_file(store, &file.key, file.seen)?;
+            }
+            Err(failure) => {
+                report.left(&file.name, &failure.why);
+                if !failure.again {
+                    imported::set_file(store, &file.key, file.seen)?;
+                }
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// All who are in the list. What else `jud.so` may have kept is of no use.
+fn people(document: &roxmltree::Document<'_>) -> Vec<Person> {
+    let lists = document.root_element().children().filter(|list| list.attribute("xdbns") == Some(USERS));
+    let items = lists.flat_map(|list| list.children()).filter_map(|item| {
+        let jid = item.attribute("jid")?.to_owned();
+        let field = |name: &str| {
+            let field = item.children().find(|child| child.tag_name().name() == name);
+            field.and_then(|field| field.text()).unwrap_or_default().to_owned()
+        };
+        let mut entry = Entry::new(|of| field(of.name()));
+        if entry.first.is_empty() && entry.last.is_empty() {
+            entry = Entry::new(|of| field(if of.name() == "first" { "name" } else { of.name() }));
+        }
+        Some(Person { jid, entry })
+    });
+    items.collect()
+}
+
+/// Puts one of them into the directory, or tells why not.
+fn person(store: &mut Store, person: &Person) -> Result<Option<&'static str>, Error> {
+    let account = Jid::new(&person.jid).ok().filter(|jid| jid.node().is_some()).map(|jid| jid.to_bare());
+    let Some(account) = account else { return Ok(Some("it is no address of a person")) };
+    if !account::exists(store, &account)? {
+        return Ok(Some("who has no account here; the directory of a host is of its own people"));
+    }
+    match directory::of(store, &account)? {
+        Some((State::Registered, same)) if same == person.entry => Ok(None),
+        Some((State::Registered | State::Withdrawn, _)) => Ok(Some("has said something else here since")),
+        _ if person.entry.is_empty() => Ok(Some("it is empty")),
+        Some((State::Card, _)) | None => {
+            directory::set(store, &account, State::Registered, &person.entry)?;
+            Ok(None)
+        }
+    }
+}
