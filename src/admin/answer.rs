@@ -1,7 +1,5 @@
 //! The lines of an answer, each one JSON object.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use super::request::Refusal;
@@ -24,21 +22,6 @@ impl Answer {
     /// A remark for people.
     pub fn note(&mut self, text: impl Into<String>) {
         self.line(&json!({ "note": text.into() }));
-    }
-
-    /// How far long work is: `done` of `all` of these things.
-    pub fn progress(&mut self, done: u64, all: u64, things: &str) {
-        self.line(&json!({ "progress": { "done": done, "all": all, "things": things } }));
-    }
-
-    /// Bytes for the file that the command names.
-    pub fn data(&mut self, bytes: &[u8]) {
-        self.line(&json!({ "data": STANDARD.encode(bytes) }));
-    }
-
-    /// The client's turn: a piece of its data.
-    pub(super) fn want_data(&mut self) {
-        self.line(&json!({ "want": "data" }));
     }
 
     /// The end, after what a command says itself.

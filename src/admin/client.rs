@@ -2,15 +2,11 @@
 //!
 //! | state | comes | next |
 //! |---|---|---|
-//! | `ExpectRequest` | a line | `Resting`, `Waiting`, `ExpectData`, or `ExpectRequest` again with the end of the answer |
+//! | `ExpectRequest` | a line | `Resting`, `Waiting`, or `ExpectRequest` again with the end of the answer |
 //! | `Resting` | what was said has left | the job goes on |
 //! | `Waiting` | what it asked for | the job goes on |
-//! | `ExpectData` | a line of data | the job goes on |
 //! | `Ended` | | nothing is taken any more |
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::Value;
 use zeroize::Zeroize as _;
 
 use super::answer::Answer;
@@ -54,7 +50,6 @@ enum State {
     ExpectRequest,
     Resting(Box<dyn Job>),
     Waiting(Box<dyn Job>),
-    ExpectData(Box<dyn Job>),
     Ended,
 }
 
@@ -137,9 +132,7 @@ impl Client {
     pub fn hear(&mut self, lent: &mut Lent<'_>, event: Event) {
         match (std::mem::replace(&mut self.state, State::Ended), event) {
             (State::Resting(job), Event::GoOn) => self.step(lent, job, Event::GoOn),
-            (State::Waiting(job), event) if !matches!(event, Event::GoOn | Event::Data(_)) => {
-                self.step(lent, job, event);
-            }
+            (State::Waiting(job), event) if !matches!(event, Event::GoOn) => self.step(lent, job, event),
             (state, _) => self.state = state,
         }
         self.read_lines(lent);
@@ -156,7 +149,7 @@ impl Client {
 
     /// Takes lines as long as one can be taken.
     fn read_lines(&mut self, lent: &mut Lent<'_>) {
-        while matches!(self.state, State::ExpectRequest | State::ExpectData(_)) {
+        while self.is_idle() {
             let most = lent.config.limits.control_line_bytes_max;
             let Some(end) = memchr::memchr(b'\n', &self.input) else {
                 if self.input.len() > most {
@@ -170,13 +163,7 @@ impl Client {
             let rest = self.input.split_off(end.saturating_add(1));
             let mut line = std::mem::replace(&mut self.input, rest);
             line.truncate(end);
-            match std::mem::replace(&mut self.state, State::Ended) {
-                State::ExpectData(job) => match data(&line) {
-                    Ok(bytes) => self.step(lent, job, Event::Data(bytes)),
-                    Err(refusal) => self.finish(Err(refusal)),
-                },
-                _ => self.request(lent, &line),
-            }
+            self.request(lent, &line);
             // There may have been a password in it.
             line.zeroize();
         }
@@ -230,10 +217,6 @@ impl Client {
             Ok(Next::Failed(refusal)) => self.finish(Err(refusal)),
             Ok(Next::More(job)) => self.state = State::Resting(job),
             Ok(Next::Wait(job)) => self.state = State::Waiting(job),
-            Ok(Next::Data(job)) => {
-                self.answer.want_data();
-                self.state = State::ExpectData(job);
-            }
             Err(refusal) => {
                 self.answer.truncate(before);
                 self.asks.clear();
@@ -257,19 +240,5 @@ impl Client {
         }
         self.command = None;
         self.state = State::ExpectRequest;
-    }
-}
-
-/// A line of data: `{"data":"BASE64"}`, or `{"end":true}`.
-fn data(line: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let wrong = || Refusal::usage("a line of data was expected");
-    let value: Value = serde_json::from_slice(line).map_err(|_| wrong())?;
-    if value.get("end") == Some(&Value::Bool(true)) {
-        return Ok(Vec::new());
-    }
-    let text = value.get("data").and_then(Value::as_str).ok_or_else(wrong)?;
-    match STANDARD.decode(text) {
-        Ok(bytes) if !bytes.is_empty() => Ok(bytes),
-        _ => Err(wrong()),
     }
 }

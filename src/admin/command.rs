@@ -107,7 +107,7 @@ pub enum Kind {
     Number,
     /// One of these words.
     Word(&'static [&'static str]),
-    /// A file. jabberctl opens it, as who called it: the server reads or writes no file that a command names.
+    /// A file, for what jabberctl does itself, as who called it: the server opens no file that a command names.
     File,
     /// Words for people: they are not logged.
     Text,
@@ -245,6 +245,11 @@ pub const OPTIONS: &[SharedOption] = &[
         help: "the server's jabber.xml, which says where its socket is",
     },
     SharedOption { names: &["--socket"], value: Some("FILE"), help: "the server's control socket" },
+    SharedOption {
+        names: &["--timeout"],
+        value: Some("SECONDS"),
+        help: "give up when the server says nothing for so long, instead of for a minute",
+    },
     SharedOption { names: &["--help", "-h"], value: None, help: "help; with a command, about that command" },
     SharedOption { names: &["--version", "-V"], value: None, help: "print the version" },
 ];

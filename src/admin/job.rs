@@ -15,9 +15,6 @@ pub enum Next {
     More(Box<dyn Job>),
     /// What was asked for ([`super::view::Ask`]) must come first.
     Wait(Box<dyn Job>),
-    /// Bytes are wanted of the client, which reads them from its [`super::Kind::File`] or standard input:
-    /// [`Event::Data`] comes with each piece, the last one is empty.
-    Data(Box<dyn Job>),
 }
 
 /// A command that is under way. It is dropped when its client goes away, and must leave nothing half-done then.
@@ -36,8 +33,6 @@ pub enum Event {
     GoOn,
     /// Password work is done.
     Hashed(Outcome),
-    /// A piece of the client's data; empty at the end.
-    Data(Vec<u8>),
     /// A wait is over.
     Woken,
     /// The answer to a question ([`super::Ask::Question`]); an error if it came back.

@@ -123,7 +123,8 @@ pub fn bash() -> String {
         }
     }
     let (mut own, mut places, mut valued) = (String::new(), String::new(), String::new());
-    let mut takers = vec!["-c", "--config", "--socket"].into_iter().map(str::to_owned).collect::<Vec<_>>();
+    let shared_takers = OPTIONS.iter().filter(|option| option.value.is_some()).flat_map(|option| option.names);
+    let mut takers: Vec<String> = shared_takers.map(|&name| name.to_owned()).collect();
     for command in COMMANDS {
         let name = command.name;
         let dashed = options(command).join(" ");
@@ -239,7 +240,7 @@ pub fn zsh() -> String {
          \tlocal -a first second\n\
          \tfirst=(\n{commands}\t)\n\
          \t_arguments -C '--json[print JSON]' '(-y --yes)'{{-y,--yes}}'[do not ask]' '(-c --config)'{{-c,--config}}'[jabber.xml]:file:_files' \\\n\
-         \t\t'--socket[control socket]:file:_files' '(-h --help)'{{-h,--help}}'[help]' '(-V --version)'{{-V,--version}}'[version]' \\\n\
+         \t\t'--socket[control socket]:file:_files' '--timeout[seconds of patience]:seconds:' '(-h --help)'{{-h,--help}}'[help]' '(-V --version)'{{-V,--version}}'[version]' \\\n\
          \t\t'1:command:->first' '*::argument:->rest'\n\
          \tcase $state in\n\
          \tfirst) _describe command first; return ;;\n\

@@ -13,9 +13,6 @@
 //! |---|---|
 //! | `{"row":{...}}` | a row; its fields are the columns in the command's [`Shows`] |
 //! | `{"note":"..."}` | a remark for people |
-//! | `{"progress":{"done":3,"all":9,"things":"accounts"}}` | how far long work is |
-//! | `{"data":"..."}` | base64 for the file that the command names: jabberctl opens it, as who called it |
-//! | `{"want":"data"}` | the client's turn: a line `{"data":"..."}` with base64, or `{"end":true}` |
 //! | `{"done":"..."}` | the end: it worked |
 //! | `{"error":{"kind":"...","text":"...","remedy":"..."}}` | the end: it did not, see [`RefusalKind`] |
 //!

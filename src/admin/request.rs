@@ -238,10 +238,6 @@ impl Request {
 /// Is the value what the argument wants?
 fn check(argument: &Argument, value: Option<&Value>, config: &Config) -> Result<(), Refusal> {
     let name = argument.name;
-    // Its bytes come, not its name.
-    if argument.kind == Kind::File {
-        return Ok(());
-    }
     let Some(value) = value else {
         return match argument.form {
             Form::Needed => Err(Refusal::usage(format!("{} is missing", argument.placeholder()))),

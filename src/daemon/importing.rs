@@ -15,7 +15,7 @@ use crate::config::{CommandLine, Config, LogSink};
 use crate::import::{Imported, Passwords, Plan, Progress, Step, jabberd14, portable};
 use crate::net::clock::Dice;
 use crate::store::Store;
-use crate::store::account::Credentials;
+use crate::store::account::{self, Credentials};
 use crate::store::disk::Disk;
 use crate::stream::sasl::{HashJob, LegacyHash, Outcome, Password};
 use crate::xmpp::datetime;
@@ -112,15 +112,15 @@ pub struct Told {
 }
 
 /// Imports what somebody names, whether the server runs or not: this process writes to the database beside it, one
-/// account at a time, and leaves it some time between them.
+/// account at a time, and leaves it some time between them. `told` hears how far it is, and can stop it.
 ///
 /// # Errors
-/// When the files or the database cannot be used.
+/// When the files or the database cannot be used, or it was stopped.
 pub fn by_hand(
     config: &Config,
     format: Format,
     path: &Path,
-    told: &mut dyn FnMut(Progress),
+    told: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Told, StartError> {
     let identity = Identity::of_server(config)?;
     accounts::make_data_directory(&config.spool, identity.as_ref())?;
@@ -133,18 +133,20 @@ pub fn by_hand(
     let plan = Plan { accounts_per_commit: 1, ..plan(config, vec![path.clone()]) };
     let mut report = ReportFile::new(&config.spool, plan.now_unix_millis);
     let go_on = &mut |progress: Progress| {
-        told(progress);
         thread::sleep(BREATH);
-        ControlFlow::Continue(())
+        told(progress)
     };
     // No helper for the disk: a server that runs has one, and two would be in each other's way (store/disk.rs).
     let done = match format {
         Format::Jabberd14 => jabberd14::import(&mut store, None, &plan, &Keys, &mut report, go_on),
         Format::Portable => portable::import(&mut store, None, &plan, &Keys, &mut report, go_on),
     };
-    let Imported { counts, remedies, nothing_new, .. } = done
+    let Imported { counts, remedies, nothing_new, stopped } = done
         .and_then(|done| store.sync().map(|()| done))
         .map_err(|error| StartError(format!("the import stopped: {error}; begin it again to go on")))?;
+    if stopped {
+        return Err(StartError(format!("the import was stopped: imported {counts}; begin it again to go on")));
+    }
     let text = match nothing_new {
         true => "nothing new: all that is there was imported before".to_owned(),
         false => format!("imported {counts}; report={}", report.path.display()),
@@ -183,11 +185,16 @@ fn plan(config: &Config, from: Vec<PathBuf>) -> Plan {
     }
 }
 
-/// Writes all accounts as files of jabberd 1.4's layout below a directory.
+/// Writes all accounts as files of jabberd 1.4's layout below a directory. `told` hears how many of how many are done,
+/// and can stop it.
 ///
 /// # Errors
-/// When there is no database, it cannot be read, or a file could not be written.
-pub fn export(config: &Config, directory: &Path) -> Result<String, StartError> {
+/// When there is no database, it cannot be read, a file could not be written, or it was stopped.
+pub fn export(
+    config: &Config,
+    directory: &Path,
+    told: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<String, StartError> {
     let database = config.spool.join(accounts::DATABASE);
     if !database.is_file() {
         return Err(StartError(format!("no accounts to export: {} is not there", database.display())));
@@ -197,7 +204,10 @@ pub fn export(config: &Config, directory: &Path) -> Result<String, StartError> {
     // The database belongs to the server's user, and files beside it that root makes would be in its way.
     identity.as_ref().map_or(Ok(()), Identity::assume)?;
     let store = Store::open_to_read(&database).map_err(|error| StartError(error.to_string()))?;
-    let exported = jabberd14::export(&store, directory).map_err(|error| StartError(error.to_string()))?;
+    let count = || account::hosts(&store)?.iter().map(|host| account::count(&store, host)).sum::<Result<u64, _>>();
+    let all = count().map_err(|error| StartError(error.to_string()))?;
+    let exported = jabberd14::export(&store, directory, &mut |done| told(done, all))
+        .map_err(|error| StartError(format!("the export to {} ended: {error}", directory.display())))?;
     let mut text = format!(
         "exported {} accounts to {}\n{} of them need a new password in jabberd 1.4: what is kept of passwords here \
          cannot be turned back into them. A jabberd of this release takes them as they are.\n",

@@ -25,6 +25,7 @@ use crate::xmpp::datetime;
 
 pub use self::person::Passwords;
 pub use self::report::Counts;
+pub use self::written::{ExportError, Told};
 
 /// What is to be imported.
 #[derive(Clone, Debug)]

@@ -185,7 +185,7 @@ impl<'a> Report<'a> {
             self.line(&format!("{count:>9} {what}"));
         }
         if stopped {
-            self.line("Stopped before its end; the next start goes on.");
+            self.line("Stopped before its end; the next import goes on.");
         }
         self.line("");
         self.flush();

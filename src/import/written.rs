@@ -1,5 +1,8 @@
 //! What both exporters write alike, and how they walk through the store.
 
+use std::ops::ControlFlow;
+use std::{fmt, io};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -10,6 +13,47 @@ use crate::store::roster::RosterItem;
 use crate::store::{Error, Store};
 use crate::xml::{self, Element};
 use crate::xmpp::{BareJid, ns};
+
+/// Why an export is not whole.
+#[derive(Debug)]
+pub enum ExportError {
+    /// The store failed.
+    Store(Error),
+    /// The file cannot be written.
+    Io(io::Error),
+    /// Who hears of the progress ended it.
+    Stopped,
+}
+
+impl From<Error> for ExportError {
+    fn from(error: Error) -> ExportError {
+        ExportError::Store(error)
+    }
+}
+
+impl From<io::Error> for ExportError {
+    fn from(error: io::Error) -> ExportError {
+        ExportError::Io(error)
+    }
+}
+
+impl fmt::Display for ExportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ExportError::Store(error) => write!(f, "{error}"),
+            ExportError::Io(error) => write!(f, "{error}"),
+            ExportError::Stopped => f.write_str("stopped before its end"),
+        }
+    }
+}
+
+/// Hears how many accounts are written, and can end an export.
+pub type Told<'a> = dyn FnMut(u64) -> ControlFlow<()> + 'a;
+
+/// Tells, and ends the walk if that is wished.
+pub(super) fn go_on(told: &mut Told<'_>, accounts: u64) -> Result<(), ExportError> {
+    if told(accounts).is_break() { Err(ExportError::Stopped) } else { Ok(()) }
+}
 
 /// Accounts and messages that are read from the store at a time.
 const PAGE: usize = 500;

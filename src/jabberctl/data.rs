@@ -3,6 +3,8 @@
 use std::io::{self, BufWriter, Write as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -14,11 +16,10 @@ use jabber::store::backup::{self, Facts, Progress};
 use jabber::store::{Store, account};
 use jabber::xmpp::datetime;
 use jabber::xmpp::jid::DomainPart;
-use serde_json::json;
 
 use super::line::{Arguments, Line};
 use super::show::Show;
-use super::{Code, Failure, settings, talk};
+use super::{Code, Failure, interrupt, settings, talk};
 
 /// How often the terminal hears of the progress.
 const TOLD: Duration = Duration::from_millis(200);
@@ -36,7 +37,7 @@ pub(super) fn obey(line: &Line, command: &'static Command, arguments: &Arguments
             Failure::usage("a name of a file is wanted").remedy(format!("usage: jabberctl {}", command.usage()))
         );
     }
-    let mut telling = Telling { show: Show::new(command, line.json), told: None };
+    let mut telling = Telling { show: Show::new(command, line.json), told: None, wish: interrupt::listen()? };
     let said = match command.name {
         "backup" => back_up(&database, &file, arguments.0.contains_key("overwrite"), &mut telling),
         "restore" => restore(&database, &file, &mut telling),
@@ -61,17 +62,22 @@ fn config(line: &Line) -> Result<Config, Failure> {
 struct Telling {
     show: Show,
     told: Option<Instant>,
+    /// Set when somebody wants it to end.
+    wish: Arc<AtomicBool>,
 }
 
 impl Telling {
-    fn tell(&mut self, done: u64, all: u64, things: &str) {
-        let now = Instant::now();
-        if self.told.is_some_and(|told| now.duration_since(told) < TOLD) && done < all {
-            return;
+    fn tell(&mut self, done: u64, all: u64, things: &str) -> ControlFlow<()> {
+        if self.wish.load(Ordering::Relaxed) {
+            return ControlFlow::Break(());
         }
-        self.told = Some(now);
-        // A closed standard error leaves nobody to tell.
-        let _ = self.show.progress(&json!({ "done": done, "all": all, "things": things }));
+        let now = Instant::now();
+        if done >= all || self.told.is_none_or(|told| now.duration_since(told) >= TOLD) {
+            self.told = Some(now);
+            // A closed standard error leaves nobody to tell.
+            let _ = self.show.progress(done, all, things);
+        }
+        ControlFlow::Continue(())
     }
 
     /// Copies pages, and leaves the disk to the server half of the time.
@@ -79,9 +85,9 @@ impl Telling {
         let mut begun = Instant::now();
         move |progress| {
             thread::sleep(begun.elapsed().min(Duration::from_millis(50)));
-            self.tell(progress.done, progress.all, what);
+            let next = self.tell(progress.done, progress.all, what);
             begun = Instant::now();
-            ControlFlow::Continue(())
+            next
         }
     }
 }
@@ -136,7 +142,8 @@ fn export(
         if arguments.text("host").is_some() {
             return Err(Failure::usage("--host goes with the format xep0227 only"));
         }
-        return importing::export(config, file).map_err(failed).map(|text| text.trim_end().to_owned());
+        let mut tell = |done, all| telling.tell(done, all, "accounts");
+        return importing::export(config, file, &mut tell).map_err(failed).map(|text| text.trim_end().to_owned());
     }
     let store = Store::open_to_read(database).map_err(failed)?;
     let mut hosts = account::hosts(&store).map_err(failed)?;
@@ -154,9 +161,8 @@ fn export(
     let opened = super::made_new(&part).map_err(unwritten)?;
     let mut out = BufWriter::with_capacity(1 << 16, opened);
     let all: u64 = hosts.iter().filter_map(|host| account::count(&store, host).ok()).sum();
-    let exported = portable::export(&store, wanted.as_deref(), &mut out, &mut |done| {
-        telling.tell(done, all, "accounts");
-    });
+    let exported =
+        portable::export(&store, wanted.as_deref(), &mut out, &mut |done| telling.tell(done, all, "accounts"));
     let exported = exported.and_then(|exported| {
         out.flush()?;
         out.get_ref().sync_all()?;
@@ -190,7 +196,7 @@ fn import(config: &Config, file: &Path, arguments: &Arguments, telling: &mut Tel
         _ => importing::Format::Portable,
     };
     let mut tell = |progress: jabber::import::Progress| {
-        telling.tell(progress.done as u64, progress.all as u64, progress.step.things());
+        telling.tell(progress.done as u64, progress.all as u64, progress.step.things())
     };
     let done = importing::by_hand(config, format, file, &mut tell).map_err(failed)?;
     for remedy in &done.remedies {

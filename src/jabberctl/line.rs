@@ -2,11 +2,15 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use jabber::admin::{self, Argument, COMMANDS, Command, Form, Kind, OPTIONS};
 use serde_json::{Map, Value};
 
 use super::Failure;
+
+/// The longest patience that can be asked for: a day.
+const TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
 /// A command line.
 #[derive(Default)]
@@ -20,6 +24,8 @@ pub(super) struct Line {
     pub(super) socket: Option<PathBuf>,
     /// `-c`.
     pub(super) config: Option<PathBuf>,
+    /// `--timeout`.
+    pub(super) timeout: Option<Duration>,
 }
 
 /// What is wanted.
@@ -99,6 +105,12 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
             "--yes" => line.yes = true,
             "--config" => line.config = Some(PathBuf::from(value)),
             "--socket" => line.socket = Some(PathBuf::from(value)),
+            "--timeout" => {
+                let seconds = value.parse().ok().filter(|seconds| (1..=TIMEOUT_SECONDS_MAX).contains(seconds));
+                let wrong =
+                    || Failure::usage(format!("--timeout is a number of seconds from 1 to {TIMEOUT_SECONDS_MAX}"));
+                line.timeout = Some(Duration::from_secs(seconds.ok_or_else(wrong)?));
+            }
             "--help" => help = true,
             _ => version = true,
         }

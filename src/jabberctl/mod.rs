@@ -1,7 +1,8 @@
 //! The sysadmin's tool: reads a command line by the table of commands, asks the server, shows what it answers.
 //!
 //! [`line`] reads the command line, [`talk`] asks the server, [`show`] prints rows as tables or JSON, [`terminal`] asks
-//! for passwords, [`help`] is the help, [`check`] looks at all that a server needs.
+//! for passwords, [`help`] is the help, [`check`] looks at all that a server needs, [`data`] does what is long, until
+//! [`interrupt`] hears ^C.
 //!
 //! Invariants: a password is never an argument; what fails says why and what to do; a closed standard output ends it
 //! quietly.
@@ -9,6 +10,7 @@
 mod check;
 mod data;
 mod help;
+mod interrupt;
 mod line;
 mod offline;
 mod settings;

@@ -81,13 +81,12 @@ impl Show {
         writeln!(io::stderr(), "note: {}", plain(text))
     }
 
-    pub(super) fn progress(&mut self, value: &Value) -> io::Result<()> {
+    /// How far long work is: `done` of `all` of these things.
+    pub(super) fn progress(&mut self, done: u64, all: u64, things: &str) -> io::Result<()> {
         if !has_reader() {
             return Ok(());
         }
-        let number = |key: &str| value.get(key).and_then(Value::as_u64).unwrap_or(0);
-        let (done, all) = (number("done"), number("all").max(1));
-        let things = plain(value.get("things").and_then(Value::as_str).unwrap_or_default());
+        let all = all.max(1);
         let filled = usize::try_from(done.min(all).saturating_mul(BAR as u64) / all).unwrap_or(0);
         let bar: String = (0..BAR).map(|at| if at < filled { '#' } else { '.' }).collect();
         self.has_bar = true;
@@ -207,12 +206,19 @@ fn cell(unit: Unit, value: Option<&Value>) -> String {
         }
         (_, value) => value.to_string(),
     };
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    text.chars().map(|c| if is_obeyed(c) { '?' } else { c }).collect()
+}
+
+/// A character that a terminal obeys instead of showing it: controls, and what turns the direction of what follows, or is
+/// not seen.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
 }
 
 /// A text of one or more lines, without the control characters that a terminal obeys.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '?' } else { c }).collect()
+    text.chars().map(|c| if is_obeyed(c) && c != '\n' { '?' } else { c }).collect()
 }
 
 fn bytes(count: u64) -> String {
@@ -248,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_terminal_is_told_nothing_by_strangers() {
-        assert_eq!(plain("one\ntwo \u{1b}[2J\u{9b}2J\r\u{7}é"), "one\ntwo ?[2J?2J??é");
+        assert_eq!(plain("one\ntwo \u{1b}[2J\u{9b}2J\r\u{7}é\u{202E}nimda"), "one\ntwo ?[2J?2J??é?nimda");
     }
 
     #[test]

@@ -1,15 +1,12 @@
 //! The talk with the server: the request, then lines of the answer until one ends it.
 
-use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use jabber::admin::{Command, Kind};
+use jabber::admin::Command;
 use jabber::config::{Config, Control};
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Gid, Group};
@@ -19,9 +16,6 @@ use zeroize::Zeroizing;
 use super::line::{Arguments, Line};
 use super::show::{Show, plain};
 use super::{Code, Failure, has_reader, settings, terminal};
-
-/// Bytes of a file in one line.
-const PIECE_BYTES: usize = 96 << 10;
 
 /// How long the server may say nothing: the slowest step of any command, a dial to another server, ends before.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,11 +32,6 @@ pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments)
         Some(what) => Some(terminal::secret(what)?),
         None => None,
     };
-    let file = command.arguments.iter().find(|argument| argument.kind == Kind::File);
-    let file = file.and_then(|argument| arguments.text(argument.name)).map(PathBuf::from);
-    let mut sent = arguments.0.clone();
-    // A file is opened here, as who called it: the server need not know its name.
-    sent.retain(|name, _| command.argument(name).is_none_or(|argument| argument.kind != Kind::File));
     let (path, guess) = socket(line);
     let connected = connect(&path).map_err(|failure| match &guess {
         Some(why) => Failure { text: format!("{}\n  the socket is a guess: {why}", failure.text), ..failure },
@@ -54,20 +43,21 @@ pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments)
         }
         (connected, _) => connected?,
     };
-    let mut request = json!({ "command": command.name, "arguments": sent });
+    let mut request = json!({ "command": command.name, "arguments": arguments.0 });
     if let (Some(secret), Some(object)) = (&secret, request.as_object_mut()) {
         object.insert("secret".to_owned(), Value::String(secret.to_string()));
     }
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+    let patience = line.timeout.unwrap_or(PATIENCE);
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))?;
     let text = Zeroizing::new(format!("{request}\n"));
-    (&stream).write_all(text.as_bytes()).map_err(|error| broken(&error.to_string()))?;
+    (&stream).write_all(text.as_bytes()).map_err(|error| cut_off(&error, patience))?;
     drop((request, secret));
-    hear(&stream, command, Show::new(command, line.json), Transfer::new(file))
+    hear(&stream, patience, Show::new(command, line.json), command)
 }
 
 /// Lines until the last one.
-fn hear(stream: &UnixStream, command: &Command, mut show: Show, mut transfer: Transfer) -> Result<Code, Failure> {
+fn hear(stream: &UnixStream, patience: Duration, mut show: Show, command: &Command) -> Result<Code, Failure> {
     let mut input = BufReader::new(stream);
     let mut line = String::new();
     loop {
@@ -76,10 +66,7 @@ fn hear(stream: &UnixStream, command: &Command, mut show: Show, mut transfer: Tr
             Ok(count) => count,
             Err(error) => {
                 show.break_off()?;
-                return Err(match error.kind() {
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => silent(),
-                    _ => broken(&error.to_string()),
-                });
+                return Err(cut_off(&error, patience));
             }
         };
         if count == 0 || !line.ends_with('\n') {
@@ -91,14 +78,7 @@ fn hear(stream: &UnixStream, command: &Command, mut show: Show, mut transfer: Tr
         match key.as_str() {
             "row" => show.row(value)?,
             "note" => show.note(value.as_str().unwrap_or_default())?,
-            "progress" => show.progress(value)?,
-            "data" => transfer.write(value)?,
-            "want" => {
-                let piece = transfer.read()?;
-                (&*stream).write_all(piece.as_bytes()).map_err(|error| broken(&error.to_string()))?;
-            }
             "done" => {
-                transfer.done()?;
                 show.done(value.as_str().unwrap_or_default())?;
                 return Ok(Code::Done);
             }
@@ -192,9 +172,14 @@ pub(super) fn version(line: &Line) -> Option<String> {
     answer.get("row")?.get("version")?.as_str().map(str::to_owned)
 }
 
-fn silent() -> Failure {
-    Failure::unreachable(format!("the server says nothing for {} seconds: it hangs", PATIENCE.as_secs()))
-        .remedy("/var/log/jabber/error.log may say why; end it with: /etc/init.d/jabber restart")
+fn cut_off(error: &io::Error, patience: Duration) -> Failure {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            Failure::unreachable(format!("the server says nothing for {} s: it hangs", patience.as_secs()))
+                .remedy("/var/log/jabber/error.log may say why; end it with: /etc/init.d/jabber restart")
+        }
+        _ => broken(&error.to_string()),
+    }
 }
 
 fn broken(why: &str) -> Failure {
@@ -215,84 +200,5 @@ pub(super) fn confirm(command: &Command, arguments: &Arguments) -> Result<(), Fa
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
         _ => Err(Failure::failed("nothing was done")),
-    }
-}
-
-/// The file that a command names, in whichever direction its bytes go; `-`, or none, is standard input or output.
-struct Transfer {
-    path: Option<PathBuf>,
-    out: Option<(File, PathBuf)>,
-    source: Option<Box<dyn Read>>,
-}
-
-impl Transfer {
-    fn new(path: Option<PathBuf>) -> Transfer {
-        Transfer { path: path.filter(|path| path != Path::new("-")), out: None, source: None }
-    }
-
-    /// A piece from the server.
-    fn write(&mut self, value: &Value) -> Result<(), Failure> {
-        let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok()).ok_or_else(|| broken("bad base64"))?;
-        let Some(path) = &self.path else {
-            io::stdout().write_all(&bytes)?;
-            return Ok(());
-        };
-        let failed = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", path.display()));
-        if self.out.is_none() {
-            if path.exists() {
-                let text = format!("{} is there already", path.display());
-                return Err(Failure::failed(text).remedy("name another file, or remove it"));
-            }
-            // Whole or not at all: the name stands for a file that is complete.
-            let mut part = path.clone().into_os_string();
-            part.push(".part");
-            let part = PathBuf::from(part);
-            self.out = Some((super::made_new(&part).map_err(failed)?, part));
-        }
-        match &mut self.out {
-            Some((file, _)) => file.write_all(&bytes).map_err(failed),
-            None => Ok(()),
-        }
-    }
-
-    /// All has come.
-    fn done(&mut self) -> Result<(), Failure> {
-        let (Some((file, part)), Some(path)) = (self.out.take(), &self.path) else { return Ok(()) };
-        file.sync_all()
-            .and_then(|()| std::fs::rename(&part, path))
-            .map_err(|error| Failure::failed(format!("cannot write {}: {error}", path.display())))
-    }
-
-    /// A piece for the server, as a line.
-    fn read(&mut self) -> Result<String, Failure> {
-        if self.source.is_none() {
-            self.source = Some(match &self.path {
-                None => Box::new(io::stdin()),
-                Some(path) => Box::new(
-                    File::open(path)
-                        .map_err(|error| Failure::failed(format!("cannot read {}: {error}", path.display())))?,
-                ),
-            });
-        }
-        let mut bytes = Vec::new();
-        if let Some(source) = &mut self.source {
-            source
-                .take(PIECE_BYTES as u64)
-                .read_to_end(&mut bytes)
-                .map_err(|error| Failure::failed(format!("cannot read the file: {error}")))?;
-        }
-        Ok(match bytes.is_empty() {
-            true => "{\"end\":true}\n".to_owned(),
-            false => format!("{}\n", json!({ "data": STANDARD.encode(&bytes) })),
-        })
-    }
-}
-
-/// What did not come whole is not left behind.
-impl Drop for Transfer {
-    fn drop(&mut self) {
-        if let Some((_, part)) = self.out.take() {
-            let _ = std::fs::remove_file(part);
-        }
     }
 }

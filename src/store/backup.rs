@@ -30,6 +30,9 @@ pub const KEPT: usize = 5;
 pub const DIRECTORY: &str = "backup";
 /// Nobody but the server's user and its group may read it: it has what passwords can be guessed with.
 const MODE: u32 = 0o640;
+/// How a copy is opened: the directory may be somebody else's, who must not make root write elsewhere.
+const AS_IT_IS: OpenFlags =
+    OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX).union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 /// How many copies for the same reason may be told apart by a number.
 const NAMES_MAX: usize = 1_000;
 
@@ -78,7 +81,7 @@ pub fn make(database: &Path, file: &Path, overwrite: bool, pace: Pace<'_>) -> Re
     if id(file).is_some_and(|found| [id(database), id(&wal_path(database))].contains(&Some(found))) {
         return Err(Error::new(file, Cause::Itself));
     }
-    let partial = partial_path(file);
+    let partial = partial_path(file).map_err(|io| Error::new(file, Cause::Io("find the directory", io)))?;
     let made = copy(database, &partial, OpenFlags::SQLITE_OPEN_READ_WRITE, pace)
         .and_then(|()| finish(&partial))
         .and_then(|facts| put(&partial, file, overwrite).map(|()| facts));
@@ -171,7 +174,7 @@ pub fn restore(file: &Path, database: &Path, label: &str, pace: Pace<'_>) -> Res
     if there {
         refuse_if_open(database)?;
     }
-    let partial = partial_path(database);
+    let partial = partial_path(database).map_err(|io| Error::new(database, Cause::Io("find the directory", io)))?;
     let facts = copy(file, &partial, OpenFlags::SQLITE_OPEN_READ_ONLY, pace)
         .and_then(|()| finish(&partial))
         .and_then(|facts| own(&partial, database).map(|()| facts))
@@ -221,12 +224,13 @@ fn free_label(database: &Path, label: &str) -> String {
     std::iter::once(label.to_owned()).chain(labels).find(is_free).unwrap_or_else(|| label.to_owned())
 }
 
-/// `.NAME.partial` beside the file.
-fn partial_path(file: &Path) -> PathBuf {
+/// `.NAME.partial` beside the file; no part of the path is a link, for none is followed.
+fn partial_path(file: &Path) -> io::Result<PathBuf> {
+    let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut name = std::ffi::OsString::from(".");
     name.push(file.file_name().unwrap_or_default());
     name.push(".partial");
-    file.with_file_name(name)
+    Ok(directory.canonicalize()?.join(name))
 }
 
 /// The pages of one database into a new file.
@@ -243,8 +247,7 @@ fn copy(database: &Path, partial: &Path, mode: OpenFlags, pace: Pace<'_>) -> Res
     migrate::format(&source).map_err(error)?;
     let written = |cause| Error::new(partial, cause);
     make_empty(partial).map_err(|io| written(Cause::Io("write the file", io)))?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut target = Connection::open_with_flags(partial, flags).map_err(|sql| written(Cause::Sql(sql)))?;
+    let mut target = Connection::open_with_flags(partial, AS_IT_IS).map_err(|sql| written(Cause::Sql(sql)))?;
     // It is synced as a whole, and thrown away if anything goes wrong.
     let quick = target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;");
     quick.map_err(|sql| written(Cause::Sql(sql)))?;
@@ -274,8 +277,7 @@ fn make_empty(partial: &Path) -> io::Result<()> {
 /// The copy becomes one file that needs no log, is checked, and is on the disk.
 fn finish(partial: &Path) -> Result<Facts, Error> {
     let error = |cause| Error::new(partial, cause);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let alone = Connection::open_with_flags(partial, flags).and_then(|connection| {
+    let alone = Connection::open_with_flags(partial, AS_IT_IS).and_then(|connection| {
         connection.pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get::<_, String>(0))
     });
     alone.map_err(|sql| error(Cause::Sql(sql)))?;

@@ -183,6 +183,38 @@ fn messages_flow_while_backups_are_made() {
 }
 
 #[test]
+fn long_work_ends_at_ctrl_c_and_can_be_begun_again() {
+    let site = Site::new("interrupt");
+    let running = site.start();
+    let (file, out) = (site.path("in.xml"), site.path("out.xml"));
+    fs::write(&file, document(20, 10)).unwrap();
+    // It waits for whoever writes to the database, and does not end before it hears of the signal.
+    let holder = rusqlite::Connection::open(site.path("spool/jabber.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let child = site.ctl(&["import", "xep0227", shown(&file)]).spawn();
+    let process = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    let takes_signals = || {
+        let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (nix::libc::SIGINT - 1)) != 0
+    };
+    while !takes_signals() {
+        thread::yield_now();
+    }
+    nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGINT).unwrap();
+    holder.execute_batch("ROLLBACK").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("was stopped") && told.contains("begin it again"), "{told}");
+    assert!(accounts(&site) < 20);
+    site.ctl(&["import", "xep0227", shown(&file)]).success();
+    assert_eq!(accounts(&site), 20);
+    assert!(site.ctl(&["export", shown(&out)]).success().contains("20 accounts"));
+    running.stop();
+}
+
+#[test]
 fn whenever_they_are_killed_nothing_is_lost_or_half_done() {
     let site = Site::new("killed");
     let running = site.start();

@@ -170,13 +170,17 @@ impl Ctl {
         self
     }
 
-    pub fn output(mut self) -> Output {
+    pub fn spawn(mut self) -> Child {
         let mut child = self.command.spawn().unwrap();
         if let (Some(text), Some(mut stdin)) = (self.input, child.stdin.take()) {
             // It may end without reading it.
             let _ = stdin.write_all(text.as_bytes());
         }
-        child.wait_with_output().unwrap()
+        child
+    }
+
+    pub fn output(self) -> Output {
+        self.spawn().wait_with_output().unwrap()
     }
 
     /// What it prints when all goes well.

@@ -123,3 +123,22 @@ fn every_command_works_and_refuses() {
     STOPPED.iter().for_each(|one| run(&site, one, &mut invitation));
     assert!(!site.log().contains("m0ntague") && fs::metadata(site.path("all.xml")).is_ok());
 }
+
+#[test]
+fn a_server_that_hangs_is_not_waited_for() {
+    let site = Site::new("hangs");
+    let path = site.path("hangs");
+    // The kernel connects who nobody accepts.
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let socket = path.to_str().unwrap();
+    let told = site.ctl(&["--socket", socket, "--timeout", "1", "status"]).fails(3);
+    assert!(told.contains("says nothing for 1 s: it hangs") && told.contains("restart"), "{told}");
+    let told = site.ctl(&["--json", "--socket", socket, "--timeout=1", "sessions"]).fails(3);
+    let error: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(error["error"]["kind"], "unreachable");
+    for wrong in ["0", "1.5", "-1", "soon", "86401", ""] {
+        let told = site.ctl(&["--timeout", wrong, "--socket", socket, "status"]).fails(2);
+        assert!(told.contains("from 1 to 86400"), "{wrong}: {told}");
+    }
+    drop(listener);
+}

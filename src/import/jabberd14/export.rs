@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use super::component;
 use super::person::{AUTH_CRYPT, AUTH_ZEROK, OFFLINE, STORED_REQUESTS};
 use crate::import::person::SCRAM;
-use crate::import::{rules, written};
+use crate::import::{ExportError, Told, rules, written};
 use crate::store::account::{self, Credentials};
 use crate::store::offline::Stored;
 use crate::store::roster::RosterItem;
@@ -34,11 +34,11 @@ pub struct Exported {
     pub failed: Vec<(PathBuf, String)>,
 }
 
-/// Writes all accounts below a directory. A file that is there is not touched.
+/// Writes all accounts below a directory. A file that is there is not touched. `told` hears how many accounts are done.
 ///
 /// # Errors
-/// When the store fails.
-pub fn export(store: &Store, directory: &Path) -> Result<Exported, Error> {
+/// When the store fails, or `told` ended it; the files that are there are whole.
+pub fn export(store: &Store, directory: &Path, told: &mut Told<'_>) -> Result<Exported, ExportError> {
     let mut exported = Exported::default();
     for host in account::hosts(store)? {
         written::each_account(store, &host, &mut |found| {
@@ -50,7 +50,7 @@ pub fn export(store: &Store, directory: &Path) -> Result<Exported, Error> {
                 exported.accounts += 1;
                 exported.without_password += u64::from(credentials.legacy.is_none());
             }
-            Ok::<_, Error>(())
+            written::go_on(told, exported.accounts)
         })?;
     }
     component::export_all(store, directory, &mut exported)?;

@@ -1,9 +1,9 @@
 //! The store as a document of XEP-0227.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use super::{ACCOUNT, PIE};
-use crate::import::{rules, written};
+use crate::import::{ExportError, Told, rules, written};
 use crate::store::account::{self, Account, Credentials};
 use crate::store::directory::State;
 use crate::store::offline::Stored;
@@ -22,38 +22,8 @@ pub struct Exported {
     pub old_hashes: u64,
 }
 
-/// Why there is no whole document.
-#[derive(Debug)]
-pub enum ExportError {
-    /// The store failed.
-    Store(Error),
-    /// The file cannot be written.
-    Io(io::Error),
-}
-
-impl From<Error> for ExportError {
-    fn from(error: Error) -> ExportError {
-        ExportError::Store(error)
-    }
-}
-
-impl From<io::Error> for ExportError {
-    fn from(error: io::Error) -> ExportError {
-        ExportError::Io(error)
-    }
-}
-
-impl std::fmt::Display for ExportError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            ExportError::Store(error) => write!(f, "{error}"),
-            ExportError::Io(error) => write!(f, "{error}"),
-        }
-    }
-}
-
-/// Writes all accounts, or those of one host, user by user; `told` hears how many are done. A store that was opened to
-/// read gives them as they are at one moment.
+/// Writes all accounts, or those of one host, user by user; `told` hears how many are done, and can end it. A store that
+/// was opened to read gives them as they are at one moment.
 ///
 /// # Errors
 /// When the store fails, or `out`.
@@ -61,7 +31,7 @@ pub fn export(
     store: &Store,
     host: Option<&str>,
     out: &mut dyn Write,
-    told: &mut dyn FnMut(u64),
+    told: &mut Told<'_>,
 ) -> Result<Exported, ExportError> {
     let mut exported = Exported::default();
     writeln!(out, "<?xml version='1.0' encoding='UTF-8'?>\n<server-data xmlns='{PIE}'>")?;
@@ -77,8 +47,7 @@ pub fn export(
             out.write_all(text.as_bytes())?;
             exported.accounts += 1;
             exported.old_hashes += u64::from(credentials.scram.is_empty() && credentials.legacy.is_some());
-            told(exported.accounts);
-            Ok::<_, ExportError>(())
+            written::go_on(told, exported.accounts)
         })?;
         writeln!(out, "</host>")?;
     }

@@ -98,7 +98,7 @@ fn imported(file: &Path, hosts: &[&str]) -> (Store, Imported, String) {
 
 fn exported(store: &Store) -> String {
     let mut out = Vec::new();
-    export(store, None, &mut out, &mut |_| {}).unwrap();
+    export(store, None, &mut out, &mut |_| ControlFlow::Continue(())).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -409,7 +409,7 @@ fn accounts_that_are_here_stay_and_hosts_that_are_not_are_told() {
     assert_eq!((again.counts.accounts, again.counts.already_here), (0, 4));
     // One host of it.
     let mut out = Vec::new();
-    export(&store, Some("nowhere"), &mut out, &mut |_| {}).unwrap();
+    export(&store, Some("nowhere"), &mut out, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(!String::from_utf8(out).unwrap().contains("<host"));
 }
 

@@ -109,11 +109,16 @@ fn a_copy_that_ends_early_leaves_nothing_under_its_name() {
     store.commit().unwrap();
     let file = scratch.0.join("copy.db");
     make(&scratch.database(), &file, false, &mut |_| ControlFlow::Break(())).unwrap_err();
-    assert!(!file.exists() && !partial_path(&file).exists());
+    let partial = partial_path(&file).unwrap();
+    assert!(!file.exists() && !partial.exists());
     // What a process that died leaves behind is in nobody's way.
-    fs::write(partial_path(&file), "half a page").unwrap();
+    fs::write(&partial, "half a page").unwrap();
     assert!(make(&scratch.database(), &file, false, &mut on).is_ok());
-    assert!(!partial_path(&file).exists());
+    assert!(!partial.exists());
+    // Who owns the directory may put a link in the place of what we write.
+    std::os::unix::fs::symlink(&file, &partial).unwrap();
+    assert!(finish(&file).is_ok() && finish(&partial).is_err());
+    fs::remove_file(&partial).unwrap();
     // A link in the place of the file is not followed.
     let linked = scratch.0.join("linked.db");
     std::os::unix::fs::symlink(scratch.0.join("elsewhere"), &linked).unwrap();

@@ -244,7 +244,7 @@ fn what_components_kept_is_theirs_here_too_and_goes_back() {
     assert_eq!(of(&store, "u1", "test:settings").unwrap(), newer.to_string());
     let (store, _, _) = super::imported(&scratch.0);
     let back = Scratch::new("components-back");
-    let exported = export(&store, &back.0).unwrap();
+    let exported = export(&store, &back.0, &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((exported.component_files, exported.failed.len()), (2, 0));
     check(&super::imported(&back.0).0);
 }
