@@ -85,6 +85,21 @@ impl Hosts {
         self.config = config;
     }
 
+    /// The modules that are on at a host now, and not with this configuration.
+    pub(super) fn switched_off(&self, config: &Config) -> Vec<(HostPlace, usize)> {
+        let mut gone = Vec::new();
+        for (host, place) in &self.by_name {
+            for (index, (name, _)) in self.table.iter().enumerate() {
+                let stays = config.host(host).is_some_and(|host| host.modules.is_on(name));
+                if !stays && self.with_module(*place, index).is_some() {
+                    gone.push((*place, index));
+                }
+            }
+        }
+        gone.sort_unstable_by_key(|(place, index)| (place.0, *index));
+        gone
+    }
+
     /// The configuration in force.
     pub fn config(&self) -> &Arc<Config> {
         &self.config

@@ -205,6 +205,12 @@ impl Router {
 
     /// Takes over a changed configuration.
     pub fn reload(&mut self, env: &mut Env<'_>, config: Arc<Config>) {
+        for (host, index) in self.hosts.switched_off(&config) {
+            let requester = Requester::Elsewhere;
+            let call = Call { point: Point::SwitchedOff, host, service: None, depth: 0, requester };
+            self.enter(env, call, index, |module, context| module.switched_off(context));
+        }
+        self.work(env);
         let orphans = self.components.reload(&config);
         let guarded = |config: &Config, host: &str| config.host(host).map(|host| host.modules.is_on("mod_privacy"));
         let before = self.hosts.config().clone();

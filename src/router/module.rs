@@ -184,6 +184,7 @@ pub(super) enum Point {
     Account,
     Visited,
     Woke,
+    SwitchedOff,
 }
 
 impl Point {
@@ -251,6 +252,13 @@ pub trait Module {
 
     /// A wake-up it asked for is due.
     fn woke(&mut self, _: &mut Context<'_>, _: Wake) -> Result<(), StanzaError> {
+        Ok(())
+    }
+
+    /// jabber.xml is about to switch it off at the host, or the host goes: it hears neither of the sessions there nor of
+    /// the timers it set any more.
+    fn switched_off(&mut self, context: &mut Context<'_>) -> Result<(), StanzaError> {
+        context.nothing_to_do();
         Ok(())
     }
 }

@@ -65,13 +65,24 @@ impl Bench {
         self.input(Input::Bytes { id: ConnectionId(number), bytes: text.as_bytes() })
     }
 
-    /// Romeo's session, all of it.
-    fn session(&mut self, number: u64) {
+    /// Romeo's account.
+    fn register(&mut self) -> BareJid {
+        let romeo = BareJid::new("romeo@xmpp.test").unwrap();
+        let password = crate::stream::sasl::Password::new("pencil").unwrap();
+        let Outcome::Derived(credentials) = HashJob::derive(0, password, &mut NoDice).run().outcome else { panic!() };
+        account::create(&mut self.server.store, &romeo, &credentials, 0).unwrap();
+        romeo
+    }
+
+    /// Romeo's session, all of it. What he hears last.
+    fn session(&mut self, number: u64) -> String {
         self.login(number);
         assert!(self.work().contains("<success"));
         self.says(number, HEADER);
         let bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq><presence/>";
-        assert!(self.says(number, bind).contains("<jid>"));
+        let heard = self.says(number, bind);
+        assert!(heard.contains("<jid>"));
+        heard
     }
 
     /// A stranger's login by PLAIN.
@@ -163,10 +174,7 @@ fn passwords_that_are_kept_as_text_go_when_jabber_xml_wants_them_no_longer() {
 #[test]
 fn who_is_not_looked_at_is_not_read_until_all_he_said_is_done() {
     let mut bench = Bench::new("<work-per-tick>1000</work-per-tick>");
-    let romeo = BareJid::new("romeo@xmpp.test").unwrap();
-    let password = crate::stream::sasl::Password::new("pencil").unwrap();
-    let Outcome::Derived(credentials) = HashJob::derive(0, password, &mut NoDice).run().outcome else { panic!() };
-    account::create(&mut bench.server.store, &romeo, &credentials, 0).unwrap();
+    bench.register();
     bench.session(1);
     let change = "<iq type='set' id='c' to='xmpp.test'><query xmlns='jabber:iq:register'>\
                   <username>romeo</username><password>ink</password></query></iq>";
@@ -186,4 +194,38 @@ fn who_is_not_looked_at_is_not_read_until_all_he_said_is_done() {
     let done = bench.input(Input::Timeout);
     assert!(done.contains("id='p2'") && done.contains("(on)"), "{done}");
     assert!(done.ends_with("</stream:stream>(close)"), "{done}");
+}
+
+/// A session to which messages were on their way then was believed to get them for ever: what came waited behind them.
+#[test]
+fn a_delivery_does_not_outlive_the_module_that_is_switched_off() {
+    let limits = "<output-bytes-max>65536</output-bytes-max>";
+    let mut bench = Bench::new(limits);
+    let romeo = bench.register();
+    let body = "x".repeat(9_000);
+    for number in 1..=4 {
+        let text = format!("<message xmlns='jabber:client' to='{romeo}' id='m{number}'><body>{body}</body></message>");
+        let bounds = store::Bounds { count: 10, bytes: 1_000_000 };
+        let kept = store::offline::append(&mut bench.server.store, &romeo, &text, 0, bounds).unwrap();
+        assert!(matches!(kept, store::offline::Appended::Stored(_)));
+    }
+    let heard = bench.session(1);
+    assert!(heard.contains("id='m2'") && !heard.contains("id='m3'"), "{heard}");
+    let to = |id, to: &str| format!("<message to='{to}' id='{id}'><body>{id}</body></message>");
+    let full = bench.server.router().sessions().of(&romeo).next().unwrap().1.jid().to_string();
+    assert_eq!(bench.says(1, &to("for-one", &full)), "");
+    let on = bench.server.config.clone();
+    let mut off = Config::clone(&on);
+    for host in &mut off.hosts {
+        host.modules.off.insert("mod_offline".into());
+    }
+    let heard = bench.input(Input::Reload(Arc::new(off)));
+    assert!(heard.contains("id='for-one'"), "{heard}");
+    assert_eq!(bench.input(Input::Reload(on)), "");
+    bench.now.monotonic_millis += 10_000;
+    assert_eq!(bench.input(Input::Timeout), "");
+    assert!(bench.says(1, &to("for-all", romeo.as_str())).contains("id='for-all'"));
+    // What is in the store is not lost.
+    let heard = bench.says(1, "<presence type='unavailable'/><presence/>");
+    assert!(heard.contains("id='m3'") && heard.contains("id='m4'"), "{heard}");
 }

@@ -130,6 +130,16 @@ pub fn delete_through(store: &mut Store, account: &BareJid, last: u64) -> Result
     store.write(sql, params![host, localpart, signed(last)])
 }
 
+/// The number of the newest message for an account, if any waits.
+///
+/// # Errors
+/// When the database fails.
+pub fn newest(store: &Store, account: &BareJid) -> Result<Option<u64>, Error> {
+    let sql = concat!("SELECT max(id) FROM offline WHERE account = ", account_id!());
+    let newest = store.one(sql, key(account), |row| row.get::<_, Option<i64>>(0))?;
+    Ok(newest.flatten().map(unsigned))
+}
+
 /// How much waits for an account.
 ///
 /// # Errors

@@ -5,9 +5,11 @@
 //! | `keep.rs` | what is kept, and in which form |
 //! | `expire.rs` | XEP-0023: messages that are worth nothing after a time |
 //! | `event.rs` | XEP-0022: the sender is told that the message waits |
+//! | `behind.rs` | what must not overtake those on their way, and is not stored |
 //! | `sending.rs` | the way out of the store, as fast as the client takes it |
 //! | `retrieval.rs` | XEP-0013: the client looks through the messages itself |
 
+mod behind;
 mod event;
 mod expire;
 mod keep;
@@ -60,6 +62,19 @@ impl Module for Offline {
         }
     }
 
+    /// RFC 6120 §10.1: nor does what enters a session without having been stored.
+    fn delivering(
+        &mut self,
+        context: &mut Context<'_>,
+        session: SessionId,
+        stanza: &Stanza,
+    ) -> Result<Flow, StanzaError> {
+        match self.waits_behind(context, session, stanza)? {
+            true => Ok(Flow::Handled),
+            false => Ok(Flow::Pass),
+        }
+    }
+
     /// RFC 6121 §8.5.2.2.1: keep the message, or let the sender know.
     fn undelivered(
         &mut self,
@@ -107,6 +122,11 @@ impl Module for Offline {
             SessionEvent::Ended => self.ended(context, session),
             _ => Ok(()),
         }
+    }
+
+    fn switched_off(&mut self, context: &mut Context<'_>) -> Result<(), StanzaError> {
+        self.forget_host(context);
+        Ok(())
     }
 
     fn woke(&mut self, context: &mut Context<'_>, wake: Wake) -> Result<(), StanzaError> {

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use super::behind::Behind;
 use super::{Offline, expire};
 use crate::router::privacy::takes;
 use crate::router::{Context, Pending, SessionId};
@@ -20,6 +21,11 @@ use crate::xmpp::{BareJid, Condition, IqType, Kind, MessageType, Stanza, StanzaE
 const PAGE: usize = 100;
 /// Which part of what may wait for a connection is sent before the client is asked.
 const PIECE: usize = 4;
+
+/// How many bytes are sent before the client is asked; as many may wait in memory behind them.
+pub(super) fn piece_bytes(context: &Context<'_>) -> usize {
+    context.config.limits.output_bytes_max / PIECE
+}
 
 /// How long a client has to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -35,12 +41,17 @@ pub(super) struct Sending {
     /// The number of the present wait, and whether it is no longer for the answer, but for what was sent to leave.
     wait: u64,
     leaves: bool,
+    /// What enters the session now was sent by us: the last of it is the question.
+    pushes: bool,
+    /// What comes meanwhile.
+    pub(super) behind: Behind,
 }
 
 impl Sending {
     /// XEP-0160 §3: all that waits, and then it is gone from the store.
     pub(super) fn all() -> Sending {
-        Sending { after: 0, request: None, question: String::new(), wait: 0, leaves: false }
+        let (question, behind) = (String::new(), Behind::default());
+        Sending { after: 0, request: None, question, wait: 0, leaves: false, pushes: false, behind }
     }
 
     /// XEP-0013 §2.6: all that waits, and it stays.
@@ -51,6 +62,19 @@ impl Sending {
     /// Did the client become available, and nothing else, for them to come?
     pub(super) fn is_unasked(&self) -> bool {
         self.request.is_none()
+    }
+
+    /// The number of the last message that left.
+    pub(super) fn sent(&self) -> u64 {
+        self.after
+    }
+
+    /// May this enter the session, whatever waits? What we send ourselves may, and all while the client has asked for what
+    /// waits: that stays where it is.
+    pub(super) fn passes(&mut self, stanza: &Stanza) -> bool {
+        let passes = self.pushes || !self.is_unasked();
+        self.pushes &= !(matches!(stanza.kind(), Kind::Iq(IqType::Get)) && stanza.id() == Some(self.question.as_str()));
+        passes
     }
 }
 
@@ -74,7 +98,11 @@ impl Offline {
 
     /// A session is a receiver no longer.
     pub(super) fn ended(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
-        let was_unasked = self.under_way.remove(&session).is_some_and(|sending| sending.is_unasked());
+        let over = self.under_way.remove(&session);
+        let was_unasked = over.as_ref().is_some_and(Sending::is_unasked);
+        if let Some(sending) = over {
+            sending.behind.give_up(context);
+        }
         match context.sessions.by_id(session).map(|session| session.account().clone()) {
             Some(account) if was_unasked => self.hand_over(context, &account, session),
             _ => Ok(()),
@@ -96,6 +124,19 @@ impl Offline {
         next.map_or(Ok(()), |next| self.start(context, next, Sending::all()))
     }
 
+    /// Nothing more is sent at a host; what is in the store stays there.
+    pub(super) fn forget_host(&mut self, context: &mut Context<'_>) {
+        let is_there = |id: &SessionId| {
+            let session = context.sessions.by_id(*id);
+            session.is_none_or(|session| session.account().domain().as_str() == context.host.name)
+        };
+        let mut over: Vec<SessionId> = self.under_way.keys().copied().filter(is_there).collect();
+        over.sort_unstable();
+        for sending in over.into_iter().filter_map(|id| self.under_way.remove(&id)) {
+            sending.behind.give_up(context);
+        }
+    }
+
     /// Is this what the session's client was asked for?
     pub(super) fn is_answer(&self, session: SessionId, stanza: &Stanza) -> bool {
         matches!(stanza.kind(), Kind::Iq(IqType::Result | IqType::Error))
@@ -115,7 +156,7 @@ impl Offline {
             return Ok(false);
         }
         let is_under_way = |id: &SessionId| self.under_way.get(id).is_some_and(Sending::is_unasked);
-        // In the store it would be anybody's.
+        // In the store it would be anybody's: `behind.rs`.
         if stanza.to().is_some_and(|to| to.is_full() && context.sessions.by_full(account, to).is_some()) {
             return Ok(false);
         }
@@ -154,14 +195,19 @@ impl Offline {
         let stays = sending.request.is_some();
         if !(stays || receiver.is_available() && receiver.priority >= 0) {
             // It is no receiver any more, and gets the rest when it is one again.
+            sending.behind.give_up(context);
             return self.hand_over(context, &account, session);
         }
         let before = sending.after;
-        let mut room = context.config.limits.output_bytes_max / PIECE;
+        let mut room = piece_bytes(context);
         let is_done = loop {
             let page = offline::fetch(context.store, &account, sending.after, PAGE)?;
             let is_last = page.len() < PAGE;
             for stored in page {
+                room = room.saturating_sub(sending.behind.let_go(context, session, stored.id));
+                if room == 0 {
+                    break;
+                }
                 sending.after = stored.id;
                 room = room.saturating_sub(stored.bytes as usize);
                 if let Some(stanza) = message(context, &account, &stored) {
@@ -180,6 +226,7 @@ impl Offline {
             offline::delete_through(context.store, &account, sending.after)?;
         }
         if is_done {
+            sending.behind.let_go(context, session, u64::MAX);
             if let Some(request) = &sending.request {
                 context.answer_later(request, Ok(None));
             }
@@ -190,7 +237,7 @@ impl Offline {
         let ping = Stanza::iq(IqType::Get, sending.question.clone(), Some(Element::new("ping", ns::PING)));
         context.deliver(session, ping.with_from(host).with_to(to));
         self.last_wait += 1;
-        (sending.wait, sending.leaves) = (self.last_wait, false);
+        (sending.wait, sending.leaves, sending.pushes) = (self.last_wait, false, true);
         context.wake_after(ANSWER_WAIT, sending.wait);
         self.under_way.insert(session, sending);
         Ok(())
