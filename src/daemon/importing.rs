@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use super::privileges::Identity;
 use super::{StartError, accounts, notify};
 use crate::config::{CommandLine, Config, LogSink};
-use crate::import::{Imported, Passwords, Plan, Progress, Step, jabberd14, portable};
+use crate::import::{self, Format, Imported, Passwords, Plan, Progress, Step, jabberd14};
 use crate::net::clock::Dice;
 use crate::store::Store;
 use crate::store::account::{self, Credentials};
@@ -77,7 +77,7 @@ fn import(
         telling.tell(progress);
         if terminate.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let imported = jabberd14::import(store, Some(disk), &plan, &Keys, &mut report, &mut go_on);
+    let imported = import::import(Format::Jabberd14, store, Some(disk), &plan, &Keys, &mut report, &mut go_on);
     telling.finish();
     let imported = imported
         .map_err(|error| StartError(format!("the import of the old spool stopped: {error}; start again to go on")))?;
@@ -91,15 +91,6 @@ fn import(
         log::info!(target: LogSink::INTERNAL, "stopped during the import; the next start goes on with it");
     }
     Ok(!imported.stopped)
-}
-
-/// What jabberctl can import.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// The spool of jabberd 1.4.
-    Jabberd14,
-    /// XEP-0227.
-    Portable,
 }
 
 /// What became of an import that somebody asked for.
@@ -137,10 +128,7 @@ pub fn by_hand(
         told(progress)
     };
     // No helper for the disk: a server that runs has one, and two would be in each other's way (store/disk.rs).
-    let done = match format {
-        Format::Jabberd14 => jabberd14::import(&mut store, None, &plan, &Keys, &mut report, go_on),
-        Format::Portable => portable::import(&mut store, None, &plan, &Keys, &mut report, go_on),
-    };
+    let done = import::import(format, &mut store, None, &plan, &Keys, &mut report, go_on);
     let Imported { counts, remedies, nothing_new, stopped } = done
         .and_then(|done| store.sync().map(|()| done))
         .map_err(|error| StartError(format!("the import stopped: {error}; begin it again to go on")))?;

@@ -1,6 +1,6 @@
 //! Other servers' data into the store, and back out.
 //!
-//! [`jabberd14`] reads the spool of jabberd 1.4 and 1.6, and writes one; [`portable`] reads and writes the format that
+//! [`import()`] is the way in. [`jabberd14`] reads the spool of jabberd 1.4 and 1.6, and writes one; [`portable`] reads and writes the format that
 //! servers have in common (XEP-0227). What they read becomes a [`person`], which the store keeps, or a line of the
 //! [`report`]. Files are read and never written: a site that wants its old server back finds all as it was.
 //!
@@ -15,6 +15,7 @@ pub mod report;
 mod rules;
 mod written;
 
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
@@ -26,6 +27,15 @@ use crate::xmpp::datetime;
 pub use self::person::Passwords;
 pub use self::report::Counts;
 pub use self::written::{ExportError, Told};
+
+/// In what form it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// The spool of jabberd 1.4.
+    Jabberd14,
+    /// XEP-0227.
+    Portable,
+}
 
 /// What is to be imported.
 #[derive(Clone, Debug)]
@@ -102,6 +112,70 @@ pub struct Progress {
 /// Hears how far an import is, and can stop it.
 type GoOn<'a> = dyn FnMut(Progress) -> ControlFlow<()> + 'a;
 
+/// Imports what is new. `go_on` hears of each account, and can stop the import; what was kept stays.
+///
+/// # Errors
+/// When the store fails. What was committed before stays, and the next import goes on from there.
+pub fn import(
+    format: Format,
+    store: &mut Store,
+    disk: Option<&Disk>,
+    plan: &Plan,
+    passwords: &dyn Passwords,
+    report: &mut dyn Write,
+    go_on: &mut GoOn<'_>,
+) -> Result<Imported, Error> {
+    let work = Work { store, disk, plan, passwords, report: Report::new(report), go_on };
+    match format {
+        Format::Jabberd14 => jabberd14::import(work),
+        Format::Portable => portable::import(work),
+    }
+}
+
+/// An import at work.
+struct Work<'a> {
+    store: &'a mut Store,
+    /// `None` where a server beside cares for the disk.
+    disk: Option<&'a Disk>,
+    plan: &'a Plan,
+    passwords: &'a dyn Passwords,
+    report: Report<'a>,
+    go_on: &'a mut GoOn<'a>,
+}
+
+impl Work<'_> {
+    fn begin(&mut self, what: &str, from: impl Iterator<Item = String>) -> Result<(), Error> {
+        self.report.begin(what, self.plan.now_unix_millis, from);
+        copy_before(self.store, self.plan.now_unix_millis)
+    }
+
+    /// To the disk as well: the log of the database would grow as long as the import.
+    fn commit(&mut self) -> Result<(), Error> {
+        match (self.store.commit()?, self.disk) {
+            (None, _) => {}
+            (Some(_), Some(disk)) => {
+                disk.sync()?;
+                disk.checkpoint()?;
+            }
+            (Some(tick), None) if tick.0 % COMMITS_BETWEEN == 0 => self.store.shorten_log()?,
+            (Some(_), None) => {}
+        }
+        self.report.flush();
+        Ok(())
+    }
+
+    /// Tells how far it is. Is it to stop?
+    fn is_stopped(&mut self, step: Step, done: usize, all: usize) -> bool {
+        (self.go_on)(Progress { step, done, all }).is_break()
+    }
+
+    fn end(mut self, stopped: bool) -> Result<Imported, Error> {
+        self.commit()?;
+        self.report.end(stopped);
+        Ok(Imported { counts: self.report.counts(), nothing_new: false, stopped, remedies: self.report.remedies() })
+    }
+}
+
 /// Where there is something to lose, there is a copy of it before strangers' data come in.
 fn copy_before(store: &Store, now_unix_millis: u64) -> Result<(), Error> {
     if store.is_in_memory() || account::hosts(store)?.is_empty() {
@@ -115,18 +189,3 @@ fn copy_before(store: &Store, now_unix_millis: u64) -> Result<(), Error> {
 
 /// How many commits come between two looks at the database's log, where no helper of a server cares for it.
 const COMMITS_BETWEEN: u64 = 1_000;
-
-/// To the disk as well: the log of the database would grow as long as the import.
-fn commit(store: &mut Store, disk: Option<&Disk>, report: &mut Report<'_>) -> Result<(), Error> {
-    match (store.commit()?, disk) {
-        (None, _) => {}
-        (Some(_), Some(disk)) => {
-            disk.sync()?;
-            disk.checkpoint()?;
-        }
-        (Some(tick), None) if tick.0 % COMMITS_BETWEEN == 0 => store.shorten_log()?,
-        (Some(_), None) => {}
-    }
-    report.flush();
-    Ok(())
-}

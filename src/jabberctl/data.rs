@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use jabber::admin::Command;
 use jabber::config::Config;
 use jabber::daemon::{accounts, importing};
-use jabber::import::portable;
+use jabber::import::{Format, portable};
 use jabber::store::backup::{self, Facts, Progress};
 use jabber::store::{Store, account};
 use jabber::xmpp::datetime;
@@ -192,8 +192,8 @@ fn host(config: &Config, hosts: &[String], name: &str) -> Result<String, Failure
 
 fn import(config: &Config, file: &Path, arguments: &Arguments, telling: &mut Telling) -> Result<String, Failure> {
     let format = match arguments.text("format") {
-        Some("jabberd14") => importing::Format::Jabberd14,
-        _ => importing::Format::Portable,
+        Some("jabberd14") => Format::Jabberd14,
+        _ => Format::Portable,
     };
     let mut tell = |progress: jabber::import::Progress| {
         telling.tell(progress.done as u64, progress.all as u64, progress.step.things())

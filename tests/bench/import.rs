@@ -9,8 +9,7 @@ use std::thread;
 use std::time::Instant;
 
 use jabber::daemon::importing::Keys;
-use jabber::import::jabberd14::import;
-use jabber::import::{Passwords, Plan};
+use jabber::import::{Format, Passwords, Plan, import};
 use jabber::store::account::Credentials;
 use jabber::store::disk::{Disk, WalBounds};
 use jabber::store::{Error, Store};
@@ -93,7 +92,7 @@ fn measure(directory: &Path, name: &str, passwords: &dyn Passwords, accounts: us
         let begin = Instant::now();
         let mut report = io::sink();
         let go_on = &mut |_| ControlFlow::Continue(());
-        let imported = import(&mut store, Some(&disk), &plan, passwords, &mut report, go_on)?;
+        let imported = import(Format::Jabberd14, &mut store, Some(&disk), &plan, passwords, &mut report, go_on)?;
         let seconds = begin.elapsed().as_secs_f64();
         println!(
             "  {accounts} accounts, {round:<20} {seconds:>7.2} s  {:>9.0} accounts/s, {} threads, {} imported",

@@ -9,41 +9,33 @@ use super::document::{self, XDB};
 use super::walk::ComponentFile;
 use super::{LEFT_PER_COMMIT, export, file_text};
 use crate::import::report::Report;
-use crate::import::{GoOn, Plan, Progress, Step};
+use crate::import::{Step, Work};
 use crate::store::component_data::{self, Kept, Key};
-use crate::store::disk::Disk;
 use crate::store::{Error, Store, imported};
 use crate::xml::{Element, writer};
 
 /// Keeps all of these files, each in one piece with the note that it is done. Returns whether it was stopped.
-pub(super) fn keep(
-    store: &mut Store,
-    disk: Option<&Disk>,
-    plan: &Plan,
-    report: &mut Report<'_>,
-    files: &[ComponentFile],
-    go_on: &mut GoOn<'_>,
-) -> Result<bool, Error> {
+pub(super) fn keep(work: &mut Work<'_>, files: &[ComponentFile]) -> Result<bool, Error> {
     for (index, file) in files.iter().enumerate() {
         match file_text(&file.file).and_then(|text| Ok(document::with_tree(text, pieces)?)) {
-            Ok(pieces) => store.savepoint(|store| {
+            Ok(pieces) => work.store.savepoint(|store| {
                 for (xdbns, element) in &pieces {
-                    piece(store, report, file, xdbns, element.as_ref())?;
+                    piece(store, &mut work.report, file, xdbns, element.as_ref())?;
                 }
-                report.counts.component_files += 1;
+                work.report.counts.component_files += 1;
                 imported::set_file(store, &file.file.key, file.file.seen)
             })?,
             Err(failure) => {
-                report.left(&file.file.name, &failure.why);
+                work.report.left(&file.file.name, &failure.why);
                 if !failure.again {
-                    imported::set_file(store, &file.file.key, file.file.seen)?;
+                    imported::set_file(work.store, &file.file.key, file.file.seen)?;
                 }
             }
         }
         // A server beside waits for what is not committed, and whoever asks may take his time.
-        if (index + 1) % LEFT_PER_COMMIT.min(plan.accounts_per_commit.max(1)) == 0 {
-            crate::import::commit(store, disk, report)?;
-            if go_on(Progress { step: Step::Components, done: index + 1, all: files.len() }).is_break() {
+        if (index + 1) % LEFT_PER_COMMIT.min(work.plan.accounts_per_commit.max(1)) == 0 {
+            work.commit()?;
+            if work.is_stopped(Step::Components, index + 1, files.len()) {
                 return Ok(true);
             }
         }

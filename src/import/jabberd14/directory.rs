@@ -3,10 +3,8 @@
 
 use super::walk::ComponentFile;
 use super::{document, file_text};
-use crate::import::report::Report;
-use crate::import::{GoOn, Plan, Progress, Step};
+use crate::import::{Step, Work};
 use crate::store::directory::{self, State};
-use crate::store::disk::Disk;
 use crate::store::{Error, Store, account, imported};
 use crate::xmpp::Jid;
 use crate::xmpp::directory::Entry;
@@ -22,36 +20,28 @@ struct Person {
 
 /// Keeps who is in these files, after all accounts: nobody without one can be in the directory. Returns whether it was
 /// stopped; a file that was kept in part is kept anew the next time, to the same end.
-pub(super) fn keep(
-    store: &mut Store,
-    disk: Option<&Disk>,
-    plan: &Plan,
-    report: &mut Report<'_>,
-    files: &[ComponentFile],
-    go_on: &mut GoOn<'_>,
-) -> Result<bool, Error> {
+pub(super) fn keep(work: &mut Work<'_>, files: &[ComponentFile]) -> Result<bool, Error> {
     for ComponentFile { file, .. } in files {
         match file_text(file).and_then(|text| Ok(document::with_tree(text, people)?)) {
             Ok(people) => {
                 for (index, someone) in people.iter().enumerate() {
-                    match person(store, someone)? {
-                        None => report.counts.directory_entries += 1,
-                        Some(why) => report.piece(&file.name, &format!("the entry of {}", someone.jid), why),
+                    match person(work.store, someone)? {
+                        None => work.report.counts.directory_entries += 1,
+                        Some(why) => work.report.piece(&file.name, &format!("the entry of {}", someone.jid), why),
                     }
-                    if (index + 1) % plan.accounts_per_commit.max(1) == 0 {
-                        crate::import::commit(store, disk, report)?;
-                        let progress = Progress { step: Step::Directory, done: index + 1, all: people.len() };
-                        if go_on(progress).is_break() {
+                    if (index + 1) % work.plan.accounts_per_commit.max(1) == 0 {
+                        work.commit()?;
+                        if work.is_stopped(Step::Directory, index + 1, people.len()) {
                             return Ok(true);
                         }
                     }
                 }
-                imported::set_file(store, &file.key, file.seen)?;
+                imported::set_file(work.store, &file.key, file.seen)?;
             }
             Err(failure) => {
-                report.left(&file.name, &failure.why);
+                work.report.left(&file.name, &failure.why);
                 if !failure.again {
-                    imported::set_file(store, &file.key, file.seen)?;
+                    imported::set_file(work.store, &file.key, file.seen)?;
                 }
             }
         }

@@ -19,7 +19,7 @@ mod person;
 mod walk;
 
 use std::any::Any;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,11 +29,9 @@ use std::thread;
 use self::person::Reader;
 use self::walk::{ComponentFile, Job, SpoolFile, Walk};
 use crate::import::person::{Note, Passwords, Person};
-use crate::import::report::Report;
-use crate::import::{GoOn, Imported, MANY_ACCOUNTS, Plan, Progress, Step};
+use crate::import::{Imported, MANY_ACCOUNTS, Plan, Step, Work};
 use crate::store::account::Credentials;
-use crate::store::disk::Disk;
-use crate::store::{Error, Store, imported};
+use crate::store::{Error, imported};
 
 pub use self::export::{Exported, export};
 
@@ -49,24 +47,14 @@ const LEFT_PER_COMMIT: usize = 100;
 /// Accounts that wait between the workers and the store: enough that neither waits for the other.
 const WAITING: usize = 64;
 
-/// Imports what is new in the spools. `go_on` hears of each account, and can stop the import; what was kept stays.
-///
-/// # Errors
-/// When the store fails. What was committed before stays, and the next import goes on from there.
-pub fn import(
-    store: &mut Store,
-    disk: Option<&Disk>,
-    plan: &Plan,
-    passwords: &dyn Passwords,
-    report: &mut dyn Write,
-    go_on: &mut GoOn<'_>,
-) -> Result<Imported, Error> {
-    let known = imported::files(store)?;
-    let mut walk = Walk::new(plan, &known, go_on);
-    let mut report = Report::new(report);
+/// Imports what is new in the spools.
+pub(super) fn import(mut work: Work<'_>) -> Result<Imported, Error> {
+    let plan = work.plan;
+    let known = imported::files(work.store)?;
+    let mut walk = Walk::new(plan, &known, work.go_on);
     for spool in &plan.from {
         if let Err(error) = walk.spool(spool) {
-            report.remedy(format!("{}: the spool cannot be read: {error}", spool.display()));
+            work.report.remedy(format!("{}: the spool cannot be read: {error}", spool.display()));
         }
     }
     let found = walk.finish();
@@ -74,61 +62,50 @@ pub fn import(
         return Ok(Imported { stopped: true, ..Imported::default() });
     }
     if found.jobs.is_empty() && found.left.is_empty() && found.components.is_empty() {
-        return Ok(Imported { nothing_new: true, remedies: report.remedies(), ..Imported::default() });
+        return Ok(Imported { nothing_new: true, remedies: work.report.remedies(), ..Imported::default() });
     }
     let from = plan.from.iter().map(|spool| format!("{}, which is left as it is", spool.display()));
-    report.begin("a spool of jabberd 1.4", plan.now_unix_millis, from);
-    super::copy_before(store, plan.now_unix_millis)?;
+    work.begin("a spool of jabberd 1.4", from)?;
     for (index, left) in found.left.iter().enumerate() {
-        report.left(&left.name, &left.why);
+        work.report.left(&left.name, &left.why);
         if let Some(file) = &left.done {
-            imported::set_file(store, &file.key, file.seen)?;
+            imported::set_file(work.store, &file.key, file.seen)?;
         }
         if (index + 1) % LEFT_PER_COMMIT == 0 {
-            super::commit(store, disk, &mut report)?;
+            work.commit()?;
         }
     }
-    super::commit(store, disk, &mut report)?;
+    work.commit()?;
     let of_directory = |file: &ComponentFile| plan.directories.contains(&file.host);
     let (directories, components): (Vec<_>, Vec<_>) = found.components.into_iter().partition(of_directory);
-    let mut stopped = component::keep(store, disk, plan, &mut report, &components, go_on)?;
+    let mut stopped = component::keep(&mut work, &components)?;
     let all = found.jobs.len();
     let mut jobs = Vec::with_capacity(all);
     for (index, job) in found.jobs.into_iter().enumerate() {
         if stopped {
             break;
         }
-        match keep::why_not(store, &job)? {
+        match keep::why_not(work.store, &job)? {
             // Before the costly part: a spool that was copied or touched is read through in seconds.
-            Some(why) => keep::leave(store, &mut report, &job, &why)?,
+            Some(why) => keep::leave(work.store, &mut work.report, &job, &why)?,
             None => jobs.push(job),
         }
         // A server beside waits for what is not committed, and whoever asks may take his time.
         if (index + 1) % LEFT_PER_COMMIT == 0 {
-            super::commit(store, disk, &mut report)?;
-            stopped = (index + 1) % walk::TOLD_EACH == 0
-                && go_on(Progress { step: Step::Looking, done: index + 1, all }).is_break();
+            work.commit()?;
+            stopped = (index + 1) % walk::TOLD_EACH == 0 && work.is_stopped(Step::Looking, index + 1, all);
         }
     }
-    super::commit(store, disk, &mut report)?;
-    let stopped = stopped || run(store, disk, plan, passwords, &mut report, &jobs, go_on)?;
-    super::commit(store, disk, &mut report)?;
-    let stopped = stopped || directory::keep(store, disk, plan, &mut report, &directories, go_on)?;
-    super::commit(store, disk, &mut report)?;
-    report.end(stopped);
-    Ok(Imported { counts: report.counts(), nothing_new: false, stopped, remedies: report.remedies() })
+    work.commit()?;
+    let stopped = stopped || run(&mut work, &jobs)?;
+    work.commit()?;
+    let stopped = stopped || directory::keep(&mut work, &directories)?;
+    work.end(stopped)
 }
 
 /// The workers read, this thread keeps. Returns whether it was stopped.
-fn run(
-    store: &mut Store,
-    disk: Option<&Disk>,
-    plan: &Plan,
-    passwords: &dyn Passwords,
-    report: &mut Report<'_>,
-    jobs: &[Job],
-    go_on: &mut GoOn<'_>,
-) -> Result<bool, Error> {
+fn run(work: &mut Work<'_>, jobs: &[Job]) -> Result<bool, Error> {
+    let (plan, passwords) = (work.plan, work.passwords);
     let next = AtomicUsize::new(0);
     let next = &next;
     thread::scope(|scope| {
@@ -151,16 +128,16 @@ fn run(
         }
         drop(sender);
         for (done, (job, read)) in results.iter().enumerate() {
-            keep::account(store, report, plan, job, read)?;
+            keep::account(work.store, &mut work.report, plan, job, read)?;
             if is_large(job) {
                 // It is there: the worker put it there before it read the file.
                 let _ = large_done.try_recv();
             }
             let done = done + 1;
             if done % plan.accounts_per_commit.max(1) == 0 {
-                super::commit(store, disk, report)?;
+                work.commit()?;
             }
-            if go_on(Progress { step: Step::Accounts, done, all: jobs.len() }).is_break() && done < jobs.len() {
+            if work.is_stopped(Step::Accounts, done, jobs.len()) && done < jobs.len() {
                 return Ok(true);
             }
         }

@@ -6,10 +6,13 @@ mod scale;
 mod spools;
 
 use std::fs;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::import::{Format, Progress, import};
+use crate::store::Store;
 use crate::store::account::{self, ScramHash, ScramKeys};
 use crate::xmpp::BareJid;
 
@@ -77,7 +80,8 @@ fn plan(spool: &Path) -> Plan {
 
 fn import_all(store: &mut Store, plan: &Plan) -> (Imported, String) {
     let mut report = Vec::new();
-    let imported = import(store, None, plan, &Shown, &mut report, &mut |_| ControlFlow::Continue(())).unwrap();
+    let imported =
+        import(Format::Jabberd14, store, None, plan, &Shown, &mut report, &mut |_| ControlFlow::Continue(())).unwrap();
     (imported, String::from_utf8(report).unwrap())
 }
 

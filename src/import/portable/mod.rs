@@ -16,7 +16,7 @@ mod user;
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, Write};
+use std::io::{self, BufRead as _, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Component, Path, PathBuf};
 use std::sync::mpsc::{self, SyncSender};
@@ -27,9 +27,8 @@ use std::time::UNIX_EPOCH;
 use self::split::{Failure, Piece, Splitter};
 use super::person::{self, Note, Person};
 use super::report::{Report, counted};
-use super::{GoOn, Imported, MANY_ACCOUNTS, Passwords, Plan, Progress, Step, written};
+use super::{Imported, MANY_ACCOUNTS, Passwords, Plan, Step, Work, written};
 use crate::store::account::{self, Credentials};
-use crate::store::disk::Disk;
 use crate::store::{Error, Store};
 use crate::xml::{self, Element};
 use crate::xmpp::BareJid;
@@ -54,23 +53,12 @@ const ARCHIVE: &str = "urn:xmpp:pie:0#mam";
 const WAITING: usize = 32;
 /// Directories in directories, where documents are looked for.
 const DIRECTORIES_MAX: usize = 3;
-/// Imports documents. `go_on` hears of each user, and can stop the import; what was kept stays.
-///
-/// # Errors
-/// When the store fails. What was committed before stays.
-pub fn import(
-    store: &mut Store,
-    disk: Option<&Disk>,
-    plan: &Plan,
-    passwords: &dyn Passwords,
-    report: &mut dyn Write,
-    go_on: &mut GoOn<'_>,
-) -> Result<Imported, Error> {
-    let mut report = Report::new(report);
-    let from = plan.from.iter().map(|file| file.display().to_string());
-    report.begin("a document of XEP-0227", plan.now_unix_millis, from);
-    super::copy_before(store, plan.now_unix_millis)?;
-    let known = known(store)?;
+
+/// Imports documents.
+pub(super) fn import(mut import: Work<'_>) -> Result<Imported, Error> {
+    let (plan, passwords) = (import.plan, import.passwords);
+    import.begin("a document of XEP-0227", plan.from.iter().map(|file| file.display().to_string()))?;
+    let known = known(import.store)?;
     let all = plan.from.iter().map(|file| users_in(file).unwrap_or(0)).sum::<usize>();
     let (found, users) = mpsc::sync_channel(WAITING);
     let users = Mutex::new(users);
@@ -97,22 +85,20 @@ pub fn import(
         drop(sender);
         let (mut done, mut uncommitted) = (0, 0);
         for result in results {
-            done += usize::from(keep(store, &mut report, plan, result, modified)?);
+            done += usize::from(keep(import.store, &mut import.report, plan, result, modified)?);
             // Users that are broken count, too: a server may wait for the database.
             uncommitted += 1;
             if uncommitted >= plan.accounts_per_commit.max(1) {
                 uncommitted = 0;
-                super::commit(store, disk, &mut report)?;
+                import.commit()?;
             }
-            if go_on(Progress { step: Step::Accounts, done, all: all.max(done) }).is_break() {
+            if import.is_stopped(Step::Accounts, done, all.max(done)) {
                 return Ok::<_, Error>(true);
             }
         }
         Ok(false)
     })?;
-    super::commit(store, disk, &mut report)?;
-    report.end(stopped);
-    Ok(Imported { counts: report.counts(), nothing_new: false, stopped, remedies: report.remedies() })
+    import.end(stopped)
 }
 
 /// Lets the thread that cuts come to its end: it stops when nobody takes what it finds.

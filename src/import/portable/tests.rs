@@ -1,6 +1,5 @@
 use super::*;
-use crate::import::Counts;
-use crate::import::jabberd14;
+use crate::import::{Counts, Format, Progress, import};
 use crate::store::account::{LegacyHash, ScramHash, ScramKeys};
 use crate::store::directory::State;
 use crate::store::roster::{self, RosterItem, Subscription};
@@ -86,7 +85,7 @@ fn plan(file: &Path, hosts: &[&str]) -> Plan {
 fn import_into(store: &mut Store, file: &Path, hosts: &[&str]) -> (Imported, String) {
     let mut report = Vec::new();
     let on = &mut |_| ControlFlow::Continue(());
-    let imported = import(store, None, &plan(file, hosts), &Shown, &mut report, on).unwrap();
+    let imported = import(Format::Portable, store, None, &plan(file, hosts), &Shown, &mut report, on).unwrap();
     (imported, String::from_utf8(report).unwrap())
 }
 
@@ -257,7 +256,7 @@ fn what_old_spools_hold_goes_through_it_unchanged() {
             keeps_plain_passwords: false,
         };
         let on = &mut |_| ControlFlow::Continue(());
-        let read = jabberd14::import(&mut store, None, &plan, &Shown, &mut io::sink(), on).unwrap();
+        let read = import(Format::Jabberd14, &mut store, None, &plan, &Shown, &mut io::sink(), on).unwrap();
         assert!(read.counts.accounts > 0, "{spool}");
         let file = scratch.file("all.xml", exported(&store));
         let (copy, _, report) = imported(&file, &hosts);
@@ -444,7 +443,9 @@ fn an_import_that_is_stopped_goes_on() {
             if seen > 30 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let before = account::count(&store, "h").unwrap();
-        let imported = import(&mut store, None, &plan(&file, &["h"]), &Shown, &mut io::sink(), &mut stop).unwrap();
+        let imported =
+            import(Format::Portable, &mut store, None, &plan(&file, &["h"]), &Shown, &mut io::sink(), &mut stop)
+                .unwrap();
         store.crash();
         let after = account::count(&store, "h").unwrap();
         stops += 1;

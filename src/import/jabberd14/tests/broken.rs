@@ -81,7 +81,8 @@ fn an_interrupted_import_goes_on() {
             };
             let mut report = Vec::new();
             let plan = plan(&scratch.0);
-            let run = AssertUnwindSafe(|| import(&mut store, None, &plan, &Shown, &mut report, &mut stop));
+            let run =
+                AssertUnwindSafe(|| import(Format::Jabberd14, &mut store, None, &plan, &Shown, &mut report, &mut stop));
             match catch_unwind(run) {
                 Ok(imported) => {
                     let imported = imported.unwrap();
@@ -254,7 +255,7 @@ fn memory_is_bounded_whatever_the_files_are() {
     // Stopped among the large ones, and gone on.
     let mut stop =
         |progress: Progress| if progress.done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) };
-    let first = import(&mut store, None, &plan, &Shown, &mut io::sink(), &mut stop).unwrap();
+    let first = import(Format::Jabberd14, &mut store, None, &plan, &Shown, &mut io::sink(), &mut stop).unwrap();
     assert!(first.stopped);
     let (second, report) = import_all(&mut store, &plan);
     assert_eq!(first.counts.accounts + second.counts.accounts, 6, "{report}");
@@ -278,7 +279,8 @@ fn it_can_be_stopped_while_it_looks() {
         heard.push(progress);
         ControlFlow::Break(())
     };
-    let imported = import(&mut store, None, &plan(&scratch.0), &Shown, &mut io::sink(), &mut stop).unwrap();
+    let imported =
+        import(Format::Jabberd14, &mut store, None, &plan(&scratch.0), &Shown, &mut io::sink(), &mut stop).unwrap();
     assert!(imported.stopped);
     assert_eq!(heard, [Progress { step: Step::Looking, done: 0, all: walk::TOLD_EACH }]);
     assert_eq!(store.commit().unwrap(), None);
@@ -346,7 +348,9 @@ fn a_store_that_fails_ends_the_import() {
     // A report that cannot be written does not end it.
     let mut store = Store::in_memory().unwrap();
     let plan = plan(&scratch.0);
-    let imported = import(&mut store, None, &plan, &Shown, &mut Full, &mut |_| ControlFlow::Continue(())).unwrap();
+    let imported =
+        import(Format::Jabberd14, &mut store, None, &plan, &Shown, &mut Full, &mut |_| ControlFlow::Continue(()))
+            .unwrap();
     assert_eq!(imported.counts.accounts, 1);
     assert!(imported.remedies[0].contains("report could not be written"), "{:?}", imported.remedies);
 }

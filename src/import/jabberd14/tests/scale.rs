@@ -42,13 +42,13 @@ fn many_accounts() {
         last = progress;
         if progress.done == all / 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let first = import(&mut store, Some(&disk), &plan, &Shown, &mut io::sink(), &mut half).unwrap();
+    let first = import(Format::Jabberd14, &mut store, Some(&disk), &plan, &Shown, &mut io::sink(), &mut half).unwrap();
     assert!(first.stopped);
     let on = &mut |_| ControlFlow::Continue(());
-    let second = import(&mut store, Some(&disk), &plan, &Shown, &mut io::sink(), on).unwrap();
+    let second = import(Format::Jabberd14, &mut store, Some(&disk), &plan, &Shown, &mut io::sink(), on).unwrap();
     assert_eq!(first.counts.accounts + second.counts.accounts, all as u64);
     assert_eq!(account::count(&store, "example.org").unwrap(), all as u64);
-    let third = import(&mut store, Some(&disk), &plan, &Shown, &mut io::sink(), on).unwrap();
+    let third = import(Format::Jabberd14, &mut store, Some(&disk), &plan, &Shown, &mut io::sink(), on).unwrap();
     assert!(third.nothing_new);
     // The log of the database did not grow with them.
     let log = fs::metadata(scratch.0.join("jabber.db-wal")).unwrap().len();
@@ -84,7 +84,7 @@ fn nothing_is_held_while_somebody_is_asked() {
             }
             ControlFlow::Continue(())
         };
-        import(&mut store, None, &plan, &Shown, &mut io::sink(), &mut on).unwrap();
+        import(Format::Jabberd14, &mut store, None, &plan, &Shown, &mut io::sink(), &mut on).unwrap();
     }
     assert!(asked > walk::TOLD_EACH && written > 10, "{asked} {written}");
 }

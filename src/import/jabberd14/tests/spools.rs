@@ -318,7 +318,11 @@ fn who_was_in_the_old_directory_is_in_ours() {
         heard.push(progress.step);
         if progress.step == Step::Directory { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    assert!(import(&mut store, None, &plan(&scratch.0), &Shown, &mut io::sink(), &mut stop).unwrap().stopped);
+    assert!(
+        import(Format::Jabberd14, &mut store, None, &plan(&scratch.0), &Shown, &mut io::sink(), &mut stop)
+            .unwrap()
+            .stopped
+    );
     assert_eq!(heard.last(), Some(&Step::Directory));
     let (rest, _) = import_all(&mut store, &plan(&scratch.0));
     assert_eq!((rest.counts.directory_entries, rest.stopped), (3, false));
