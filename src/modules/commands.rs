@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use self::sessions::{Sessions, Under};
 use crate::router::command::{self, Call, Command, Finish, Outcome, Stage};
 use crate::router::{About, Answers, Context, Module, Pending, Reply, Scope, SessionEvent, SessionId, Wake};
-use crate::stream::sasl::{self, HashJob, Password};
+use crate::stream::sasl::{self, HashJob};
 use crate::xml::Element;
 use crate::xmpp::data_form::{self, Form, FormKind, Submitted};
 use crate::xmpp::{Condition, FullJid, Iq, IqType, StanzaError, ns};
@@ -47,6 +47,16 @@ struct Waiting {
 struct Head {
     node: &'static str,
     session: String,
+}
+
+/// One request, of somebody who may make it.
+struct Asked<'a> {
+    iq: &'a Iq<'a>,
+    command: &'static Command,
+    action: Action,
+    session: SessionId,
+    requester: FullJid,
+    head: Head,
 }
 
 /// XEP-0050 §4.1: what the requester wants.
@@ -94,10 +104,11 @@ impl Module for Commands {
         }
         speaks_english(request)?;
         let action = Action::of(request)?;
-        match request.attribute("sessionid") {
-            None => self.begin(context, iq, command, action, (session, jid)),
-            Some(id) => self.go_on(context, iq, command, action, (session, jid), id),
-        }
+        let known = request.attribute("sessionid");
+        let id = known.map_or_else(|| context.random.token(), str::to_owned);
+        let head = Head { node: command.node, session: id };
+        let asked = Asked { iq, command, action, session, requester: jid, head };
+        if known.is_some() { self.go_on(context, &asked) } else { self.begin(context, &asked) }
     }
 
     fn woke(&mut self, context: &mut Context<'_>, wake: Wake) -> Result<(), StanzaError> {
@@ -121,129 +132,110 @@ impl Module for Commands {
 
 impl Commands {
     /// XEP-0050 §3.3: a command without a session begins one. What it carries besides is not looked at: nothing was asked.
-    fn begin(
-        &mut self,
-        context: &mut Context<'_>,
-        iq: &Iq<'_>,
-        command: &'static Command,
-        action: Action,
-        (session, jid): (SessionId, FullJid),
-    ) -> Result<Reply, StanzaError> {
-        if action != Action::Execute {
+    fn begin(&mut self, context: &mut Context<'_>, asked: &Asked<'_>) -> Result<Reply, StanzaError> {
+        if asked.action != Action::Execute {
             return Err(command::bad_request("bad-action", "A command begins with \"execute\"."));
         }
-        let head = Head { node: command.node, session: context.random.token() };
-        let stage = (command.stage)(context, &Call { requester: &jid, forms: &[] })?;
+        let stage = asked.stage(context, &[])?;
         if let Stage::Ask(_) | Stage::AskLast(_) = stage {
-            self.sessions.open(context, &head.session, Under::new(command.node, session, jid.to_bare()))?;
+            let under = Under::new(asked.head.node, asked.session, asked.requester.to_bare());
+            self.sessions.open(context, &asked.head.session, under)?;
         }
-        self.answer_with(context, iq, &head, 0, stage)
+        self.answer_with(context, asked, 0, stage)
     }
 
-    fn go_on(
-        &mut self,
-        context: &mut Context<'_>,
-        iq: &Iq<'_>,
-        command: &'static Command,
-        action: Action,
-        (session, jid): (SessionId, FullJid),
-        id: &str,
-    ) -> Result<Reply, StanzaError> {
-        let mut under = self.sessions.take(context, id, command.node, session)?;
-        let head = Head { node: command.node, session: id.to_owned() };
-        let done = self.step(context, iq, command, action, &jid, &head, &mut under);
+    fn go_on(&mut self, context: &mut Context<'_>, asked: &Asked<'_>) -> Result<Reply, StanzaError> {
+        let Head { node, session: id } = &asked.head;
+        let mut under = self.sessions.take(context, id, node, asked.session)?;
+        let done = self.step(context, asked, &mut under);
         match done {
             // What could not be done as it was said may be said again.
             Err(_) => self.sessions.put_back(context, id, under),
-            Ok((_, true)) => self.sessions.end(id, session),
+            Ok((_, true)) => self.sessions.end(id, asked.session),
             Ok((_, false)) => self.sessions.put_back(context, id, under),
         }
         done.map(|(reply, _)| reply)
     }
 
     /// One action in a session; true if the session ends with it.
-    #[expect(clippy::too_many_arguments, reason = "all that a request is about")]
     fn step(
         &mut self,
         context: &mut Context<'_>,
-        iq: &Iq<'_>,
-        command: &'static Command,
-        action: Action,
-        requester: &FullJid,
-        head: &Head,
+        asked: &Asked<'_>,
         under: &mut Under,
     ) -> Result<(Reply, bool), StanzaError> {
-        if action == Action::Cancel {
-            return Ok((head.to_element("canceled").into(), true));
+        if asked.action == Action::Cancel {
+            return Ok((asked.head.to_element("canceled").into(), true));
         }
-        let (form, is_last) = asked(context, command, requester, under)?;
-        match (action, is_last) {
-            (Action::Prev, _) => return self.back(context, command, requester, head, under),
+        let (form, is_last) = asked.form(context, under)?;
+        match (asked.action, is_last) {
+            (Action::Prev, _) => return back(context, asked, under),
             (Action::Next, true) => return Err(bad_action("\"complete\"")),
             (Action::Complete, false) => return Err(bad_action("\"next\"")),
             _ => {}
         }
-        let answer = filled_in(iq.payload(), &form, context.config.limits.command_bytes_max, under)?;
+        let answer = filled_in(asked.iq.payload(), &form, context.config.limits.command_bytes_max, under)?;
         under.forms.push(answer);
-        let stage = (command.stage)(context, &Call { requester, forms: &under.forms });
+        let stage = asked.stage(context, &under.forms);
         let is_over = matches!(stage, Ok(Stage::Done(_) | Stage::Hash(..)));
-        let reply = stage.and_then(|stage| self.answer_with(context, iq, head, under.forms.len(), stage));
+        let reply = stage.and_then(|stage| self.answer_with(context, asked, under.forms.len(), stage));
         if reply.is_err() {
             under.forms.pop();
         }
         Ok((reply?, is_over))
     }
 
-    /// XEP-0050 §2.4.2: the stage before, as it was filled in.
-    fn back(
-        &mut self,
-        context: &mut Context<'_>,
-        command: &'static Command,
-        requester: &FullJid,
-        head: &Head,
-        under: &mut Under,
-    ) -> Result<(Reply, bool), StanzaError> {
-        let Some(before) = under.forms.pop() else {
-            return Err(command::bad_request("bad-action", "This is the first form already."));
-        };
-        let (form, is_last) = asked(context, command, requester, under)?;
-        Ok((head.executing(&form.remembering(&before), under.forms.len(), is_last).into(), false))
-    }
-
     fn answer_with(
         &mut self,
         context: &mut Context<'_>,
-        iq: &Iq<'_>,
-        head: &Head,
+        asked: &Asked<'_>,
         stages_before: usize,
         stage: Stage,
     ) -> Result<Reply, StanzaError> {
+        let head = &asked.head;
         match stage {
             Stage::Ask(form) => Ok(head.executing(&form, stages_before, false).into()),
             Stage::AskLast(form) => Ok(head.executing(&form, stages_before, true).into()),
             Stage::Done(outcome) => Ok(head.completed(&outcome).into()),
-            Stage::Hash(password, finish) => self.hash(context, iq, head, password, finish),
+            Stage::Hash(password, finish) => {
+                if self.waiting.len() >= WAITING_MAX {
+                    return Err(busy());
+                }
+                self.next_token += 1;
+                let job = HashJob::derive(self.next_token, password, context.random);
+                context.hash(job);
+                let waiting = Waiting { pending: context.keep(asked.iq), head: head.clone(), finish };
+                self.waiting.insert(self.next_token, waiting);
+                Ok(Reply::Later)
+            }
         }
+    }
+}
+
+impl Asked<'_> {
+    /// What the command says after these forms.
+    fn stage(&self, context: &mut Context<'_>, forms: &[Submitted]) -> Result<Stage, StanzaError> {
+        (self.command.stage)(context, &Call { requester: &self.requester, forms })
     }
 
-    fn hash(
-        &mut self,
-        context: &mut Context<'_>,
-        iq: &Iq<'_>,
-        head: &Head,
-        password: Password,
-        finish: Finish,
-    ) -> Result<Reply, StanzaError> {
-        if self.waiting.len() >= WAITING_MAX {
-            return Err(busy());
+    /// What it asks after the forms that were filled in so far, and whether it is the last it asks.
+    fn form(&self, context: &mut Context<'_>, under: &Under) -> Result<(Form, bool), StanzaError> {
+        match self.stage(context, &under.forms)? {
+            Stage::Ask(form) => Ok((form, false)),
+            Stage::AskLast(form) => Ok((form, true)),
+            // A command that does not ask any more what it asked before.
+            Stage::Done(_) | Stage::Hash(..) => Err(command::expired()),
         }
-        self.next_token += 1;
-        let job = HashJob::derive(self.next_token, password, context.random);
-        context.hash(job);
-        let waiting = Waiting { pending: context.keep(iq), head: head.clone(), finish };
-        self.waiting.insert(self.next_token, waiting);
-        Ok(Reply::Later)
     }
+}
+
+/// XEP-0050 §2.4.2: the stage before, as it was filled in.
+fn back(context: &mut Context<'_>, asked: &Asked<'_>, under: &mut Under) -> Result<(Reply, bool), StanzaError> {
+    let Some(before) = under.forms.pop() else {
+        return Err(command::bad_request("bad-action", "This is the first form already."));
+    };
+    let (form, is_last) = asked.form(context, under)?;
+    Ok((asked.head.executing(&form.remembering(&before), under.forms.len(), is_last).into(), false))
 }
 
 impl Head {
@@ -272,21 +264,6 @@ impl Head {
         self.to_element("completed")
             .with_children(outcome.notes.iter().map(note))
             .with_children(outcome.form.as_ref().map(Form::to_element))
-    }
-}
-
-/// What a command asks after the forms that were filled in so far, and whether it is the last it asks.
-fn asked(
-    context: &mut Context<'_>,
-    command: &Command,
-    requester: &FullJid,
-    under: &Under,
-) -> Result<(Form, bool), StanzaError> {
-    match (command.stage)(context, &Call { requester, forms: &under.forms })? {
-        Stage::Ask(form) => Ok((form, false)),
-        Stage::AskLast(form) => Ok((form, true)),
-        // A command that does not ask any more what it asked before.
-        Stage::Done(_) | Stage::Hash(..) => Err(command::expired()),
     }
 }
 
