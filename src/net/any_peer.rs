@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// Takes every certificate, of either side, whose key signed the handshake.
 #[derive(Debug)]
-pub(super) struct AnyPeer(pub(super) Arc<CryptoProvider>);
+pub struct AnyPeer(pub Arc<CryptoProvider>);
 
 impl ServerCertVerifier for AnyPeer {
     fn verify_server_cert(

@@ -9,7 +9,7 @@
 //! byte made in a tick that wrote leaves before that tick is durable; what a peer can make us keep or do is bounded by
 //! [`Bounds`].
 
-mod any_peer;
+pub mod any_peer;
 mod certificate;
 pub mod clock;
 mod connection;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
+use jabber::net::any_peer::AnyPeer;
 use jabber::net::uninterrupted;
 use rustls::pki_types::{CertificateDer, ServerName};
 
@@ -91,45 +92,12 @@ fn certificate(site: &Site, host: &str, file: &str, key_file: Option<&str>) -> C
 
 /// The certificate that a client who asks for this host is shown on a port with TLS from the first byte.
 fn shown(address: IpAddr, port: u16, host: &str) -> CertificateDer<'static> {
-    #[derive(Debug)]
-    struct Everybody;
-    impl rustls::client::danger::ServerCertVerifier for Everybody {
-        fn verify_server_cert(
-            &self,
-            _: &CertificateDer<'_>,
-            _: &[CertificateDer<'_>],
-            _: &ServerName<'_>,
-            _: &[u8],
-            _: rustls::pki_types::UnixTime,
-        ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
-            Ok(rustls::client::danger::ServerCertVerified::assertion())
-        }
-        fn verify_tls12_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-        }
-        fn verify_tls13_signature(
-            &self,
-            _: &[u8],
-            _: &CertificateDer<'_>,
-            _: &rustls::DigitallySignedStruct,
-        ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
-            Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
-        }
-        fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
-            rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
-        }
-    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Everybody))
+        .with_custom_certificate_verifier(Arc::new(AnyPeer(provider)))
         .with_no_client_auth();
     let name = ServerName::try_from(host.to_owned()).unwrap();
     let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
