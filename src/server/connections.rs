@@ -18,6 +18,7 @@ use crate::stream::s2s_in::S2sIn;
 use crate::stream::s2s_out::S2sOut;
 use crate::stream::sm::Mark;
 use crate::stream::socks5::Socks5;
+use crate::stream::wire::Wire;
 use crate::stream::{Env, TlsInfo};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Condition, FullJid, Now, Stanza, StanzaError, StreamError};
@@ -82,6 +83,16 @@ impl Talk {
         }
     }
 
+    fn wire(&self) -> Option<&Wire> {
+        match self {
+            Talk::Client(stream) => Some(stream.wire()),
+            Talk::Incoming(stream) => Some(stream.wire()),
+            Talk::Outgoing(stream) => Some(stream.wire()),
+            Talk::Component(stream) => Some(stream.wire()),
+            Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => None,
+        }
+    }
+
     /// Leaves what the peer said, and will say, as it is; or goes on with it.
     fn rest(&mut self, rests: bool) {
         match self {
@@ -95,13 +106,7 @@ impl Talk {
 
     /// Is what the peer said left as it is, as its share of a tick is used up?
     fn is_resting(&self) -> bool {
-        match self {
-            Talk::Client(stream) => stream.is_resting(),
-            Talk::Incoming(stream) => stream.is_resting(),
-            Talk::Outgoing(stream) => stream.is_resting(),
-            Talk::Component(stream) => stream.is_resting(),
-            Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => false,
-        }
+        self.wire().is_some_and(Wire::rests)
     }
 
     /// Is the peer read?
@@ -114,13 +119,7 @@ impl Talk {
 
     /// Bytes that were written and wait to be taken.
     fn output_bytes(&self) -> usize {
-        match self {
-            Talk::Client(stream) => stream.output_bytes(),
-            Talk::Incoming(stream) => stream.output_bytes(),
-            Talk::Outgoing(stream) => stream.output_bytes(),
-            Talk::Component(stream) => stream.output_bytes(),
-            Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => 0,
-        }
+        self.wire().map_or(0, Wire::output_bytes)
     }
 
     fn heartbeat(&mut self) {

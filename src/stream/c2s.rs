@@ -191,11 +191,6 @@ impl C2s {
         matches!(self.state, State::Closed)
     }
 
-    /// Bytes that were written since the last call of [`C2s::take_output`].
-    pub fn output_bytes(&self) -> usize {
-        self.wire.output_bytes()
-    }
-
     /// What was written since the last call.
     pub fn take_output(&mut self) -> String {
         if self.actions.is_empty() {
@@ -246,14 +241,14 @@ impl C2s {
         }
     }
 
-    /// Leaves what came, and will come, as it is; or goes on with it. Follow with [`C2s::poll`].
+    /// Leaves what came, and will come, as it is; or goes on with it. Follow with `poll`.
     pub fn rest(&mut self, rests: bool) {
         self.wire.rest(rests);
     }
 
-    /// Is what came left as it is?
-    pub fn is_resting(&self) -> bool {
-        self.wire.rests()
+    /// The letters of this stream.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// The next thing to do, or `None` until there is more input. Every tick ends with `None`.

@@ -139,14 +139,9 @@ impl Component {
         self.wire.rest(rests);
     }
 
-    /// Is what came left as it is?
-    pub fn is_resting(&self) -> bool {
-        self.wire.rests()
-    }
-
-    /// Bytes that were written since the output was last taken.
-    pub fn output_bytes(&self) -> usize {
-        self.wire.output_bytes()
+    /// The letters of this stream.
+    pub(crate) fn wire(&self) -> &Wire {
+        &self.wire
     }
 
     /// The next thing to do, or `None` until there is more input.

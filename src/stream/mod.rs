@@ -20,7 +20,7 @@ pub mod s2s_out;
 pub mod sasl;
 pub mod sm;
 pub mod socks5;
-mod wire;
+pub(crate) mod wire;
 
 use std::fmt;
 

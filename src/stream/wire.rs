@@ -9,7 +9,7 @@ use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Stanza, StreamError};
 
 /// The letters of one stream.
-pub(super) struct Wire {
+pub(crate) struct Wire {
     content_ns: &'static str,
     reader: Reader,
     output: String,
@@ -91,7 +91,7 @@ impl Wire {
     }
 
     /// Is what came left as it is?
-    pub(super) fn rests(&self) -> bool {
+    pub(crate) fn rests(&self) -> bool {
         self.rests
     }
 
@@ -100,7 +100,7 @@ impl Wire {
     }
 
     /// How much was written since then.
-    pub(super) fn output_bytes(&self) -> usize {
+    pub(crate) fn output_bytes(&self) -> usize {
         self.output.len()
     }
 
