@@ -239,15 +239,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::xmpp::Random;
-
-    struct NoDice;
-
-    impl Random for NoDice {
-        fn fill(&mut self, buffer: &mut [u8]) {
-            buffer.fill(7);
-        }
-    }
+    use crate::xmpp::random::NoDice;
 
     const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
 

@@ -272,15 +272,8 @@ mod tests {
     use crate::config::Config;
     use crate::router::{ConnectionId, Env, Router};
     use crate::store::Store;
-    use crate::xmpp::{FullJid, MessageType, Now, Random};
-
-    struct NoDice;
-
-    impl Random for NoDice {
-        fn fill(&mut self, buffer: &mut [u8]) {
-            buffer.fill(7);
-        }
-    }
+    use crate::xmpp::random::NoDice;
+    use crate::xmpp::{FullJid, MessageType, Now};
 
     /// Sees what clients send, and nothing else.
     struct Watcher(Arc<AtomicUsize>);

@@ -342,18 +342,11 @@ mod tests {
     use crate::router::{Env, Router};
     use crate::store::Bounds;
     use crate::store::account::{self, Credentials};
-    use crate::xmpp::{Now, Random};
+    use crate::xmpp::Now;
+    use crate::xmpp::random::NoDice;
 
     const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
     const BOUNDS: Bounds = Bounds { count: 10, bytes: 1_000_000 };
-
-    struct NoDice;
-
-    impl Random for NoDice {
-        fn fill(&mut self, buffer: &mut [u8]) {
-            buffer.fill(7);
-        }
-    }
 
     /// An account with a default list of so many items.
     fn account_with(store: &mut Store, name: &str, items: u32) -> BareJid {

@@ -518,15 +518,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Federation};
     use crate::store::Store;
-    use crate::xmpp::Random;
-
-    struct NoDice;
-
-    impl Random for NoDice {
-        fn fill(&mut self, buffer: &mut [u8]) {
-            buffer.fill(7);
-        }
-    }
+    use crate::xmpp::random::NoDice;
 
     #[test]
     fn the_wait_after_failures_doubles_up_to_a_bound() {

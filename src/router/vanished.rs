@@ -222,15 +222,8 @@ mod tests {
     use crate::store::Store;
     use crate::store::account::{self, Credentials};
     use crate::store::roster::{RosterItem, Subscription};
-    use crate::xmpp::{FullJid, Now, Random};
-
-    struct NoDice;
-
-    impl Random for NoDice {
-        fn fill(&mut self, buffer: &mut [u8]) {
-            buffer.fill(7);
-        }
-    }
+    use crate::xmpp::random::NoDice;
+    use crate::xmpp::{FullJid, Now};
 
     const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
 

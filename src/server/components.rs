@@ -223,15 +223,7 @@ mod tests {
     use crate::config::{Config, Source};
     use crate::server::Input;
     use crate::store::Store;
-    use crate::xmpp::Random;
-
-    struct NoDice;
-
-    impl Random for NoDice {
-        fn fill(&mut self, buffer: &mut [u8]) {
-            buffer.fill(7);
-        }
-    }
+    use crate::xmpp::random::NoDice;
 
     /// A server that connects to `users.xmpp.test`, and the other end.
     struct Bench {

@@ -4,15 +4,8 @@
 use super::*;
 use crate::config::{ListenerKind, Source};
 use crate::store::account::{self, Credentials};
-use crate::xmpp::{BareJid, Random};
-
-struct NoDice;
-
-impl Random for NoDice {
-    fn fill(&mut self, buffer: &mut [u8]) {
-        buffer.fill(7);
-    }
-}
+use crate::xmpp::BareJid;
+use crate::xmpp::random::NoDice;
 
 struct Bench {
     server: Server,

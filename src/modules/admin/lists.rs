@@ -138,18 +138,11 @@ mod tests {
     use crate::config::access::Grant;
     use crate::router::{ConnectionId, Env, Out, Router};
     use crate::store::Store;
-    use crate::xmpp::{FullJid, Now, PresenceType, Random, Stanza};
+    use crate::xmpp::random::NoDice;
+    use crate::xmpp::{FullJid, Now, PresenceType, Stanza};
 
     const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
     const OUTPUT_BYTES_MAX: usize = 400_000;
-
-    struct NoDice;
-
-    impl Random for NoDice {
-        fn fill(&mut self, buffer: &mut [u8]) {
-            buffer.fill(7);
-        }
-    }
 
     /// The answers that an admin gets to these payloads, with 300 sessions whose names are as long as names may be.
     fn answers(payloads: [(&str, Element); 3]) -> Vec<Element> {

@@ -86,17 +86,10 @@ mod tests {
     use crate::store::Store;
     use crate::store::account::{self, Credentials};
     use crate::xml::Element;
-    use crate::xmpp::{FullJid, Jid, Kind, MessageType, Now, PresenceType, Random, ns};
+    use crate::xmpp::random::NoDice;
+    use crate::xmpp::{FullJid, Jid, Kind, MessageType, Now, PresenceType, ns};
 
     const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };
-
-    struct NoDice;
-
-    impl Random for NoDice {
-        fn fill(&mut self, buffer: &mut [u8]) {
-            buffer.fill(7);
-        }
-    }
 
     /// A host with many sessions, and what left it.
     struct Here {
