@@ -13,8 +13,9 @@
 use super::hosts::HostPlace;
 use super::ids::SessionId;
 use super::module::{Flow, Point, Scope};
-use super::privacy::{keeps_from, takes};
+use super::privacy::{KeptBack, takes};
 use super::{Addressee, Call, Effect, Env, Out, Parcel, Requester, Router, Session};
+use crate::xmpp::stanza_error::ErrorType;
 use crate::xmpp::{BareJid, Condition, IqType, Jid, Kind, MessageType, PresenceType, Stanza, StanzaError, jid, ns};
 
 /// Nobody can read what an account gets that the admin disabled: who writes hears so. All else of it stays.
@@ -31,6 +32,11 @@ fn is_forged_push(stanza: &Stanza, account: &BareJid) -> bool {
     stanza.kind() == Kind::Iq(IqType::Set)
         && stanza.as_request().is_some_and(|iq| [ns::ROSTER, ns::BLOCKING, ns::PRIVACY].contains(&iq.payload().ns()))
         && stanza.from().is_some_and(|from| from.to_bare() != *account)
+}
+
+/// Does the sender keep a stanza from this session, though not from its account?
+fn is_kept_back(env: &Env<'_>, kept_back: Option<&KeptBack>, session: &Session) -> Result<bool, StanzaError> {
+    kept_back.map_or(Ok(false), |kept_back| Ok(kept_back.is_from(env.store, session.jid())?))
 }
 
 impl Router {
@@ -144,16 +150,23 @@ impl Router {
                 self.stored_or_dropped(env, host, account, parcel)
             }
             Kind::Message(MessageType::Chat | MessageType::Normal) => {
-                let mut is_anybody_here = false;
-                let mut top = None;
+                let kept_back = self.sessions.kept_back(env.store, self.hosts.config(), &parcel.stanza)?;
+                let (mut is_anybody_here, mut is_one_kept_back, mut top) = (false, false, None);
                 for (_, session) in self.sessions.available(account).filter(|(_, session)| session.priority >= 0) {
                     is_anybody_here = true;
                     if Some(session.priority) > top && takes(env.store, session, &parcel.stanza)? {
-                        top = Some(session.priority);
+                        match is_kept_back(env, kept_back.as_ref(), session)? {
+                            true => is_one_kept_back = true,
+                            false => top = Some(session.priority),
+                        }
                     }
                 }
                 match top {
                     Some(top) => self.deliver_to_all(env, account, &parcel, |priority| priority == top).map(drop),
+                    // XEP-0016 §2.14: the sender sends nothing to those who are here.
+                    None if is_one_kept_back => {
+                        Err(StanzaError::from(Condition::NotAcceptable).typed(ErrorType::Cancel))
+                    }
                     // XEP-0016 §2.14: nobody here wants it, so it does not wait for somebody who does.
                     None if is_anybody_here => Err(Condition::ServiceUnavailable.into()),
                     None => self.undelivered(env, host, account, parcel),
@@ -217,15 +230,11 @@ impl Router {
         parcel: &Parcel,
         wanted: impl Fn(i8) -> bool,
     ) -> Result<usize, StanzaError> {
-        let kept = self.kept_from_resources(env.store, &parcel.stanza)?;
-        let keeps = |session: &Session| match &kept {
-            Some((sender, list)) => keeps_from(env.store, sender, list, session.jid()),
-            None => Ok(false),
-        };
+        let kept_back = self.sessions.kept_back(env.store, self.hosts.config(), &parcel.stanza)?;
         let (mut sessions, mut count): (Vec<SessionId>, usize) = (Vec::new(), 0);
         for (id, session) in self.sessions.available(account).filter(|(_, session)| wanted(session.priority)) {
             count += 1;
-            if takes(env.store, session, &parcel.stanza)? && !keeps(session)? {
+            if takes(env.store, session, &parcel.stanza)? && !is_kept_back(env, kept_back.as_ref(), session)? {
                 sessions.push(id);
             }
         }

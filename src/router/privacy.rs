@@ -6,7 +6,7 @@
 //! | a client sends it | `mod_privacy`, first of all modules, before a subscription or a roster changes |
 //! | the server makes it in a user's name | [`Context::route`]: broadcasts, probes, their answers, answers to subscriptions |
 //! | it comes for an account | `mod_privacy`, first of all modules: by the list of the session it is for, or of any; if there is none, by the default list |
-//! | it comes for the bare JID, and sessions are chosen | [`takes`]: who does not take it is no choice; [`keeps_from`]: nor who is kept from it |
+//! | it comes for the bare JID, and sessions are chosen | [`takes`]: who does not take it is no choice; [`KeptBack`]: nor from whom its sender keeps it |
 //! | it enters a session in another way (what was stored, what waited) | `mod_privacy`, first of all modules |
 //!
 //! Who has no list pays a look at two empty fields of the session. An account that is away is looked up in the store when
@@ -15,10 +15,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Router;
 use super::context::{Context, Effect};
 use super::ids::SessionId;
 use super::sessions::{Session, Sessions, Visibility};
+use crate::config::Config;
 use crate::store::roster::RosterItem;
 use crate::store::{Error, Store, privacy, roster};
 use crate::xml;
@@ -290,43 +290,57 @@ fn passes(store: &Store, list: Option<&Arc<List>>, account: &BareJid, to: &Jid, 
     }
 }
 
-impl Router {
-    /// XEP-0191 §6, XEP-0016 §2.1: a user may keep presence from one resource of a contact. What goes to the bare JID of a
-    /// contact of ours reaches all its sessions but those. Returns the user's account and list, if it is one that names
-    /// resources.
+/// XEP-0191 §6, XEP-0016 §2.1: a user may keep what he says from one resource of a contact. What goes to the bare JID of a
+/// contact of ours reaches all its sessions but those. What waits in the store waits for the account, whoever comes.
+///
+/// Deviation: a contact elsewhere gets it for all its resources, since its own server hands it out there. Only a block
+/// of the account, or of the domain, keeps it from there.
+pub struct KeptBack {
+    account: BareJid,
+    list: Arc<List>,
+    traffic: Traffic,
+}
+
+impl KeptBack {
+    /// Is it this resource alone that the stanza is kept from?
     ///
-    /// Deviation: a contact elsewhere gets it for all its resources, since its own server hands it out there. Only a block
-    /// of the account, or of the domain, keeps presence from there.
-    pub(super) fn kept_from_resources(
-        &mut self,
-        store: &Store,
-        stanza: &Stanza,
-    ) -> Result<Option<(BareJid, Arc<List>)>, Error> {
-        let is_shown = matches!(stanza.kind(), Kind::Presence(PresenceType::Available | PresenceType::Unavailable));
-        let Some(from) = stanza.from().filter(|from| is_shown && from.is_full() && from.node().is_some()) else {
+    /// # Errors
+    /// When the store fails.
+    pub fn is_from(&self, store: &Store, who: &Jid) -> Result<bool, Error> {
+        let bare = Jid::from(who.to_bare());
+        let stopped = |who: &Jid| Ok(stops(store, &self.list, &self.account, who, self.traffic)?.is_some());
+        Ok(stopped(who)? && !stopped(&bare)?)
+    }
+}
+
+impl Sessions {
+    /// What a local user sends to a bare JID: by the user's list, if it is one that names resources.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn kept_back(&mut self, store: &Store, config: &Config, stanza: &Stanza) -> Result<Option<KeptBack>, Error> {
+        let is_handed_out = matches!(
+            stanza.kind(),
+            Kind::Message(_) | Kind::Presence(PresenceType::Available | PresenceType::Unavailable)
+        );
+        let Some(from) = stanza.from().filter(|from| is_handed_out && from.is_full() && from.node().is_some()) else {
             return Ok(None);
         };
         let account = from.to_bare();
-        let session = self.sessions.by_full(&account, from).and_then(|id| self.sessions.by_id(id));
+        let session = self.by_full(&account, from).and_then(|id| self.by_id(id));
         let list = match session {
             Some(session) => session.list().cloned(),
             // The word that a session is over comes when there is none any more.
-            None => match self.hosts.config().host(jid::domain(from)) {
+            None => match config.host(jid::domain(from)) {
                 Some(host) if host.modules.is_on("mod_privacy") => {
-                    self.sessions.standing(store, &account)?.and_then(|standing| standing.default.clone())
+                    self.standing(store, &account)?.and_then(|standing| standing.default.clone())
                 }
                 _ => None,
             },
         };
-        Ok(list.filter(|list| list.names_resources()).map(|list| (account, list)))
+        let traffic = Traffic::outbound(stanza.kind());
+        Ok(list.filter(|list| list.names_resources()).map(|list| KeptBack { account, list, traffic }))
     }
-}
-
-/// Is it this resource alone that a user keeps presence from?
-pub(super) fn keeps_from(store: &Store, account: &BareJid, list: &List, who: &Jid) -> Result<bool, Error> {
-    let bare = Jid::from(who.to_bare());
-    Ok(stops(store, list, account, who, Traffic::PresenceOut)?.is_some()
-        && stops(store, list, account, &bare, Traffic::PresenceOut)?.is_none())
 }
 
 /// A list that cannot be read lets nothing out.
@@ -338,7 +352,6 @@ fn unread(account: &BareJid, error: &Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use crate::router::{Env, Router};
     use crate::store::Bounds;
     use crate::store::account::{self, Credentials};

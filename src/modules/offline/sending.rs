@@ -69,10 +69,10 @@ impl Sending {
         self.after
     }
 
-    /// May this enter the session, whatever waits? What we send ourselves may, and all while the client has asked for what
-    /// waits: that stays where it is.
+    /// May this enter the session, whatever waits? What we send ourselves may, what the client asked for by its number
+    /// (XEP-0013 §2.4), and all while it has asked for what waits: that stays where it is.
     pub(super) fn passes(&mut self, stanza: &Stanza) -> bool {
-        let passes = self.pushes || !self.is_unasked();
+        let passes = self.pushes || !self.is_unasked() || stanza.child("offline", ns::OFFLINE).is_some();
         self.pushes &= !(matches!(stanza.kind(), Kind::Iq(IqType::Get)) && stanza.id() == Some(self.question.as_str()));
         passes
     }
@@ -147,7 +147,7 @@ impl Offline {
     /// Would this message for an account overtake older ones that are on their way to all who are to get it?
     pub(super) fn would_overtake(
         &self,
-        context: &Context<'_>,
+        context: &mut Context<'_>,
         account: &BareJid,
         stanza: &Stanza,
     ) -> Result<bool, StanzaError> {
@@ -161,10 +161,14 @@ impl Offline {
             return Ok(false);
         }
         // RFC 6121 §8.5.2.1.1: all of the highest priority.
+        let kept_back = context.sessions.kept_back(context.store, context.config, stanza)?;
+        let is_kept_back =
+            |who| kept_back.as_ref().map_or(Ok(false), |kept_back| kept_back.is_from(context.store, who));
         let mut top = None;
         let mut do_all_wait = false;
         for (id, session) in context.sessions.available(account).filter(|(_, session)| session.priority >= 0) {
-            if Some(session.priority) < top || !takes(context.store, session, stanza)? {
+            let is_choice = takes(context.store, session, stanza)? && !is_kept_back(session.jid())?;
+            if Some(session.priority) < top || !is_choice {
                 continue;
             }
             let is_first = Some(session.priority) > top;
