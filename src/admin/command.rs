@@ -24,6 +24,8 @@ pub struct Command {
     pub destroys: bool,
     /// It changes something: who asked for it is logged at `notice`.
     pub changes: bool,
+    /// The first word alone means this one of its commands.
+    pub is_usual: bool,
     /// Where it is done.
     pub does: Does,
 }
@@ -48,6 +50,7 @@ impl Command {
         secret: None,
         destroys: false,
         changes: false,
+        is_usual: false,
         does: Does::Client,
     };
 

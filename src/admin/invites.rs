@@ -31,7 +31,7 @@ pub const CREATE: Command = Command {
     details: "The address is for who is invited: it opens in a client that knows invitations, even where registration is \
               closed. On a terminal it is shown as a QR code, too. It is shown once: only its hash is kept.",
     examples: &[
-        ("jabberctl invite create", "an invitation for one account of any name"),
+        ("jabberctl invite create", "an invitation for one account of any name; jabberctl invite is the same"),
         (
             "jabberctl invite create --name juliet --inviter romeo@example.org",
             "for juliet, who finds romeo in her list",
@@ -44,6 +44,7 @@ pub const CREATE: Command = Command {
         Column::of("expires", "Until", Unit::Moment),
     ]),
     changes: true,
+    is_usual: true,
     does: Does::Server(create),
     ..Command::NONE
 };

@@ -4,12 +4,14 @@ use super::command::{Argument, Command, Does, Kind};
 use super::job::Next;
 use super::request::{Refusal, Request};
 use super::view::View;
+use crate::config::Host;
 use crate::router::Effect;
 use crate::store::account;
 use crate::xml::Element;
 use crate::xmpp::{Jid, MessageType, Stanza, jid, ns};
 
 const FROM: Argument = Argument::option("from", Kind::Host, "the host that speaks; without, the first of jabber.xml");
+const HOST: Argument = Argument::option("from", Kind::Host, "the host that speaks, to its own users; without, all");
 const SUBJECT: Argument = Argument::option("subject", Kind::Text, "the subject");
 
 /// `message`.
@@ -36,7 +38,7 @@ pub const ANNOUNCE: Command = Command {
         Argument::flag("motd", "keep it as the message of the day: who comes later gets it, too"),
         Argument::flag("update", "keep it as the message of the day, and send it to nobody now"),
         Argument::flag("delete", "there is no message of the day any more"),
-        FROM,
+        HOST,
         SUBJECT,
     ],
     summary: "send everybody who is connected a message",
@@ -82,13 +84,14 @@ fn message(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
         return Err(Refusal::refused(format!("{} is blocked", to.domain())).remedy("see jabberctl blocks"));
     }
     view.carry_out(Effect::Route(stanza(request).with_from(from).with_to(to.clone())));
-    view.say(format!("sent to {to}"));
+    view.say(match is_ours {
+        true => format!("sent to {to}"),
+        false => format!("on its way to {to}"),
+    });
     Ok(Next::Done)
 }
 
 fn announce(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
-    let from = speaker(view, request)?;
-    let host = from.domain().as_str().to_owned();
     let (resource, said) = match (request.has("delete"), request.has("update"), request.has("motd")) {
         (true, false, false) => ("announce/motd/delete", "there is no message of the day any more"),
         (false, true, false) => ("announce/motd/update", "the message of the day is changed"),
@@ -100,12 +103,23 @@ fn announce(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
         let text = if request.has("text") { "--delete takes no text" } else { "what shall be announced?" };
         return Err(Refusal::usage(text));
     }
-    if !view.config.host(&host).is_some_and(|host| host.modules.is_on("mod_announce")) {
-        return Err(Refusal::refused(format!("announcements are off at {host}"))
-            .remedy("put <mod_announce/> into <load> of jabber.xml, and reload"));
+    let wanted = if request.has("from") { Some(request.domain("from")?) } else { None };
+    let hosts = view.config.hosts.iter().filter(|host| wanted.as_ref().is_none_or(|wanted| *wanted == host.name));
+    let (on, off): (Vec<&Host>, Vec<&Host>) = hosts.partition(|host| host.modules.is_on("mod_announce"));
+    let names = |hosts: &[&Host]| hosts.iter().map(|host| host.name.clone()).collect::<Vec<_>>();
+    let (on, off) = (names(&on), names(&off).join(", "));
+    let remedy = "put <mod_announce/> into <load> of jabber.xml, and reload";
+    if on.is_empty() {
+        return Err(Refusal::refused(format!("announcements are off at {off}")).remedy(remedy));
     }
-    let to = Jid::new(&format!("{host}/{resource}")).map_err(|error| Refusal::failed(error.to_string()))?;
-    view.carry_out(Effect::Route(stanza(request).with_from(from).with_to(to)));
-    view.say(said);
+    for host in &on {
+        let from = jid::of_host(host).ok_or_else(|| Refusal::failed(format!("{host} is no address")))?;
+        let to = Jid::new(&format!("{host}/{resource}")).map_err(|error| Refusal::failed(error.to_string()))?;
+        view.carry_out(Effect::Route(stanza(request).with_from(from).with_to(to)));
+    }
+    if !off.is_empty() {
+        view.answer.note(format!("announcements are off at {off}: {remedy}"));
+    }
+    view.say(format!("{said}: {}", on.join(", ")));
     Ok(Next::Done)
 }

@@ -89,7 +89,8 @@ pub const COMMANDS: &[&Command] = &[
     &local::VERSION,
 ];
 
-/// The command of this name.
+/// The command of this name, or the usual one that begins with this word.
 pub fn find(name: &str) -> Option<&'static Command> {
-    COMMANDS.iter().find(|command| command.name == name).copied()
+    let is_meant = |command: &Command| command.is_usual && command.name.split(' ').next() == Some(name);
+    COMMANDS.iter().find(|command| command.name == name || is_meant(command)).copied()
 }

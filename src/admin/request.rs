@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::command::{Argument, Command, Form, Kind};
 use crate::config::Config;
 use crate::stream::sasl::Password;
+use crate::xml;
 use crate::xmpp::{BareJid, Jid, jid};
 
 /// What the client is told at the end in place of `done`.
@@ -252,6 +253,11 @@ fn check(argument: &Argument, value: Option<&Value>, config: &Config) -> Result<
         return if value.is_u64() { Ok(()) } else { Err(wrong("a whole number")) };
     }
     let text = value.as_str().ok_or_else(|| wrong("a string"))?;
+    if let Some(c) = text.chars().find(|c| !xml::is_char(*c)) {
+        let code = u32::from(c);
+        let text = format!("{} has a character that XML cannot carry: U+{code:04X}", argument.placeholder());
+        return Err(Refusal::usage(text).remedy("leave out colours and other control characters"));
+    }
     match argument.kind {
         Kind::Account => {
             let account = account(text)?;

@@ -120,6 +120,10 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
         () if help => Wish::Help(Some(name).filter(|name| !name.is_empty())),
         () if version => Wish::Version,
         () if name.is_empty() && rest.is_empty() => Wish::Help(None),
+        () if name.is_empty() && rest.first().is_some_and(|word| word.starts_with('-')) => {
+            let option = rest.first().map_or("", String::as_str);
+            return Err(Failure::usage(format!("there is no option {option}")).remedy("jabberctl help lists them"));
+        }
         () => {
             let command = admin::find(&name).ok_or_else(|| unknown(&name))?;
             let arguments = fill(command, &rest, options_end.unwrap_or(rest.len()))?;

@@ -32,11 +32,17 @@ pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments)
         Some(what) => Some(terminal::secret(what)?),
         None => None,
     };
-    let (path, guess) = socket(line);
+    let (path, guess) = socket(line)?;
     let connected = connect(&path).map_err(|failure| match &guess {
-        Some(why) => Failure { text: format!("{}\n  the socket is a guess: {why}", failure.text), ..failure },
+        Some(why) => {
+            let text = format!("no server can be asked at {}, which is a guess: {why}", path.display());
+            Failure { text, ..failure }
+        }
         None => failure,
     });
+    if let (Ok(_), Some(why)) = (&connected, &guess) {
+        Show::new(command, line.json).note(&format!("the server at {} is asked, as a guess: {why}", path.display()))?;
+    }
     let stream = match (connected, &secret) {
         (Err(failure), Some(secret)) if command.name == "user add" && failure.kind == NO_SERVER => {
             return super::offline::add(line, arguments, secret);
@@ -107,10 +113,11 @@ fn refused(command: &Command, error: &Value) -> Failure {
     }
 }
 
-/// The socket: as the command line says, or jabber.xml; or where it is by default, and why that is a guess.
-fn socket(line: &Line) -> (PathBuf, Option<String>) {
+/// The socket: as the command line says, or jabber.xml; or where it is by default, and why that is a guess. Who names a
+/// configuration means no other server than that one.
+fn socket(line: &Line) -> Result<(PathBuf, Option<String>), Failure> {
     if let Some(socket) = &line.socket {
-        return (socket.clone(), None);
+        return Ok((socket.clone(), None));
     }
     let given = settings::server(line).map_err(|failure| failure.text);
     let config = given.and_then(|given| {
@@ -119,9 +126,13 @@ fn socket(line: &Line) -> (PathBuf, Option<String>) {
         Config::load(&file, &given).map_err(|error| first(error.to_string()))
     });
     match config {
-        Ok(config) => (config.control_socket(), None),
+        Ok(config) => Ok((config.control_socket(), None)),
+        Err(why) if line.config.is_some() => {
+            Err(Failure::unreachable(format!("it is not known where the server is: {why}"))
+                .remedy("repair the file, or name the server's socket: --socket FILE"))
+        }
         // It may be unreadable for us, or wrong since the server started.
-        Err(why) => (PathBuf::from(Control::DEFAULT), Some(why)),
+        Err(why) => Ok((PathBuf::from(Control::DEFAULT), Some(why))),
     }
 }
 
@@ -163,7 +174,7 @@ pub(super) fn peer(path: &Path) -> Result<i32, Failure> {
 
 /// The version of the server.
 pub(super) fn version(line: &Line) -> Option<String> {
-    let stream = connect(&socket(line).0).ok()?;
+    let stream = connect(&socket(line).ok()?.0).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
     (&stream).write_all(b"{\"command\":\"status\"}\n").ok()?;
     let mut answer = String::new();

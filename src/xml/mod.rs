@@ -12,6 +12,11 @@ pub mod writer;
 
 pub use element::{Attribute, Element, Node, Text};
 
+/// Is this a character that XML has (XML 1.0 §2.2)? No reference stands for the others either.
+pub fn is_char(c: char) -> bool {
+    !matches!(c, '\0'..='\u{8}' | '\u{B}' | '\u{C}' | '\u{E}'..='\u{1F}' | '\u{FFFE}' | '\u{FFFF}')
+}
+
 /// Reads one element from text of our own, such as the store's; `None` if it is not one whole element.
 pub fn parse(text: &str) -> Option<Element> {
     let limits = reader::Limits {
@@ -35,6 +40,16 @@ pub fn parse(text: &str) -> Option<Element> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn xml_has_no_control_characters() {
+        for c in ['\t', '\n', '\r', ' ', '\u{7F}', '\u{85}', '\u{D7FF}', '\u{E000}', '\u{FFFD}', '\u{10000}'] {
+            assert!(is_char(c) && parse(&format!("<a>{c}</a>")).is_some(), "{c:?}");
+        }
+        for c in ['\0', '\u{8}', '\u{B}', '\u{C}', '\u{1B}', '\u{1F}', '\u{FFFE}', '\u{FFFF}'] {
+            assert!(!is_char(c) && parse(&format!("<a>{c}</a>")).is_none(), "{c:?}");
+        }
+    }
 
     #[test]
     fn what_was_written_is_read() {

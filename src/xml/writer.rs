@@ -116,7 +116,9 @@ fn escape_all(out: &mut String, text: &str, in_attribute: bool) {
             Some('&') => "&amp;",
             Some('\'') => "&apos;",
             Some('"') => "&quot;",
-            Some(_) => "&#13;",
+            Some('\r') => "&#13;",
+            // XML has no way to write it: a text of ours went wrong, and must not cost the reader's stream.
+            Some(_) => "\u{FFFD}",
         });
         rest = chars.as_str();
     }
@@ -127,7 +129,8 @@ fn plain_bytes(bytes: &[u8], in_attribute: bool) -> usize {
     /// So many are looked at at once, by instructions for whole vectors.
     const BLOCK: usize = 16;
     let special = |byte: &u8| {
-        matches!(byte, b'<' | b'>' | b'&' | b'\'' | b'"' | b'\r') | (in_attribute & matches!(byte, b'\n' | b'\t'))
+        matches!(byte, b'<' | b'>' | b'&' | b'\'' | b'"' | 0..=8 | 11..=31)
+            | (in_attribute & matches!(byte, b'\n' | b'\t'))
     };
     let is_plain = |block: &&[u8]| !block.iter().fold(false, |any, byte| any | special(byte));
     let skipped = bytes.chunks_exact(BLOCK).take_while(is_plain).count().saturating_mul(BLOCK);
@@ -159,6 +162,9 @@ mod tests {
     fn text_is_escaped() {
         let item = Element::new("a", "n").with_attribute("b", "<'\"&>\r\n".to_string()).with_text("]]>".to_string());
         assert_eq!(written(&item, "n"), "<a b='&lt;&apos;&quot;&amp;&gt;&#13;&#10;'>]]&gt;</a>");
+        // A text of ours that XML cannot carry does not break the stream of who reads it.
+        let wrong = Element::new("a", "n").with_attribute("b", "\u{1b}\u{c}").with_text("\0x\u{1f}\t");
+        assert_eq!(written(&wrong, "n"), "<a b='\u{FFFD}\u{FFFD}'>\u{FFFD}x\u{FFFD}\t</a>");
         // Wherever it stands.
         for before in 0..70 {
             let plain = "ä".repeat(before / 2) + &"a".repeat(before % 2 + before);

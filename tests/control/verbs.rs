@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use jabber::admin::COMMANDS;
+use jabber::admin::{Argument, COMMANDS, Does, Form, Kind};
 
-use crate::site::Site;
+use crate::site::{Client, Site};
 
 /// One run: the command, what stands behind it, what is typed, the exit code, and what is said.
 struct Run(&'static str, &'static [&'static str], &'static str, i32, &'static str);
@@ -40,7 +40,8 @@ const RUNNING: &[Run] = &[
     Run("kick", &["romeo@localhost/nowhere"], "", 1, "is not connected"),
     Run("message", &["romeo@localhost", "hello"], "", 0, "sent to romeo@localhost"),
     Run("message", &["romeo@localhost"], "", 2, "TEXT is missing"),
-    Run("announce", &["hello"], "", 0, "sent"),
+    Run("announce", &["hello"], "", 0, "sent: localhost"),
+    Run("announce", &["a\u{1b}[31mred"], "", 2, "a character that XML cannot carry: U+001B"),
     Run("announce", &["--motd", "--delete"], "", 2, "exclude each other"),
     Run("s2s", &[], "", 0, ""),
     Run("s2s", &["a b"], "", 2, "is no domain"),
@@ -54,6 +55,7 @@ const RUNNING: &[Run] = &[
     Run("unblock", &["spam.example"], "", 1, "is not blocked"),
     Run("register", &["closed"], "", 0, "closed"),
     Run("register", &["ajar"], "", 2, "is none of"),
+    Run("invite", &["--uses", "2"], "", 0, "xmpp:localhost?register;preauth="),
     Run("invite create", &[], "", 0, "xmpp:localhost?register;preauth="),
     Run("invite create", &["--days", "many"], "", 2, "many"),
     Run("invite list", &[], "", 0, "localhost"),
@@ -141,4 +143,70 @@ fn a_server_that_hangs_is_not_waited_for() {
         assert!(told.contains("from 1 to 86400"), "{wrong}: {told}");
     }
     drop(listener);
+}
+
+#[test]
+fn what_xml_cannot_carry_reaches_no_client() {
+    let site = Site::new("characters");
+    let running = site.start();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
+    let mut tried = 0;
+    for command in COMMANDS.iter().filter(|command| matches!(command.does, Does::Server(_))) {
+        for wrong in command.arguments.iter().filter(|argument| argument.form != Form::Flag) {
+            let value = |argument: &Argument| match argument.kind {
+                _ if argument.name == wrong.name => "a\u{c}b",
+                Kind::Account | Kind::Jid => "romeo@localhost",
+                Kind::Host | Kind::Domain => "localhost",
+                Kind::Word(words) => words[0],
+                Kind::Number => "1",
+                Kind::File | Kind::Text | Kind::Name => "some",
+            };
+            let mut words: Vec<String> =
+                ["--yes"].iter().chain(&command.name.split(' ').collect::<Vec<_>>()).map(ToString::to_string).collect();
+            for argument in command.arguments {
+                match argument.form {
+                    Form::Needed | Form::Optional => words.push(value(argument).to_owned()),
+                    Form::Option if argument.name == wrong.name => {
+                        words.extend([format!("--{}", argument.name), value(argument).to_owned()])
+                    }
+                    _ => {}
+                }
+            }
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            site.ctl(&words).input("pencil\n").fails(2);
+            tried += 1;
+        }
+    }
+    assert!(tried > 20, "{tried}");
+    running.stop();
+}
+
+#[test]
+fn an_announcement_reaches_the_users_of_all_hosts() {
+    let site = Site::new("all-hosts");
+    site.write(
+        "jabber.xml",
+        &site.xml("").replace("<host>localhost</host>", "<host>localhost</host><host>other.test</host>"),
+    );
+    let running = site.start();
+    site.ctl(&["user", "add", "bee@other.test"]).input("pencil\n").success();
+    let other =
+        Site { host: "other.test", directory: site.directory.join("none"), port: site.port, address: site.address };
+    let mut bee = Client::login(&other, "bee", "pencil");
+    let told = site.ctl(&["announce", "to all"]).success();
+    assert!(told.contains("localhost, other.test"), "{told}");
+    bee.until("to all");
+    site.ctl(&["announce", "--from", "localhost", "to some"]).success();
+    site.ctl(&["announce", "--from", "other.test", "to these"]).success();
+    assert!(!bee.until("to these").contains("to some"));
+    running.stop();
+}
+
+#[test]
+fn a_mistyped_configuration_is_no_other_server() {
+    let site = Site::new("mistyped");
+    let running = site.start();
+    let told = site.ctl(&["-c", "/does/not/exist.xml", "--yes", "user", "delete", "romeo@localhost"]).fails(3);
+    assert!(told.contains("/does/not/exist.xml") && told.contains("--socket"), "{told}");
+    running.stop();
 }
