@@ -16,7 +16,12 @@ mod federation {
     pub mod world;
 }
 
-use federation::world::{Setup, World};
+#[path = "sim/dice.rs"]
+mod dice;
+#[path = "sim/trust.rs"]
+mod trust;
+
+use federation::world::{Setup, World, server_header};
 
 const ROMEO: &str = "romeo@montague.net/orchard";
 const JULIET: &str = "juliet@capulet.com/balcony";
@@ -35,9 +40,7 @@ const HELLO: &str = "<message to='romeo@montague.net' type='chat' id='1'><body>A
 fn juliet_writes_to_romeo_by_dialback_over_tls() {
     let mut world = two(|_| {});
     let juliet = world.login(JULIET);
-    let romeo = world.login(ROMEO);
-    world.say(romeo, "<presence/>");
-    world.heard(romeo);
+    let romeo = world.online(ROMEO);
     world.say(juliet, HELLO);
     let heard = world.heard(romeo);
     assert!(heard.contains("Art thou there?") && heard.contains("from='juliet@capulet.com/balcony'"), "{heard}");
@@ -49,9 +52,7 @@ fn juliet_writes_to_romeo_by_dialback_over_tls() {
 fn certificates_prove_both_servers() {
     let mut world = two(|setup| setup.certificates = true);
     let juliet = world.login(JULIET);
-    let romeo = world.login(ROMEO);
-    world.say(romeo, "<presence/>");
-    world.heard(romeo);
+    let romeo = world.online(ROMEO);
     world.say(juliet, HELLO);
     assert!(world.heard(romeo).contains("Art thou there?"), "{}", world.transcript());
     assert!(world.transcript().contains("mechanism='EXTERNAL'"), "{}", world.transcript());
@@ -66,9 +67,7 @@ fn certificates_prove_both_servers() {
 fn a_server_of_old_speaks_without_version_and_tls() {
     let mut world = two(|setup| setup.jabber_xml("<host xmpp='no' tls='no'/>"));
     let juliet = world.login(JULIET);
-    let romeo = world.login(ROMEO);
-    world.say(romeo, "<presence/>");
-    world.heard(romeo);
+    let romeo = world.online(ROMEO);
     world.say(juliet, HELLO);
     assert!(world.heard(romeo).contains("Art thou there?"), "{}", world.transcript());
     assert!(!world.transcript().contains("' version='1.0'"), "{}", world.transcript());
@@ -189,22 +188,15 @@ fn a_subscription_crosses_and_presence_follows() {
 #[test]
 fn a_stranger_cannot_send_in_anothers_name() {
     let mut world = two(|_| {});
-    let romeo = world.login(ROMEO);
-    world.say(romeo, "<presence/>");
-    world.heard(romeo);
-    let header = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
-                  xmlns:db='jabber:server:dialback' from='capulet.com' to='montague.net' version='1.0'>";
+    let romeo = world.online(ROMEO);
+    let header = server_header("capulet.com", "montague.net");
     let forged = "<message from='juliet@capulet.com' to='romeo@montague.net'><body>forged</body></message>";
     let stranger = world.connect_as_server("montague.net");
     world.say(stranger, &format!("{header}{forged}"));
     assert!(world.heard(stranger).contains("<invalid-from"), "{}", world.transcript());
     assert_eq!(world.heard(romeo), "");
     // A key that capulet.com did not make.
-    let stranger = world.connect_as_server("montague.net");
-    world.say(stranger, header);
-    world.start_tls(stranger);
-    world.say(stranger, header);
-    world.heard(stranger);
+    let stranger = world.stranger("capulet.com", "montague.net");
     world.say(stranger, "<db:result from='capulet.com' to='montague.net'>0123456789abcdef</db:result>");
     let answer = world.heard(stranger);
     assert!(answer.contains("type='invalid'"), "{answer}\n{}", world.transcript());
@@ -214,13 +206,7 @@ fn a_stranger_cannot_send_in_anothers_name() {
 #[test]
 fn a_result_nobody_asked_for_opens_nothing() {
     let mut world = two(|_| {});
-    let stranger = world.connect_as_server("montague.net");
-    let header = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
-                  xmlns:db='jabber:server:dialback' from='capulet.com' to='montague.net' version='1.0'>";
-    world.say(stranger, header);
-    world.start_tls(stranger);
-    world.say(stranger, header);
-    world.heard(stranger);
+    let stranger = world.stranger("capulet.com", "montague.net");
     world.say(stranger, "<db:result from='capulet.com' to='montague.net' type='valid'/>");
     let heard = world.heard(stranger);
     assert!(heard.contains("<stream:error>"), "{heard}");
@@ -358,12 +344,7 @@ fn a_verdict_that_is_late_does_not_come_before_the_new_header() {
     let mut world = World::new(vec![capulet, Setup::new("verona.it")]);
     world.mute("verona.it");
     world.test_name = "montague.net".to_string();
-    let header = "<stream:stream xmlns='jabber:server' xmlns:db='jabber:server:dialback' from='montague.net' \
-                  to='capulet.com' version='1.0' xmlns:stream='http://etherx.jabber.org/streams'>";
-    let peer = world.connect_as_server("capulet.com");
-    world.say(peer, header);
-    world.start_tls(peer);
-    world.say(peer, header);
+    let peer = world.stranger("montague.net", "capulet.com");
     world.say(peer, "<db:result from='verona.it' to='capulet.com'>key</db:result>");
     world.say(peer, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>");
     assert!(world.heard(peer).ends_with("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"));

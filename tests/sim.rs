@@ -34,6 +34,8 @@ mod login;
 mod panics;
 #[path = "sim/play.rs"]
 mod play;
+#[path = "sim/trust.rs"]
+mod trust;
 #[path = "sim/world.rs"]
 mod world;
 

@@ -14,7 +14,8 @@
     clippy::indexing_slicing,
     clippy::string_slice,
     missing_docs,
-    reason = "a test may fail loudly"
+    dead_code,
+    reason = "a test may fail loudly, and uses a part of the talks' runner"
 )]
 
 #[path = "traces/compare.rs"]
@@ -23,6 +24,8 @@ mod compare;
 mod record;
 #[path = "traces/replay.rs"]
 mod replay;
+#[path = "talks/runner/mod.rs"]
+mod runner;
 
 use std::path::{Path, PathBuf};
 

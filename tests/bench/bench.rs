@@ -10,6 +10,8 @@
     reason = "a benchmark may fail loudly"
 )]
 
+#[path = "../sim/dice.rs"]
+mod dice;
 mod import;
 mod login;
 mod memory;

@@ -8,9 +8,10 @@ use std::time::Duration;
 use jabber::config::{Config, Listener, Source};
 use jabber::server::{ConnectionId, Input, Output, Server, TlsInfo};
 use jabber::store::{Store, account};
-use jabber::xmpp::{BareJid, Now, Random};
+use jabber::xmpp::{BareJid, Now};
 
 use crate::cpu_time;
+use crate::dice::Dice;
 use crate::scram::{self, Scram};
 
 /// The name and password of everybody is made of a number.
@@ -18,21 +19,6 @@ const HOST: &str = "montague.net";
 const NOW: Now = Now { unix_millis: 1_767_323_045_000, monotonic_millis: 1_000_000 };
 const PLAIN: u16 = 5224;
 const START_TLS: u16 = 5222;
-
-/// Dice that fall the same way in every run (splitmix64).
-struct Dice(u64);
-
-impl Random for Dice {
-    fn fill(&mut self, buffer: &mut [u8]) {
-        for chunk in buffer.chunks_mut(8) {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut word = self.0;
-            word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
-        }
-    }
-}
 
 /// The server, and what it costs.
 pub(crate) struct World {
@@ -91,7 +77,7 @@ impl World {
         let config = Arc::new(Config::from_xml(&text, &Source::new("jabber.xml")).unwrap());
         let listener = |port| Arc::new(config.listeners.iter().find(|listener| listener.port == port).unwrap().clone());
         let listeners = [listener(PLAIN), listener(START_TLS)];
-        let server = Server::new(config, store, Box::new(Dice(7)), NOW).unwrap();
+        let server = Server::new(config, store, Box::new(Dice::new(7)), NOW).unwrap();
         World { server, listeners, next: 0, spent: Duration::ZERO }
     }
 

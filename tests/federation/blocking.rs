@@ -53,21 +53,16 @@ fn with_certificates(capulet: &str, montague: &str, certificates: bool) -> (Worl
         log::set_boxed_logger(Box::new(Records)).unwrap();
         log::set_max_level(log::LevelFilter::Info);
     });
-    let mut world =
-        World::new(vec![setup("capulet.com", capulet, certificates), setup("montague.net", montague, certificates)]);
+    let mut world = World::new(vec![
+        Setup::with("capulet.com", certificates, capulet),
+        Setup::with("montague.net", certificates, montague),
+    ]);
     let (juliet, romeo) = (world.login(JULIET), world.login(ROMEO));
     world.say(juliet, "<presence/>");
     world.say(romeo, "<presence/>");
     world.heard(juliet);
     world.heard(romeo);
     (world, juliet, romeo)
-}
-
-fn setup(host: &str, root: &str, certificates: bool) -> Setup {
-    let mut setup = Setup::new(host);
-    setup.root = root.to_owned();
-    setup.certificates = certificates;
-    setup
 }
 
 #[test]
@@ -225,7 +220,7 @@ fn a_domain_that_was_let_in_to_be_dropped_is_not_believed_later() {
     let (mut world, juliet, romeo) = world("", CAPULET);
     world.say(juliet, HELLO);
     assert!(world.transcript().contains("type='valid'"), "{}", world.transcript());
-    world.reload("montague.net", &setup("montague.net", "", false));
+    world.reload("montague.net", &Setup::with("montague.net", false, ""));
     world.say(juliet, HELLO);
     assert_eq!(world.heard(romeo), "", "{}", world.transcript());
     assert!(world.transcript().contains("<invalid-from "), "{}", world.transcript());
@@ -239,7 +234,7 @@ fn what_waits_for_a_domain_is_stopped_when_it_is_blocked() {
     let (mut world, juliet, romeo) = world("", "");
     world.mute("montague.net");
     world.say(juliet, HELLO);
-    world.reload("capulet.com", &setup("capulet.com", MONTAGUE, false));
+    world.reload("capulet.com", &Setup::with("capulet.com", false, MONTAGUE));
     world.unmute("montague.net");
     world.wait(90);
     assert_eq!((world.heard(juliet).as_str(), world.heard(romeo).as_str()), ("", ""));
@@ -254,7 +249,7 @@ fn what_was_not_acknowledged_is_not_sent_again_to_a_blocked_domain() {
     world.heard(romeo);
     world.mute("montague.net");
     world.say(juliet, HELLO);
-    world.reload("capulet.com", &setup("capulet.com", MONTAGUE, true));
+    world.reload("capulet.com", &Setup::with("capulet.com", true, MONTAGUE));
     let dials = world.dials();
     world.cut_servers();
     world.unmute("montague.net");

@@ -14,9 +14,7 @@ fn world(change: impl Fn(&mut Setup)) -> (World, usize, usize) {
     let mut world = World::new(vec![capulet, montague]);
     world.name("icq.capulet.com", "capulet.com");
     let icq = world.connect_component("capulet.com", "s");
-    let romeo = world.login(ROMEO);
-    world.say(romeo, "<presence/>");
-    world.heard(romeo);
+    let romeo = world.online(ROMEO);
     (world, icq, romeo)
 }
 
@@ -53,13 +51,7 @@ fn a_component_writes_first() {
 #[test]
 fn no_other_server_speaks_for_a_component() {
     let (mut world, icq, _) = world(|_| {});
-    let liar = world.connect_as_server("capulet.com");
-    let header = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
-                  xmlns:db='jabber:server:dialback' to='capulet.com' from='icq.capulet.com' version='1.0'>";
-    world.say(liar, header);
-    world.start_tls(liar);
-    world.say(liar, header);
-    world.heard(liar);
+    let liar = world.stranger("icq.capulet.com", "capulet.com");
     world.say(liar, "<db:result from='icq.capulet.com' to='capulet.com'>key</db:result>");
     let heard = world.heard(liar);
     assert!(heard.contains("type='error'") && heard.contains("not-acceptable"), "{heard}");

@@ -19,9 +19,7 @@ fn with_certificates(limits: &str, certificates: bool) -> (World, usize, usize, 
         world.name(&format!("s{number}.test"), "silent.test");
     }
     let (juliet, nurse) = (world.login(JULIET), world.login("nurse@capulet.com/hall"));
-    let romeo = world.login(ROMEO);
-    world.say(romeo, "<presence/>");
-    world.heard(romeo);
+    let romeo = world.online(ROMEO);
     (world, juliet, nurse, romeo)
 }
 

@@ -97,9 +97,7 @@ fn a_wire_may_break_at_any_byte_of_a_negotiation() {
                 setup.certificates = certificates;
                 setup.jabber_xml("<idletimeout>30</idletimeout>");
             });
-            let (juliet, romeo) = (world.login(JULIET), world.login(ROMEO));
-            world.say(romeo, "<presence/>");
-            world.heard(romeo);
+            let (juliet, romeo) = (world.login(JULIET), world.online(ROMEO));
             (world, juliet, romeo)
         };
         let (mut whole, juliet, _) = world();

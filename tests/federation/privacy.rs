@@ -181,9 +181,7 @@ fn a_server_that_comes_back_is_not_asked_for_who_is_blocked() {
 #[test]
 fn a_word_of_invisibility_from_elsewhere_goes_nowhere() {
     let mut world = two(|setup| setup.certificates = true);
-    let romeo = world.login(ROMEO);
-    world.say(romeo, "<presence/>");
-    world.heard(romeo);
+    let romeo = world.online(ROMEO);
     let peer = world.peer("verona.example", "montague.net");
     world.say(peer, "<presence type='invisible' from='duke@verona.example/x' to='romeo@montague.net/orchard'/>");
     world.say(peer, "<presence type='invisible' from='duke@verona.example/x' to='romeo@montague.net'/>");

@@ -3,24 +3,15 @@
 use super::world::{Setup, World};
 use crate::{JULIET, ROMEO};
 
-fn setup(domain: &str, certificates: bool, root: &str) -> Setup {
-    let mut setup = Setup::new(domain);
-    setup.certificates = certificates;
-    setup.root = root.to_owned();
-    setup
-}
-
 fn chat(body: &str) -> String {
     format!("<message to='romeo@montague.net' type='chat' id='{body}'><body>{body}</body></message>")
 }
 
 /// Capulet and Montague, where Romeo is; Juliet is at home. With certificates stanzas are acknowledged.
 fn world(certificates: bool, root: &str) -> (World, usize, usize) {
-    let one = setup("capulet.com", certificates, root);
-    let mut world = World::new(vec![one, setup("montague.net", certificates, "")]);
-    let (juliet, romeo) = (world.login(JULIET), world.login(ROMEO));
-    world.say(romeo, "<presence/>");
-    world.heard(romeo);
+    let one = Setup::with("capulet.com", certificates, root);
+    let mut world = World::new(vec![one, Setup::with("montague.net", certificates, "")]);
+    let (juliet, romeo) = (world.login(JULIET), world.online(ROMEO));
     (world, juliet, romeo)
 }
 
@@ -40,7 +31,7 @@ fn what_waits_for_a_stream_survives() {
         world.say(juliet, "<presence to='romeo@montague.net' type='subscribe'/>");
         world.say(juliet, "<iq type='get' to='montague.net' id='v'><query xmlns='jabber:iq:version'/></iq>");
         assert_eq!(world.written_down("capulet.com").len(), 3);
-        world.crash("capulet.com", &setup("capulet.com", certificates, ""));
+        world.crash("capulet.com", &Setup::with("capulet.com", certificates, ""));
         world.wait(7);
         // What is said meanwhile comes after it.
         let juliet = world.login(JULIET);
@@ -55,7 +46,7 @@ fn what_waits_for_a_stream_survives() {
         assert_eq!(heard.matches("<delay ").count(), 2, "{heard}");
         world.wait(2);
         assert_eq!(world.written_down("capulet.com"), [""; 0]);
-        world.crash("capulet.com", &setup("capulet.com", certificates, ""));
+        world.crash("capulet.com", &Setup::with("capulet.com", certificates, ""));
         world.wait(40);
         assert_eq!(world.heard(romeo), "");
     }
@@ -73,7 +64,7 @@ fn what_is_not_acknowledged_survives() {
     world.wait(3);
     assert_eq!(world.written_down("capulet.com").len(), 2);
     world.unmute("montague.net");
-    world.crash("capulet.com", &setup("capulet.com", true, ""));
+    world.crash("capulet.com", &Setup::with("capulet.com", true, ""));
     world.wait(1);
     assert_eq!(bodies(&world.heard(romeo)), ["a", "b"]);
     assert_eq!(world.written_down("capulet.com"), [""; 0]);
@@ -104,7 +95,7 @@ fn everything_is_written_at_once_where_the_admin_wants_that() {
     world.mute("montague.net");
     world.say(juliet, &chat("a"));
     world.unmute("montague.net");
-    world.crash("capulet.com", &setup("capulet.com", true, root));
+    world.crash("capulet.com", &Setup::with("capulet.com", true, root));
     assert_eq!(bodies(&world.heard(romeo)), ["a"], "{}", world.transcript());
     assert_eq!(world.written_down("capulet.com"), [""; 0]);
 }
@@ -116,7 +107,7 @@ fn what_waited_is_tried_for_its_time_and_then_comes_back() {
     world.mute("montague.net");
     world.say(juliet, &chat("a"));
     world.take_down("montague.net");
-    world.crash("capulet.com", &setup("capulet.com", false, ""));
+    world.crash("capulet.com", &Setup::with("capulet.com", false, ""));
     let juliet = world.login(JULIET);
     world.wait(28);
     assert_eq!(world.heard(juliet), "");
@@ -144,7 +135,7 @@ fn what_waits_when_the_server_is_stopped_is_there_at_the_next_start() {
         assert!(world.is_stopped("capulet.com") && world.written_down("capulet.com").len() == 1);
         world.unmute("montague.net");
         world.cut_servers();
-        world.crash("capulet.com", &setup("capulet.com", certificates, ""));
+        world.crash("capulet.com", &Setup::with("capulet.com", certificates, ""));
         assert_eq!(bodies(&world.heard(romeo)), ["a"], "{}", world.transcript());
     }
 }
@@ -167,7 +158,7 @@ fn what_waits_for_a_domain_that_was_blocked_meanwhile_is_dropped() {
     world.unmute("montague.net");
     let block = "<block xmlns='urn:jabber:config:3'>montague.net</block>";
     let dials = world.dials();
-    world.crash("capulet.com", &setup("capulet.com", false, block));
+    world.crash("capulet.com", &Setup::with("capulet.com", false, block));
     assert_eq!((world.heard(romeo).as_str(), world.dials()), ("", dials));
     assert_eq!(world.written_down("capulet.com"), [""; 0]);
 }
@@ -188,7 +179,7 @@ fn what_waits_for_too_long_or_for_nobody_goes() {
         jabber::store::remote_queue::append(server.store_mut(), &row).unwrap();
     });
     world.unmute("montague.net");
-    world.crash("capulet.com", &setup("capulet.com", false, ""));
+    world.crash("capulet.com", &Setup::with("capulet.com", false, ""));
     assert_eq!(bodies(&world.heard(romeo)), ["a"]);
     world.wait(2);
     assert_eq!(world.written_down("capulet.com"), [""; 0]);
@@ -219,24 +210,22 @@ fn what_waited_and_left_is_not_sent_again_after_a_clean_stop() {
     world.terminate("capulet.com");
     assert!(world.is_stopped("capulet.com"), "{}", world.transcript());
     assert_eq!(world.written_down("capulet.com"), [""; 0]);
-    world.crash("capulet.com", &setup("capulet.com", false, ""));
+    world.crash("capulet.com", &Setup::with("capulet.com", false, ""));
     world.wait(5);
     assert_eq!(bodies(&world.heard(romeo)), [""; 0], "{}", world.transcript());
 }
 
 #[test]
 fn what_waits_in_the_name_of_a_host_that_is_ours_no_more_is_dropped() {
-    let mut two_hosts = setup("capulet.com", false, "");
+    let mut two_hosts = Setup::with("capulet.com", false, "");
     two_hosts.hosts.push("paris.com".to_owned());
-    let mut world = World::new(vec![two_hosts, setup("montague.net", false, "")]);
-    let romeo = world.login(ROMEO);
-    world.say(romeo, "<presence/>");
-    world.heard(romeo);
+    let mut world = World::new(vec![two_hosts, Setup::with("montague.net", false, "")]);
+    let romeo = world.online(ROMEO);
     world.mute("montague.net");
     let count = world.login("count@paris.com/hall");
     world.say(count, &chat("a"));
     assert_eq!(world.written_down("capulet.com").len(), 1);
-    world.reload("capulet.com", &setup("capulet.com", false, ""));
+    world.reload("capulet.com", &Setup::with("capulet.com", false, ""));
     assert_eq!(world.written_down("capulet.com"), [""; 0]);
     world.unmute("montague.net");
     let dials = world.dials();

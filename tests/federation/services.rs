@@ -59,13 +59,7 @@ fn strangers_search_only_where_the_admin_lets_them() {
 #[test]
 fn no_other_server_speaks_for_a_service() {
     let (mut world, _) = world("", |_| {});
-    let liar = world.connect_as_server("capulet.com");
-    let header = "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
-                  xmlns:db='jabber:server:dialback' to='capulet.com' from='users.capulet.com' version='1.0'>";
-    world.say(liar, header);
-    world.start_tls(liar);
-    world.say(liar, header);
-    world.heard(liar);
+    let liar = world.stranger("users.capulet.com", "capulet.com");
     world.say(liar, "<db:result from='users.capulet.com' to='capulet.com'>key</db:result>");
     let heard = world.heard(liar);
     assert!(heard.contains("type='error'") && heard.contains("not-acceptable"), "{heard}");

@@ -8,35 +8,11 @@ use std::sync::Arc;
 use jabber::config::{Config, Listener, ListenerKind, Place, PlainLogin, Source, StartTls};
 use jabber::server::{Candidate, ConnectionId, Input, Output, Server, TlsInfo, Unfound};
 use jabber::store::{Store, account};
-use jabber::stream::certificate::Trust;
 use jabber::stream::sasl::{HashJob, Outcome, Password};
-use jabber::xmpp::{BareJid, Jid, Now, Random};
+use jabber::xmpp::{BareJid, Jid, Now};
 
-/// Dice that repeat.
-struct Dice(u64);
-
-impl Random for Dice {
-    fn fill(&mut self, buffer: &mut [u8]) {
-        for byte in buffer {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 33) as u8;
-        }
-    }
-}
-
-/// A certificate here is its domain's name.
-struct NamesAreCertificates(bool);
-
-impl Trust for NamesAreCertificates {
-    fn check(&self, chain: &[Vec<u8>], domain: &str, _: Now) -> Result<(), String> {
-        // `*.` stands for a domain and all below it.
-        let is_for = |name: &str| name.strip_prefix("*.").map_or(name == domain, |base| domain.ends_with(base));
-        match chain.first().and_then(|name| std::str::from_utf8(name).ok()) {
-            Some(name) if self.0 && is_for(name) => Ok(()),
-            _ => Err("certificate is not trusted".to_string()),
-        }
-    }
-}
+use crate::dice::Dice;
+use crate::trust::NamesAreCertificates;
 
 /// One server to be.
 pub struct Setup {
@@ -55,6 +31,11 @@ impl Setup {
         Setup { hosts: vec![host.to_string()], certificates: false, root, jsm, dialback }
     }
 
+    /// The same, with further children of the root.
+    pub fn with(host: &str, certificates: bool, root: &str) -> Setup {
+        Setup { certificates, root: root.to_owned(), ..Setup::new(host) }
+    }
+
     /// What stands in `<dialback>`.
     pub fn jabber_xml(&mut self, text: &str) {
         self.dialback = text.to_string();
@@ -71,6 +52,14 @@ impl Setup {
         );
         Config::from_xml(&text, &Source::new("test.xml")).unwrap_or_else(|error| panic!("{error}"))
     }
+}
+
+/// What a server says first to another.
+pub fn server_header(domain: &str, to: &str) -> String {
+    format!(
+        "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+         xmlns:db='jabber:server:dialback' from='{domain}' to='{to}' version='1.0'>"
+    )
 }
 
 /// One end of a wire: a server's connection, or the test itself.
@@ -151,7 +140,7 @@ impl World {
         for (index, setup) in setups.into_iter().enumerate() {
             let config = Arc::new(setup.config());
             let store = Store::in_memory().unwrap();
-            let mut server = Server::new(config, store, Box::new(Dice(index as u64 + 1)), now).unwrap();
+            let mut server = Server::new(config, store, Box::new(Dice::new(index as u64 + 1)), now).unwrap();
             server.set_trust(Box::new(NamesAreCertificates(setup.certificates)));
             world.servers.push(server);
             for host in &setup.hosts {
@@ -181,7 +170,7 @@ impl World {
     /// Makes an account with the password `secret`.
     pub fn account(&mut self, jid: &str) -> BareJid {
         let account = Jid::new(jid).unwrap().to_bare();
-        let job = HashJob::derive(0, Password::new("secret").unwrap(), &mut Dice(7));
+        let job = HashJob::derive(0, Password::new("secret").unwrap(), &mut Dice::new(7));
         let Outcome::Derived(credentials) = job.run().outcome else { panic!("not derived") };
         let server = self.server_of(account.domain().as_str());
         account::create(self.servers[server].store_mut(), &account, &credentials, self.now.unix_millis).unwrap();
@@ -208,6 +197,14 @@ impl World {
         );
         let heard = self.heard(client);
         assert!(heard.contains("type='result'"), "{heard}");
+        client
+    }
+
+    /// The same, available; what it hears so far is forgotten.
+    pub fn online(&mut self, jid: &str) -> usize {
+        let client = self.login(jid);
+        self.say(client, "<presence/>");
+        self.heard(client);
         client
     }
 
@@ -350,7 +347,7 @@ impl World {
             }
         }
         let config = Arc::new(setup.config());
-        self.servers[server] = Server::new(config, store, Box::new(Dice(99)), self.now).unwrap();
+        self.servers[server] = Server::new(config, store, Box::new(Dice::new(99)), self.now).unwrap();
         self.servers[server].set_trust(Box::new(NamesAreCertificates(setup.certificates)));
         self.input(server, Input::Timeout);
     }
@@ -448,19 +445,23 @@ impl World {
         if !self.test_name.ends_with(domain) {
             self.test_name = domain.to_string();
         }
-        let header = format!(
-            "<stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
-             xmlns:db='jabber:server:dialback' from='{domain}' to='{to}' version='1.0'>"
-        );
-        let peer = self.connect_as_server(to);
-        self.say(peer, &header);
-        self.start_tls(peer);
-        self.say(peer, &header);
+        let peer = self.stranger(domain, to);
         self.say(peer, "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>=</auth>");
         assert!(self.heard(peer).contains("<success"), "{}", self.transcript);
-        self.say(peer, &header);
+        self.say(peer, &server_header(domain, to));
         self.heard(peer);
         peer
+    }
+
+    /// The same, without a proof.
+    pub fn stranger(&mut self, domain: &str, to: &str) -> usize {
+        let stranger = self.connect_as_server(to);
+        let header = server_header(domain, to);
+        self.say(stranger, &header);
+        self.start_tls(stranger);
+        self.say(stranger, &header);
+        self.heard(stranger);
+        stranger
     }
 
     /// Has the server closed this connection of the test's own?

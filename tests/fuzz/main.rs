@@ -23,6 +23,8 @@ mod login;
 mod noise;
 #[path = "../sim/panics.rs"]
 mod panics;
+#[path = "../sim/trust.rs"]
+mod trust;
 mod whole;
 mod words;
 #[path = "../sim/world.rs"]

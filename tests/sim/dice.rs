@@ -5,6 +5,7 @@ use jabber::xmpp::Random;
 #[derive(Clone)]
 pub struct Dice(u64);
 
+#[allow(dead_code, reason = "not every test throws them in all ways")]
 impl Dice {
     pub fn new(seed: u64) -> Dice {
         Dice(seed.wrapping_mul(0xD134_2543_DE82_EF95))

@@ -10,25 +10,13 @@ use std::sync::Arc;
 
 use jabber::config::{Config, Listener, ListenerKind, Place as Line, PlainLogin, Source, StartTls};
 use jabber::server::{Candidate, ConnectionId, Input, Output, Server, TlsInfo, Unfound};
-use jabber::stream::certificate::Trust;
 use jabber::stream::sasl::HashJob;
 use jabber::xml::reader::{Event, Limits, Reader};
 use jabber::xmpp::Now;
 
 use crate::dice::Dice;
 use crate::disk::{Crash, Storage};
-
-/// A certificate here is its domain's name.
-struct NamesAreCertificates(bool);
-
-impl Trust for NamesAreCertificates {
-    fn check(&self, chain: &[Vec<u8>], domain: &str, _: Now) -> Result<(), String> {
-        match chain.first() {
-            Some(name) if self.0 && name == domain.as_bytes() => Ok(()),
-            _ => Err("certificate is not trusted".to_string()),
-        }
-    }
-}
+use crate::trust::NamesAreCertificates;
 
 /// Bounds that no honest server comes near.
 pub const WIDE: Limits =

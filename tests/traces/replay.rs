@@ -1,19 +1,19 @@
-//! A server in memory, and those who speak to it as the trace has it.
+//! Those who speak to the talks' server in memory as the trace has it.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use jabber::config::{Config, ListenerKind, Source};
-use jabber::server::{Candidate, ConnectionId, Input, Output, Server, TlsInfo, Unfound};
 use jabber::store::Store;
 use jabber::xml::Element;
 use jabber::xml::reader::{Event, Limits, Reader};
-use jabber::xmpp::{Now, Random};
 
 use super::compare;
 use super::record::Line;
+use crate::runner::memory::Memory;
+use crate::runner::wire::{Got, Link, Wire as _};
 
 /// Accounts that were made before the first trace, as all are: from a client.
 const ACCOUNTS: &[(&str, &str)] = &[
@@ -47,41 +47,12 @@ pub struct Conversation {
     marks: (Vec<String>, Vec<String>),
     /// The full JID that logged in.
     jid: String,
-    link: u64,
+    link: Link,
     is_closed: bool,
-}
-
-/// Dice that repeat.
-struct Dice(u64);
-
-impl Random for Dice {
-    fn fill(&mut self, buffer: &mut [u8]) {
-        for byte in buffer {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            *byte = (self.0 >> 33) as u8;
-        }
-    }
-}
-
-/// Our end of a connection.
-#[derive(Default)]
-struct End {
-    /// Bytes not yet looked at.
-    received: Vec<u8>,
-    is_closed: bool,
-    wants_tls: bool,
 }
 
 pub struct World {
-    config: Arc<Config>,
-    server: Server,
-    now: Now,
-    next: u64,
-    ends: BTreeMap<u64, End>,
-    /// Connections that the server made and that nobody has taken yet.
-    dialled: VecDeque<u64>,
-    /// Where the server's own connections are answered.
-    answers: Option<fn(SocketAddr) -> bool>,
+    memory: Memory,
     /// What the trace says, and what it is here: ids and keys.
     known: BTreeMap<String, String>,
 }
@@ -103,20 +74,8 @@ impl World {
         let text = std::fs::read_to_string(&file).unwrap();
         let source = Source { file, home: folder, ..Source::default() };
         let config = Config::from_xml(&adapted(&text), &source).unwrap_or_else(|error| panic!("{error}"));
-        let now = Now { unix_millis: 1_767_323_045_000, monotonic_millis: 1_000_000 };
-        let config = Arc::new(config);
-        let server = Server::new(config.clone(), Store::in_memory().unwrap(), Box::new(Dice(1)), now).unwrap();
-        let mut world = World {
-            config,
-            server,
-            now,
-            next: 0,
-            ends: BTreeMap::new(),
-            dialled: VecDeque::new(),
-            answers: None,
-            known: BTreeMap::new(),
-        };
-        world.turn();
+        let memory = Memory::on(config, Store::in_memory().unwrap());
+        let mut world = World { memory, known: BTreeMap::new() };
         ACCOUNTS.iter().for_each(|(name, password)| world.register(name, password));
         if configuration.contains("1.6") {
             // The form that the trace of 1.6 has for him is refused there, as it was.
@@ -132,10 +91,11 @@ impl World {
              <iq type='set' id='new'><query xmlns='jabber:iq:register'><username>{name}</username>\
              <password>{password}</password><name>{name}</name><email>{name}@example.org</email></query></iq>"
         );
-        self.handle(Input::Bytes { id: ConnectionId(link), bytes: text.as_bytes() });
-        let answer = String::from_utf8_lossy(&self.ends[&link].received).into_owned();
+        self.memory.send(link, text.as_bytes());
+        let Got::Bytes(answer) = self.memory.hear(link, true) else { panic!("{name} hears nothing") };
+        let answer = String::from_utf8_lossy(&answer);
         assert!(answer.contains("id='new' type='result'") || answer.contains("type='result' id='new'"), "{answer}");
-        self.hang_up(link);
+        self.memory.hang_up(link);
         // Registrations from one address have their rate.
         self.wait(3_600);
     }
@@ -149,10 +109,10 @@ impl World {
             direct_tls: false,
             ids: BTreeMap::new(),
         };
-        self.answers = match name.get(..2) {
-            Some("21") => Some(|peer| peer.port() == 5349),
-            Some("22") => Some(|peer| peer.ip().to_string() == REMOTE),
-            _ => None,
+        self.memory.answers = match name.get(..2) {
+            Some("21") => |peer| peer.port() == 5349,
+            Some("22") => |peer| peer.ip().to_string() == REMOTE,
+            _ => |_| false,
         };
         for line in lines {
             match line {
@@ -168,9 +128,8 @@ impl World {
                     if let Some(place) = scene.present("") {
                         let link = scene.conversations[place].link;
                         self.listen(&mut scene, place);
-                        if std::mem::take(&mut self.ends.get_mut(&link).unwrap().wants_tls) {
+                        if self.memory.secure(link, true).is_ok() {
                             scene.readers.insert(place, reader());
-                            self.handle(Input::Secured { id: ConnectionId(link), tls: tls() });
                         }
                     }
                 }
@@ -182,15 +141,14 @@ impl World {
         }
         // Nobody stays for the next trace.
         for place in 0..scene.conversations.len() {
-            self.hang_up(scene.conversations[place].link);
+            self.memory.hang_up(scene.conversations[place].link);
         }
         for place in 0..scene.conversations.len() {
             let conversation = &mut scene.conversations[place];
             conversation.is_closed = true;
         }
         self.wait(30);
-        self.ends.clear();
-        self.dialled.clear();
+        self.memory.dialled.clear();
         scene.conversations
     }
 
@@ -204,7 +162,7 @@ impl World {
         if starts && !is_answer && !goes_on {
             if let Some(place) = present {
                 self.listen(scene, place);
-                self.hang_up(scene.conversations[place].link);
+                self.memory.hang_up(scene.conversations[place].link);
                 scene.conversations[place].is_closed = true;
             }
             let link = self.connect(scene, party);
@@ -226,9 +184,7 @@ impl World {
             return;
         }
         for text in one_item_each(&text) {
-            if self.ends.get(&link).is_some_and(|end| !end.is_closed) {
-                self.handle(Input::Bytes { id: ConnectionId(link), bytes: text.as_bytes() });
-            }
+            self.memory.send(link, text.as_bytes());
         }
         self.listen_all(scene);
     }
@@ -244,7 +200,7 @@ impl World {
     fn hears(&mut self, scene: &mut Scene<'_>, party: &str, text: &str) {
         if scene.is_dialled(party) && scene.present(party).is_none() {
             for _ in 0..PATIENCE {
-                if !self.dialled.is_empty() {
+                if !self.memory.dialled.is_empty() {
                     break;
                 }
                 self.wait(1);
@@ -279,7 +235,7 @@ impl World {
         let mut patience = 0;
         self.listen_all(scene);
         while scene.conversations[place].ours.len() < scene.conversations[place].theirs.len() && patience < PATIENCE {
-            if self.ends.get(&scene.conversations[place].link).is_none_or(|end| end.is_closed) {
+            if self.memory.is_closed(scene.conversations[place].link) {
                 break;
             }
             self.wait(1);
@@ -289,43 +245,28 @@ impl World {
     }
 
     fn take_dialled(&mut self, scene: &mut Scene<'_>, party: &str) {
-        if let Some(link) = self.dialled.pop_front() {
+        if let Some(link) = self.memory.dialled.pop_front() {
             scene.begin(party, link);
         }
     }
 
-    fn connect(&mut self, scene: &mut Scene<'_>, party: &str) -> u64 {
+    fn connect(&mut self, scene: &mut Scene<'_>, party: &str) -> Link {
         let kind = match (scene.name.get(..2), party) {
             (Some("20"), "C" | "D") => ListenerKind::Component,
             (Some("22"), "I" | "V") => ListenerKind::S2s,
             _ if std::mem::take(&mut scene.direct_tls) => ListenerKind::C2sTls,
             _ => ListenerKind::C2s,
         };
-        let component = if self.config.listeners.iter().any(|listener| listener.port == 5347) { 5347 } else { 7009 };
-        let is_secured = kind == ListenerKind::C2sTls;
-        let link = self.accept(kind, |port| kind != ListenerKind::Component || port == component);
-        if is_secured {
-            self.handle(Input::Secured { id: ConnectionId(link), tls: tls() });
-        }
-        link
+        let component =
+            if self.memory.config().listeners.iter().any(|listener| listener.port == 5347) { 5347 } else { 7009 };
+        self.accept(kind, |port| kind != ListenerKind::Component || port == component)
     }
 
-    fn accept(&mut self, kind: ListenerKind, port: impl Fn(u16) -> bool) -> u64 {
-        let listener = self.config.listeners.iter().find(|listener| listener.kind == kind && port(listener.port));
+    fn accept(&mut self, kind: ListenerKind, port: impl Fn(u16) -> bool) -> Link {
+        let mut listeners = self.memory.config().listeners.iter();
+        let listener = listeners.find(|listener| listener.kind == kind && port(listener.port));
         let listener = Arc::new(listener.unwrap_or_else(|| panic!("no {kind:?}")).clone());
-        self.next += 1;
-        let link = self.next;
-        self.ends.insert(link, End::default());
-        let peer = SocketAddr::new("127.0.0.1".parse().unwrap(), 40_000);
-        self.handle(Input::Accepted { id: ConnectionId(link), listener: &listener, peer });
-        link
-    }
-
-    fn hang_up(&mut self, link: u64) {
-        if let Some(end) = self.ends.get_mut(&link).filter(|end| !end.is_closed) {
-            end.is_closed = true;
-            self.handle(Input::Gone { id: ConnectionId(link), reason: "closed" });
-        }
+        self.memory.accept(&listener, IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     fn listen_all(&mut self, scene: &mut Scene<'_>) {
@@ -339,9 +280,17 @@ impl World {
     /// Reads what a connection got.
     fn listen(&mut self, scene: &mut Scene<'_>, place: usize) {
         let link = scene.conversations[place].link;
-        let Some(end) = self.ends.get_mut(&link) else { return };
-        let bytes = std::mem::take(&mut end.received);
-        let is_closed = end.is_closed;
+        let (mut bytes, mut is_closed) = (Vec::new(), false);
+        loop {
+            match self.memory.hear(link, false) {
+                Got::Bytes(more) => bytes.extend(more),
+                Got::Closed => {
+                    is_closed = true;
+                    break;
+                }
+                Got::Nothing => break,
+            }
+        }
         if !bytes.is_empty() {
             let text = String::from_utf8_lossy(&bytes).into_owned();
             let reader = scene.readers.entry(place).or_insert_with(reader);
@@ -368,83 +317,12 @@ impl World {
     }
 
     fn wait(&mut self, seconds: u64) {
-        let mut left = seconds * 1000;
-        loop {
-            let next = self.server.next_timeout(self.now).map(|time| u64::try_from(time.as_millis()).unwrap());
-            let step = next.unwrap_or(left).min(left);
-            self.now.unix_millis += step;
-            self.now.monotonic_millis += step;
-            left -= step;
-            self.handle(Input::Timeout);
-            if left == 0 && self.server.next_timeout(self.now).is_none_or(|time| !time.is_zero()) {
-                return;
-            }
-        }
-    }
-
-    fn handle(&mut self, input: Input<'_>) {
-        self.server.handle(self.now, input);
-        self.turn();
-    }
-
-    fn turn(&mut self) {
-        loop {
-            self.server.commit().unwrap();
-            let outputs = self.server.take_outputs();
-            if outputs.is_empty() {
-                return;
-            }
-            for output in outputs {
-                self.output(output);
-            }
-        }
-    }
-
-    fn output(&mut self, output: Output) {
-        match output {
-            Output::Bytes { id, bytes } => {
-                if let Some(end) = self.ends.get_mut(&id.0).filter(|end| !end.is_closed) {
-                    end.received.extend_from_slice(&bytes);
-                }
-            }
-            Output::StartTls { id, .. } => {
-                if let Some(end) = self.ends.get_mut(&id.0) {
-                    end.wants_tls = true;
-                }
-            }
-            Output::Close { id } => {
-                if let Some(end) = self.ends.get_mut(&id.0).filter(|end| !end.is_closed) {
-                    end.is_closed = true;
-                    self.server.handle(self.now, Input::Gone { id, reason: "closed" });
-                }
-            }
-            Output::Hash(job) => self.server.handle(self.now, Input::Hashed(job.run())),
-            Output::Find { ticket, domain, .. } => {
-                let found = domain.parse::<IpAddr>().map(|address| {
-                    vec![Candidate { direct_tls: false, target: domain, port: 5269, addresses: vec![address] }]
-                });
-                let result = found.map_err(|_| Unfound { why: "no such domain".to_string(), is_temporary: false });
-                self.server.handle(self.now, Input::Found { ticket, result });
-            }
-            Output::Connect { id, addresses, .. } => {
-                let peer = addresses[0];
-                let is_up = self.answers.is_some_and(|answers| answers(peer));
-                if is_up {
-                    self.ends.insert(id.0, End::default());
-                    self.dialled.push_back(id.0);
-                    self.server.handle(self.now, Input::Connected { id, peer });
-                } else {
-                    self.server.handle(self.now, Input::Gone { id, reason: "refused" });
-                }
-            }
-            // Nobody asks for anything else here.
-            _ => {}
-        }
+        self.memory.wait(seconds).unwrap();
     }
 }
 
 impl Scene<'_> {
-    fn begin(&mut self, party: &str, link: u64) {
+    fn begin(&mut self, party: &str, link: Link) {
         let conversation = Conversation {
             party: party.to_string(),
             theirs: Vec::new(),
@@ -547,18 +425,6 @@ fn web(text: &str) -> String {
 
 fn reader() -> Reader {
     Reader::new(Limits { frame_bytes: 1 << 24, depth: 100, elements: 100_000, attributes: 100, name_bytes: 1_000 })
-}
-
-fn tls() -> TlsInfo {
-    TlsInfo {
-        protocol: "TLSv1.3",
-        cipher: "TLS_AES_256_GCM_SHA384".to_string(),
-        exporter: Some([0xE5; 32]),
-        end_point: None,
-        sni: None,
-        alpn: None,
-        peer: Vec::new(),
-    }
 }
 
 fn sha1_hex(text: &str) -> String {

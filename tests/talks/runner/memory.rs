@@ -1,14 +1,15 @@
 //! The server as a plain value: no sockets, no threads, a clock that is moved by hand, dice that repeat.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use jabber::config::{Config, Listener, Source};
-use jabber::server::{ConnectionId, Input, Output, Server, TlsInfo, Unfound};
+use jabber::config::{Config, Listener, ListenerKind, Source};
+use jabber::server::{Candidate, ConnectionId, Input, Output, Server, TlsInfo, Unfound};
 use jabber::store::{Store, account, plain_password};
-use jabber::xmpp::{BareJid, Now, Random};
+use jabber::xmpp::{BareJid, Now};
 
+use super::dice::Dice;
 use super::login;
 use super::talk::Setup;
 use super::wire::{Got, Link, Port, Stop, Wire, jabber_xml};
@@ -20,21 +21,6 @@ const PEER: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// The channel bindings of every connection.
 const EXPORTER: [u8; 32] = [0xE5; 32];
 const END_POINT: [u8; 32] = [0xEF; 32];
-
-/// Dice that fall the same way in every run (splitmix64).
-struct Dice(u64);
-
-impl Random for Dice {
-    fn fill(&mut self, buffer: &mut [u8]) {
-        for chunk in buffer.chunks_mut(8) {
-            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            let mut word = self.0;
-            word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-            chunk.copy_from_slice(&(word ^ (word >> 31)).to_le_bytes()[..chunk.len()]);
-        }
-    }
-}
 
 /// The client's end of a connection.
 #[derive(Default)]
@@ -56,6 +42,10 @@ pub struct Memory {
     now: Now,
     ends: BTreeMap<Link, End>,
     next: Link,
+    /// Who answers when the server connects to an address; in talks there is nobody else in the world.
+    pub answers: fn(SocketAddr) -> bool,
+    /// Connections that the server made and that nobody has taken yet.
+    pub dialled: VecDeque<Link>,
     /// The tick under way will not be committed.
     is_dying: bool,
     restarts: u64,
@@ -69,7 +59,6 @@ impl Memory {
         if let Some(notice) = config.notices.iter().find(|notice| notice.severity != jabber::config::Severity::Notice) {
             return Err(format!("the configuration: {notice}"));
         }
-        let now = Now { unix_millis: BEGINNING_UNIX_MILLIS, monotonic_millis: 1_000_000 };
         let mut store = Store::in_memory().unwrap();
         for (name, password) in &setup.accounts {
             let jid = BareJid::new(name).map_err(|error| format!("{name}: {error}"))?;
@@ -79,17 +68,41 @@ impl Memory {
             }
         }
         store.commit().unwrap();
-        let config = Arc::new(config);
-        let server = Server::new(config.clone(), store, Box::new(Dice(7)), now).unwrap();
-        let mut memory = Memory { config, server, now, ends: BTreeMap::new(), next: 0, is_dying: false, restarts: 0 };
-        memory.turn();
-        Ok(memory)
+        Ok(Memory::on(config, store))
     }
 
-    /// Connections that the server has.
-    #[allow(dead_code, reason = "not every test looks")]
-    pub fn open_connections(&self) -> usize {
-        self.server.connection_count()
+    /// A server with this configuration and this store.
+    pub fn on(config: Config, store: Store) -> Memory {
+        let config = Arc::new(config);
+        let now = Now { unix_millis: BEGINNING_UNIX_MILLIS, monotonic_millis: 1_000_000 };
+        let server = Server::new(config.clone(), store, Box::new(Dice::new(7)), now).unwrap();
+        let mut memory = Memory {
+            config,
+            server,
+            now,
+            ends: BTreeMap::new(),
+            next: 0,
+            answers: |_| false,
+            dialled: VecDeque::new(),
+            is_dying: false,
+            restarts: 0,
+        };
+        memory.turn();
+        memory
+    }
+
+    /// Somebody connects to a port.
+    pub fn accept(&mut self, listener: &Arc<Listener>, peer: IpAddr) -> Link {
+        self.next += 1;
+        let link = self.next;
+        let is_direct = listener.kind == ListenerKind::C2sTls;
+        self.ends.insert(link, End { wants_tls: is_direct, ..End::default() });
+        let peer = SocketAddr::new(peer, 40_000 + u16::try_from(link % 20_000).unwrap());
+        self.handle(Input::Accepted { id: id(link), listener, peer });
+        if is_direct {
+            self.secure(link, true).unwrap();
+        }
+        link
     }
 
     fn handle(&mut self, input: Input<'_>) {
@@ -147,12 +160,23 @@ impl Memory {
                     self.server.handle(self.now, Input::Gone { id, reason: "closed" });
                 }
             }
-            // In memory there is nobody else in the world.
-            Output::Find { ticket, .. } => {
-                let result = Err(Unfound { why: "there is no such domain".to_string(), is_temporary: false });
+            // A name leads nowhere, an address to itself.
+            Output::Find { ticket, domain, .. } => {
+                let why = "there is no such domain".to_string();
+                let address = domain.parse().map_err(|_| Unfound { why, is_temporary: false });
+                let result = address.map(|address| {
+                    vec![Candidate { direct_tls: false, target: domain, port: 5269, addresses: vec![address] }]
+                });
                 self.server.handle(self.now, Input::Found { ticket, result });
             }
-            Output::Connect { id, .. } => self.server.handle(self.now, Input::Gone { id, reason: "refused" }),
+            Output::Connect { id, addresses, .. } => match addresses.first().filter(|peer| (self.answers)(**peer)) {
+                Some(&peer) => {
+                    self.ends.insert(link(id), End::default());
+                    self.dialled.push_back(link(id));
+                    self.server.handle(self.now, Input::Connected { id, peer });
+                }
+                None => self.server.handle(self.now, Input::Gone { id, reason: "refused" }),
+            },
             // There is no control socket here.
             Output::Outside { .. } | Output::Reload => {}
             Output::Stop => self.server.handle(self.now, Input::Terminate),
@@ -189,9 +213,25 @@ impl Memory {
         store.crash();
         // Another process has another monotonic clock and other dice.
         self.now.monotonic_millis = 5_000_000 * (self.restarts + 1);
-        let dice = Box::new(Dice(7 + self.restarts));
+        let dice = Box::new(Dice::new(7 + self.restarts));
         self.server = Server::new(self.config.clone(), store, dice, self.now).unwrap();
         self.turn();
+    }
+}
+
+#[allow(dead_code, reason = "not every test looks")]
+impl Memory {
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Connections that the server has.
+    pub fn open_connections(&self) -> usize {
+        self.server.connection_count()
+    }
+
+    pub fn is_closed(&self, link: Link) -> bool {
+        self.ends[&link].is_closed
     }
 }
 
@@ -205,16 +245,7 @@ fn id(link: Link) -> ConnectionId {
 
 impl Wire for Memory {
     fn connect(&mut self, port: Port, peer: Option<IpAddr>) -> Result<Link, Stop> {
-        self.next += 1;
-        let link = self.next;
-        self.ends.insert(link, End::default());
-        let peer = SocketAddr::new(peer.unwrap_or(PEER), 40_000 + u16::try_from(link % 20_000).unwrap());
-        self.handle(Input::Accepted { id: id(link), listener: &self.listener(port), peer });
-        if port == Port::Direct {
-            self.ends.get_mut(&link).unwrap().wants_tls = true;
-            self.secure(link, true)?;
-        }
-        Ok(link)
+        Ok(self.accept(&self.listener(port), peer.unwrap_or(PEER)))
     }
 
     fn send(&mut self, link: Link, bytes: &[u8]) {

@@ -1,6 +1,8 @@
 //! The runner of talks: reads them ([`talk`]), speaks them ([`speaking`]) over a [`wire`], compares what is heard
 //! ([`pattern`]). `tests/talks/README.md` has the grammar.
 
+#[path = "../../sim/dice.rs"]
+pub mod dice;
 pub mod login;
 pub mod memory;
 pub mod pattern;
