@@ -208,6 +208,10 @@ impl Wire for Live {
         }
     }
 
+    fn is_prompt(&self) -> bool {
+        false
+    }
+
     fn secure(&mut self, link: Link, with_exporter: bool) -> Result<(), Stop> {
         self.encrypt(link, with_exporter)
     }

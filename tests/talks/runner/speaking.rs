@@ -25,6 +25,8 @@ struct Client {
     heard: VecDeque<Heard>,
     scram: Option<Scram>,
     with_exporter: bool,
+    /// It logged in as the talk's clients do.
+    is_bound: bool,
     /// The server closed the connection and all was read.
     is_over: bool,
 }
@@ -147,6 +149,7 @@ impl Speaking<'_> {
             }
             Action::Forget(who) => {
                 self.note(&step.text);
+                self.hear_out(who);
                 while self.listen(who, false)? {}
                 self.client(who)?.heard.clear();
             }
@@ -191,7 +194,15 @@ impl Speaking<'_> {
     fn connect(&mut self, who: &str, port: Port, from: Option<IpAddr>) -> Result<(), Stop> {
         let link = self.wire.connect(port, from)?;
         let reader = Reader::new(pattern::no_limits());
-        let client = Client { link, reader, heard: VecDeque::new(), scram: None, with_exporter: true, is_over: false };
+        let client = Client {
+            link,
+            reader,
+            heard: VecDeque::new(),
+            scram: None,
+            with_exporter: true,
+            is_bound: false,
+            is_over: false,
+        };
         self.clients.insert(who.to_string(), client);
         Ok(())
     }
@@ -247,6 +258,7 @@ impl Speaking<'_> {
         if let Some(jid) = self.names.remove(&format!("jid-of {who}")) {
             self.names.insert(who.to_string(), jid);
         }
+        self.client(who)?.is_bound = true;
         Ok(())
     }
 
@@ -293,9 +305,18 @@ impl Speaking<'_> {
         if answered { Ok(()) } else { Err(Stop::Fault(format!("        {who}'s ping is not answered"))) }
     }
 
+    /// Over sockets what has been said so far arrives before the answer to a ping, however long the disk takes.
+    fn hear_out(&mut self, who: &str) {
+        if !self.wire.is_prompt() && self.clients.get(who).is_some_and(|client| client.is_bound && !client.is_over) {
+            // Who has said goodbye gets no answer.
+            let _ = self.settle(who);
+        }
+    }
+
     fn forget_all(&mut self) {
         let names: Vec<String> = self.clients.keys().cloned().collect();
         for name in names {
+            self.hear_out(&name);
             let _ = self.listen(&name, false);
             if let Some(client) = self.clients.get_mut(&name) {
                 client.heard.clear();

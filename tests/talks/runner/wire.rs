@@ -54,6 +54,10 @@ pub trait Wire {
     fn send(&mut self, link: Link, bytes: &[u8]);
     /// The next bytes. `wait` tells whether something is expected: sockets then have patience.
     fn hear(&mut self, link: Link, wait: bool) -> Got;
+    /// Is all that the server has to say to what was sent there at once?
+    fn is_prompt(&self) -> bool {
+        true
+    }
     /// Does the TLS handshake, in memory of the version asked for.
     fn secure(&mut self, link: Link, with_exporter: bool) -> Result<(), Stop>;
     /// The connection dies without a word.
