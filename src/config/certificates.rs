@@ -1,5 +1,6 @@
 //! Which certificate is shown to whom: the typed form of `<ssl>`, `<tls>` and `<certificate>`.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +43,7 @@ impl Config {
     /// for everybody, Let's Encrypt's directory, and our own. Whether the files exist is for the caller to find out.
     pub fn certificates_of(&self, host: &str) -> Vec<CertificateSource> {
         let mut all = configured(&self.certificates, host);
-        all.push(unasked(host, &Path::new(LETSENCRYPT).join(file_stem(host)), "fullchain.pem", "privkey.pem"));
+        all.push(lets_encrypt(host));
         all.push(self.self_made_certificate(host));
         all
     }
@@ -50,8 +51,7 @@ impl Config {
     /// The places where a service may have a certificate of its own; where it has none it shows its host's.
     pub fn certificates_of_service(&self, name: &str) -> Vec<CertificateSource> {
         let own = self.certificates.iter().filter(|source| source.domains.iter().any(|domain| domain == name));
-        let lets_encrypt = unasked(name, &Path::new(LETSENCRYPT).join(file_stem(name)), "fullchain.pem", "privkey.pem");
-        own.cloned().chain([lets_encrypt]).collect()
+        own.cloned().chain([lets_encrypt(name)]).collect()
     }
 
     /// Where the self-made certificate of a host is, or will be, with its key in the same file: beside the system's
@@ -80,6 +80,25 @@ fn configured(configured: &[CertificateSource], host: &str) -> Vec<CertificateSo
     all
 }
 
+/// What to do for a certificate of a host that clients trust.
+pub fn how_to_get(host: &str) -> String {
+    match super::hosts::host_address(host).is_none() && host.contains('.') {
+        true => format!("certbot certonly -d {}, or name yours in jabber.xml (<certificate>)", a_labels(host)),
+        false => format!(
+            "name one in jabber.xml (<certificate>), or serve a name of DNS there: certbot makes none for {host}"
+        ),
+    }
+}
+
+/// A name as certbot takes it, and names its directory: RFC 5891 §5.5.
+fn a_labels(host: &str) -> Cow<'_, str> {
+    if host.is_ascii() { host.into() } else { idna::domain_to_ascii(host).map_or(host.into(), Cow::Owned) }
+}
+
+fn lets_encrypt(host: &str) -> CertificateSource {
+    unasked(host, &Path::new(LETSENCRYPT).join(file_stem(&a_labels(host))), "fullchain.pem", "privkey.pem")
+}
+
 fn unasked(host: &str, directory: &Path, certificate: &str, key: &str) -> CertificateSource {
     CertificateSource {
         domains: vec![host.to_owned()],
@@ -95,4 +114,30 @@ fn unasked(host: &str, directory: &Path, certificate: &str, key: &str) -> Certif
 fn file_stem(host: &str) -> String {
     let stem: String = host.chars().filter(|c| !matches!(c, '[' | ']' | '/' | '\\' | '\0')).collect();
     if stem.starts_with('.') || stem.is_empty() { format!("_{stem}") } else { stem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_beyond_ascii_has_certbot_s_directory() {
+        let config = Config::for_host("bücher.example");
+        let found = |host: &str| config.certificates_of(host).iter().map(|s| s.certificate.clone()).collect::<Vec<_>>();
+        assert_eq!(
+            found("bücher.example").first().and_then(|path| path.to_str()),
+            Some("/etc/letsencrypt/live/xn--bcher-kva.example/fullchain.pem")
+        );
+        // What we make ourselves has the name of the host.
+        assert!(found("bücher.example").last().is_some_and(|path| path.ends_with("bücher.example.pem")));
+        let service = config.certificates_of_service("räume.example");
+        assert!(
+            service.iter().any(|s| s.key.to_string_lossy().contains("xn--rume-loa.example/privkey.pem")),
+            "{service:?}"
+        );
+        assert!(how_to_get("bücher.example").contains("certbot certonly -d xn--bcher-kva.example, or"));
+        for host in ["127.77.0.2", "[::1]", "::1", "localhost"] {
+            assert!(!how_to_get(host).contains("certonly"), "{host}");
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! What can only be said by looking at the disk: directories of logs, named certificates, the data directory.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
 use std::path::Path;
 
 use super::Config;
 use super::document::line_of;
-use super::error::{Error, Place, Problem};
+use super::error::{DENIED, Error, Place, Problem};
 use super::logs::LogTarget;
 
 impl Config {
@@ -59,10 +60,12 @@ fn log_file(path: &Path, place: &Place) -> Option<Problem> {
         return None;
     }
     let shown = directory.display();
-    let (found, remedy) = if path.is_dir() {
-        (format!("{} is a directory", path.display()), "name a file".to_owned())
-    } else {
-        (format!("no directory {shown}"), format!("mkdir {shown}; chown jabber {shown}; or name another file"))
+    let (found, remedy) = match fs::metadata(directory) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            (DENIED.to_owned(), format!("let the server enter {shown}, or name another file"))
+        }
+        _ if path.is_dir() => (format!("{} is a directory", path.display()), "name a file".to_owned()),
+        _ => (format!("no directory {shown}"), format!("mkdir {shown}; chown jabber {shown}; or name another file")),
     };
     Some(problem(place, format!("cannot open the log {}", path.display()), found, "a file that can be written", remedy))
 }
@@ -70,7 +73,10 @@ fn log_file(path: &Path, place: &Place) -> Option<Problem> {
 fn readable(path: &Path, place: &Place, what: &str) -> Option<Problem> {
     let error = File::open(path).err()?;
     let text = error.to_string();
-    let why = text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned();
+    let why = match error.kind() {
+        io::ErrorKind::PermissionDenied => DENIED.to_owned(),
+        _ => text.split_once(" (os error").map_or(text.as_str(), |(words, _)| words).to_owned(),
+    };
     let remedy = format!("see ls -l {}; correct the name, or let the server read it", path.display());
     Some(problem(place, format!("cannot read the {what} {}", path.display()), why, "a PEM file", remedy))
 }

@@ -79,6 +79,16 @@ pub struct Problem {
     pub remedy: String,
 }
 
+/// What was found where the system does not let us look.
+pub(super) const DENIED: &str = "Permission denied";
+
+impl Problem {
+    /// Is it only that whoever looks may not see it?
+    pub fn is_denied(&self) -> bool {
+        self.found == DENIED
+    }
+}
+
 /// Five lines at most. The first has jabberd 1.4's shape, because scripts and habits know it.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,6 +16,7 @@ use rcgen::{CertificateParams, DnType, KeyPair, OtherNameValue, SanType};
 use time::{Duration, OffsetDateTime};
 
 use super::{StartError, directories};
+use crate::config::certificates::how_to_get;
 use crate::config::hosts::host_address;
 use crate::config::{CertificateSource, Config};
 use crate::net::tls::{Certificate, Certificates, Settings};
@@ -387,8 +388,8 @@ fn make_self_signed(host: &str, services: &[String], path: &Path, owner: Option<
         ))
     })?;
     log::warn!(target: host,
-        "made the certificate {place}, which no client trusts by itself; for a real one run `certbot certonly -d {host}` \
-         and restart, or name yours in jabber.xml (<certificate>, see jabber.xml(5))"
+        "made the certificate {place}, which no client trusts by itself; for a real one: {}; see jabber.xml(5)",
+        how_to_get(host)
     );
     Ok(())
 }
