@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::sys::statvfs::{FsFlags, statvfs};
 use rusqlite::ErrorCode;
 
 use crate::xmpp::{BareJid, Condition, StanzaError};
@@ -47,12 +48,24 @@ pub(super) enum Cause {
     Itself,
     /// What SQLite's own check found wrong with a file.
     Unsound(String),
+    /// The same of the database itself.
+    Damaged(String),
     /// Somebody, of this number if it is known, has the database open.
     InUse(Option<i32>),
     /// No copy could be made before something that may go wrong.
     NoCopy(Box<Error>),
     /// Whoever wanted it done wanted it to end.
     Stopped,
+}
+
+/// What to do with a database that is not whole.
+const DAMAGED: &str = "restore a backup, or see sqlite3's .recover";
+/// Nobody's rights are to blame.
+const READ_ONLY: &str = "its disk is mounted read-only: the kernel's log may say why; then mount it with -o remount,rw";
+
+fn is_on_read_only_disk(path: &Path) -> bool {
+    let directory = path.parent().unwrap_or(path);
+    statvfs(directory).is_ok_and(|disk| disk.flags().contains(FsFlags::ST_RDONLY))
 }
 
 impl Error {
@@ -80,6 +93,7 @@ impl Error {
         match &self.0.cause {
             Cause::Sql(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::DiskFull) => "free some space on its disk",
+                Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly) if is_on_read_only_disk(&self.0.path) => READ_ONLY,
                 Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => {
                     "the server's user must be able to write the file and its directory"
                 }
@@ -87,13 +101,14 @@ impl Error {
                     "is another server or tool holding this database?"
                 }
                 Some(ErrorCode::NotADatabase) => "move the file away or restore a backup",
-                Some(ErrorCode::DatabaseCorrupt) => "restore a backup, or see sqlite3's .recover",
+                Some(ErrorCode::DatabaseCorrupt) => DAMAGED,
                 Some(ErrorCode::SystemIoFailure) => "look for disk errors in the kernel's log",
                 _ => "please report this",
             },
             Cause::Io(_, error) => match error.kind() {
                 io::ErrorKind::NotFound => "make the directory, owned by the server's user",
                 io::ErrorKind::PermissionDenied => "the server's user must be able to write the file and its directory",
+                io::ErrorKind::ReadOnlyFilesystem => READ_ONLY,
                 io::ErrorKind::StorageFull => "free some space on its disk",
                 _ => "look for disk errors in the kernel's log",
             },
@@ -107,6 +122,7 @@ impl Error {
             Cause::NoAccount(_) => "the account was removed meanwhile",
             Cause::Exists => "name another file, or say that it may be overwritten",
             Cause::Itself => "name another file: nothing was changed",
+            Cause::Damaged(_) => DAMAGED,
             Cause::Unsound(_) => "take another backup; sqlite3's .recover may save a part of this one",
             Cause::InUse(_) => "stop the server first: /etc/init.d/jabber stop",
             Cause::NoCopy(_) => "nothing was changed; see to it and start again",
@@ -135,7 +151,7 @@ impl fmt::Display for Error {
             Cause::NoAccount(account) => write!(f, "no account {account}")?,
             Cause::Exists => f.write_str("the file is there already")?,
             Cause::Itself => f.write_str("this is the database itself")?,
-            Cause::Unsound(found) => write!(f, "damaged: {found}")?,
+            Cause::Unsound(found) | Cause::Damaged(found) => write!(f, "damaged: {found}")?,
             Cause::InUse(Some(process)) => write!(f, "process {process} has the database open")?,
             Cause::InUse(None) => f.write_str("somebody has the database open")?,
             Cause::NoCopy(error) => write!(f, "its format must change, and no backup can be made first: {error}")?,

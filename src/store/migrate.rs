@@ -86,6 +86,11 @@ fn task(connection: &Connection, release: Release) -> Result<Task, Cause> {
     })
 }
 
+/// Could this release work on it, once it has brought it up to date?
+pub(super) fn suits(connection: &Connection) -> Result<(), Cause> {
+    task(connection, TODAY).map(drop)
+}
+
 /// The format of a database that is ours and not newer than we are, without changing it.
 pub(super) fn format(connection: &Connection) -> Result<i64, Cause> {
     let found = pragma(connection, "user_version")?;

@@ -31,6 +31,7 @@ pub mod registration;
 pub mod remote_queue;
 pub mod roster;
 pub mod setting;
+pub mod soundness;
 pub mod vcard;
 
 use std::fs::{OpenOptions, Permissions};
