@@ -790,7 +790,7 @@ fn who_may_not_use_the_socket_is_refused() {
 #[test]
 fn a_script_that_asked_for_json_gets_it_for_its_mistakes() {
     let site = Site::new("json-mistakes");
-    for arguments in [&["--json", "nosuch"] as &[&str], &["check", "--json", "foo"]] {
+    for arguments in [&["--json", "nosuch"] as &[&str], &["version", "--json", "foo"]] {
         let said: serde_json::Value = serde_json::from_str(&site.ctl(arguments).fails(2)).unwrap();
         assert_eq!(said["error"]["kind"], "usage", "{said}");
     }

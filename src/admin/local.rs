@@ -18,7 +18,7 @@ pub const CHECK: Command = Command {
     details: "jabber.xml, users, owners and modes of files, room on the disks, certificates and their days left, who holds \
               the ports, what DNS says of each host, the clock and the limits. Run it as root: much of that is nobody \
               else's to see. The exit code is what monitoring expects: 0 all is well, 1 warnings, 2 something is broken, \
-              3 it could not be found out.",
+              3 it could not be found out, be it for a wrong command line or an answer that nobody takes.",
     examples: &[
         ("jabberctl check", "all of it"),
         ("jabberctl check dns --dns 9.9.9.9", "what others see of our names"),

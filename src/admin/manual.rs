@@ -46,7 +46,7 @@ pub fn page() -> String {
     page.push_str(
         ".SH EXIT STATUS\n.TP\n.B 0\nDone.\n.TP\n.B 1\nThe server refused it, or it failed; standard error says why and what to do.\n\
          .TP\n.B 2\nThe command line was wrong.\n.TP\n.B 3\nThe server cannot be asked: it does not run, or you may not.\n.PP\n\
-         .B check\nhas the codes of monitoring: 0 all is well, 1 warnings, 2 something is broken, 3 it could not be found out.\n\
+         .B check\nhas the codes of monitoring: 0 all is well, 1 warnings, 2 something is broken, 3 it could not be found out, which is its code for a wrong command line, too.\n\
          .SH FILES\n.TP\n.I /run/jabber/control\nThe control socket.\n.TP\n.I /etc/jabber/jabber.xml\n\
          The server's configuration, which may name another socket.\n\
          .TP\n.IR /etc/default/jabber ,\n.I /etc/jabber/jabber.cfg\n\

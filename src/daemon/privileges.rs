@@ -5,7 +5,9 @@ use std::ffi::CString;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::os::unix::fs::MetadataExt as _;
 
-use nix::unistd::{Gid, Uid, User, geteuid, initgroups, setgid, setuid};
+use nix::unistd::{
+    Gid, Uid, User, getegid, geteuid, getgroups, initgroups, setegid, seteuid, setgid, setgroups, setuid,
+};
 
 use super::{StartError, accounts};
 use crate::config::Config;
@@ -62,6 +64,30 @@ impl Identity {
     /// Its user and group numbers, for files that it shall own.
     pub fn ids(&self) -> (u32, u32) {
         (self.uid.as_raw(), self.gid.as_raw())
+    }
+
+    /// Is it us?
+    pub fn is_own(&self) -> bool {
+        geteuid() == self.uid
+    }
+
+    /// Does something with this user's rights, and comes back to be root: what a user may do, no look at modes tells for sure
+    /// (access lists, disks mounted read-only). The real user stays root meanwhile, so nobody else can signal us.
+    ///
+    /// # Errors
+    /// We are not root, or the system refuses; after a refused way back we stay this user.
+    pub fn lend<T>(&self, work: impl FnOnce() -> T) -> Result<T, StartError> {
+        if self.is_own() {
+            return Ok(work());
+        }
+        let refused = |error| StartError(format!("cannot do it as the user '{}': {error}", self.name));
+        let (group, groups) = (getegid(), getgroups().map_err(refused)?);
+        let name = CString::new(self.name.as_str()).unwrap_or_default();
+        initgroups(&name, self.gid).map_err(refused)?;
+        let lent = setegid(self.gid).and_then(|()| seteuid(self.uid));
+        let done = lent.map(|()| work());
+        seteuid(Uid::from_raw(0)).and_then(|()| setegid(group)).and_then(|()| setgroups(&groups)).map_err(refused)?;
+        done.map_err(refused)
     }
 
     /// Becomes this user, for ever.
@@ -124,5 +150,6 @@ mod tests {
             return;
         }
         assert!(Identity::of("root").unwrap().assume().is_err());
+        assert!(Identity::of("root").unwrap().lend(|| ()).is_err());
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use jabber::admin::{self, Argument, COMMANDS, Command, Form, Kind, OPTIONS};
+use jabber::admin::{self, Argument, COMMANDS, Command, Form, Kind, OPTIONS, SharedOption};
 use serde_json::{Map, Value};
 
 use super::Failure;
@@ -131,6 +131,20 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
         }
     };
     Ok(line)
+}
+
+/// The first word of the command, whatever is wrong with the rest.
+pub(super) fn command(arguments: &[OsString]) -> Option<&OsString> {
+    let mut arguments = arguments.iter();
+    loop {
+        let argument = arguments.next()?;
+        let takes_value = |shared: &SharedOption| shared.value.is_some() && shared.names.iter().any(|n| argument == *n);
+        match () {
+            () if OPTIONS.iter().any(takes_value) => drop(arguments.next()),
+            () if argument.as_encoded_bytes().starts_with(b"-") => {}
+            () => return Some(argument),
+        }
+    }
 }
 
 /// Are there commands whose first word is this one, and that have a second?

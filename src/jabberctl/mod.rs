@@ -91,8 +91,11 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     // A script that asked for JSON gets it for its own mistakes, too.
     let json = arguments.iter().take_while(|argument| *argument != "--").any(|argument| argument == "--json");
+    // Monitoring takes 1 and 2 for what was found.
+    let is_check = line::command(&arguments).is_some_and(|word| word == "check");
     let line = match line::parse(arguments.into_iter()) {
         Ok(line) => line,
+        Err(failure) if is_check => return end(&Failure { code: Code::Unreachable, ..failure }, json),
         Err(failure) => return end(&failure, json),
     };
     let done = match &line.wish {

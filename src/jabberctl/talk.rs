@@ -21,7 +21,7 @@ use super::{Code, Failure, has_reader, settings, terminal};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The kind of failure that no server runs.
-const NO_SERVER: &str = "no-server";
+pub(super) const NO_SERVER: &str = "no-server";
 
 /// Asks the server, and shows the answer.
 pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments) -> Result<Code, Failure> {
@@ -175,7 +175,7 @@ pub(super) fn peer(path: &Path) -> Result<i32, Failure> {
 /// The version of the server.
 pub(super) fn version(line: &Line) -> Option<String> {
     let stream = connect(&socket(line).ok()?.0).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    stream.set_read_timeout(Some(line.timeout.unwrap_or(Duration::from_secs(5)))).ok()?;
     (&stream).write_all(b"{\"command\":\"status\"}\n").ok()?;
     let mut answer = String::new();
     BufReader::new(&stream).read_line(&mut answer).ok()?;

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, KeyPair};
@@ -104,14 +104,38 @@ fn a_whole_run_tells_of_all_areas() {
     all.has("unknown", "localhost was not looked up", "resolv.conf");
     all.has("ok", "it serves localhost", "").has("ok", "runs, process", "").has("ok", "is open", "");
     all.has("ok", "can be written by", "").has("ok", "files open", "").has("ok", "the data directory", "");
-    all.has("warning", "is self-made", "certbot certonly -d localhost");
+    all.has("warning", "is self-made", "certbot makes none for localhost");
     running.stop();
     let text = site.ctl(&["check", "config"]).success();
     assert!(text.contains("ok        config") && text.ends_with("all is well\n"), "{text}");
     assert!(site.ctl(&["check", "--problems", "config"]).success().starts_with("all is well\n"));
-    assert!(site.ctl(&["check", "nonsense"]).fails(2).contains("is none of config"));
-    assert!(site.ctl(&["check", "config", "more"]).fails(2).contains("one argument too many"));
-    assert!(site.ctl(&["check", "dns", "--dns", "nowhere"]).fails(2).contains("is no address of a DNS server"));
+}
+
+#[test]
+fn monitoring_took_a_slip_for_something_broken() {
+    let site = Site::new("check-codes");
+    for (arguments, says) in [
+        (&["check", "nonsense"][..], "is none of config"),
+        (&["check", "config", "more"], "one argument too many"),
+        (&["check", "--dns", "nowhere"], "is no address of a DNS server"),
+        (&["--json", "--timeout", "7", "check", "--bogus"], "check has no option --bogus"),
+        (&["--timeout", "never", "check"], "--timeout is a number of seconds"),
+    ] {
+        assert!(site.ctl(arguments).fails(3).contains(says), "{arguments:?}");
+    }
+    // Another command's code stays.
+    site.ctl(&["user", "info", "check", "more"]).fails(2);
+    // What is found cannot be told: that is no judgement either.
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let told = |output: std::process::Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_jabberctl"));
+        command.arg("-c").arg(site.path("jabber.xml")).args(["check", "config"]);
+        command.stdout(output).stderr(Stdio::null()).status().unwrap().code()
+    };
+    assert_eq!(told(full.into()), Some(3));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    assert_eq!(told(writer.into()), Some(3));
 }
 
 #[test]
@@ -214,6 +238,27 @@ fn who_holds_the_ports() {
     }
 }
 
+#[test]
+fn a_server_on_another_address_was_said_to_hold_the_port() {
+    let site = Site::new("check-address");
+    let running = site.start();
+    let port = site.port;
+    // Somebody else has the same port of another address, and was there first for whoever looks at ports only.
+    let other = TcpListener::bind(("127.45.0.7", port)).unwrap();
+    let open = format!("port {port} (clients) is open");
+    check(&site, &["ports"]).has("ok", &open, "").lacks("(clients) is held by");
+    site.write("jabber.xml", &site.xml("").replace("127.0.0.1</ip>", "127.45.0.7</ip>"));
+    check(&site, &["ports"]).has("critical", &format!("port {port} (clients) is held by control-"), "").ends(2);
+    running.stop();
+    drop(other);
+    site.write("jabber.xml", &site.xml(""));
+    let _other = TcpListener::bind(("127.45.0.7", port)).unwrap();
+    check(&site, &["ports"]).has("ok", &format!("port {port} (clients) is free"), "");
+    // An address of all stands in the way of each.
+    site.write("jabber.xml", &site.xml("").replace("127.0.0.1</ip>", "0.0.0.0</ip>"));
+    check(&site, &["ports"]).has("critical", &format!("port {port} (clients) is held by control-"), "").ends(2);
+}
+
 /// A certificate and its key, valid from and until so many days from now.
 fn certificate(from: i64, until: i64) -> (String, String) {
     let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -280,10 +325,14 @@ fn certificates_that_are_no_good() {
     wrong.has("critical", "is for localhost, not for other.test", "certbot certonly -d other.test").ends(2);
     site.write("jabber.xml", &site.xml("").replace("<host>localhost</host>", "<host>127.45.0.9</host>"));
     let none = check(&site, &["certificates"]);
-    none.has("warning", "127.45.0.9 has no certificate", "certbot certonly -d 127.45.0.9").ends(1);
+    none.has("warning", "127.45.0.9 has no certificate", "certbot makes none for 127.45.0.9").ends(1);
     let running = site.start();
-    check(&site, &["certificates"]).has("warning", "is self-made", "certbot certonly").ends(1);
+    check(&site, &["certificates"]).has("warning", "is self-made", "certbot makes none for").ends(1);
     running.stop();
+    site.write("jabber.xml", &site.xml("").replace("<host>localhost</host>", "<host>bücher.example</host>"));
+    check(&site, &["certificates"])
+        .has("warning", "bücher.example has no", "certonly -d xn--bcher-kva.example,")
+        .ends(1);
     // Authorities that jabber.xml names, and that are not there.
     let authorities =
         format!("{element}<io><tls><cacertfile>{}</cacertfile></tls></io>", site.path("gone.pem").display());
@@ -314,8 +363,11 @@ fn files_and_whose_they_are() {
         let found = check(&site, &["files"]);
         found.has("ok", "the user 'nobody' is there", "");
         found.has("critical", "jabber.db belongs to user number 0, not to nobody", "chown 65534:");
+        found.has("critical", "the way there is closed by ", "chmod o+x ");
+        mode(&site.directory, 0o755);
+        let found = check(&site, &["files"]);
         found.has("critical", "cannot be written by nobody", "chown 65534:");
-        found.has("critical", "the log ", "chown nobody ");
+        found.has("critical", "the log ", "chown 65534:");
         found.has("warning", "jabber.xml cannot be read by nobody: a reload will fail", "chgrp nobody").ends(2);
         mode(&site.path("jabber.xml"), 0o644);
     }
@@ -333,12 +385,19 @@ fn files_and_whose_they_are() {
     check(&site, &["files"]).has("warning", "has a <secret>, and can be read by everybody", "chmod 640");
     mode(&site.path("jabber.xml"), 0o640);
     check(&site, &["files"]).lacks("<secret>");
-    // The directory of a pid file that came into jabber.xml since the start.
+    // The directory of a pid file, whether the server runs or not: nobody makes it.
     healthy("");
     let running = site.start();
     site.write("jabber.xml", &site.xml("").replace("jabber.pid", "nowhere/jabber.pid"));
-    check(&site, &["files"]).has("warning", "nowhere is not there", "restart the server");
+    check(&site, &["files"]).has("critical", "nowhere is not there", "mkdir ").ends(2);
     running.stop();
+    check(&site, &["files"]).has("critical", "nowhere is not there", "mkdir ").ends(2);
+    // That of the package is not there while no server runs.
+    site.write(
+        "jabber.xml",
+        &site.xml("").replace(&site.path("jabber.pid").display().to_string(), "/run/jabber/jabber.pid"),
+    );
+    check(&site, &["files"]).lacks("/run/jabber");
     // A file where the data shall be, and nothing at all.
     fs::remove_dir_all(site.path("spool")).unwrap();
     healthy("");
@@ -349,6 +408,176 @@ fn files_and_whose_they_are() {
     check(&site, &["files"]).has("critical", "is no data directory", "move the file away").ends(2);
 }
 
+/// A site whose server ran once, and whose files are this user's; only root can make one.
+fn site_of(name: &str, user: &str) -> Option<Site> {
+    if !is_root() {
+        println!("left out: only root can give files away");
+        return None;
+    }
+    let site = Site::new(name);
+    site.start().stop();
+    give(&site.directory, user);
+    site.write("jabber.xml", &site.xml("<user>nobody</user>"));
+    mode(&site.path("jabber.xml"), 0o644);
+    Some(site)
+}
+
+fn give(path: &Path, user: &str) {
+    assert!(Command::new("chown").args(["-R", user]).arg(path).status().unwrap().success());
+}
+
+#[test]
+fn whoever_had_the_files_was_taken_for_the_server_s_user() {
+    let Some(site) = site_of("check-third", "daemon") else { return };
+    mode(&site.directory, 0o755);
+    let found = check(&site, &["files"]);
+    found.has("ok", "the user 'nobody' is there", "").lacks("'daemon'");
+    found.has("critical", "not to nobody", "chown 65534:").lacks("daemon");
+    found.has("critical", "the data directory", "chown 65534:").ends(2);
+    site.write("jabber.xml", &site.xml("<user>no-such-user-here</user>"));
+    check(&site, &["files"]).has("critical", "there is no user 'no-such-user-here'", "adduser --system").ends(2);
+    give(&site.directory, "nobody");
+    site.write("jabber.xml", &site.xml("<user>nobody</user>"));
+    let found = check(&site, &["files"]);
+    found.has("ok", "can be written by nobody", "").has("ok", "jabber.db is whole", "").lacks("belongs to").ends(0);
+}
+
+#[test]
+fn a_damaged_database_was_all_well() {
+    let site = Site::new("check-damaged");
+    site.start().stop();
+    check(&site, &["files"]).has("ok", "jabber.db is whole", "");
+    let path = site.path("spool/jabber.db");
+    let mut bytes = fs::read(&path).unwrap();
+    for (at, byte) in bytes.iter_mut().enumerate().skip(4_096) {
+        *byte = u8::try_from(at % 251).unwrap();
+    }
+    fs::write(&path, &bytes).unwrap();
+    check(&site, &["files"]).has("critical", "jabber.db: ", "restore a backup").ends(2);
+    fs::write(&path, "this is none").unwrap();
+    check(&site, &["files"]).has("critical", "jabber.db: ", "restore a backup").ends(2);
+    // One of a first start that was cut short is made anew.
+    fs::write(&path, "").unwrap();
+    check(&site, &["files"]).lacks("jabber.db:");
+}
+
+#[test]
+fn what_root_left_beside_the_database_was_all_well() {
+    let Some(site) = site_of("check-left", "nobody") else { return };
+    let wal = site.path("spool/jabber.db-wal");
+    fs::write(&wal, "").unwrap();
+    mode(&wal, 0o640);
+    check(&site, &["files"]).has("critical", "jabber.db-wal cannot be read and written", "chown 65534:").ends(2);
+    fs::remove_file(&wal).unwrap();
+    check(&site, &["files"]).ends(0);
+    // The check itself leaves nothing.
+    assert!(!wal.exists() && !site.path("spool/jabber.db-shm").exists());
+}
+
+#[test]
+fn a_closed_way_to_the_data_was_all_well() {
+    let Some(site) = site_of("check-way", "nobody") else { return };
+    give(&site.directory, "root");
+    give(&site.path("spool"), "nobody");
+    mode(&site.directory, 0o700);
+    let closed = format!("the way there is closed by {}", site.directory.display());
+    let found = check(&site, &["files"]);
+    found.has("critical", &closed, "chmod o+x ").lacks("is whole").ends(2);
+    fs::remove_dir_all(site.path("spool")).unwrap();
+    check(&site, &["files"]).has("critical", &closed, "chmod o+x ").ends(2);
+    // Open again: the data directory can be made, and the log not.
+    mode(&site.directory, 0o755);
+    let found = check(&site, &["files"]);
+    found
+        .has("ok", "is not there yet: the first start makes it", "")
+        .has("critical", "the log ", "chown 65534:")
+        .ends(2);
+}
+
+#[test]
+fn a_key_that_the_server_cannot_read_was_all_well() {
+    let Some(site) = site_of("check-key", "nobody") else { return };
+    let (chain, key) = certificate(-1, 60);
+    site.write("chain.pem", &chain);
+    site.write("key.pem", &key);
+    let element = format!(
+        "<user>nobody</user><certificate xmlns='urn:jabber:config:3' host='localhost' key='{}'>{}</certificate>",
+        site.path("key.pem").display(),
+        site.path("chain.pem").display()
+    );
+    site.write("jabber.xml", &site.xml(&element));
+    mode(&site.path("chain.pem"), 0o644);
+    mode(&site.path("key.pem"), 0o600);
+    let says = "key.pem cannot be read by the server's user nobody: a renewed one needs a restart";
+    check(&site, &["certificates"]).has("warning", says, "chgrp nobody");
+    give(&site.path("key.pem"), "nobody");
+    check(&site, &["certificates"]).lacks("cannot be read");
+}
+
+#[test]
+fn what_may_not_be_seen_was_told_as_if_it_were_not_there() {
+    let Some(site) = site_of("check-hidden", "daemon") else { return };
+    let running = site.start_with(&["-U", "daemon"]);
+    let (chain, key) = certificate(-1, 60);
+    fs::create_dir(site.path("keys")).unwrap();
+    site.write("keys/chain.pem", &chain);
+    site.write("keys/key.pem", &key);
+    let element = format!(
+        "<user>daemon</user><certificate xmlns='urn:jabber:config:3' host='localhost' key='{0}/key.pem'>{0}/chain.pem\
+         </certificate>",
+        site.path("keys").display()
+    );
+    site.write("jabber.xml", &site.xml(&element));
+    mode(&site.path("jabber.xml"), 0o644);
+    mode(&site.path("keys"), 0o700);
+    mode(&site.path("spool"), 0o700);
+    mode(&site.directory, 0o755);
+    let found = check_as_nobody(&site, &["--dns", "127.45.0.53:1"]);
+    found.has("unknown", "you may not use", "sudo jabberctl");
+    found.has("unknown", "the data directory", "run it as root").lacks("is not there");
+    found.has("unknown", "chain.pem cannot be seen by you", "run it as root").lacks("has no certificate");
+    let taken = format!("port {} (clients) is in use: whether by the server was not found out", site.port);
+    found.has("unknown", &taken, "run it as root").lacks("held by");
+    assert!(found.all.iter().all(|finding| finding["level"] != "critical"), "{:#?}", found.all);
+    running.stop();
+}
+
+/// Is there a way to mount a disk that nobody else sees?
+fn can_mount(script: &str) -> bool {
+    let possible = Command::new("unshare").args(["--mount", "sh", "-c", script]).output();
+    let is_possible = possible.is_ok_and(|output| output.status.success());
+    if !is_possible {
+        println!("left out: no disk can be mounted here");
+    }
+    is_possible
+}
+
+#[test]
+fn a_disk_mounted_read_only_was_all_well() {
+    let site = Site::new("check-read-only");
+    site.start().stop();
+    let spool = site.path("spool").display().to_string();
+    let mount = format!("mount --bind {spool} {spool} && mount -o remount,bind,ro {spool}");
+    if !can_mount(&mount) {
+        return;
+    }
+    let run = |program: &str, arguments: &str| {
+        let script = format!("{mount} && exec {program} -c {} {arguments}", site.path("jabber.xml").display());
+        Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap()
+    };
+    let found = Found::of(&run(env!("CARGO_BIN_EXE_jabberctl"), "--json check files"));
+    found.has("critical", "is on a disk that is mounted read-only", "mount -o remount,rw").ends(2);
+    found.lacks("cannot be written");
+    // The start says the same.
+    let started = run(env!("CARGO_BIN_EXE_jabberd"), "");
+    assert_eq!(started.status.code(), Some(1));
+    let told = || site.log().matches("its disk is mounted read-only").count();
+    assert_eq!(told(), 1, "{}", site.log());
+    fs::remove_file(site.path("spool/jabber.db")).unwrap();
+    assert_eq!(run(env!("CARGO_BIN_EXE_jabberd"), "").status.code(), Some(1));
+    assert_eq!(told(), 2, "{}", site.log());
+}
+
 #[test]
 fn a_disk_that_is_nearly_full() {
     let site = Site::new("check-disk");
@@ -356,9 +585,7 @@ fn a_disk_that_is_nearly_full() {
     fs::create_dir(&spool).unwrap();
     // A small disk of its own, which nobody else sees. Where none can be made, the unit test of `check::files` remains.
     let mounted = |size: &str| format!("mount -t tmpfs -o size={size} tmpfs {}", spool.display());
-    let possible = Command::new("unshare").args(["--mount", "sh", "-c", &mounted("1m")]).output();
-    if !possible.is_ok_and(|output| output.status.success()) {
-        println!("left out: no disk can be mounted here");
+    if !can_mount(&mounted("1m")) {
         return;
     }
     let on_disk = |size: &str| {
@@ -395,7 +622,16 @@ fn clocks_and_limits() {
     };
     with("yes", 5_000).has("ok", "the clock is kept right", "").has("ok", "may have 5000 files open", "").ends(0);
     with("no", 5_000).has("warning", "nothing keeps the clock right", "systemd-timesyncd").ends(1);
-    with("nonsense", 5_000).lacks("the clock").ends(0);
+    // Without its word: that of the programs that are made for it, ours or the machine's own.
+    let spoken = with("nonsense", 5_000);
+    assert!(spoken.all.iter().any(|finding| finding["text"].as_str().unwrap().contains("the clock right")));
+    let script = "printf chronyd >/proc/$$/comm && echo there && read end";
+    let mut keeper = Command::new("sh");
+    let mut keeper = keeper.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    with("nonsense", 5_000).has("ok", " runs, which keeps the clock right", "").ends(0);
+    drop(keeper.stdin.take());
+    keeper.wait().unwrap();
     let few = with("yes", 1_000);
     few.has("warning", "a server started from here may have 1000 files open", "LimitNOFILE").ends(1);
     // One that runs has its own.
@@ -444,6 +680,7 @@ fn what_dns_says() {
         ("none.example", "warning", "says that there is no service for clients", "name this machine", Some(1)),
         ("led.example", "warning", "away.example, port 5222 leads to 192.0.2.7", "behind a router", Some(1)),
         ("nowhere.example", "critical", "nowhere.example is not in DNS", "nowhere.example. A", Some(2)),
+        ("bücher.example", "critical", "bücher.example is not in DNS", ": xn--bcher-kva.example. A", Some(2)),
         ("127.0.0.1", "ok", "127.0.0.1 is an address of this machine", "", Some(0)),
         ("192.0.2.9", "warning", no_address, "behind a router", Some(1)),
         ("plain.example", "ok", "plain.example leads here: 127.0.0.1", "", Some(0)),

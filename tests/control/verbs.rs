@@ -78,7 +78,7 @@ const RUNNING: &[Run] = &[
     Run("user delete", &["--yes", "juliet@localhost"], "", 0, "is gone"),
     Run("user delete", &["--yes", "juliet@localhost"], "", 1, "there is no account"),
     Run("check", &["config"], "", 0, "all is well"),
-    Run("check", &["everything"], "", 2, "is none of"),
+    Run("check", &["everything"], "", 3, "is none of"),
     Run("help", &["kick"], "", 0, "usage: jabberctl kick"),
     Run("help", &["frobnicate"], "", 2, "there is no command"),
     Run("version", &[], "", 0, env!("CARGO_PKG_VERSION")),

@@ -1,18 +1,22 @@
 //! Certificates: is there one for each host, is it trusted, for how long, and can the server read it?
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use jabber::config::certificates::how_to_get;
 use jabber::config::{CertificateSource, Config};
 use jabber::daemon::authorities;
 use jabber::net::tls::Certificate;
 use jabber::stream::certificate::Trust as _;
 use jabber::xmpp::Now;
+use nix::unistd::AccessFlags;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::{Findings, Subject};
+use super::access::{self, AS_ROOT, Answer};
+use super::{Findings, Level, Subject};
 
 const AREA: &str = "certificates";
 const DAY: i64 = 86_400;
@@ -21,28 +25,37 @@ const DAYS: (i64, i64) = (21, 3);
 
 pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     for host in &subject.config.hosts {
-        let sources = subject.config.certificates_of(&host.name);
-        let own = subject.config.self_made_certificate(&host.name);
-        match sources.iter().find(|source| source.certificate.exists()) {
-            Some(source) => {
-                let is_self_made = source.certificate == own.certificate;
-                one(subject, &host.name, source, is_self_made, findings);
+        of_host(subject, &host.name, findings);
+    }
+}
+
+/// The first that is there, as the server looks for it.
+fn of_host(subject: &Subject, host: &str, findings: &mut Findings) {
+    let own = subject.config.self_made_certificate(host);
+    for source in &subject.config.certificates_of(host) {
+        match fs::metadata(&source.certificate) {
+            Err(error) if error.kind() == ErrorKind::NotFound && source.place.is_none() => {}
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let shown = source.certificate.display();
+                let text = format!("{host}: whether there is a certificate {shown} cannot be seen by you");
+                return findings.unknown(AREA, text, AS_ROOT);
             }
-            None => findings.warning(
-                AREA,
-                format!("{} has no certificate: the server makes one, which no client trusts", host.name),
-                format!("certbot certonly -d {}, or name yours in jabber.xml", host.name),
-            ),
+            _ => return one(subject, host, source, source.certificate == own.certificate, findings),
         }
     }
+    findings.warning(
+        AREA,
+        format!("{host} has no certificate: the server makes one, which no client trusts"),
+        how_to_get(host),
+    );
 }
 
 fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: bool, findings: &mut Findings) {
     let read = |path: &Path, findings: &mut Findings| match fs::read(path) {
         Ok(bytes) => Some(bytes),
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let text = format!("{host}: {} cannot be read by you, so it was not looked at", path.display());
-            findings.unknown(AREA, text, "run it as root: sudo jabberctl check");
+            findings.unknown(AREA, text, AS_ROOT);
             None
         }
         Err(error) => {
@@ -54,6 +67,9 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
     let Some(chain) = read(&source.certificate, findings) else { return };
     let Some(key) = read(&source.key, findings) else { return };
     key_is_secret(&source.key, host, findings);
+    for path in [&source.certificate, &source.key] {
+        server_reads(subject, host, source, path, findings);
+    }
     let shown = source.certificate.display();
     let certificate = match Certificate::from_pem(&chain, &key) {
         Ok(certificate) => certificate,
@@ -85,14 +101,14 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
         findings.critical(
             AREA,
             format!("{host}: {shown} is for {names}, not for {host}: clients refuse it"),
-            format!("get one for {host}: certbot certonly -d {host}"),
+            format!("get one for {host}: {}", how_to_get(host)),
         );
     }
     if is_self_made {
         return findings.warning(
             AREA,
             format!("{host}: {shown} is self-made: clients warn of it, and other servers do not trust it"),
-            format!("certbot certonly -d {host}, or name a certificate in jabber.xml"),
+            how_to_get(host),
         );
     }
     let chain: Vec<Vec<u8>> =
@@ -119,6 +135,22 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
         Ok(_) => {}
         Err(error) => findings.critical(AREA, error.to_string(), "the server does not start so"),
     }
+}
+
+/// Root reads it for a server that starts as root; a renewed one is the server's user's to read.
+fn server_reads(subject: &Subject, host: &str, source: &CertificateSource, path: &Path, findings: &mut Findings) {
+    let Answer::No(_) = access::may(subject, path, AccessFlags::R_OK) else { return };
+    let (shown, name) = (path.display(), access::who(subject));
+    let (level, then) = match (subject.starts_as_root, source.place.is_some()) {
+        (true, _) => (Level::Warning, "a renewed one needs a restart"),
+        (false, true) => (Level::Critical, "the server does not start"),
+        (false, false) => (Level::Warning, "the server passes it over"),
+    };
+    let remedy = match access::closed(subject, path) {
+        Some(closed) => format!("chgrp {name} {closed} {shown} && chmod g+x {closed} && chmod g+r {shown}"),
+        None => format!("chgrp {name} {shown} && chmod g+r {shown}"),
+    };
+    findings.add(level, AREA, format!("{host}: {shown} cannot be read by the server's user {name}: {then}"), remedy);
 }
 
 fn key_is_secret(path: &Path, host: &str, findings: &mut Findings) {

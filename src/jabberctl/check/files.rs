@@ -1,52 +1,81 @@
 //! Files, their owners and modes, and the room on their disks.
 
-use std::fs::{self, Metadata};
+use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jabber::config::{Config, LogTarget};
-use jabber::daemon::accounts::DATABASE;
-use nix::sys::statvfs::statvfs;
+use jabber::daemon::privileges::is_root;
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::AccessFlags;
 
-use super::{Findings, Subject};
+use super::access::{self, AS_ROOT, Answer, MAKE};
+use super::{Findings, Level, Subject};
 
-const AREA: &str = "files";
+pub(super) const AREA: &str = "files";
 
 /// Below so much room things go wrong soon, and now.
 const ROOM: (u64, u64) = (500 << 20, 50 << 20);
 
+/// The directory that the package's start scripts make, and systemd takes away when the server stops.
+const MADE_AT_START: [&str; 2] = ["/run/jabber", "/var/run/jabber"];
+
 pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     user(subject, findings);
-    data(subject, findings);
     if let Err(error) = subject.config.check_files() {
         for problem in error.problems {
-            findings.problem(AREA, &problem);
+            match problem.is_denied() && !access::sees_all(subject) {
+                true => findings.unknown(AREA, format!("{}: not allowed for you", problem.what), AS_ROOT),
+                false => findings.problem(AREA, &problem),
+            }
         }
     }
     let mut directories: Vec<(PathBuf, &str)> = vec![(subject.config.spool.clone(), "the data directory")];
     for target in subject.config.logs.iter().flat_map(|sink| &sink.targets) {
         if let LogTarget::File { path, .. } = target {
             directories.extend(path.parent().map(|parent| (parent.to_owned(), "the log directory")));
-            log_file(subject, path, findings);
+            log(subject, path, findings);
         }
     }
-    for place in [subject.config.pidfile.clone(), Some(subject.config.control_socket())].into_iter().flatten() {
-        let parent = place.parent().unwrap_or(Path::new("/"));
-        if !parent.is_dir() && subject.server.is_some() {
-            findings.warning(
-                AREA,
-                format!("{} is not there", parent.display()),
-                "restart the server: its start script makes it",
-            );
-        }
+    if let Some(path) = &subject.config.pidfile {
+        pidfile(subject, path, findings);
+    }
+    let control = subject.config.control_socket();
+    let directory = control.parent().unwrap_or(Path::new("/"));
+    if subject.process().is_some() && access::is_there(subject, AREA, directory, findings) == Some(false) {
+        let text = format!("{} is not there, where jabberctl's socket shall be", directory.display());
+        findings.warning(AREA, text, "restart the server: it makes it");
     }
     sockets(subject, findings);
     directories.dedup();
     for (directory, what) in &directories {
-        writable(subject, directory, what, findings);
         room(directory, what, findings);
     }
     secrets(subject, findings);
+}
+
+/// The pid file's directory, which nobody makes but the start scripts theirs.
+fn pidfile(subject: &Subject, path: &Path, findings: &mut Findings) {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    let shown = directory.display();
+    let is_made_at_start = MADE_AT_START.iter().any(|made| directory == Path::new(made));
+    match access::is_there(subject, AREA, directory, findings) {
+        Some(false) if is_made_at_start && subject.process().is_some() => {
+            findings.warning(AREA, format!("{shown} is not there"), "restart the server: its start script makes it");
+        }
+        Some(false) if !is_made_at_start => findings.critical(
+            AREA,
+            format!("{shown} is not there, where the pid file shall be: the server does not start"),
+            format!("mkdir {shown}; or name another file in jabber.xml: <pidfile>/run/jabber/jabber.pid</pidfile>"),
+        ),
+        Some(true) if subject.starts_as_root && is_read_only(directory) => {
+            access::read_only(AREA, "the directory of the pid file ", directory, findings);
+        }
+        Some(true) if !subject.starts_as_root && !is_made_at_start => {
+            access::needs(subject, AREA, (directory, "the directory of the pid file ", "written"), MAKE, findings);
+        }
+        _ => {}
+    }
 }
 
 /// The sockets of a server that runs, and the groups that jabber.xml names for them.
@@ -64,12 +93,13 @@ fn sockets(subject: &Subject, findings: &mut Findings) {
                 format!("there is no group '{name}' (<{element} group=>)"),
                 format!("addgroup --system {name}, or name another one in jabber.xml"),
             ),
-            (Ok(Some(group)), Ok(found)) if subject.server.is_some() && found.gid() != group.gid.as_raw() => findings
-                .warning(
+            (Ok(Some(group)), Ok(found)) if subject.process().is_some() && found.gid() != group.gid.as_raw() => {
+                findings.warning(
                     AREA,
                     format!("the socket {shown} is not of the group '{name}': its members cannot use it"),
                     "as root: jabberd --give-sockets; jabber.service does it after each start",
-                ),
+                )
+            }
             _ => {}
         }
     }
@@ -79,7 +109,7 @@ fn user(subject: &Subject, findings: &mut Findings) {
     match (&subject.config.user, &subject.identity) {
         (_, Some(identity)) => findings.fine(AREA, format!("the user '{}' is there", identity.name())),
         (Some(_), None) => {}
-        (None, _) if nix::unistd::geteuid().is_root() => findings.warning(
+        (None, _) if is_root() => findings.warning(
             AREA,
             "jabber.xml names no user: started as root, the server stays root",
             "write <user>jabber</user> into jabber.xml, or start it with -U jabber",
@@ -88,100 +118,31 @@ fn user(subject: &Subject, findings: &mut Findings) {
     }
 }
 
-/// The database, which has everybody's messages and keys.
-fn data(subject: &Subject, findings: &mut Findings) {
-    let path = subject.config.spool.join(DATABASE);
-    let shown = path.display();
-    let Ok(found) = fs::metadata(&path) else {
-        if subject.config.spool.is_dir() {
-            findings.fine(AREA, format!("{shown} is not there yet: the first start makes it"));
+fn log(subject: &Subject, path: &Path, findings: &mut Findings) {
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    match access::is_there(subject, AREA, path, findings) {
+        Some(true) if access::needs(subject, AREA, (path, "the log ", "written"), AccessFlags::W_OK, findings) => {
+            if let Answer::No(_) = access::may(subject, directory, MAKE) {
+                let (shown, name) = (directory.display(), access::who(subject));
+                findings.warning(
+                    AREA,
+                    format!(
+                        "the log directory {shown} cannot be written by {name}: no log is made after one is moved away"
+                    ),
+                    format!("chown {} {shown} && chmod u+rwx {shown}", access::owner(subject)),
+                );
+            }
         }
-        return;
-    };
-    let mode = found.permissions().mode() & 0o777;
-    if mode & 0o027 != 0 {
-        findings.critical(
-            AREA,
-            format!("{shown} has mode {mode:o}: others may read or change it"),
-            format!("chmod 640 {shown}"),
-        );
-    }
-    if let Some(identity) = &subject.identity {
-        let (uid, gid) = identity.ids();
-        if found.uid() != uid {
-            findings.critical(
-                AREA,
-                format!("{shown} belongs to user number {}, not to {}", found.uid(), identity.name()),
-                format!("chown {uid}:{gid} {shown}"),
-            );
+        Some(false) if directory.is_dir() => {
+            access::needs(subject, AREA, (directory, "the log directory ", "written"), MAKE, findings);
         }
+        _ => {}
     }
 }
 
-/// May the server's user do this (4 read, 2 write, 1 enter) to it?
-fn may(subject: &Subject, found: &Metadata, bits: u32) -> bool {
-    let (uid, gid) = match &subject.identity {
-        Some(identity) => identity.ids(),
-        None => (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw()),
-    };
-    let mode = found.permissions().mode();
-    if uid == 0 {
-        return true;
-    }
-    let granted = match (found.uid() == uid, in_group(subject, gid, found.gid())) {
-        (true, _) => mode >> 6,
-        (false, true) => mode >> 3,
-        (false, false) => mode,
-    };
-    granted & bits == bits
-}
-
-/// Is the server's user in this group?
-fn in_group(subject: &Subject, own: u32, group: u32) -> bool {
-    if own == group {
-        return true;
-    }
-    let Some(identity) = &subject.identity else { return false };
-    let group = nix::unistd::Group::from_gid(nix::unistd::Gid::from_raw(group)).ok().flatten();
-    group.is_some_and(|group| group.mem.iter().any(|member| member == identity.name()))
-}
-
-fn who(subject: &Subject) -> String {
-    subject.identity.as_ref().map_or_else(|| "the server's user".to_owned(), |identity| identity.name().to_owned())
-}
-
-fn writable(subject: &Subject, directory: &Path, what: &str, findings: &mut Findings) {
-    let shown = directory.display();
-    let Ok(found) = fs::metadata(directory) else { return };
-    let name = who(subject);
-    if may(subject, &found, 3) {
-        findings.fine(AREA, format!("{what} {shown} can be written by {name}"));
-    } else {
-        let owner = subject.identity.as_ref().map_or_else(
-            || name.clone(),
-            |identity| {
-                let (uid, gid) = identity.ids();
-                format!("{uid}:{gid}")
-            },
-        );
-        findings.critical(
-            AREA,
-            format!("{what} {shown} cannot be written by {name}"),
-            format!("chown {owner} {shown} && chmod u+rwx {shown}"),
-        );
-    }
-}
-
-fn log_file(subject: &Subject, path: &Path, findings: &mut Findings) {
-    let Ok(found) = fs::metadata(path) else { return };
-    if !may(subject, &found, 2) {
-        let (shown, name) = (path.display(), who(subject));
-        findings.critical(
-            AREA,
-            format!("the log {shown} cannot be written by {name}"),
-            format!("chown {name} {shown}"),
-        );
-    }
+/// Can nobody write there?
+pub(super) fn is_read_only(directory: &Path) -> bool {
+    statvfs(directory).is_ok_and(|disk| disk.flags().contains(FsFlags::ST_RDONLY))
 }
 
 fn room(directory: &Path, what: &str, findings: &mut Findings) {
@@ -213,13 +174,14 @@ fn secrets(subject: &Subject, findings: &mut Findings) {
     let path = &subject.config.file;
     let shown = path.display();
     let Ok(found) = fs::metadata(path) else { return };
-    if !may(subject, &found, 4) {
-        let name = who(subject);
-        findings.warning(
-            AREA,
-            format!("{shown} cannot be read by {name}: a reload will fail"),
-            format!("chgrp {name} {shown} && chmod g+r {shown}"),
-        );
+    if let Answer::No(_) = access::may(subject, path, AccessFlags::R_OK) {
+        let name = access::who(subject);
+        let (level, then) = match subject.starts_as_root {
+            true => (Level::Warning, "a reload will fail"),
+            false => (Level::Critical, "the server does not start"),
+        };
+        let text = format!("{shown} cannot be read by {name}: {then}");
+        findings.add(level, AREA, text, format!("chgrp {name} {shown} && chmod g+r {shown}; its directories, too"));
     }
     if found.permissions().mode() & 0o002 != 0 {
         findings.critical(AREA, format!("{shown} can be changed by everybody"), format!("chmod o-w {shown}"));

@@ -1,10 +1,15 @@
 //! `jabberctl check`: is everything as it must be, with the server up or down? Each finding with its remedy.
 //!
-//! [`files`] looks at files, users and disks, [`certificates`] at certificates, [`ports`] at who listens, [`names`] at DNS,
-//! by its own questions ([`dns`]), [`machine`] at the clock and the limits. The exit code is what monitoring expects:
-//! 0 all is well, 1 warnings, 2 something is broken, 3 it could not be found out.
+//! [`files`] looks at files, users and disks, [`database`] at everybody's data, [`certificates`] at certificates, [`ports`] at
+//! who listens, [`names`] at DNS, by its own questions ([`dns`]), [`machine`] at the clock and the limits. What the server's
+//! user may do is asked as that user ([`access`]). The exit code is what monitoring expects: 0 all is well, 1 warnings,
+//! 2 something is broken, 3 it could not be found out.
+//!
+//! Invariant: what we are not allowed to see is unknown, never absent.
 
+mod access;
 mod certificates;
+mod database;
 mod dns;
 mod files;
 mod machine;
@@ -13,9 +18,10 @@ mod ports;
 
 use std::io::{self, Write as _};
 use std::path::Path;
+use std::time::Duration;
 
 use jabber::config::{Config, Problem, Severity};
-use jabber::daemon::privileges::Identity;
+use jabber::daemon::privileges::{Identity, is_root};
 use serde_json::{Value, json};
 
 use super::line::{Arguments, Line};
@@ -64,8 +70,12 @@ struct Finding {
 struct Findings(Vec<Finding>);
 
 impl Findings {
+    /// Nothing is said twice.
     fn add(&mut self, level: Level, area: &'static str, text: impl Into<String>, remedy: impl Into<String>) {
-        self.0.push(Finding { level, area, text: text.into(), remedy: remedy.into() });
+        let new = Finding { level, area, text: text.into(), remedy: remedy.into() };
+        if !self.0.iter().any(|found| (found.area, &found.text) == (new.area, &new.text)) {
+            self.0.push(new);
+        }
     }
 
     fn fine(&mut self, area: &'static str, text: impl Into<String>) {
@@ -103,10 +113,33 @@ impl Findings {
 /// What the checks look at.
 struct Subject {
     config: Config,
-    /// The user that the server runs as, if there is one.
+    /// The user that the server becomes, if one is named.
     identity: Option<Identity>,
+    /// Is it root until it becomes that user? systemd starts it as the user.
+    starts_as_root: bool,
+    server: Running,
+    /// How long whoever is asked may say nothing; `None`: as usual.
+    timeout: Option<Duration>,
+}
+
+impl Subject {
     /// The number of the running server's process.
-    server: Option<i32>,
+    fn process(&self) -> Option<i32> {
+        match self.server {
+            Running::Process(pid) => Some(pid),
+            Running::No | Running::Unknown => None,
+        }
+    }
+}
+
+/// Does a server run?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Running {
+    No,
+    /// With this process number.
+    Process(i32),
+    /// We are not allowed to know.
+    Unknown,
 }
 
 /// Checks all, or one area.
@@ -116,6 +149,7 @@ pub(super) fn run(line: &Line, arguments: &Arguments) -> Result<Code, Failure> {
     if let Some(subject) = subject(line, &mut findings) {
         if wanted("files") {
             files::check(&subject, &mut findings);
+            database::check(&subject, &mut findings);
         }
         if wanted("certificates") {
             certificates::check(&subject, &mut findings);
@@ -134,7 +168,9 @@ pub(super) fn run(line: &Line, arguments: &Arguments) -> Result<Code, Failure> {
     if arguments.has("problems") {
         findings.0.retain(|finding| finding.level != Level::Fine);
     }
-    show(&findings, line.json)?;
+    // Whoever got nothing must not take the code for a judgement.
+    let cut_off = |error: io::Error| Failure::unreachable(format!("cannot write the answer: {error}"));
+    show(&findings, line.json).map_err(cut_off)?;
     let worst = findings.0.iter().map(|finding| finding.level).max().unwrap_or(Level::Fine);
     Ok(worst.code())
 }
@@ -168,20 +204,24 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     for notice in config.notices.iter().filter(|notice| notice.severity == Severity::Warning) {
         findings.warning(AREA, notice.to_string(), "correct it, or take it out: jabber.xml(5) has every element");
     }
-    let identity = match Identity::of_server(&config) {
+    // Nobody else's files tell who that is: they may be what is wrong.
+    let identity = match config.user.as_deref().map(Identity::of).transpose() {
         Ok(identity) => identity,
         Err(error) => {
             findings.split("files", &error.to_string());
             None
         }
     };
+    let by_systemd = line.config.is_none() && Path::new("/run/systemd/system").is_dir();
+    let by_us = identity.as_ref().is_none_or(Identity::is_own);
+    let starts_as_root = !by_systemd && (is_root() || !by_us);
     let socket = line.socket.clone().unwrap_or_else(|| config.control_socket());
     let server = server(line, &socket, findings);
-    Some(Subject { config, identity, server })
+    Some(Subject { config, identity, starts_as_root, server, timeout: line.timeout })
 }
 
 /// Is there a server, and is it of our release?
-fn server(line: &Line, socket: &Path, findings: &mut Findings) -> Option<i32> {
+fn server(line: &Line, socket: &Path, findings: &mut Findings) -> Running {
     const AREA: &str = "server";
     match talk::peer(socket) {
         Ok(pid) => {
@@ -201,12 +241,15 @@ fn server(line: &Line, socket: &Path, findings: &mut Findings) -> Option<i32> {
                     "see /var/log/jabber/error.log",
                 ),
             }
-            Some(pid)
+            Running::Process(pid)
         }
         Err(failure) => {
-            let level = if failure.text.contains("may not") { Level::Unknown } else { Level::Critical };
+            let (level, running) = match failure.kind == talk::NO_SERVER {
+                true => (Level::Critical, Running::No),
+                false => (Level::Unknown, Running::Unknown),
+            };
             findings.add(level, AREA, failure.text, failure.remedy);
-            None
+            running
         }
     }
 }

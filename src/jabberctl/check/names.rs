@@ -7,7 +7,7 @@ use jabber::net::dns::message::{Kind, Outcome, Service};
 use jabber::net::dns::name::Name;
 use nix::ifaddrs::getifaddrs;
 
-use super::super::Failure;
+use super::super::{Code, Failure};
 use super::dns::Asker;
 use super::{Findings, Subject};
 
@@ -22,7 +22,7 @@ const SERVICES: [(&str, ListenerKind, &str); 4] = [
 ];
 
 pub(super) fn check(subject: &Subject, server: Option<&str>, findings: &mut Findings) -> Result<(), Failure> {
-    let asker = Asker::new(server).map_err(Failure::usage)?;
+    let asker = Asker::new(server).map_err(|why| Failure { code: Code::Unreachable, ..Failure::usage(why) })?;
     let own = local_addresses();
     for host in &subject.config.hosts {
         let name = host.name.trim_matches(['[', ']']);
@@ -100,7 +100,7 @@ fn domain(subject: &Subject, asker: &Asker, host: &str, own: &[IpAddr], findings
         Ok(found) if found.is_empty() => findings.critical(
             AREA,
             format!("{host} is not in DNS: nobody out there finds this server"),
-            format!("add a record at whoever runs your DNS: {host}. A (this machine's address)"),
+            format!("add a record at whoever runs your DNS: {name}. A (this machine's address)"),
         ),
         Ok(found) => {
             let here: Vec<String> = found.iter().filter(|ip| is_here(**ip, own)).map(IpAddr::to_string).collect();
@@ -120,14 +120,14 @@ fn domain(subject: &Subject, asker: &Asker, host: &str, own: &[IpAddr], findings
                 }
             }
             if !has_records {
-                default_ports(subject, host, findings);
+                default_ports(subject, host, &name, findings);
             }
         }
     }
 }
 
 /// Without records everybody comes to the usual ports.
-fn default_ports(subject: &Subject, host: &str, findings: &mut Findings) {
+fn default_ports(subject: &Subject, host: &str, name: &Name, findings: &mut Findings) {
     for (kind, port, whom, service) in [
         (ListenerKind::C2s, 5222, "clients", "_xmpp-client._tcp"),
         (ListenerKind::S2s, 5269, "servers", "_xmpp-server._tcp"),
@@ -138,7 +138,7 @@ fn default_ports(subject: &Subject, host: &str, findings: &mut Findings) {
             findings.warning(
                 AREA,
                 format!("{whom} come to port {port} of {host}, but this server has {other} for them"),
-                format!("add an SRV record: {service}.{host}. SRV 0 5 {other} {host}."),
+                format!("add an SRV record: {service}.{name}. SRV 0 5 {other} {name}."),
             );
         }
     }

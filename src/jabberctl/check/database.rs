@@ -1,0 +1,119 @@
+//! The data directory and the database in it, which has everybody's messages and keys.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jabber::daemon::accounts::DATABASE;
+use jabber::daemon::privileges::Identity;
+use jabber::store::soundness;
+use nix::unistd::AccessFlags;
+
+use super::access::{self, MAKE, READ_WRITE};
+use super::files::{AREA, is_read_only};
+use super::{Findings, Subject};
+
+const DIRECTORY: &str = "the data directory ";
+
+/// How long a database is looked through: monitoring waits, and disks have other work.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn check(subject: &Subject, findings: &mut Findings) {
+    let spool = subject.config.spool.as_path();
+    match access::is_there(subject, AREA, spool, findings) {
+        Some(true) if spool.is_dir() => {}
+        Some(false) => return unmade(subject, spool, findings),
+        _ => return,
+    }
+    let all = MAKE.union(AccessFlags::R_OK);
+    let mut is_usable = access::needs(subject, AREA, (spool, DIRECTORY, "written"), all, findings);
+    if is_usable {
+        let text = format!("{DIRECTORY}{} can be written by {}", spool.display(), access::who(subject));
+        findings.fine(AREA, text);
+    }
+    let path = spool.join(DATABASE);
+    let Some(is_there) = access::is_there(subject, AREA, &path, findings) else { return };
+    let found = match fs::metadata(&path) {
+        Ok(found) if is_there => found,
+        _ => return findings.fine(AREA, format!("{} is not there yet: the first start makes it", path.display())),
+    };
+    is_usable &= is_own(subject, &path, &found, findings);
+    for end in ["", "-wal", "-shm"] {
+        let mut file = path.clone().into_os_string();
+        file.push(end);
+        let file = PathBuf::from(file);
+        if is_usable && file.exists() {
+            is_usable &= access::needs(subject, AREA, (&file, "", "read and written"), READ_WRITE, findings);
+        }
+    }
+    if is_usable && found.len() > 0 {
+        look_through(subject, &path, findings);
+    }
+}
+
+/// The first start makes the data directory, if it can.
+fn unmade(subject: &Subject, spool: &Path, findings: &mut Findings) {
+    let shown = spool.display();
+    let around = spool.ancestors().skip(1).find(|around| around.is_dir()).unwrap_or(Path::new("/"));
+    if let Some(closed) = access::closed(subject, spool) {
+        let name = access::who(subject);
+        findings.critical(
+            AREA,
+            format!("{DIRECTORY}{shown} cannot be used by {name}: the way there is closed by {closed}"),
+            format!("chmod o+x {closed}; or name another place in jabber.xml"),
+        );
+    } else if is_read_only(around) {
+        access::read_only(AREA, DIRECTORY, around, findings);
+    } else if subject.starts_as_root
+        || access::needs(subject, AREA, (around, "the place of the data directory ", "written"), MAKE, findings)
+    {
+        findings.fine(AREA, format!("{DIRECTORY}{shown} is not there yet: the first start makes it"));
+    }
+}
+
+/// Does the database belong to the server's user, and is it nobody else's to read? The first is what is told.
+fn is_own(subject: &Subject, path: &Path, found: &Metadata, findings: &mut Findings) -> bool {
+    let shown = path.display();
+    let mode = found.permissions().mode() & 0o777;
+    if mode & 0o027 != 0 {
+        findings.critical(
+            AREA,
+            format!("{shown} has mode {mode:o}: others may read or change it"),
+            format!("chmod 640 {shown}"),
+        );
+    }
+    let Some((uid, gid)) = subject.identity.as_ref().map(Identity::ids).filter(|(uid, _)| found.uid() != *uid) else {
+        return true;
+    };
+    findings.critical(
+        AREA,
+        format!("{shown} belongs to user number {}, not to {}", found.uid(), access::who(subject)),
+        format!("chown {uid}:{gid} {shown}*"),
+    );
+    false
+}
+
+/// Is it whole? Looked at as its owner, for SQLite makes files beside it.
+fn look_through(subject: &Subject, path: &Path, findings: &mut Findings) {
+    let shown = path.display();
+    let patience = subject.timeout.unwrap_or(PATIENCE);
+    let look = || soundness::look_through(path, patience);
+    let found = match (&subject.identity, Identity::of_server(&subject.config)) {
+        (None, Ok(Some(owner))) => owner.lend(look).ok(),
+        _ => access::as_server(subject, look),
+    };
+    match found {
+        None => {}
+        Some(Ok(true)) => findings.fine(AREA, format!("{shown} is whole")),
+        Some(Ok(false)) => {
+            let seconds = patience.as_secs();
+            findings.fine(AREA, format!("{shown}: what could be looked through of it in {seconds} s is whole"));
+        }
+        Some(Err(error)) => {
+            let (whole, hint) = (error.to_string(), error.hint());
+            let text = whole.strip_suffix(&format!(" ({hint})")).unwrap_or(&whole);
+            findings.critical(AREA, text, hint);
+        }
+    }
+}
