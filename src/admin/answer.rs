@@ -54,3 +54,18 @@ impl Answer {
         self.0.truncate(len);
     }
 }
+
+impl Refusal {
+    /// What ends an answer whose command could not be committed.
+    pub fn not_kept(why: &str) -> Refusal {
+        Refusal::failed(format!("the database could not keep what this command did last: {why}"))
+            .remedy("jabberctl status says when it can again; then see what is missing, and ask again")
+    }
+
+    /// The line that tells it, for who has no talk with the server or whose talk was lost.
+    pub fn to_line(&self) -> Vec<u8> {
+        let mut answer = Answer::default();
+        answer.refuse(self);
+        answer.take()
+    }
+}

@@ -8,6 +8,7 @@ use super::request::{Refusal, Request};
 use super::view::View;
 use crate::router::LinkState;
 use crate::store::{account, setting};
+use crate::xmpp::datetime;
 
 /// `status`.
 pub const STATUS: Command = Command {
@@ -36,6 +37,8 @@ pub const STATUS: Command = Command {
         Column::of("memory_bytes", "Memory", Unit::Bytes),
         Column::of("database_bytes", "Database", Unit::Bytes),
         Column::of("log_bytes", "Database log", Unit::Bytes),
+        Column::number("commit_failures", "Failed commits"),
+        Column::text("commits_fail", "Commits fail"),
     ]),
     does: Does::Server(status),
     ..Command::NONE
@@ -60,6 +63,9 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
     }
     let connections = view.facts.connections();
     let size = view.store.size();
+    let (failures, failing) = view.facts.commit_failures();
+    let failing =
+        failing.map(|(since_unix_millis, why)| format!("since {}: {why}", datetime::stamp(since_unix_millis)));
     view.answer.row(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "up_seconds": view.facts.up_millis() / 1000,
@@ -79,6 +85,8 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
         "memory_bytes": view.facts.memory_bytes(),
         "database_bytes": size.database_bytes,
         "log_bytes": size.log_bytes,
+        "commit_failures": failures,
+        "commits_fail": failing,
     }));
     Ok(Next::Done)
 }

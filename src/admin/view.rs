@@ -115,6 +115,8 @@ pub trait Facts {
     fn streams(&self) -> Vec<Stream>;
     /// Milliseconds since the server started.
     fn up_millis(&self) -> u64;
+    /// How many commits failed since the start; and since when none works, in Unix milliseconds, and why.
+    fn commit_failures(&self) -> (u64, Option<(u64, String)>);
     /// Bytes of memory that the process holds, if the system tells.
     fn memory_bytes(&self) -> Option<u64>;
 }

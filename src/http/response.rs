@@ -34,6 +34,11 @@ impl Response {
         Response { status: 404, reason: "Not Found", ..Response::text("Not Found\n") }
     }
 
+    /// 503 with plain text.
+    pub fn unavailable(body: impl Into<String>) -> Response {
+        Response { status: 503, reason: "Service Unavailable", ..Response::text(body) }
+    }
+
     /// 405 (RFC 9110 §15.5.6), which must say what is allowed.
     pub fn only_get() -> Response {
         Response {

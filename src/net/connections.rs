@@ -16,6 +16,7 @@ use super::connection::{Buffers, Connection, Event, Flushed, Piece};
 use super::engine::{ClientTls, ConnectionId, Gone, Input, Tick};
 use super::karma::Purse;
 use super::tls::{Session, Settings, Start};
+use crate::admin::Refusal;
 use crate::config::{Listener, ListenerKind};
 use crate::server::federation::FIRST_OUTGOING;
 use crate::xml::writer;
@@ -107,6 +108,11 @@ impl Connections {
     /// Have all got all that was queued for them, and our goodbye?
     pub(super) fn all_said(&self) -> bool {
         self.slots.iter().all(|(_, connection)| connection.is_lingering())
+    }
+
+    /// Does it watch the server?
+    pub(super) fn is_watcher(&mut self, id: ConnectionId) -> bool {
+        self.slot(id).is_some_and(|connection| connection.is_watcher())
     }
 
     /// Must the next tick come at once?
@@ -250,7 +256,7 @@ impl Connections {
         let now_millis = self.now.monotonic_millis;
         for id in std::mem::take(&mut self.unread) {
             let (pause, handshake_bytes) = (self.bounds.output_bytes_before_pause, self.bounds.handshake_bytes);
-            if self.slot(id).is_some_and(|connection| connection.is_watcher()) {
+            if self.is_watcher(id) {
                 let bytes = self.slots.iter().map(|(_, connection)| connection.queued_bytes() as u64).sum();
                 handle(Input::OutputQueued { bytes });
             }
@@ -348,9 +354,11 @@ impl Connections {
     }
 
     /// The tick was lost: what peers sent in it may be, too.
-    pub(super) fn lose_tick(&mut self) {
+    pub(super) fn lose_tick(&mut self, why: &Refusal) {
         for id in std::mem::take(&mut self.spoke) {
-            self.fail_one(id);
+            if !self.is_watcher(id) {
+                self.fail_one(id, why);
+            }
         }
     }
 
@@ -426,14 +434,15 @@ impl Connections {
     }
 
     /// What waited for the disk will never be on it: nobody is told, and the streams close.
-    pub(super) fn fail(&mut self) {
+    pub(super) fn fail(&mut self, why: &Refusal) {
         for id in std::mem::take(&mut self.holding) {
-            self.fail_one(id);
+            self.fail_one(id, why);
         }
     }
 
-    /// Closes one connection whose tick was lost.
-    pub(super) fn fail_one(&mut self, id: ConnectionId) {
+    /// Closes one connection whose tick was lost. A client of the control socket is told `why`, whatever it asked for: its
+    /// answer was dropped.
+    pub(super) fn fail_one(&mut self, id: ConnectionId, why: &Refusal) {
         let Some(connection) = self.slot(id) else { return };
         connection.listed_held = false;
         connection.drop_held();
@@ -443,7 +452,9 @@ impl Connections {
             return self.list(id);
         }
         // RFC 6120 §4.9.1.1: an error is sent inside a stream; a peer that got no header yet gets none.
-        if connection.spoken && !connection.is_handshaking() && !connection.is_control() {
+        if connection.is_control() {
+            connection.queue(None, Piece::Bytes(why.to_line()));
+        } else if connection.spoken && !connection.is_handshaking() {
             connection.queue(None, Piece::Bytes(last_words()));
         }
         connection.queue(None, Piece::Close);

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::server::Server;
 pub use crate::server::{Candidate, ClientTls, ConnectionId, Input, Measure, Output, TlsInfo};
+use crate::server::{DISK_FAILED, Server};
 pub use crate::store::Tick;
 pub use crate::stream::certificate::Trust;
 pub use crate::stream::sasl::{HashJob, HashResult};
@@ -96,7 +96,7 @@ impl fmt::Display for Gone {
             Gone::Reset(why) => write!(f, "connection lost: {why}"),
             Gone::Tls(why) => write!(f, "TLS failed: {why}"),
             Gone::Overflow => f.write_str("does not read what it is sent"),
-            Gone::NotDurable => f.write_str("the disk failed"),
+            Gone::NotDurable => f.write_str(DISK_FAILED),
             Gone::Idle => f.write_str("nothing moved for too long"),
         }
     }

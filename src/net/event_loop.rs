@@ -23,7 +23,7 @@ use super::hashing::HashingHelper;
 use super::listener::Opened;
 use super::relays::{self, Relays};
 use super::tls::Settings;
-use crate::admin::{Outside, Told};
+use crate::admin::{Outside, Refusal, Told};
 use crate::config::{Config, ListenerKind};
 use crate::server::{Unfound, Word};
 use crate::xmpp::Now;
@@ -117,8 +117,6 @@ pub struct EventLoop<E> {
     stop_at: Option<u64>,
     /// Since it was asked to, all connections have got all.
     all_said: bool,
-    /// The last commit failed, and that was logged.
-    refused: bool,
     failure: Option<String>,
     dns: Dns,
     dice: Dice,
@@ -208,7 +206,6 @@ impl<E: Engine> EventLoop<E> {
             look_around_at: LOOK_AROUND_MILLIS,
             stop_at: None,
             all_said: false,
-            refused: false,
             failure: None,
             dns: Dns::new(FIRST_LOOKUP, cache_seconds(&parts.config), parts.resolver),
             dice: Dice::new(),
@@ -313,7 +310,6 @@ impl<E: Engine> EventLoop<E> {
     /// Queues the outputs of a tick. If it wrote, they wait until it is durable.
     fn hold(&mut self, now: Now, tick: Option<Tick>, outputs: Vec<Output>) {
         if let Some(tick) = tick {
-            self.refused = false;
             self.disk.request(tick);
         }
         for output in outputs {
@@ -345,13 +341,18 @@ impl<E: Engine> EventLoop<E> {
         self.connections.end_tick(tick);
     }
 
-    /// A tick could not be committed: nobody is told what it said.
+    /// A tick could not be committed: nobody is told what it said. The server has told the log why.
     fn lose(&mut self, why: &str, outputs: Vec<Output>) {
-        if !std::mem::replace(&mut self.refused, true) {
-            log::error!(target: "-internal", "the database refused to commit, streams that asked for it are closed: {why}");
-        }
+        let why = Refusal::not_kept(why);
         for output in outputs {
             match output {
+                // Who watches is told what was counted, and must hear of a full disk.
+                Output::Bytes { id, bytes } if self.connections.is_watcher(id) => {
+                    self.connections.take(None, id, Piece::Bytes(bytes));
+                }
+                Output::Close { id } if self.connections.is_watcher(id) => {
+                    self.connections.take(None, id, Piece::Close);
+                }
                 Output::Close { id } if self.dialer.abandon(id) => {
                     self.connections.refuse(id, Gone::NotDurable);
                 }
@@ -360,7 +361,7 @@ impl<E: Engine> EventLoop<E> {
                 }
                 Output::Join { one, other, .. } => [one, other].into_iter().for_each(|id| self.relays.close(id)),
                 Output::Bytes { id, .. } | Output::StartTls { id, .. } | Output::Close { id } | Output::Park { id } => {
-                    self.connections.fail_one(id);
+                    self.connections.fail_one(id, &why);
                 }
                 Output::Connect { id, .. } => self.connections.refuse(id, Gone::NotDurable),
                 Output::Find { ticket, .. } => {
@@ -375,7 +376,7 @@ impl<E: Engine> EventLoop<E> {
                 Output::Hash(_) | Output::Outside { .. } | Output::Reload => {}
             }
         }
-        self.connections.lose_tick();
+        self.connections.lose_tick(&why);
     }
 
     fn hear_of_disk(&mut self) {
@@ -389,7 +390,7 @@ impl<E: Engine> EventLoop<E> {
                     }
                 }
                 Report::Lost(_, why) => {
-                    self.connections.fail();
+                    self.connections.fail(&Refusal::not_kept(&why));
                     if self.failure.is_none() {
                         // The kernel forgets what it could not write: only a new start knows what is on the disk.
                         log::error!(target: "-internal", "the disk failed, stopping: {why}");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 
 use super::connections::{Connection, Talk};
-use super::metrics::Side;
+use super::metrics::{Side, how_lost};
 use super::{ConnectionId, Output, Server, Timer};
 use crate::config::components::{Connect, Link};
 use crate::stream::Env;
@@ -178,7 +178,7 @@ impl Server {
     pub(super) fn component_gone(&mut self, now: Now, id: ConnectionId, connection: &Connection, reason: &str) {
         let component = match &connection.talk {
             Talk::Component(stream) => {
-                self.metrics.closed(Side::Component, "ended");
+                self.metrics.closed(Side::Component, if connection.is_closing { "ended" } else { how_lost(reason) });
                 if stream.is_open() {
                     log::info!(target: stream.id(), "component's connection is gone: {reason}");
                 }

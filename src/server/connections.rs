@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::addresses::Purpose;
-use super::metrics::Side;
+use super::metrics::{Side, how_lost};
 use super::{Asker, ConnectionId, Output, Server, Timer, browsers};
 use crate::config::{Config, Listener, ListenerKind};
 use crate::http;
@@ -318,6 +318,9 @@ impl Server {
         }
         if !matches!(connection.talk, Talk::Client(_)) {
             return self.server_gone(now, id, connection, reason);
+        }
+        if !connection.is_closing {
+            self.metrics.closed(Side::Client, how_lost(reason));
         }
         if let Some(session) = connection.session {
             self.end_session(now, session, connection.peer, reason);

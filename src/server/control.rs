@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::commits::Commits;
 use super::connections::{Connection, Talk};
 use super::{Asker, ConnectionId, Output, Server, Timer};
 use crate::admin::{self, Ask, Client, ClientFacts, Event, Facts, Lent, Peer, Refusal};
@@ -157,7 +158,8 @@ impl Server {
     fn with_control(&mut self, now: Now, id: ConnectionId, change: impl FnOnce(&mut Client, &mut Lent<'_>)) {
         let Some(mut control) = self.controls.remove(&id) else { return };
         let (question, wake_millis) = (control.question.take(), control.wake_millis);
-        let facts = Known { connections: &self.connections, started_millis: self.started_millis, now };
+        let (connections, commits) = (&self.connections, &self.commits);
+        let facts = Known { connections, commits, started_millis: self.started_millis, now };
         let mut lent = Lent {
             now,
             random: self.random.as_mut(),
@@ -232,6 +234,7 @@ impl Server {
 /// What the server knows, lent to a command.
 struct Known<'a> {
     connections: &'a IdMap<ConnectionId, Connection>,
+    commits: &'a Commits,
     started_millis: u64,
     now: Now,
 }
@@ -300,6 +303,11 @@ impl Facts for Known<'_> {
 
     fn up_millis(&self) -> u64 {
         self.now.monotonic_millis.saturating_sub(self.started_millis)
+    }
+
+    fn commit_failures(&self) -> (u64, Option<(u64, String)>) {
+        let failing = self.commits.failing().map(|failing| (failing.since_unix_millis, failing.why.clone()));
+        (self.commits.failures(), failing)
     }
 
     /// proc(5): the resident set, in kilobytes.

@@ -11,9 +11,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::connections::{Connection, Talk};
-use super::{ConnectionId, Server, Timer};
+use super::{ConnectionId, DISK_FAILED, Server, Timer};
 use crate::http::{Request, Response};
 use crate::router::LinkState;
+use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Kind, Now, Stanza, ns};
 
 /// The format's own name (OpenMetrics 1.0 §3.5.1).
@@ -129,6 +130,11 @@ pub(super) struct Metrics {
     output_queued: u64,
 }
 
+/// How a stream ended that neither end closed: by the condition that the peer was told, if it was told any.
+pub(super) fn how_lost(reason: &str) -> &'static str {
+    if reason == DISK_FAILED { StreamCondition::InternalServerError.name() } else { "lost" }
+}
+
 fn add(number: &mut u64) {
     *number = number.saturating_add(1);
 }
@@ -242,10 +248,14 @@ impl Server {
         match request.path.as_str() {
             "/metrics" => Response { content_type: CONTENT_TYPE, ..Response::text(self.exposition(now)) },
             // Who gets this has seen a turn of the loop: the server serves.
-            "/health" if self.is_stopping => {
-                Response { status: 503, reason: "Service Unavailable", ..Response::text("stopping\n") }
-            }
-            "/health" => Response::text("ok\n"),
+            "/health" if self.is_stopping => Response::unavailable("stopping\n"),
+            "/health" => match self.commits.failing() {
+                Some(failing) => Response::unavailable(format!(
+                    "nothing can be kept, the database refuses to commit: {}\n",
+                    failing.why
+                )),
+                None => Response::text("ok\n"),
+            },
             _ => Response::not_found(),
         }
     }
@@ -342,6 +352,12 @@ impl Server {
         ] {
             text.histogram(name, help, histogram);
         }
+        text.family(
+            "jabber_commit_failures",
+            "counter",
+            "Commits that failed, and what was asked in those turns with them",
+        );
+        text.sample("jabber_commit_failures_total", &[], self.commits.failures());
     }
 
     fn of_process(&self, now: Now, text: &mut Text) {

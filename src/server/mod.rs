@@ -35,6 +35,7 @@ macro_rules! stream_env {
 pub mod addresses;
 mod browsers;
 mod bytestreams;
+mod commits;
 pub mod components;
 pub mod connections;
 mod control;
@@ -50,6 +51,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::addresses::Addresses;
+use self::commits::Commits;
 use self::components::Calls;
 use self::connections::{Connection, Talk};
 use self::control::Control;
@@ -62,13 +64,16 @@ use crate::admin::{self, Outside, Told};
 use crate::config::{Block, Config, Listener, LogSink};
 pub use crate::router::ConnectionId;
 use crate::router::{HashTicket, IdMap, Router};
-use crate::store::{self, Store, Tick, meta, plain_password};
+use crate::store::{self, Store, meta, plain_password};
 pub use crate::stream::TlsInfo;
 use crate::stream::certificate::{Trust, TrustNobody};
 use crate::stream::dialback::DialbackSecret;
 use crate::stream::sasl::{DecoySecret, HashJob, HashResult, Outcome};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Now, Random, StreamError};
+
+/// The reason of [`Input::Gone`] where what the peer was about to be told could not be kept.
+pub const DISK_FAILED: &str = "the disk failed";
 
 /// What happens outside.
 pub enum Input<'a> {
@@ -301,6 +306,7 @@ pub struct Server {
     addresses: Addresses,
     timers: Timers,
     metrics: Metrics,
+    commits: Commits,
     /// How many files may be open.
     open_files_max: u64,
     askers: HashMap<u64, Asker>,
@@ -372,6 +378,7 @@ impl Server {
             addresses: Addresses::default(),
             timers: Timers::default(),
             metrics: Metrics::default(),
+            commits: Commits::default(),
             open_files_max: 0,
             askers: HashMap::new(),
             next_token: 0,
@@ -444,15 +451,6 @@ impl Server {
             self.end_control(id);
             self.end_connection(id);
         }
-    }
-
-    /// Ends the tick. `None` if it wrote nothing; then its outputs may leave at once.
-    ///
-    /// # Errors
-    /// When the commit failed: the outputs of this tick must be dropped and their streams closed.
-    pub fn commit(&mut self) -> Result<Option<Tick>, store::Error> {
-        self.ticks += 1;
-        self.store.commit()
     }
 
     /// What shall happen outside since the last call.
@@ -626,6 +624,7 @@ impl Server {
                 Timer::Call(id) => self.call(now, &id),
                 Timer::Doubt(pair) => self.look_for(now, &pair),
                 Timer::PlainPasswords => self.forget_plain_passwords(now),
+                Timer::Trial => self.trial_is_due(),
                 Timer::Stop => self.outputs.push(Output::Stop),
                 Timer::Bounces => self.router.count_bounces(),
                 Timer::Walk => {

@@ -32,6 +32,10 @@ impl Bench {
     fn input(&mut self, input: Input<'_>) -> String {
         self.server.handle(self.now, input);
         self.server.commit().unwrap();
+        self.outputs()
+    }
+
+    fn outputs(&mut self) -> String {
         let mut text = String::new();
         for output in self.server.take_outputs() {
             match output {
@@ -123,6 +127,69 @@ fn a_control_client_has_its_time() {
         told.contains("nothing was heard for 5 seconds (<control-seconds>)") && told.ends_with("(close)"),
         "{told}"
     );
+}
+
+#[test]
+fn a_full_disk_was_seen_by_nobody() {
+    let mut bench = Bench::new("");
+    let (watcher, control) = (ConnectionId(1), ConnectionId(2));
+    bench.input(Input::Watcher { id: watcher });
+    bench.input(Input::Control { id: control, peer: admin::Peer { uid: 0, gid: 0, pid: 1 } });
+    let health = |bench: &mut Bench| bench.says(1, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    let status = |bench: &mut Bench| bench.says(2, "{\"command\":\"status\"}\n");
+    assert!(health(&mut bench).ends_with("\r\n\r\nok\n"));
+    assert!(status(&mut bench).contains("\"commit_failures\":0,\"commits_fail\":null"));
+    store::tests::leave_room(&bench.server.store, 2);
+    // What a full disk does to a tick: it is refused as a whole.
+    let fail = |bench: &mut Bench| {
+        bench.server.handle(bench.now, Input::Timeout);
+        let kept = meta::set(&mut bench.server.store, "large", &[0; 100_000]);
+        assert!(kept.is_err());
+        assert!(bench.server.commit().is_err());
+        bench.outputs()
+    };
+    assert_eq!(fail(&mut bench), "");
+    bench.now.monotonic_millis += 1_000;
+    assert_eq!(fail(&mut bench), "");
+    let told = health(&mut bench);
+    assert!(told.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{told}");
+    assert!(told.contains("nothing can be kept, the database refuses to commit: :memory:: "), "{told}");
+    let told = status(&mut bench);
+    assert!(told.contains("\"commit_failures\":2,\"commits_fail\":\"since 1970-01-01T00:16:40Z: :memory:: "), "{told}");
+    let told = bench.says(1, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert!(told.contains("# TYPE jabber_commit_failures counter\n# HELP jabber_commit_failures "), "{told}");
+    assert!(told.contains("\njabber_commit_failures_total 2\n"), "{told}");
+    // Nobody comes, as who watches says so; the server finds out by itself. A trial that fails harms nobody in its tick.
+    bench.now.monotonic_millis += 9_999;
+    assert!(health(&mut bench).contains(" 503 "));
+    assert_eq!(bench.server.commits.failures(), 2);
+    bench.now.monotonic_millis += 1;
+    assert_eq!(bench.server.next_timeout(bench.now), Some(Duration::ZERO));
+    assert!(health(&mut bench).contains(" 503 "));
+    assert!(bench.server.commits.failures() == 3);
+    store::tests::leave_room(&bench.server.store, 1_000);
+    bench.now.monotonic_millis += 10_000;
+    bench.input(Input::Timeout);
+    assert!(health(&mut bench).ends_with("\r\n\r\nok\n"));
+    assert!(status(&mut bench).contains("\"commit_failures\":3,\"commits_fail\":null"));
+}
+
+#[test]
+fn a_stream_that_the_disk_closed_was_not_counted() {
+    let mut bench = Bench::new("");
+    for (number, reason) in [(1, DISK_FAILED), (2, "connection lost: reset"), (3, "closed")] {
+        bench.login(number);
+        if reason == "closed" {
+            assert!(bench.says(number, "</stream:stream>").is_empty());
+        }
+        bench.input(Input::Gone { id: ConnectionId(number), reason });
+    }
+    bench.input(Input::Watcher { id: ConnectionId(9) });
+    let told = bench.says(9, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
+    for reason in ["internal-server-error", "lost"] {
+        let sample = format!("jabber_streams_closed_total{{side=\"client\",reason=\"{reason}\"}} 1");
+        assert!(told.contains(&sample), "{told}");
+    }
 }
 
 /// More than are forgotten in one turn.

@@ -46,6 +46,8 @@ pub enum Timer {
     Waker(ConnectionId),
     /// Passwords that are kept as text may have had their time.
     PlainPasswords,
+    /// Commits failed: does one work now?
+    Trial,
     /// The server ends.
     Stop,
     /// A module asked for it.

@@ -167,11 +167,16 @@ fn a_transaction_that_sqlite_gave_up_is_never_committed_in_part() {
     assert_eq!(store.commit().unwrap(), Some(Tick(1)));
 }
 
+/// Lets the database grow by so many pages, as a disk that is nearly full does.
+pub(crate) fn leave_room(store: &Store, pages: i64) {
+    let used: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+    store.connection.pragma_update(None, "max_page_count", used + pages).unwrap();
+}
+
 #[test]
 fn a_full_disk_fails_the_tick_but_not_the_store() {
     let mut store = Store::in_memory().unwrap();
-    let pages: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-    store.connection.pragma_update(None, "max_page_count", pages + 4).unwrap();
+    leave_room(&store, 4);
     for _ in 0..3 {
         let done: Result<(), Error> = store.savepoint(|store| {
             meta::set(store, "small", b"1")?;

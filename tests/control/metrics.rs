@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::time::Duration;
 
 use crate::site::{Client, Running, Site};
@@ -198,6 +199,45 @@ fn every_panel_shows_what_there_is() {
         let family = name.trim_end_matches("_count").trim_end_matches("_sum").trim_end_matches("_bucket");
         assert!(shown.iter().any(|shown| shown.starts_with(family)), "{name} is on no panel");
     }
+    running.stop();
+}
+
+#[test]
+fn a_full_disk_looked_like_health() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let site = Site::with("full", &format!("<metrics xmlns='urn:jabber:config:3' port='{port}'/>"));
+    // A file that may not grow is as good as a disk that is full, if the signal that tells so is not obeyed.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_jabberd")]);
+    let running = site.start_by(command);
+    site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
+    let mut romeo = Client::login(&site, "romeo", "pencil");
+    if !running.bound_files(Some(8_192)) {
+        println!("left out: there is no prlimit(1)");
+        return running.stop();
+    }
+    let refused = site.ctl(&["--json", "user", "add", "juliet@localhost"]).input("balcony\n").output();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!((refused.status.code(), refused.stdout), (Some(1), Vec::new()), "{told}");
+    assert!(told.contains("\"kind\":\"failed\"") && told.contains("could not keep what this command did"), "{told}");
+    // To somebody who is away, so it would be kept.
+    romeo.send("<message to='romeo@localhost/away' type='chat'><body>kept?</body></message><iq type='set' id='r'><query xmlns='jabber:iq:roster'><item jid='juliet@localhost'/></query></iq>");
+    let told = romeo.until("</stream:stream>");
+    assert!(told.contains("<internal-server-error"), "{told}");
+    let answer = asked(port, "/health");
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("refuses to commit: "), "{answer}");
+    let now = samples(port);
+    assert!(now["jabber_commit_failures_total"] >= 2.0, "{now:#?}");
+    assert_eq!(now["jabber_streams_closed_total{side=\"client\",reason=\"internal-server-error\"}"], 1.0, "{now:#?}");
+    let status = site.ctl(&["status"]).success();
+    assert!(status.contains("\nCommits fail          since "), "{status}");
+    assert!(site.log().contains("refused to commit"), "{}", site.log());
+    // Room was made.
+    assert!(running.bound_files(None));
+    site.ctl(&["user", "add", "juliet@localhost"]).input("balcony\n").success();
+    assert!(asked(port, "/health").ends_with("\r\n\r\nok\n"));
+    assert!(site.ctl(&["status"]).success().contains("\nCommits fail          -\n"));
+    assert!(site.log().contains("the database commits again: "), "{}", site.log());
     running.stop();
 }
 

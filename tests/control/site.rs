@@ -144,6 +144,14 @@ impl Running {
         assert_eq!(self.0.wait().unwrap().code(), Some(0));
     }
 
+    /// No file of the server's grows beyond so many bytes from now on, or all do again. False if that cannot be had here.
+    pub fn bound_files(&self, bytes: Option<u64>) -> bool {
+        let soft = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        let mut prlimit = Command::new("prlimit");
+        prlimit.args(["--pid", &self.0.id().to_string(), &format!("--fsize={soft}:")]);
+        prlimit.status().is_ok_and(|status| status.success())
+    }
+
     pub fn kill(mut self) {
         self.signal(nix::sys::signal::SIGKILL);
         self.0.wait().unwrap();

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::super::connections::{Connection, Talk};
-use super::super::metrics::Side;
+use super::super::metrics::{Side, how_lost};
 use super::super::{ClientTls, ConnectionId, Output, Server, Timer};
 use super::{ASKED_MAX, Asked};
 use crate::router::Sender;
@@ -311,7 +311,7 @@ impl Server {
                     log::info!(target: &format!("record:{}", pair.to), "in {how} {stanzas} {ip} {}", pair.from);
                 }
                 let is_clean = stream.is_closed();
-                self.metrics.closed(Side::ServerIn, if is_clean { "ended" } else { "lost" });
+                self.metrics.closed(Side::ServerIn, if is_clean { "ended" } else { how_lost(reason) });
                 for (pair, _) in stream.proved() {
                     let back = Pair { from: pair.to.clone(), to: pair.from.clone() };
                     if !is_clean || self.router.link_has_failed(&back) {
@@ -323,7 +323,7 @@ impl Server {
             Talk::Outgoing(stream) => {
                 let (lost, hosts) = (stream.take_unacknowledged(), stream.take_unproved());
                 let is_clean = stream.is_closed();
-                self.metrics.closed(Side::ServerOut, if is_clean { "ended" } else { "lost" });
+                self.metrics.closed(Side::ServerOut, if is_clean { "ended" } else { how_lost(reason) });
                 for (local, how) in stream.proved() {
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
                     log::info!(target: &format!("record:{}", stream.remote()), "out {how} {stanzas} {ip} {local}");
