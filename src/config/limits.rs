@@ -241,9 +241,11 @@ limits! {
     control_clients_max, "control-clients-max": usize = 32, at least 1;
     /// Bytes of one line that such a client sends. Outcome: an error, and its connection is closed.
     control_line_bytes_max, "control-line-bytes-max": usize = 262_144, at least 65_536;
-    /// Seconds in which such a client must send what is awaited of it, or read what it is sent.
-    /// Outcome: its connection is closed.
+    /// Seconds in which such a client must send what is awaited of it. Outcome: an error, and its connection is closed.
     control_seconds, "control-seconds": u64 = 60, at least 5;
+    /// Seconds in which such a client must read what it is sent: somebody looks at a page of it. Outcome: its connection is
+    /// closed.
+    control_reading_seconds, "control-reading-seconds": u64 = 3_600, at least 5;
 }
 
 impl Limits {

@@ -16,6 +16,8 @@ pub(super) struct Control {
     client: Client,
     /// When it last said or read something, or its job did.
     last_millis: u64,
+    /// Some of what it was told has not left: it does not read.
+    is_behind: bool,
     /// The id of the question to another server whose answer it waits for.
     question: Option<String>,
     /// The password work that its job waits for.
@@ -40,7 +42,9 @@ impl Server {
         }
         self.timers.set(now.after(self.control_patience()), Timer::Control(id));
         let last_millis = now.monotonic_millis;
-        self.keep_control(now, id, Control { client, last_millis, question: None, hashing: None, wake_millis: None });
+        let control =
+            Control { client, last_millis, is_behind: false, question: None, hashing: None, wake_millis: None };
+        self.keep_control(now, id, control);
     }
 
     fn control_patience(&self) -> std::time::Duration {
@@ -68,6 +72,7 @@ impl Server {
     pub(super) fn control_drained(&mut self, now: Now, id: ConnectionId) {
         let Some(control) = self.controls.get_mut(&id) else { return };
         control.last_millis = now.monotonic_millis;
+        control.is_behind = false;
         if control.client.is_resting() {
             self.control_event(now, id, Event::GoOn);
         }
@@ -122,20 +127,28 @@ impl Server {
         }
     }
 
-    /// A client that neither speaks nor reads is not waited for.
+    /// A client that neither speaks nor reads is not waited for. One that reads slowly is, and long: somebody looks at a
+    /// page of a list. It costs what it has not read of one page, and clients are few.
     pub(super) fn control_timed_out(&mut self, now: Now, id: ConnectionId) {
         let patience = self.control_patience();
         let Some(control) = self.controls.get(&id) else { return };
-        let until = control.last_millis.saturating_add(u64::try_from(patience.as_millis()).unwrap_or(u64::MAX));
+        let limits = &self.config.limits;
+        let seconds = if control.is_behind { limits.control_reading_seconds } else { limits.control_seconds };
+        let until = control.last_millis.saturating_add(seconds.saturating_mul(1000));
         if until > now.monotonic_millis {
-            return self.timers.set(until, Timer::Control(id));
+            // It may have read all before, and then has the shorter time.
+            return self.timers.set(until.min(now.after(patience)), Timer::Control(id));
         }
-        if control.client.is_awaited() {
-            let seconds = patience.as_secs();
-            let refusal = Refusal::failed(format!("nothing was heard for {seconds} seconds (<control-seconds>)"));
-            return self.with_control(now, id, |client, _| client.fail(&refusal));
-        }
-        self.timers.set(now.after(patience), Timer::Control(id));
+        let refusal = if control.is_behind {
+            Refusal::failed(format!("you did not read for {seconds} seconds"))
+                .remedy("read faster, or put the answer into a file; <control-reading-seconds> is the time, jabber.xml(5)")
+        } else if control.client.is_awaited() {
+            Refusal::failed(format!("you asked for nothing for {seconds} seconds"))
+                .remedy("connect again when there is something to ask; <control-seconds> is the time, jabber.xml(5)")
+        } else {
+            return self.timers.set(now.after(patience), Timer::Control(id));
+        };
+        self.with_control(now, id, |client, _| client.fail(&refusal));
     }
 
     /// All clients are told that the server stops.
@@ -183,6 +196,7 @@ impl Server {
         let client = &mut control.client;
         let bytes = client.take_output();
         let said = !bytes.is_empty();
+        control.is_behind |= said;
         if said {
             self.outputs.push(Output::Bytes { id, bytes });
         } else if client.is_resting() {
