@@ -22,7 +22,7 @@ use jabber::net::clock::{Clock, Dice};
 use jabber::net::control::Allowed;
 use jabber::net::disk::Durable;
 use jabber::net::dns::files::Files;
-use jabber::net::event_loop::Parts;
+use jabber::net::event_loop::{Parts, Reloaded};
 use jabber::net::listener::{self, Opened};
 use jabber::net::tls::Settings;
 use jabber::net::{Bounds, EventLoop, Signals, Surroundings};
@@ -249,23 +249,21 @@ fn tell_notices(config: &Config, line: &CommandLine) {
 }
 
 /// What a new configuration changes only at the next start: we are not root any more, and the data stay where they are.
-fn tell_what_waits(old: &Config, new: &Config) {
+fn what_waits(old: &Config, new: &Config) -> Vec<String> {
     let ports = |config: &Config| -> Vec<_> {
         config.listeners.iter().map(|listener| (listener.kind, listener.address, listener.port)).collect()
     };
     let path = |config: &Config| config.metrics_socket.as_ref().map(|socket| socket.path.clone());
-    for (changed, what) in [
+    let all = [
         (ports(old) != ports(new), "the ports"),
         (old.spool != new.spool, "the data directory"),
         (old.user != new.user, "the user"),
         (old.pidfile != new.pidfile, "the pid file"),
         (old.control_socket() != new.control_socket(), "the control socket"),
         (path(old) != path(new), "the socket of <metrics>"),
-    ] {
-        if changed {
-            log::warn!(target: INTERNAL, "{what} cannot change while the server runs: restart it");
-        }
-    }
+    ];
+    let changed = all.into_iter().filter(|(changed, _)| *changed);
+    changed.map(|(_, what)| format!("{what} cannot change while the server runs: restart it")).collect()
 }
 
 /// What the loop needs of the process around it.
@@ -288,30 +286,60 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// What needs a port that was not opened at the start is not there.
-    fn keep_to_ports(&self, config: &mut Config) {
+    /// What needs a port that was not opened at the start is not there. Returns what that is.
+    fn keep_to_ports(&self, config: &mut Config) -> Vec<String> {
         let place = |listener: &Listener| (listener.kind, listener.address, listener.port);
         let is_closed = |wanted: &&Listener| {
             wanted.kind == ListenerKind::Bytestreams && !self.opened.iter().any(|opened| place(opened) == place(wanted))
         };
         let closed: Vec<Listener> = config.listeners.iter().filter(is_closed).cloned().collect();
+        let mut missing = Vec::new();
         for wanted in closed {
             let port = wanted.port;
-            log::warn!(target: INTERNAL, "file transfers need port {port}, which opens at the next start: mod_proxy65 is off");
+            missing.push(format!("file transfers need port {port}, which opens at the next start: mod_proxy65 is off"));
             config.without_proxy65_at(&wanted);
         }
+        missing
+    }
+
+    /// Takes over a configuration. Returns what of it is not in force.
+    fn take_over(&mut self, config: &Arc<Config>, mut not_yet: Vec<String>) -> Vec<String> {
+        not_yet.extend(what_waits(&self.config, config));
+        not_yet.iter().for_each(|text| log::warn!(target: INTERNAL, "{text}"));
+        let mut failed = Vec::new();
+        if let Err(error) = self.log.configure(&config.logs) {
+            failed.push(format!("{error}; the logs stay as they were"));
+        }
+        self.log.set_debug(config.debug || self.line.debug);
+        match authorities::load(config) {
+            Ok(trust) => self.trust = Some(trust),
+            Err(error) => failed.push(format!("{error}; those loaded before stay trusted")),
+        }
+        let identity = config.user.as_deref().and_then(|name| Identity::of(name).ok());
+        match control::renew(config, identity.as_ref()) {
+            Ok(renewed) => self.sockets = Some(renewed),
+            Err(why) => failed.push(format!("{why}; the sockets stay as they were")),
+        }
+        failed.iter().for_each(|text| log::error!(target: INTERNAL, "{text}"));
+        self.renewed = self.keeper.reconfigure(config);
+        self.config = Arc::clone(config);
+        self.stanza_files.reload(config);
+        not_yet.into_iter().chain(failed).chain(self.keeper.problems()).collect()
     }
 }
 
 impl Surroundings for Daemon {
-    fn reload(&mut self) -> Result<Arc<Config>, String> {
+    fn reload(&mut self) -> Result<Reloaded, String> {
         notify::tell(notify::RELOADING);
         self.log.reopen();
         log::info!(target: INTERNAL, "reloading configuration");
-        let config = match Config::load(&self.line.config_file(), &self.line) {
+        let reloaded = match Config::load(&self.line.config_file(), &self.line) {
             Ok(mut config) => {
-                self.keep_to_ports(&mut config);
-                Ok(Arc::new(config))
+                let not_yet = self.keep_to_ports(&mut config);
+                let config = Arc::new(config);
+                tell_notices(&config, &self.line);
+                let not_in_force = self.take_over(&config, not_yet);
+                Ok(Reloaded { config, not_in_force })
             }
             Err(error) => {
                 for problem in error.to_string().lines() {
@@ -323,28 +351,8 @@ impl Surroundings for Daemon {
                 Err(error.to_string())
             }
         };
-        if let Ok(config) = &config {
-            if let Err(error) = self.log.configure(&config.logs) {
-                log::error!(target: INTERNAL, "{error}; the logs stay as they were");
-            }
-            self.log.set_debug(config.debug || self.line.debug);
-            tell_notices(config, &self.line);
-            tell_what_waits(&self.config, config);
-            self.renewed = self.keeper.reconfigure(config);
-            match authorities::load(config) {
-                Ok(trust) => self.trust = Some(trust),
-                Err(error) => log::error!(target: INTERNAL, "{error}; those loaded before stay trusted"),
-            }
-            let identity = config.user.as_deref().and_then(|name| Identity::of(name).ok());
-            match control::renew(config, identity.as_ref()) {
-                Ok(renewed) => self.sockets = Some(renewed),
-                Err(why) => log::error!(target: INTERNAL, "{why}; the sockets stay as they were"),
-            }
-            self.config = Arc::clone(config);
-            self.stanza_files.reload(config);
-        }
         notify::tell(notify::READY);
-        config
+        reloaded
     }
 
     fn renewed_tls(&mut self) -> Option<Arc<Settings>> {

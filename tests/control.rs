@@ -602,6 +602,33 @@ fn a_reload_tells_what_is_wrong() {
 }
 
 #[test]
+fn a_reload_hid_what_is_not_in_force() {
+    let (site, _running) = with_accounts("reload-notes", &[]);
+    let socket = site.path("spool/control").display().to_string();
+    let pem = site.path("missing.pem");
+    let extra = format!(
+        "<certificate xmlns='urn:jabber:config:3' host='localhost'>{}</certificate>\
+         <control xmlns='urn:jabber:config:3' group='no-such-group-here'/>",
+        pem.display()
+    );
+    site.write("jabber.xml", &site.xml(&extra).replace("127.0.0.1", "127.0.0.2"));
+    // Each time, though the log is told once of a certificate.
+    for _ in 0..2 {
+        let output = site.ctl(&["--socket", &socket, "reload"]).output();
+        let (said, notes) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        assert_eq!(output.status.code(), Some(0), "{notes}");
+        assert_eq!(said, "the configuration was read again, but for what the notes say (3)\n", "{notes}");
+        assert!(notes.contains("note: the ports cannot change while the server runs: restart it\n"), "{notes}");
+        assert!(notes.contains("note: there is no group 'no-such-group-here'"), "{notes}");
+        let certificate = format!("note: the certificate file {}", pem.display());
+        assert!(notes.contains(&certificate) && notes.contains("loaded before stays in use\n"), "{notes}");
+    }
+    site.write("jabber.xml", &site.xml(""));
+    let output = site.ctl(&["--socket", &socket, "reload"]).output();
+    assert_eq!((output.stdout, output.stderr), (b"the configuration was read again\n".to_vec(), Vec::new()));
+}
+
+#[test]
 fn the_log_says_more_when_asked() {
     let (site, _running) = with_accounts("log", &[]);
     let debug_lines = |site: &Site| {
@@ -784,7 +811,19 @@ fn who_may_not_use_the_socket_is_refused() {
     std::fs::set_permissions(site.path("spool/control"), std::fs::Permissions::from_mode(0o666)).unwrap();
     let (code, told) = as_nobody("--regid=65534");
     assert_eq!(code, Some(3), "{told}");
+    assert!(told.contains("the server knows you (uid 65534) neither as root nor in the group of"), "{told}");
+    assert!(told.contains("adduser NAME GROUP; jabberctl reload"), "{told}");
     assert!(site.log().contains("control: uid=65534 gid=65534"), "{}", site.log());
+    // Who said nothing yet is told, too.
+    let silent = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
+        .args(["python3", "-c", "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(4096).decode())"])
+        .arg(site.path("spool/control"))
+        .output();
+    if let Ok(silent) = silent {
+        let told = String::from_utf8(silent.stdout).unwrap();
+        assert!(told.starts_with("{\"error\":{\"kind\":\"unreachable\""), "{told}");
+    }
 }
 
 #[test]
@@ -794,6 +833,22 @@ fn a_script_that_asked_for_json_gets_it_for_its_mistakes() {
         let said: serde_json::Value = serde_json::from_str(&site.ctl(arguments).fails(2)).unwrap();
         assert_eq!(said["error"]["kind"], "usage", "{said}");
     }
+}
+
+#[test]
+fn json_was_plain_text_where_no_server_was_asked() {
+    let site = Site::new("json-plain");
+    let version = serde_json::json!({ "version": env!("CARGO_PKG_VERSION") });
+    assert_eq!(site.ctl(&["--json", "version"]).json(), version);
+    assert_eq!(site.ctl(&["--json", "--version"]).json(), version);
+    let all = site.ctl(&["--json", "help"]).json();
+    assert_eq!(all.as_array().unwrap().len(), jabber::admin::COMMANDS.len());
+    let one = site.ctl(&["--json", "help", "user add"]).json();
+    assert_eq!(one[0]["usage"], "jabberctl user add ACCOUNT", "{one}");
+    assert_eq!(site.ctl(&["--json", "user", "add", "--help"]).json(), one);
+    assert!(site.ctl(&["--json", "help", "--as", "man"]).json()["text"].as_str().unwrap().contains(".Dt JABBERCTL 8"));
+    let made = site.ctl(&["--json", "user", "add", "romeo@localhost"]).input("pencil\n").json();
+    assert_eq!(made, serde_json::json!({ "done": "romeo@localhost can log in, once the server runs" }));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::client::Peer;
 use super::request::Refusal;
 
 /// What is to be said to a client.
@@ -60,6 +61,18 @@ impl Refusal {
     pub fn not_kept(why: &str) -> Refusal {
         Refusal::failed(format!("the database could not keep what this command did last: {why}"))
             .remedy("jabberctl status says when it can again; then see what is missing, and ask again")
+    }
+
+    /// What is told to who may not ask.
+    pub fn stranger(peer: Peer, socket: &str) -> Vec<u8> {
+        let mut answer = Answer::default();
+        let uid = peer.uid;
+        answer.line(&json!({ "error": {
+            "kind": "unreachable",
+            "text": format!("the server knows you (uid {uid}) neither as root nor in the group of {socket}"),
+            "remedy": "who was added to the group lately is known after a reload, as root: adduser NAME GROUP; jabberctl reload",
+        } }));
+        answer.take()
     }
 
     /// The line that tells it, for who has no talk with the server or whose talk was lost.

@@ -47,7 +47,8 @@ pub const RELOAD: Command = Command {
     name: "reload",
     summary: "read jabber.xml again, and open the logs anew",
     details: "The same as SIGHUP, but with an answer: if jabber.xml has a mistake, it is shown, and the old configuration \
-              stays in force. Ports, user and data directory change only by a restart.",
+              stays in force. Ports, user and data directory change only by a restart: that, and a certificate that cannot \
+              be used, is told in notes.",
     examples: &[("jabberctl reload", "after an edit")],
     changes: true,
     does: Does::Server(reload),
@@ -137,11 +138,20 @@ struct Reload;
 
 impl Job for Reload {
     fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
-        told(event)?;
+        let not_in_force = match told(event)? {
+            Told::Reloaded(what) => what,
+            _ => Vec::new(),
+        };
         for notice in &view.config.notices {
             view.answer.note(notice.to_string());
         }
-        view.say("the configuration was read again");
+        for what in &not_in_force {
+            view.answer.note(what.as_str());
+        }
+        view.say(match not_in_force.len() {
+            0 => "the configuration was read again".to_owned(),
+            count => format!("the configuration was read again, but for what the notes say ({count})"),
+        });
         Ok(Next::Done)
     }
 }

@@ -48,6 +48,8 @@ pub enum Event {
 pub enum Told {
     /// It is done.
     Done,
+    /// The configuration was read again; what of it is not in force.
+    Reloaded(Vec<String>),
     /// The certificates that are shown.
     Certificates(Vec<Certificate>),
     /// It could not be done: cause and remedy.

@@ -14,7 +14,7 @@
 //! | `{"row":{...}}` | a row; its fields are the columns in the command's [`Shows`] |
 //! | `{"note":"..."}` | a remark for people |
 //! | `{"done":"..."}` | the end: it worked |
-//! | `{"error":{"kind":"...","text":"...","remedy":"..."}}` | the end: it did not, see [`RefusalKind`] |
+//! | `{"error":{"kind":"...","text":"...","remedy":"..."}}` | the end: it did not, see [`RefusalKind`]; or `unreachable`: this client may not ask |
 //!
 //! How a command joins: a constant [`Command`] beside the function that does it, in the file of its subject, and a row in
 //! [`COMMANDS`]. Help, manual, completion and the checks of arguments come from the row. What takes longer than a few

@@ -175,6 +175,21 @@ impl Keeper {
         self.loaded.iter().map(shown).collect()
     }
 
+    /// What is wrong with what is shown, and with files that should be: the log is told each once, who asks each time.
+    pub fn problems(&self) -> Vec<String> {
+        let old = self.complaint.lines().map(|line| format!("{line}; the certificate loaded before stays in use"));
+        let now = unix_seconds();
+        let shown = self.loaded.iter().filter_map(|Loaded { host, file, certificate, .. }| {
+            let file = file.display();
+            if certificate.expires_unix_seconds() <= now {
+                return Some(format!("the certificate {file} of {host} has expired: clients refuse it; renew it now"));
+            }
+            let is_covered = certificate.covers(host.trim_matches(['[', ']']));
+            (!is_covered).then(|| format!("the certificate {file} is not for {host}: clients will complain"))
+        });
+        old.chain(shown).collect()
+    }
+
     fn reload(&mut self) -> Option<Arc<Settings>> {
         let mut loaded = Vec::new();
         let mut complaint = String::new();

@@ -29,6 +29,13 @@ impl Response {
         }
     }
 
+    /// 403 with plain text, as it goes over a connection that ends with it.
+    pub fn forbidden(body: impl Into<String>) -> Vec<u8> {
+        let mut out = Vec::new();
+        Response { status: 403, reason: "Forbidden", ..Response::text(body) }.write(&mut out, false, false);
+        out
+    }
+
     /// 404.
     pub fn not_found() -> Response {
         Response { status: 404, reason: "Not Found", ..Response::text("Not Found\n") }

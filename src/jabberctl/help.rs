@@ -2,28 +2,58 @@
 
 use jabber::admin::{self, COMMANDS, Command, Form, OPTIONS, manual};
 
+use serde_json::{Value, json};
+
 use super::{Code, Failure, say};
 
 /// Prints the help, about one command if it is named, or about those that begin with a word.
-pub(super) fn print(topic: Option<&str>) -> Result<Code, Failure> {
-    let Some(topic) = topic else { return say(&all()) };
-    if let Some(command) = admin::find(topic) {
-        return say(&one(command));
-    }
-    let some: Vec<&Command> =
-        COMMANDS.iter().copied().filter(|command| command.name.split(' ').next() == Some(topic)).collect();
+pub(super) fn print(topic: Option<&str>, json: bool) -> Result<Code, Failure> {
+    let some: Vec<&Command> = match topic {
+        None if json => COMMANDS.to_vec(),
+        None => return say(&all()),
+        Some(topic) => match admin::find(topic) {
+            Some(command) => vec![command],
+            None => COMMANDS.iter().copied().filter(|command| command.name.split(' ').next() == Some(topic)).collect(),
+        },
+    };
     if some.is_empty() {
-        return Err(Failure::usage(format!("there is no command \"{topic}\"")).remedy("jabberctl help lists them"));
+        let failure = Failure::usage(format!("there is no command \"{}\"", topic.unwrap_or_default()));
+        return Err(failure.remedy("jabberctl help lists them"));
     }
-    say(&some.into_iter().map(one).collect::<Vec<_>>().join("\n"))
+    say(&match json {
+        true => format!("{}\n", Value::Array(some.into_iter().map(value).collect())),
+        false => some.into_iter().map(one).collect::<Vec<_>>().join("\n"),
+    })
 }
 
 /// Prints what is made from the table: the manual's page, or the completion of a shell.
-pub(super) fn print_as(format: &str) -> Result<Code, Failure> {
-    say(&match format {
+pub(super) fn print_as(format: &str, json: bool) -> Result<Code, Failure> {
+    let text = match format {
         "man" => manual::page(),
         "bash" => manual::bash(),
         _ => manual::zsh(),
+    };
+    say(&if json { format!("{}\n", json!({ "as": format, "text": text })) } else { text })
+}
+
+/// A command, for programs.
+fn value(command: &Command) -> Value {
+    let arguments = command.arguments.iter().map(|argument| {
+        let form = match argument.form {
+            Form::Needed => "needed",
+            Form::Optional => "optional",
+            Form::Option => "option",
+            Form::Flag => "flag",
+        };
+        json!({ "name": argument.name, "form": form, "help": argument.help })
+    });
+    json!({
+        "command": command.name,
+        "summary": command.summary,
+        "usage": format!("jabberctl {}", command.usage()),
+        "arguments": arguments.collect::<Vec<Value>>(),
+        "details": command.details,
+        "examples": command.examples.iter().map(|(line, _)| *line).collect::<Vec<&str>>(),
     })
 }
 

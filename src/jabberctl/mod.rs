@@ -99,8 +99,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Err(failure) => return end(&failure, json),
     };
     let done = match &line.wish {
-        Wish::Help(topic) => help::print(topic.as_deref()),
-        Wish::Version => say(concat!("jabberctl ", env!("CARGO_PKG_VERSION"), "\n")),
+        Wish::Help(topic) => help::print(topic.as_deref(), line.json),
+        Wish::Version => version(line.json),
         Wish::Command { command, arguments } => obey(&line, command, arguments),
     };
     match done {
@@ -115,12 +115,19 @@ fn obey(line: &Line, command: &'static Command, arguments: &line::Arguments) -> 
         Does::Client => match command.name {
             "check" => check::run(line, arguments),
             "help" => match arguments.text("as") {
-                Some(format) => help::print_as(format),
-                None => help::print(arguments.text("command")),
+                Some(format) => help::print_as(format, line.json),
+                None => help::print(arguments.text("command"), line.json),
             },
-            "version" => say(concat!("jabberctl ", env!("CARGO_PKG_VERSION"), "\n")),
+            "version" => version(line.json),
             _ => data::obey(line, command, arguments),
         },
+    }
+}
+
+fn version(json: bool) -> Result<Code, Failure> {
+    match json {
+        true => say(concat!("{\"version\":\"", env!("CARGO_PKG_VERSION"), "\"}\n")),
+        false => say(concat!("jabberctl ", env!("CARGO_PKG_VERSION"), "\n")),
     }
 }
 

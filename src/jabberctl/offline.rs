@@ -6,6 +6,7 @@ use jabber::config::Config;
 use jabber::daemon::accounts;
 use jabber::store::backup;
 use jabber::xmpp::Jid;
+use serde_json::json;
 
 use super::line::{Arguments, Line};
 use super::{Code, Failure, say, settings};
@@ -38,7 +39,8 @@ pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<
     if let Some(refusal) = policy {
         eprintln!("note: from a client this name would be refused: {refusal}");
     }
-    say(&format!("{name} can log in, once the server runs\n"))
+    let done = format!("{name} can log in, once the server runs");
+    say(&if line.json { format!("{}\n", json!({ "done": done })) } else { format!("{done}\n") })
 }
 
 /// The process of a server that the pid file names, if it is one.

@@ -12,6 +12,8 @@ use super::has_reader;
 const ROWS_HELD: usize = 200;
 /// Characters of the bar.
 const BAR: usize = 30;
+/// Characters of a cell on a terminal, but for the last of a line: one long name must not move all others out of sight.
+const CELL: usize = 50;
 
 /// The answer of one command.
 pub(super) struct Show {
@@ -21,11 +23,14 @@ pub(super) struct Show {
     widths: Option<Vec<usize>>,
     rows: usize,
     has_bar: bool,
+    /// The answer goes to eyes. A program behind a pipe gets every name whole.
+    clips: bool,
 }
 
 impl Show {
     pub(super) fn new(command: &Command, json: bool) -> Show {
-        Show { shows: command.shows, json, held: Vec::new(), widths: None, rows: 0, has_bar: false }
+        let (shows, clips) = (command.shows, io::stdout().is_terminal());
+        Show { shows, json, held: Vec::new(), widths: None, rows: 0, has_bar: false, clips }
     }
 
     pub(super) fn row(&mut self, row: &Value) -> io::Result<()> {
@@ -41,7 +46,11 @@ impl Show {
         match self.shows {
             Shows::Record(columns) => record(columns, row),
             Shows::Table(columns) => {
-                let cells = columns.iter().map(|column| cell(column.unit, row.get(column.key))).collect();
+                let mut cells: Vec<String> =
+                    columns.iter().map(|column| cell(column.unit, row.get(column.key))).collect();
+                if let (true, Some((_, others))) = (self.clips, cells.split_last_mut()) {
+                    others.iter_mut().for_each(clip);
+                }
                 match &self.widths {
                     Some(widths) => print(&mut io::stdout().lock(), columns, widths, &cells),
                     None => {
@@ -139,6 +148,13 @@ impl Show {
             _ => {}
         }
         out.flush()
+    }
+}
+
+/// Leaves the beginning of a long cell.
+fn clip(cell: &mut String) {
+    if cell.chars().count() > CELL {
+        *cell = cell.chars().take(CELL.saturating_sub(3)).chain("...".chars()).collect();
     }
 }
 
@@ -255,6 +271,16 @@ mod tests {
     #[test]
     fn a_terminal_is_told_nothing_by_strangers() {
         assert_eq!(plain("one\ntwo \u{1b}[2J\u{9b}2J\r\u{7}é\u{202E}nimda"), "one\ntwo ?[2J?2J??é?nimda");
+    }
+
+    #[test]
+    fn one_long_name_made_all_rows_wide() {
+        let (at, over) = ("ä".repeat(CELL), "ä".repeat(1_023));
+        for (long, shown) in [(&at, at.clone()), (&over, format!("{}...", "ä".repeat(CELL - 3)))] {
+            let mut cell = long.clone();
+            clip(&mut cell);
+            assert_eq!(cell, shown);
+        }
     }
 
     #[test]

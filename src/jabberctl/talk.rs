@@ -57,7 +57,11 @@ pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments)
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     let text = Zeroizing::new(format!("{request}\n"));
-    (&stream).write_all(text.as_bytes()).map_err(|error| cut_off(&error, patience))?;
+    match (&stream).write_all(text.as_bytes()) {
+        // It has closed already, and may have said why.
+        Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {}
+        written => written.map_err(|error| cut_off(&error, patience))?,
+    }
     drop((request, secret));
     hear(&stream, patience, Show::new(command, line.json), command)
 }
@@ -101,9 +105,13 @@ fn hear(stream: &UnixStream, patience: Duration, mut show: Show, command: &Comma
 /// The server's refusal, as our failure.
 fn refused(command: &Command, error: &Value) -> Failure {
     let text = |key: &str| plain(error.get(key).and_then(Value::as_str).unwrap_or_default());
-    let kinds = ["usage", "not-found", "conflict", "refused", "busy", "failed"];
+    let kinds = ["usage", "not-found", "conflict", "refused", "busy", "failed", "unreachable"];
     let kind = kinds.into_iter().find(|kind| text("kind") == *kind).unwrap_or("failed");
-    let code = if kind == "usage" { Code::Usage } else { Code::Failed };
+    let code = match kind {
+        "usage" => Code::Usage,
+        "unreachable" => Code::Unreachable,
+        _ => Code::Failed,
+    };
     let failure = Failure::new(code, kind, text("text"));
     match text("remedy") {
         remedy if remedy.is_empty() && kind == "usage" => {

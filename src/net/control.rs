@@ -1,7 +1,7 @@
 //! Sockets in the file system: jabberctl's, and the one of `<metrics>`. Opened at start; who connects is who the kernel says.
 
 use std::fs::{self, OpenOptions};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
@@ -103,11 +103,16 @@ pub fn give(path: &Path, is_owner: impl Fn(u32) -> bool, uid: Option<u32>, gid: 
     }
 }
 
+/// What is said to a client that may not use the socket with this path.
+pub(super) type Refuses = fn(Peer, &str) -> Vec<u8>;
+
 /// A socket, served.
 pub(super) struct LocalSocket {
     path: PathBuf,
     pub(super) listener: UnixListener,
     allowed: Allowed,
+    /// What is said to who may not come in.
+    refusal: Refuses,
     file: (u64, u64),
     /// Somebody may wait.
     pub(super) ready: bool,
@@ -116,9 +121,10 @@ pub(super) struct LocalSocket {
 }
 
 impl LocalSocket {
-    pub(super) fn new(opened: Opened) -> LocalSocket {
+    pub(super) fn new(opened: Opened, refusal: Refuses) -> LocalSocket {
         let Opened { path, listener, allowed, file, .. } = opened;
-        LocalSocket { path, listener: UnixListener::from_std(listener), allowed, file, ready: true, pause_end: None }
+        let listener = UnixListener::from_std(listener);
+        LocalSocket { path, listener, allowed, refusal, file, ready: true, pause_end: None }
     }
 
     /// May somebody be taken now?
@@ -134,7 +140,7 @@ impl LocalSocket {
     /// The next client that may come in.
     pub(super) fn accept(&mut self, now: Now) -> Option<(UnixStream, Peer)> {
         loop {
-            let stream = match self.listener.accept() {
+            let mut stream = match self.listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) => match error.kind() {
                     // One left before it was taken; others may wait.
@@ -158,6 +164,8 @@ impl LocalSocket {
             }
             log::warn!(target: "-internal", "{}: uid={} gid={} pid={} was refused: neither root nor in the group {}; who was added to it lately \
                        is known after a reload", self.path.display(), peer.uid, peer.gid, peer.pid, self.allowed.gid);
+            // One line fits into a socket that is new, and who is gone already needs none.
+            let _ = stream.write(&(self.refusal)(peer, &self.path.to_string_lossy()));
         }
     }
 

@@ -23,8 +23,9 @@ use super::hashing::HashingHelper;
 use super::listener::Opened;
 use super::relays::{self, Relays};
 use super::tls::Settings;
-use crate::admin::{Outside, Refusal, Told};
+use crate::admin::{Outside, Peer, Refusal, Told};
 use crate::config::{Config, ListenerKind};
+use crate::http::Response;
 use crate::server::{Unfound, Word};
 use crate::xmpp::Now;
 
@@ -55,13 +56,22 @@ pub struct Signals {
     pub wake: UnixStream,
 }
 
+/// A configuration that was read again.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// What of it is not in force, and why; the log knows.
+    pub not_in_force: Vec<String>,
+}
+
 /// What the daemon does for the loop outside of the protocol.
 pub trait Surroundings {
     /// SIGHUP: the new configuration.
     ///
     /// # Errors
     /// What is wrong with it; the old one is kept.
-    fn reload(&mut self) -> Result<Arc<Config>, String>;
+    fn reload(&mut self) -> Result<Reloaded, String>;
     /// After a reload, and every minute: new TLS settings if a certificate changed.
     fn renewed_tls(&mut self) -> Option<Arc<Settings>>;
     /// After a reload: other authorities to trust, if they could be read.
@@ -159,6 +169,14 @@ pub struct Parts<E> {
     pub disk: Option<Arc<dyn Durable>>,
 }
 
+/// What is said to who may not watch.
+fn forbidden(peer: Peer, socket: &str) -> Vec<u8> {
+    let uid = peer.uid;
+    Response::forbidden(format!(
+        "uid {uid} is neither root nor in the group of {socket}; who was added to it lately is known after: jabberctl reload\n"
+    ))
+}
+
 /// How long answers of DNS are kept at most.
 fn cache_seconds(config: &Config) -> u64 {
     config.federation.as_ref().map_or(0, |federation| federation.cache_seconds)
@@ -175,8 +193,8 @@ impl<E: Engine> EventLoop<E> {
         let mut signals = parts.signals;
         poll.registry().register(&mut signals.wake, SIGNALS, Interest::READABLE)?;
         let doors = Doors::new(parts.ports, &parts.config, poll.registry(), FIRST_LISTENER)?;
-        let mut control = parts.control.map(LocalSocket::new);
-        let mut metrics = parts.metrics.map(LocalSocket::new);
+        let mut control = parts.control.map(|opened| LocalSocket::new(opened, Refusal::stranger));
+        let mut metrics = parts.metrics.map(|opened| LocalSocket::new(opened, forbidden));
         for (socket, token) in [(&mut control, CONTROL), (&mut metrics, METRICS)] {
             if let Some(socket) = socket {
                 poll.registry().register(&mut socket.listener, token, Interest::READABLE)?;
@@ -502,7 +520,7 @@ impl<E: Engine> EventLoop<E> {
         }
         for (id, what) in std::mem::take(&mut self.outside) {
             let told = match what {
-                Outside::Reload => self.reload(now).map_or_else(Told::Failed, |()| Told::Done),
+                Outside::Reload => self.reload(now).map_or_else(Told::Failed, Told::Reloaded),
                 other => self.surroundings.outside(other),
             };
             self.engine.handle(now, Input::Told { id, told });
@@ -518,10 +536,10 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
-    /// Takes over what the configuration says now.
-    fn reload(&mut self, now: Now) -> Result<(), String> {
+    /// Takes over what the configuration says now. Returns what of it is not in force.
+    fn reload(&mut self, now: Now) -> Result<Vec<String>, String> {
         self.look_around_at = now.monotonic_millis;
-        let config = self.surroundings.reload()?;
+        let Reloaded { config, not_in_force } = self.surroundings.reload()?;
         self.doors.reload(&config);
         self.bounds = Bounds::new(&config.limits, self.files);
         self.connections.rebound(self.bounds);
@@ -539,7 +557,7 @@ impl<E: Engine> EventLoop<E> {
             }
         }
         self.engine.handle(now, Input::Reload(config));
-        Ok(())
+        Ok(not_in_force)
     }
 
     fn look_around(&mut self, now: Now) {

@@ -22,7 +22,7 @@ use super::clock::{Clock, Dice};
 use super::disk::Durable;
 use super::dns::files::Files;
 use super::engine::{Candidate, ClientTls, ConnectionId, Engine, Gone, HashJob, Input, Output, Tick, TlsInfo, Trust};
-use super::event_loop::Parts;
+use super::event_loop::{Parts, Reloaded};
 use super::listener::open_loopback;
 use super::tls::{Certificate, Certificates, Settings};
 use super::{Bounds, EventLoop, Signals, Surroundings, uninterrupted};
@@ -232,7 +232,7 @@ impl Engine for Puppet {
 struct Nothing;
 
 impl Surroundings for Nothing {
-    fn reload(&mut self) -> Result<Arc<Config>, String> {
+    fn reload(&mut self) -> Result<Reloaded, String> {
         Err("there is none".to_owned())
     }
     fn renewed_tls(&mut self) -> Option<Arc<Settings>> {

@@ -140,8 +140,9 @@ impl Server {
             return self.timers.set(until.min(now.after(patience)), Timer::Control(id));
         }
         let refusal = if control.is_behind {
-            Refusal::failed(format!("you did not read for {seconds} seconds"))
-                .remedy("read faster, or put the answer into a file; <control-reading-seconds> is the time, jabber.xml(5)")
+            Refusal::failed(format!("you did not read for {seconds} seconds")).remedy(
+                "read faster, or put the answer into a file; <control-reading-seconds> is the time, jabber.xml(5)",
+            )
         } else if control.client.is_awaited() {
             Refusal::failed(format!("you asked for nothing for {seconds} seconds"))
                 .remedy("connect again when there is something to ask; <control-seconds> is the time, jabber.xml(5)")

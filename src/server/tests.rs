@@ -128,7 +128,8 @@ fn a_control_client_has_its_time() {
 
 #[test]
 fn who_read_a_list_slowly_lost_the_rest_of_it() {
-    let mut bench = Bench::new("<control-seconds>5</control-seconds><control-reading-seconds>60</control-reading-seconds>");
+    let mut bench =
+        Bench::new("<control-seconds>5</control-seconds><control-reading-seconds>60</control-reading-seconds>");
     for n in 0..500 {
         let jid = BareJid::new(&format!("u{n:03}@xmpp.test")).unwrap();
         account::create(&mut bench.server.store, &jid, &Credentials::default(), 1).unwrap();
@@ -151,7 +152,9 @@ fn who_read_a_list_slowly_lost_the_rest_of_it() {
     bench.now.monotonic_millis += 5_000;
     let told = bench.input(Input::Timeout);
     assert!(told.contains("you did not read for 60 seconds") && told.ends_with("(close)"), "{told}");
-    assert!(told.contains("\"remedy\":\"read faster, or put the answer into a file; <control-reading-seconds> is the time"));
+    assert!(
+        told.contains("\"remedy\":\"read faster, or put the answer into a file; <control-reading-seconds> is the time")
+    );
     bench.input(Input::Gone { id, reason: "closed" });
     // Who has read all and asks for nothing has the shorter time.
     bench.input(Input::Control { id, peer: admin::Peer { uid: 0, gid: 0, pid: 1 } });
