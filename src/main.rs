@@ -272,6 +272,7 @@ struct Daemon {
     /// The ports that were opened at the start.
     opened: Vec<Listener>,
     log: Arc<Log>,
+    /// The configuration of the start: some of it stays in force until the next one.
     config: Arc<Config>,
     stanza_files: StanzaFiles,
     keeper: Keeper,
@@ -322,7 +323,6 @@ impl Daemon {
         }
         failed.iter().for_each(|text| log::error!(target: INTERNAL, "{text}"));
         self.renewed = self.keeper.reconfigure(config);
-        self.config = Arc::clone(config);
         self.stanza_files.reload(config);
         not_yet.into_iter().chain(failed).chain(self.keeper.problems()).collect()
     }

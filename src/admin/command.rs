@@ -222,6 +222,8 @@ pub enum Unit {
     Millis,
     /// A moment, in Unix seconds; `null` is never.
     Moment,
+    /// The same of an account, and now while the row says that it is `online`.
+    Seen,
     /// `true` or `false`: yes or no.
     YesNo,
     /// A URI: on a terminal its QR code is drawn behind the record.

@@ -75,7 +75,7 @@ pub const LIST: Command = Command {
     shows: Shows::Table(&[
         Column::text("account", "Account"),
         Column::of("created", "Created", Unit::Moment),
-        Column::of("last_seen", "Last seen", Unit::Moment),
+        Column::of("last_seen", "Last seen", Unit::Seen),
         Column::number("sessions", "Sessions"),
         Column::of("disabled", "Disabled", Unit::YesNo),
     ]),
@@ -93,7 +93,7 @@ pub const INFO: Command = Command {
         Column::text("account", "Account"),
         Column::of("created", "Created", Unit::Moment),
         Column::of("disabled", "Disabled", Unit::YesNo),
-        Column::of("last_seen", "Last seen", Unit::Moment),
+        Column::of("last_seen", "Last seen", Unit::Seen),
         Column::text("resources", "Resources"),
         Column::number("contacts", "Contacts"),
         Column::number("requests", "Requests waiting"),
@@ -256,12 +256,12 @@ impl Job for List {
         let Some(host) = self.hosts.last() else { return Ok(Next::Done) };
         let page = account::list(view.store, host, &self.after, PAGE)?;
         for found in &page {
-            let seen = last::visit(view.store, &found.jid)?;
             let sessions = view.router.sessions().count(&found.jid);
             view.answer.row(json!({
                 "account": found.jid.as_str(),
                 "created": found.created_unix_millis / 1000,
-                "last_seen": seen.map(|seen| seen.unix_millis / 1000),
+                "last_seen": last_seen(view, &found.jid)?,
+                "online": sessions > 0,
                 "sessions": sessions,
                 "disabled": found.disabled,
             }));
@@ -282,12 +282,12 @@ fn info(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     let sessions = view.router.sessions().of(&found.jid);
     let resources: Vec<String> = sessions.map(|(_, session)| resource(session)).collect();
     let waiting = offline::total(view.store, &found.jid)?;
-    let seen = last::visit(view.store, &found.jid)?;
     view.answer.row(json!({
         "account": found.jid.as_str(),
         "created": found.created_unix_millis / 1000,
         "disabled": found.disabled,
-        "last_seen": seen.map(|seen| seen.unix_millis / 1000),
+        "last_seen": last_seen(view, &found.jid)?,
+        "online": !resources.is_empty(),
         "resources": resources,
         "contacts": roster::count(view.store, &found.jid)?,
         "requests": roster::pending_in(view.store, &found.jid)?.len(),
@@ -295,6 +295,14 @@ fn info(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
         "offline_bytes": waiting.bytes,
     }));
     Ok(Next::Done)
+}
+
+/// When somebody was logged in to an account, in Unix seconds: now, if somebody is.
+fn last_seen(view: &View<'_>, account: &BareJid) -> Result<Option<u64>, Refusal> {
+    if view.router.sessions().count(account) > 0 {
+        return Ok(Some(view.now.unix_seconds()));
+    }
+    Ok(last::visit(view.store, account)?.map(|unix_millis| unix_millis / 1000))
 }
 
 fn resource(session: &Session) -> String {

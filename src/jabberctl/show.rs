@@ -46,8 +46,7 @@ impl Show {
         match self.shows {
             Shows::Record(columns) => record(columns, row),
             Shows::Table(columns) => {
-                let mut cells: Vec<String> =
-                    columns.iter().map(|column| cell(column.unit, row.get(column.key))).collect();
+                let mut cells: Vec<String> = columns.iter().map(|column| cell_of(column, row)).collect();
                 if let (true, Some((_, others))) = (self.clips, cells.split_last_mut()) {
                     others.iter_mut().for_each(clip);
                 }
@@ -176,7 +175,7 @@ fn record(columns: &[Column], row: &Value) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     for column in columns.iter().filter(|column| row.get(column.key).is_some()) {
         let room = " ".repeat(width.saturating_sub(column.title.chars().count()));
-        writeln!(out, "{}{room}  {}", column.title, cell(column.unit, row.get(column.key)))?;
+        writeln!(out, "{}{room}  {}", column.title, cell_of(column, row))?;
     }
     for column in columns.iter().filter(|column| matches!(column.unit, Unit::Link)) {
         let uri = row.get(column.key).and_then(Value::as_str).filter(|_| io::stdout().is_terminal() && is_utf8());
@@ -204,17 +203,24 @@ fn drawn(text: &str) -> Option<String> {
     Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build())
 }
 
+fn cell_of(column: &Column, row: &Value) -> String {
+    match (column.unit, row.get("online")) {
+        (Unit::Seen, Some(Value::Bool(true))) => "now".to_owned(),
+        _ => cell(column.unit, row.get(column.key)),
+    }
+}
+
 /// A value as people read it, without control characters: some of it comes from strangers.
 fn cell(unit: Unit, value: Option<&Value>) -> String {
     let value = value.unwrap_or(&Value::Null);
     let text = match (unit, value) {
-        (Unit::Moment, Value::Null) => "never".to_owned(),
+        (Unit::Moment | Unit::Seen, Value::Null) => "never".to_owned(),
         (_, Value::Null) => "-".to_owned(),
         (Unit::YesNo, Value::Bool(yes)) => if *yes { "yes" } else { "no" }.to_owned(),
         (Unit::Bytes, value) => value.as_u64().map_or_else(|| value.to_string(), bytes),
         (Unit::Seconds, value) => value.as_u64().map_or_else(|| value.to_string(), seconds),
         (Unit::Millis, value) => value.as_u64().map_or_else(|| value.to_string(), |millis| format!("{millis} ms")),
-        (Unit::Moment, value) => value.as_u64().map_or_else(|| value.to_string(), moment),
+        (Unit::Moment | Unit::Seen, value) => value.as_u64().map_or_else(|| value.to_string(), moment),
         (_, Value::String(text)) => text.clone(),
         (_, Value::Array(items)) => {
             let items = items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned));

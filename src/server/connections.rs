@@ -332,6 +332,7 @@ impl Server {
         let mut env = router_env!(self, now);
         if let Some(session) = self.router.unbind(&mut env, session) {
             record_end(&self.config, now, &session, peer, reason);
+            self.left(now, session.account());
         }
         self.flush_router(now);
     }
@@ -502,6 +503,7 @@ impl Server {
             self.router.set_peer(session, connection.peer.ip());
             self.metrics.login(true);
         }
+        self.came(now, bare);
         self.known(id);
         if let Some(heartbeat) = heartbeat {
             self.timers.set(now.monotonic_millis.saturating_add(heartbeat), Timer::Heartbeat(id));
@@ -587,6 +589,7 @@ impl Server {
                             connection.session = None;
                             record_end(&self.config, now, &session, connection.peer, reason);
                         }
+                        self.left(now, session.account());
                         self.close(now, id, error);
                     }
                     Out::CloseUnbound(account, error) => {

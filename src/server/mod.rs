@@ -42,6 +42,7 @@ mod control;
 pub mod federation;
 pub mod metrics;
 pub mod timers;
+mod visits;
 pub mod words;
 
 use std::collections::HashMap;
@@ -59,6 +60,7 @@ use self::federation::Federation;
 pub use self::metrics::Measure;
 use self::metrics::Metrics;
 use self::timers::{Timer, Timers};
+use self::visits::Newcomers;
 pub use self::words::Word;
 use crate::admin::{self, Outside, Told};
 use crate::config::{Block, Config, Listener, LogSink};
@@ -307,6 +309,7 @@ pub struct Server {
     timers: Timers,
     metrics: Metrics,
     commits: Commits,
+    newcomers: Newcomers,
     /// How many files may be open.
     open_files_max: u64,
     askers: HashMap<u64, Asker>,
@@ -379,6 +382,7 @@ impl Server {
             timers: Timers::default(),
             metrics: Metrics::default(),
             commits: Commits::default(),
+            newcomers: Newcomers::default(),
             open_files_max: 0,
             askers: HashMap::new(),
             next_token: 0,
@@ -624,6 +628,7 @@ impl Server {
                 Timer::Call(id) => self.call(now, &id),
                 Timer::Doubt(pair) => self.look_for(now, &pair),
                 Timer::PlainPasswords => self.forget_plain_passwords(now),
+                Timer::Newcomers => self.keep_newcomers(now),
                 Timer::Trial => self.trial_is_due(),
                 Timer::Stop => self.outputs.push(Output::Stop),
                 Timer::Bounces => self.router.count_bounces(),

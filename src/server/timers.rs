@@ -46,6 +46,8 @@ pub enum Timer {
     Waker(ConnectionId),
     /// Passwords that are kept as text may have had their time.
     PlainPasswords,
+    /// Who logged in a while ago is to be written down.
+    Newcomers,
     /// Commits failed: does one work now?
     Trial,
     /// The server ends.

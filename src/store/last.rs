@@ -18,12 +18,27 @@ pub struct Last {
 /// last activity of somebody who was never here.
 pub const REGISTERED: &str = "Registered";
 
-/// When the account's last session ended, if it ever had one.
+/// When somebody was last logged in to the account, in Unix milliseconds, if ever: for admins. Contacts are told
+/// [`of`], which knows only of sessions that were available (XEP-0012 §4).
 ///
 /// # Errors
 /// When the database fails.
-pub fn visit(store: &Store, account: &BareJid) -> Result<Option<Last>, Error> {
-    Ok(of(store, account)?.filter(|last| last.status != REGISTERED))
+pub fn visit(store: &Store, account: &BareJid) -> Result<Option<u64>, Error> {
+    let sql = concat!("SELECT seen_at FROM visit WHERE account = ", account_id!());
+    let seen = store.one(sql, key(account), |row| row.get(0).map(unsigned))?;
+    // An account that was imported has only this.
+    let left = of(store, account)?.filter(|last| last.status != REGISTERED).map(|last| last.unix_millis);
+    Ok(seen.max(left))
+}
+
+/// Notes that somebody is, or was until now, logged in to the account, if there is one.
+///
+/// # Errors
+/// When the database fails.
+pub fn set_visit(store: &mut Store, account: &BareJid, unix_millis: u64) -> Result<(), Error> {
+    let (host, localpart) = key(account);
+    let sql = "INSERT OR REPLACE INTO visit SELECT id, ?3 FROM account WHERE host = ?1 AND localpart = ?2";
+    store.write(sql, params![host, localpart, signed(unix_millis)]).map(drop)
 }
 
 /// When the account's last session ended, or else when it was made, if that is known.
@@ -64,6 +79,11 @@ mod tests {
         }
         set(&mut store, &jid("a@h"), &Last { unix_millis: 5, status: REGISTERED.to_owned() }).unwrap();
         assert_eq!((visit(&store, &jid("a@h")).unwrap(), of(&store, &jid("a@h")).unwrap().is_some()), (None, true));
+        set_visit(&mut store, &jid("a@h"), 7).unwrap();
+        assert_eq!(visit(&store, &jid("a@h")).unwrap(), Some(7));
+        set(&mut store, &jid("a@h"), &Last { unix_millis: 9, status: String::new() }).unwrap();
+        assert_eq!(visit(&store, &jid("a@h")).unwrap(), Some(9));
+        set_visit(&mut store, &jid("nobody@h"), 7).unwrap();
         let last = Last { unix_millis: 1, status: String::new() };
         assert!(set(&mut store, &jid("nobody@h"), &last).unwrap_err().is_no_account());
     }

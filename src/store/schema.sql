@@ -112,6 +112,11 @@ CREATE TABLE last_activity (                 -- XEP-0012
     status          TEXT NOT NULL
 );
 
+CREATE TABLE visit (                         -- for admins: with any session, shown to contacts or not
+    account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    seen_at         INTEGER NOT NULL
+);
+
 CREATE TABLE vcard (                         -- XEP-0054
     account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
     xml             TEXT NOT NULL

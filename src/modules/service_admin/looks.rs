@@ -40,7 +40,7 @@ pub(super) fn last_login(context: &mut Context<'_>, call: &Call<'_>) -> Result<S
     for account in accounts_in(context, answer)? {
         let (time, note) = match (opened(context, &account), last::visit(context.store, &account)?) {
             (Some(opened), _) => (datetime::stamp(opened), format!("{account} is online.")),
-            (None, Some(last)) => (datetime::stamp(last.unix_millis), format!("{account} left then.")),
+            (None, Some(left)) => (datetime::stamp(left), format!("{account} left then.")),
             (None, None) => (String::new(), format!("{account} was never here.")),
         };
         jids.push(account.as_str().to_owned());
