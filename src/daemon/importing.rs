@@ -194,7 +194,8 @@ pub fn export(
     let store = Store::open_to_read(&database).map_err(|error| StartError(error.to_string()))?;
     let count = || account::hosts(&store)?.iter().map(|host| account::count(&store, host)).sum::<Result<u64, _>>();
     let all = count().map_err(|error| StartError(error.to_string()))?;
-    let exported = jabberd14::export(&store, directory, &mut |done| told(done, all))
+    let users = config.old_directories.first().map(|old| old.id.as_str());
+    let exported = jabberd14::export(&store, directory, users, &mut |done| told(done, all))
         .map_err(|error| StartError(format!("the export to {} ended: {error}", directory.display())))?;
     let mut text = format!(
         "exported {} accounts to {}\n{} of them need a new password in jabberd 1.4: what is kept of passwords here \
@@ -206,6 +207,9 @@ pub fn export(
     if exported.component_files > 0 {
         let files = exported.component_files;
         text.push_str(&format!("{files} files of components were written as well: what they keep here by <xdb>\n"));
+    }
+    if let (Some(users), people @ 1..) = (users, exported.directory_entries) {
+        text.push_str(&format!("{people} people of the user directory were written to {users}/global.xdb\n"));
     }
     for (path, why) in &exported.failed {
         text.push_str(&format!("not written: {}: {why}\n", path.display()));

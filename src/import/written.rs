@@ -9,10 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use super::person::{SCRAM, mechanism};
 use crate::store::account::{self, Account, Credentials};
 use crate::store::offline::{self, Stored};
-use crate::store::roster::RosterItem;
 use crate::store::{Error, Store};
 use crate::xml::{self, Element};
-use crate::xmpp::{BareJid, ns};
+use crate::xmpp::BareJid;
 
 /// Why an export is not whole.
 #[derive(Debug)]
@@ -101,20 +100,4 @@ pub(super) fn keys(credentials: &Credentials) -> impl Iterator<Item = Element> {
             part("stored-key", STANDARD.encode(&keys.stored_key)),
         ])
     })
-}
-
-/// RFC 6121 §2.1.2: a contact.
-pub(super) fn item(item: &RosterItem) -> Element {
-    let mut element = Element::new("item", ns::ROSTER).with_attribute("jid", item.jid.as_str().to_owned());
-    if !item.name.is_empty() {
-        element = element.with_attribute("name", item.name.clone());
-    }
-    element = element.with_attribute("subscription", item.subscription.name());
-    if item.ask {
-        element = element.with_attribute("ask", "subscribe");
-    }
-    if item.approved {
-        element = element.with_attribute("approved", "true");
-    }
-    element.with_children(item.groups.iter().map(|group| Element::new("group", ns::ROSTER).with_text(group.clone())))
 }

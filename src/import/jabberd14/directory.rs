@@ -1,13 +1,14 @@
-//! The people in jabberd 1.4's user directory (`jud.so`), into ours: one list of all that registered, in the `global.xdb`
+//! The people in jabberd 1.4's user directory (`jud.so`), into ours and back: one list of all that registered, in the `global.xdb`
 //! (1.4.1: `global.xml`) of a directory that is named after the section's id, in older ones after its host.
 
 use super::walk::ComponentFile;
-use super::{document, file_text};
+use super::{document, export, file_text};
 use crate::import::{Step, Work};
 use crate::store::directory::{self, State};
 use crate::store::{Error, Store, account, imported};
-use crate::xmpp::Jid;
-use crate::xmpp::directory::Entry;
+use crate::xml::{Element, writer};
+use crate::xmpp::directory::{Entry, Field};
+use crate::xmpp::{BareJid, Jid};
 
 /// The namespace of the list.
 const USERS: &str = "jabber:jud:users";
@@ -65,6 +66,21 @@ fn people(document: &roxmltree::Document<'_>) -> Vec<Person> {
         Some(Person { jid, entry })
     });
     items.collect()
+}
+
+/// An account as jabberd 1.4's list had it; `None` if it did not register.
+pub(super) fn item(store: &Store, account: &BareJid) -> Result<Option<Element>, Error> {
+    let Some((State::Registered, entry)) = directory::of(store, account)? else { return Ok(None) };
+    let fields = Field::ALL.map(|field| Element::new(field.name(), USERS).with_text(entry.field(field).to_owned()));
+    Ok(Some(Element::new("item", USERS).with_attribute("jid", account.as_str().to_owned()).with_children(fields)))
+}
+
+/// The file of all of them.
+pub(super) fn list(people: Vec<Element>) -> String {
+    let mut out = String::from("<xdb>");
+    writer::element(&mut out, &export::piece(USERS, Element::new("foo", USERS).with_children(people)), "");
+    out.push_str("</xdb>");
+    out
 }
 
 /// Puts one of them into the directory, or tells why not.

@@ -9,8 +9,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::component;
 use super::person::{AUTH_CRYPT, AUTH_ZEROK, OFFLINE, STORED_REQUESTS};
+use super::{component, directory};
 use crate::import::person::SCRAM;
 use crate::import::{ExportError, Told, rules, written};
 use crate::store::account::{self, Credentials};
@@ -30,16 +30,25 @@ pub struct Exported {
     pub without_password: u64,
     /// Files with what components keep here.
     pub component_files: u64,
+    /// People who registered in the user directories of their hosts, where jabberd 1.4's had them.
+    pub directory_entries: u64,
     /// Files that were not written, and why.
     pub failed: Vec<(PathBuf, String)>,
 }
 
-/// Writes all accounts below a directory. A file that is there is not touched. `told` hears how many accounts are done.
+/// Writes all accounts below a directory, and for a user directory of 1.4 with this name the list of its people. A file that
+/// is there is not touched. `told` hears how many accounts are done.
 ///
 /// # Errors
 /// When the store fails, or `told` ended it; the files that are there are whole.
-pub fn export(store: &Store, directory: &Path, told: &mut Told<'_>) -> Result<Exported, ExportError> {
+pub fn export(
+    store: &Store,
+    directory: &Path,
+    users: Option<&str>,
+    told: &mut Told<'_>,
+) -> Result<Exported, ExportError> {
     let mut exported = Exported::default();
+    let mut people = Vec::new();
     for host in account::hosts(store)? {
         written::each_account(store, &host, &mut |found| {
             let Some(node) = found.jid.node() else { return Ok(()) };
@@ -50,8 +59,18 @@ pub fn export(store: &Store, directory: &Path, told: &mut Told<'_>) -> Result<Ex
                 exported.accounts += 1;
                 exported.without_password += u64::from(credentials.legacy.is_none());
             }
+            if users.is_some() {
+                people.extend(directory::item(store, &found.jid)?);
+            }
             written::go_on(told, exported.accounts)
         })?;
+    }
+    if let Some(users) = users.filter(|_| !people.is_empty()) {
+        let count = people.len() as u64;
+        let path = directory.join(users).join("global.xdb");
+        if write_or_tell(&mut exported, path, &directory::list(people)) {
+            exported.directory_entries = count;
+        }
     }
     component::export_all(store, directory, &mut exported)?;
     Ok(exported)
@@ -152,7 +171,7 @@ fn zerok(value: &str) -> Option<Element> {
 
 /// A contact; 1.4 kept a request that waits inside the roster.
 fn item(item: &RosterItem) -> Element {
-    let mut element = written::item(item);
+    let mut element = item.to_element();
     if let Some(request) = &item.pending_in {
         let request = Stanza::from_text(request);
         let status = request.and_then(|request| request.child("status", ns::CLIENT).map(|s| s.text().into_owned()));

@@ -63,7 +63,7 @@ fn user(store: &Store, found: &Account, credentials: &Credentials) -> Result<Ele
     let items = roster::items(store, account)?;
     let mut children: Vec<Element> = written::keys(credentials).collect();
     children.push(own(found, credentials, &items).with_children(entry(directory::of(store, account)?)));
-    let visible = items.iter().filter(|item| item.visible).map(written::item);
+    let visible = items.iter().filter(|item| item.visible).map(RosterItem::to_element);
     children.push(Element::new("query", ns::ROSTER).with_children(visible));
     children.extend(items.iter().filter_map(|item| xml::parse(item.pending_in.as_deref()?)));
     let messages = written::messages(store, account, &|stored, message| stamped(account, stored, message))?;
@@ -119,7 +119,7 @@ fn own(found: &Account, credentials: &Credentials, items: &[RosterItem]) -> Elem
                 }
     };
     let says_more = |item: &&RosterItem| !item.visible && !is_request_alone(item);
-    element.with_children(items.iter().filter(says_more).map(written::item))
+    element.with_children(items.iter().filter(says_more).map(RosterItem::to_element))
 }
 
 /// XEP-0227 §4.5: with the stamp of the server that stored it.

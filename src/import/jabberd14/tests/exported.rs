@@ -33,7 +33,7 @@ fn export_and_import_give_the_same_store() {
     for spool in ["1.4.3-flat", "1.4.4-hashed", "1.6-flat", "hand-written"] {
         let (store, imported, _) = super::imported(&fixture(spool));
         let scratch = Scratch::new(&format!("export-{spool}"));
-        let exported = export(&store, &scratch.0, &mut |_| ControlFlow::Continue(())).unwrap();
+        let exported = export(&store, &scratch.0, None, &mut |_| ControlFlow::Continue(())).unwrap();
         assert_eq!((exported.accounts, exported.failed.len()), (imported.counts.accounts, 0));
         let (copy, again, report) = super::imported(&scratch.0);
         assert_eq!(again.counts.accounts, imported.counts.accounts, "{report}");
@@ -46,7 +46,7 @@ fn export_and_import_give_the_same_store() {
             }
         }
         // What is there is not touched.
-        let second = export(&store, &scratch.0, &mut |_| ControlFlow::Continue(())).unwrap();
+        let second = export(&store, &scratch.0, None, &mut |_| ControlFlow::Continue(())).unwrap();
         let all = exported.accounts + exported.component_files;
         assert_eq!((second.accounts, second.failed.len() as u64), (0, all));
     }
@@ -56,7 +56,7 @@ fn export_and_import_give_the_same_store() {
 fn files_are_as_the_old_server_wrote_them() {
     let (store, _, _) = super::imported(&fixture("1.4.3-flat"));
     let scratch = Scratch::new("format");
-    export(&store, &scratch.0, &mut |_| ControlFlow::Continue(())).unwrap();
+    export(&store, &scratch.0, None, &mut |_| ControlFlow::Continue(())).unwrap();
     let text = fs::read_to_string(scratch.0.join("xmpp.test/nurse.xml")).unwrap();
     assert!(text.starts_with("<xdb><password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'/>"), "{text}");
     assert!(text.contains("<item jid='juliet@xmpp.test' subscription='none' subscribe='hello' hidden=''/>"), "{text}");

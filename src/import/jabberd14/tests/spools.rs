@@ -244,7 +244,7 @@ fn what_components_kept_is_theirs_here_too_and_goes_back() {
     assert_eq!(of(&store, "u1", "test:settings").unwrap(), newer.to_string());
     let (store, _, _) = super::imported(&scratch.0);
     let back = Scratch::new("components-back");
-    let exported = export(&store, &back.0, &mut |_| ControlFlow::Continue(())).unwrap();
+    let exported = export(&store, &back.0, None, &mut |_| ControlFlow::Continue(())).unwrap();
     assert_eq!((exported.component_files, exported.failed.len()), (2, 0));
     check(&super::imported(&back.0).0);
 }
@@ -327,6 +327,15 @@ fn who_was_in_the_old_directory_is_in_ours() {
     let (rest, _) = import_all(&mut store, &plan(&scratch.0));
     assert_eq!((rest.counts.directory_entries, rest.stopped), (3, false));
     assert_eq!(of(&store, "nurse"), Some((State::Registered, "||Angelica|".to_owned())));
+    // And back again.
+    let back = Scratch::new("directory-back");
+    let exported = export(&store, &back.0, Some("jud"), &mut |_| ControlFlow::Continue(())).unwrap();
+    assert_eq!((exported.directory_entries, exported.failed.len()), (3, 0));
+    let (copy, again, _) = super::imported(&back.0);
+    assert_eq!((again.counts.directory_entries, again.counts.pieces_left), (3, 0));
+    for name in ["juliet", "romeo", "nurse", "tybalt"] {
+        assert_eq!(of(&copy, name), of(&store, name), "{name}");
+    }
 }
 
 #[test]
