@@ -67,10 +67,8 @@ fn main() -> ExitCode {
         return control::give(&config).map_or_else(|error| refuse(&error.to_string()), |()| ExitCode::SUCCESS);
     }
     let mut waiting = None;
-    if line.background && line.debug {
-        // 1.6's words.
-        say("will not background with debugging enabled.");
-    } else if line.background {
+    // Deviation: 1.4's -D wrote to the terminal, so it kept -B from taking effect; ours writes to the log.
+    if line.background {
         match background::split() {
             Ok(Side::Parent(code)) => return if code == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE },
             Ok(Side::Child(parent)) => waiting = Some(parent),

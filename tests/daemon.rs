@@ -270,11 +270,19 @@ fn in_the_background_it_is_ready_when_the_parent_ends() {
     let site = Site::new("background");
     // Standard error goes to a file: a pipe would stay open as long as the server.
     let errors = fs::File::create(site.path("stderr")).unwrap();
-    let status = site.jabberd(&["-B"]).stderr(errors).status().unwrap();
+    // With -D as well: an init script that stays in front would hold up the boot.
+    let status = site.jabberd(&["-DB"]).stderr(errors).status().unwrap();
     assert!(status.success(), "{}", fs::read_to_string(site.path("stderr")).unwrap());
     let number: i32 = fs::read_to_string(site.path("jabber.pid")).unwrap().trim().parse().unwrap();
     assert_ne!(number, i32::try_from(std::process::id()).unwrap());
-    std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();
+    let mut client = std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();
+    // The end of a stream that is none is a line of debugging, written before the client is told.
+    client.write_all(b"<stream><").unwrap();
+    let mut said = Vec::new();
+    while let Err(error) = client.read_to_end(&mut said) {
+        assert_eq!(error.kind(), std::io::ErrorKind::Interrupted, "{error}");
+    }
+    assert!(site.log().contains("[debug] (localhost): stream of "), "{}", site.log());
     // A second one finds the first.
     let second = site.run(&[]);
     assert_eq!(second.status.code(), Some(1));

@@ -171,7 +171,7 @@ fn refuse_without_sessions(reading: &mut Reading) {
             what: "no sessions section",
             found: "no <service> with <jsm xmlns=\"jabber:config:jsm\">",
             expected: "<service id=\"sessions\"><host>chat.example.org</host> ... </service>",
-            remedy: "start from the example in /usr/share/doc/jabber/examples/jabber.xml",
+            remedy: "start from the example in /usr/share/jabber/jabber.xml",
         },
     );
 }

@@ -32,8 +32,7 @@ pub(super) fn main_file(reading: &mut Reading, path: &Path) -> Result<Tree, Box<
         Err(Failure::Broken(problem)) => Err(problem),
         Err(Failure::Unreadable(why)) => {
             let remedy = if why.starts_with("No such file") {
-                "start from the example in /usr/share/doc/jabber/examples/jabber.xml, or name the file with -c"
-                    .to_owned()
+                "start from the example in /usr/share/jabber/jabber.xml, or name the file with -c".to_owned()
             } else {
                 format!("see what it is and who may read it: ls -l {}", path.display())
             };

@@ -52,7 +52,7 @@ fn slip(text: &str, lines: &Lines<'_>, error: &XmlError, offset: usize) -> Slip 
             "no element found",
             "no element at all".to_owned(),
             "<jabber> with everything else inside",
-            "start from the example in /usr/share/doc/jabber/examples/jabber.xml",
+            "start from the example in /usr/share/jabber/jabber.xml",
         ),
         XmlError::MalformedEntityReference(_) => new(
             INVALID_TOKEN,
