@@ -88,7 +88,8 @@ limits! {
     /// Resources of one account. Outcome: resource-constraint when binding one more (RFC 6120 §7.6.2.1).
     resources_per_account_max, "resources-per-account-max": usize = 20, at least 1;
     /// Bytes that wait to be sent to one connection: a client that stops reading.
-    /// Outcome: its connection is closed with policy-violation.
+    /// Outcome: its connection is closed with policy-violation. A quarter as many may wait behind stored messages that are
+    /// on their way to it; beyond, the sender gets resource-constraint.
     output_bytes_max, "output-bytes-max": usize = 4_194_304, at least 65_536;
     /// Messages kept for one absent account. Outcome: the sender gets service-unavailable (RFC 6121 §8.5.2.2.1).
     offline_messages_max, "offline-messages-max": usize = 1_000, at least 0;
