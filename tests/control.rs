@@ -64,7 +64,7 @@ fn accounts_are_made_and_can_log_in() {
         (&["user"], "", 2, "\"user\" is no whole command"),
         (&["user", "ad"], "", 2, "there are: user add"),
         (&["frobnicate"], "", 2, "there is no command \"frobnicate\""),
-        (&["--frobnicate"], "", 2, "what shall it do?"),
+        (&["--frobnicate"], "", 2, "there is no option --frobnicate"),
     ] {
         let told = site.ctl(arguments).input(input).fails(code);
         assert!(told.contains(says), "{arguments:?}: {told}");
@@ -456,7 +456,7 @@ fn words_reach_who_is_here_and_who_comes_later() {
     let told = site.ctl(&["message", "juliet@localhost", "Your", "mailbox", "is", "full"]).success();
     assert_eq!(told, "sent to juliet@localhost\n");
     // An announcement is for who is here.
-    assert_eq!(site.ctl(&["announce", "--subject", "Soon", "Restart in <5> minutes"]).success(), "sent\n");
+    assert_eq!(site.ctl(&["announce", "--subject", "Soon", "Restart in <5> minutes"]).success(), "sent: localhost\n");
     let announced = romeo.until("</message>");
     assert!(announced.contains("from='localhost'") && announced.contains("<subject>Soon</subject>"), "{announced}");
     assert!(announced.contains("<body>Restart in &lt;5&gt; minutes</body>"), "{announced}");
@@ -466,7 +466,7 @@ fn words_reach_who_is_here_and_who_comes_later() {
     assert!(!waited.contains("Restart"), "{waited}");
     // The message of the day is for both.
     let told = site.ctl(&["announce", "--motd", "--from", "localhost", "We have moved"]).success();
-    assert_eq!(told, "sent, and kept as the message of the day\n");
+    assert_eq!(told, "sent, and kept as the message of the day: localhost\n");
     for client in [&mut romeo, &mut juliet] {
         assert!(heard(client).contains("<body>We have moved</body>"));
     }
@@ -477,7 +477,7 @@ fn words_reach_who_is_here_and_who_comes_later() {
     assert!(!heard(&mut romeo).contains("again"));
     let mut paris = Client::login(&site, "paris", "paris");
     assert!(heard(&mut paris).contains("<body>We have moved again</body>"));
-    assert_eq!(site.ctl(&["announce", "--delete"]).success(), "there is no message of the day any more\n");
+    assert_eq!(site.ctl(&["announce", "--delete"]).success(), "there is no message of the day any more: localhost\n");
     let mut last = Client::login(&site, "paris", "paris");
     assert!(!heard(&mut last).contains("<body>"));
     assert!(!site.log().contains("moved") && !site.log().contains("mailbox"), "texts are nobody's business");
