@@ -56,6 +56,13 @@ pub struct Notice {
 }
 
 /// `FILE:LINE:COLUMN: text`, for the log and for `--test`.
+impl Notice {
+    /// Is it only that whoever looks may not see a file?
+    pub fn is_denied(&self) -> bool {
+        self.text.contains(DENIED)
+    }
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.text)
@@ -85,7 +92,7 @@ pub(super) const DENIED: &str = "Permission denied";
 impl Problem {
     /// Is it only that whoever looks may not see it?
     pub fn is_denied(&self) -> bool {
-        self.found == DENIED
+        [&self.found, &self.what].into_iter().any(|said| said == DENIED)
     }
 }
 

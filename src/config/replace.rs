@@ -1,6 +1,6 @@
 //! What stands in for something else: `<jabberd:cmdline>`, `<jabberd:include>`, the files of `-i` and of conf.d.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,15 +79,14 @@ pub(super) fn add_files(reading: &mut Reading, root: &mut Tree, main: &Path) {
         let path = reading.path(&path.to_string_lossy());
         add_file(reading, root, &path);
     }
-    for path in fragments(main) {
-        add_file(reading, root, &path);
-    }
-}
-
-/// The files of conf.d in the order of their names.
-pub(super) fn fragments(main: &Path) -> Vec<PathBuf> {
+    // In the order of their names.
     let directory = main.parent().unwrap_or(Path::new("")).join("conf.d");
-    xml_files(&directory)
+    match std::fs::read_dir(&directory) {
+        Ok(_) => xml_files(&directory).iter().for_each(|path| add_file(reading, root, path)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+        // What stands in it counts: better no server than one without it.
+        Err(error) => reading.problems.push(unreadable(&Arc::from(directory), plain(&error))),
+    }
 }
 
 fn xml_files(directory: &Path) -> Vec<PathBuf> {
@@ -108,14 +107,18 @@ fn add_file(reading: &mut Reading, root: &mut Tree, path: &Path) {
             root.nodes.extend(inserted(tree, &root.name));
         }
         Err(Failure::Broken(problem)) => reading.problems.push(*problem),
-        Err(Failure::Unreadable(why)) => reading.problems.push(Problem {
-            place: Place::whole(file),
-            excerpt: None,
-            what: why,
-            found: String::new(),
-            expected: "a file of configuration that can be read".to_owned(),
-            remedy: "see whether the file is there, and who may read it; or take it away".to_owned(),
-        }),
+        Err(Failure::Unreadable(why)) => reading.problems.push(unreadable(&file, why)),
+    }
+}
+
+fn unreadable(file: &Arc<Path>, why: String) -> Problem {
+    Problem {
+        place: Place::whole(Arc::clone(file)),
+        excerpt: None,
+        what: why,
+        found: String::new(),
+        expected: "a file of configuration that can be read".to_owned(),
+        remedy: "see whether the file is there, and who may read it; or take it away".to_owned(),
     }
 }
 
