@@ -1,6 +1,7 @@
 //! The talk with the server: the request, then lines of the answer until one ends it.
 
 use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use jabber::admin::Command;
 use jabber::config::{Config, Control};
-use nix::sys::socket::{getsockopt, sockopt};
+use jabber::net::uninterrupted;
+use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, UnixAddr, getsockopt, setsockopt, sockopt};
+use nix::sys::time::{TimeVal, TimeValLike as _};
 use nix::unistd::{Gid, Group};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -19,6 +22,9 @@ use super::{Code, Failure, has_reader, settings, terminal};
 
 /// How long the server may say nothing: the slowest step of any command, a dial to another server, ends before.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The same for a look whether it answers.
+pub(super) const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The kind of failure that no server runs.
 pub(super) const NO_SERVER: &str = "no-server";
@@ -32,8 +38,9 @@ pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments)
         Some(what) => Some(terminal::secret(what)?),
         None => None,
     };
-    let (path, guess) = socket(line)?;
-    let connected = connect(&path).map_err(|failure| match &guess {
+    let (path, guess) = socket_of(line)?;
+    let patience = line.timeout.unwrap_or(PATIENCE);
+    let connected = connect(&path, patience).map_err(|failure| match &guess {
         Some(why) => {
             let text = format!("no server can be asked at {}, which is a guess: {why}", path.display());
             Failure { text, ..failure }
@@ -53,7 +60,6 @@ pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments)
     if let (Some(secret), Some(object)) = (&secret, request.as_object_mut()) {
         object.insert("secret".to_owned(), Value::String(secret.to_string()));
     }
-    let patience = line.timeout.unwrap_or(PATIENCE);
     stream.set_read_timeout(Some(patience))?;
     stream.set_write_timeout(Some(patience))?;
     let text = Zeroizing::new(format!("{request}\n"));
@@ -123,7 +129,7 @@ fn refused(command: &Command, error: &Value) -> Failure {
 
 /// The socket: as the command line says, or jabber.xml; or where it is by default, and why that is a guess. Who names a
 /// configuration means no other server than that one.
-fn socket(line: &Line) -> Result<(PathBuf, Option<String>), Failure> {
+fn socket_of(line: &Line) -> Result<(PathBuf, Option<String>), Failure> {
     if let Some(socket) = &line.socket {
         return Ok((socket.clone(), None));
     }
@@ -144,10 +150,15 @@ fn socket(line: &Line) -> Result<(PathBuf, Option<String>), Failure> {
     }
 }
 
-fn connect(path: &Path) -> Result<UnixStream, Failure> {
-    UnixStream::connect(path).map_err(|error| {
+fn connect(path: &Path, patience: Duration) -> Result<UnixStream, Failure> {
+    dial(path, patience).map_err(|error| {
         let shown = path.display();
         match error.kind() {
+            io::ErrorKind::WouldBlock => {
+                let seconds = patience.as_secs();
+                Failure::unreachable(format!("the server takes no connection at {shown} for {seconds} s: it hangs"))
+                    .remedy("/var/log/jabber/error.log may say why; end it with: /etc/init.d/jabber restart")
+            }
             io::ErrorKind::NotFound => Failure::new(
                 Code::Unreachable,
                 NO_SERVER,
@@ -173,17 +184,28 @@ fn connect(path: &Path) -> Result<UnixStream, Failure> {
     })
 }
 
+/// unix(7): whoever comes to a server that hangs stands in a queue, and when it is full waits for a place in it.
+fn dial(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let socket = socket::socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    let seconds = patience.as_secs().try_into().unwrap_or(i32::MAX);
+    setsockopt(&socket, sockopt::SendTimeout, &TimeVal::seconds(seconds.into()))?;
+    let address = UnixAddr::new(path)?;
+    uninterrupted(|| Ok(socket::connect(socket.as_raw_fd(), &address)?))?;
+    Ok(UnixStream::from(socket))
+}
+
 /// The number of the server's process, if one listens.
-pub(super) fn peer(path: &Path) -> Result<i32, Failure> {
-    let stream = connect(path)?;
+pub(super) fn peer(path: &Path, patience: Duration) -> Result<i32, Failure> {
+    let stream = connect(path, patience)?;
     let found = getsockopt(&stream, sockopt::PeerCredentials);
     found.map(|found| found.pid()).map_err(|error| Failure::unreachable(error.to_string()))
 }
 
 /// The version of the server.
 pub(super) fn version(line: &Line) -> Option<String> {
-    let stream = connect(&socket(line).ok()?.0).ok()?;
-    stream.set_read_timeout(Some(line.timeout.unwrap_or(Duration::from_secs(5)))).ok()?;
+    let patience = line.timeout.unwrap_or(LOOK_PATIENCE);
+    let stream = connect(&socket_of(line).ok()?.0, patience).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
     (&stream).write_all(b"{\"command\":\"status\"}\n").ok()?;
     let mut answer = String::new();
     BufReader::new(&stream).read_line(&mut answer).ok()?;

@@ -3,6 +3,7 @@
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt as _;
@@ -10,6 +11,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, SystemTime};
 
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, connect, listen, socket};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -151,6 +153,15 @@ fn what_is_wrong_in_the_configuration() {
         site.write("jabber.xml", &site.xml(""));
         mode(&site.path("jabber.xml"), 0o600);
         check_as_nobody(&site, &[]).has("unknown", "jabber.xml", "run it as root").ends(3);
+        // What stands in conf.d counts, and is not known.
+        mode(&site.path("jabber.xml"), 0o644);
+        fs::create_dir(site.path("conf.d")).unwrap();
+        mode(&site.path("conf.d"), 0o700);
+        check_as_nobody(&site, &["config"]).has("unknown", "conf.d: not allowed for you", "run it as root").ends(3);
+        mode(&site.path("conf.d"), 0o755);
+        site.write("conf.d/a.xml", "<jabber/>");
+        mode(&site.path("conf.d/a.xml"), 0o600);
+        check_as_nobody(&site, &["config"]).has("unknown", "a.xml: not allowed for you", "run it as root").ends(3);
     }
 }
 
@@ -171,6 +182,13 @@ fn impostor(site: &Site, answer: &'static str) -> std::thread::JoinHandle<()> {
     })
 }
 
+/// A connection, unless the queue of those that nobody accepts is full.
+fn dialled(path: &Path) -> Option<OwnedFd> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let dialling = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+    connect(dialling.as_raw_fd(), &UnixAddr::new(path).unwrap()).ok().map(|()| dialling)
+}
+
 #[test]
 fn what_runs_is_not_what_is_installed() {
     let site = Site::new("check-server");
@@ -188,6 +206,22 @@ fn what_runs_is_not_what_is_installed() {
         check(&site, &["server"]).has(level, says, remedy);
         thread.join().unwrap();
     }
+    fs::remove_dir_all(site.path("spool")).unwrap();
+    // One that hangs: connected to by the kernel, and never heard.
+    fs::create_dir(site.path("spool")).unwrap();
+    let hangs = UnixListener::bind(site.path("spool/control")).unwrap();
+    let found = Found::of(&site.ctl(&["--json", "--timeout", "1", "check", "server"]).output());
+    found.has("critical", "and does not answer", "error.log").ends(2);
+    // It hangs for so long that all its places for connections are taken.
+    listen(&hangs, Backlog::new(0).unwrap()).unwrap();
+    let mut waiting = Vec::new();
+    while let Some(socket) = dialled(&site.path("spool/control")) {
+        waiting.push(socket);
+    }
+    let found = Found::of(&site.ctl(&["--json", "--timeout", "1", "check", "server"]).output());
+    found.has("critical", "takes no connection at ", "error.log").ends(2);
+    assert!(site.ctl(&["--timeout", "1", "status"]).fails(3).contains("it hangs"));
+    drop((hangs, waiting));
     fs::remove_dir_all(site.path("spool")).unwrap();
     let running = site.start();
     check(&site, &["server"]).has("ok", "runs, process", "").ends(0);
@@ -532,6 +566,13 @@ fn what_may_not_be_seen_was_told_as_if_it_were_not_there() {
     mode(&site.path("keys"), 0o700);
     mode(&site.path("spool"), 0o700);
     mode(&site.directory, 0o755);
+    // Root is told of what has changed since the start, before it gives files away.
+    let daemon = nix::unistd::User::from_name("daemon").unwrap().unwrap().uid;
+    site.write("jabber.xml", &site.xml("<user>nobody</user>"));
+    check(&site, &["server"])
+        .has("warning", &format!("it runs as user number {daemon}, and is to be nobody"), "restart it")
+        .ends(1);
+    site.write("jabber.xml", &site.xml(&element));
     let found = check_as_nobody(&site, &["--dns", "127.45.0.53:1"]);
     found.has("unknown", "you may not use", "sudo jabberctl");
     found.has("unknown", "the data directory", "run it as root").lacks("is not there");

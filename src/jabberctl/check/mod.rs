@@ -188,10 +188,11 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     let file = given.config_file();
     let config = match Config::load(&file, &given) {
         Ok(config) => config,
-        Err(error) if std::fs::File::open(&file).is_err_and(|why| why.kind() == io::ErrorKind::PermissionDenied) => {
-            let whole = error.to_string();
-            let what = whole.lines().next().unwrap_or_default();
-            findings.unknown(AREA, what, "run it as root: sudo jabberctl check");
+        Err(error) if !is_root() && error.problems.iter().any(Problem::is_denied) => {
+            for problem in error.problems.iter().filter(|problem| problem.is_denied()) {
+                let text = format!("{}: not allowed for you", problem.place.file.display());
+                findings.unknown(AREA, text, access::AS_ROOT);
+            }
             return None;
         }
         Err(error) => {
@@ -202,7 +203,16 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
     findings.fine(AREA, format!("{} is in order; it serves {}", file.display(), hosts.join(", ")));
     for notice in config.notices.iter().filter(|notice| notice.severity == Severity::Warning) {
-        findings.warning(AREA, notice.to_string(), "correct it, or take it out: jabber.xml(5) has every element");
+        match notice.is_denied() && !is_root() {
+            true => findings.unknown(AREA, notice.to_string(), access::AS_ROOT),
+            false => {
+                findings.warning(
+                    AREA,
+                    notice.to_string(),
+                    "correct it, or take it out: jabber.xml(5) has every element",
+                );
+            }
+        }
     }
     // Nobody else's files tell who that is: they may be what is wrong.
     let identity = match config.user.as_deref().map(Identity::of).transpose() {
@@ -216,14 +226,14 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     let by_us = identity.as_ref().is_none_or(Identity::is_own);
     let starts_as_root = !by_systemd && (is_root() || !by_us);
     let socket = line.socket.clone().unwrap_or_else(|| config.control_socket());
-    let server = server(line, &socket, findings);
+    let server = server(line, &socket, identity.as_ref(), findings);
     Some(Subject { config, identity, starts_as_root, server, timeout: line.timeout })
 }
 
 /// Is there a server, and is it of our release?
-fn server(line: &Line, socket: &Path, findings: &mut Findings) -> Running {
+fn server(line: &Line, socket: &Path, identity: Option<&Identity>, findings: &mut Findings) -> Running {
     const AREA: &str = "server";
-    match talk::peer(socket) {
+    match talk::peer(socket, line.timeout.unwrap_or(talk::LOOK_PATIENCE)) {
         Ok(pid) => {
             let own = env!("CARGO_PKG_VERSION");
             match talk::version(line) {
@@ -241,17 +251,33 @@ fn server(line: &Line, socket: &Path, findings: &mut Findings) -> Running {
                     "see /var/log/jabber/error.log",
                 ),
             }
+            if let (Some(uid), Some(identity)) = (user_of(pid), identity) {
+                if uid != identity.ids().0 {
+                    findings.warning(
+                        AREA,
+                        format!("it runs as user number {uid}, and is to be {}", identity.name()),
+                        "restart it, or correct <user> in jabber.xml, before anything is given to another user",
+                    );
+                }
+            }
             Running::Process(pid)
         }
         Err(failure) => {
-            let (level, running) = match failure.kind == talk::NO_SERVER {
-                true => (Level::Critical, Running::No),
-                false => (Level::Unknown, Running::Unknown),
-            };
+            let is_denied = failure.text.contains("you may not");
+            let level = if is_denied { Level::Unknown } else { Level::Critical };
+            let running = if failure.kind == talk::NO_SERVER { Running::No } else { Running::Unknown };
             findings.add(level, AREA, failure.text, failure.remedy);
             running
         }
     }
+}
+
+/// proc(5): whom a process has become.
+fn user_of(pid: i32) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    // The real user, then the one whose rights it has.
+    line.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn show(findings: &Findings, json: bool) -> io::Result<()> {
