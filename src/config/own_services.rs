@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::error::Place;
-use super::hosts::{Host, host_name};
+use super::hosts::{Host, host_name, is_below};
 use super::listen::{Listener, ListenerKind};
 use super::reading::Reading;
 use super::tree::Tree;
@@ -211,9 +211,11 @@ struct Obstacle {
 }
 
 impl Config {
-    /// The service of ours with this domain.
+    /// The service of ours with this domain; where hosts share it, that of the host below whose name it is.
     pub fn service(&self, domain: &str) -> Option<&Service> {
-        self.services.iter().find(|service| service.name == domain)
+        let mut sharing = self.services.iter().filter(|service| service.name == domain);
+        let by_name = sharing.clone().find(|service| is_below(domain, &service.host));
+        by_name.or_else(|| sharing.next())
     }
 
     /// The services of a host.

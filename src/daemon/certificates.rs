@@ -18,7 +18,7 @@ use time::{Duration, OffsetDateTime};
 use super::{StartError, directories};
 use crate::config::certificates::how_to_get;
 use crate::config::hosts::host_address;
-use crate::config::{CertificateSource, Config};
+use crate::config::{CertificateSource, Config, Service};
 use crate::net::tls::{Certificate, Certificates, Settings};
 
 /// Nobody's chain is longer.
@@ -82,12 +82,15 @@ struct Plan {
 
 impl Plan {
     fn new(config: &Config, owner: Option<(u32, u32)>) -> Self {
+        // A domain that hosts share is in the certificate of one.
+        let has_it = |service: &&Service| config.service(&service.name) == Some(*service);
+        let names = |host: &str| config.services_of(host).filter(has_it).map(|service| service.name.clone()).collect();
         let hosts = config.hosts.iter().map(|host| Wanted {
             name: host.name.clone(),
             sources: config.certificates_of(&host.name),
-            kind: WantedKind::Host(config.services_of(&host.name).map(|service| service.name.clone()).collect()),
+            kind: WantedKind::Host(names(&host.name)),
         });
-        let services = config.services.iter().map(|service| Wanted {
+        let services = config.services.iter().filter(has_it).map(|service| Wanted {
             name: service.name.clone(),
             sources: config.certificates_of_service(&service.name),
             kind: WantedKind::Service(service.host.clone()),

@@ -736,6 +736,14 @@ fn the_directory_has_the_addresses_of_1_4s() {
         assert_eq!(search(&config), expected, "{section}");
         assert!(notices(&config).iter().any(|notice| notice.contains(told)), "{section}: {:?}", notices(&config));
     }
+    // Hosts share an address; it is by its name that of one.
+    let two = read(&format!(
+        "<jabber><service id='sessions'><host>a.test</host><host>b.test</host></service>{}</jabber>",
+        jud("<host>users.b.test</host>")
+    ));
+    let two = two.unwrap();
+    assert_eq!(search(&two), ["users.b.test -"; 2]);
+    assert_eq!(two.service("users.b.test").map(|service| service.host.as_str()), Some("b.test"));
     // Where it is off, the old address answers with errors.
     let text = "<jabber><service id='sessions'><host>a.test</host><jsm xmlns='jabber:config:jsm'>\
                 <modules xmlns='urn:jabber:config:3'><off>mod_search</off></modules></jsm></service>";

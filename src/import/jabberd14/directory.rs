@@ -88,7 +88,7 @@ fn person(store: &mut Store, person: &Person) -> Result<Option<&'static str>, Er
     let account = Jid::new(&person.jid).ok().filter(|jid| jid.node().is_some()).map(|jid| jid.to_bare());
     let Some(account) = account else { return Ok(Some("it is no address of a person")) };
     if !account::exists(store, &account)? {
-        return Ok(Some("who has no account here; the directory of a host is of its own people"));
+        return Ok(Some("no account here has this address, and a directory is of the people of its host"));
     }
     match directory::of(store, &account)? {
         Some((State::Registered, same)) if same == person.entry => Ok(None),

@@ -293,8 +293,8 @@ fn who_was_in_the_old_directory_is_in_ours() {
     }
     assert_eq!((imported.counts.directory_entries, imported.counts.pieces_left), (3, 5), "{report}");
     for line in [
-        "jud/global.xdb: the entry of mercutio@example.org: who has no account here",
-        "jud/global.xdb: the entry of someone@jabber.org: who has no account here",
+        "jud/global.xdb: the entry of mercutio@example.org: no account here",
+        "jud/global.xdb: the entry of someone@jabber.org: no account here",
         "jud/global.xdb: the entry of example.org: it is no address of a person",
         "jud/global.xdb: the entry of a b@@: it is no address of a person",
         "jud/global.xdb: the entry of tybalt@example.org: it is empty",
