@@ -63,9 +63,9 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
     }
     let connections = view.facts.connections();
     let size = view.store.size();
-    let (failures, failing) = view.facts.commit_failures();
-    let failing =
-        failing.map(|(since_unix_millis, why)| format!("since {}: {why}", datetime::stamp(since_unix_millis)));
+    let (failures, refused) = view.facts.commit_failures();
+    let refused =
+        refused.map(|(since_unix_millis, why)| format!("since {}: {why}", datetime::stamp(since_unix_millis)));
     view.answer.row(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "up_seconds": view.facts.up_millis() / 1000,
@@ -86,7 +86,7 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
         "database_bytes": size.database_bytes,
         "log_bytes": size.log_bytes,
         "commit_failures": failures,
-        "commits_fail": failing,
+        "commits_fail": refused,
     }));
     Ok(Next::Done)
 }

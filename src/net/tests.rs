@@ -285,6 +285,7 @@ struct Server {
     servers_direct: SocketAddr,
     slow: SocketAddr,
     proxy: SocketAddr,
+    watch: SocketAddr,
     heard: Receiver<(ConnectionId, Heard)>,
     der: Vec<u8>,
     terminate: Arc<AtomicBool>,
@@ -301,8 +302,9 @@ impl Server {
         ports.push(open_loopback(ListenerKind::C2s));
         Arc::get_mut(&mut ports[4].wanted).unwrap().karma = Some(KARMA);
         ports.push(open_loopback(ListenerKind::Bytestreams));
-        let [plain, direct, servers, servers_direct, slow, proxy] =
-            [0, 1, 2, 3, 4, 5].map(|place: usize| ports[place].address);
+        ports.push(open_loopback(ListenerKind::Metrics));
+        let [plain, direct, servers, servers_direct, slow, proxy, watch] =
+            [0, 1, 2, 3, 4, 5, 6].map(|place: usize| ports[place].address);
         let (wake, woken) = UnixStream::pair().unwrap();
         woken.set_nonblocking(true).unwrap();
         let terminate = Arc::new(AtomicBool::new(false));
@@ -334,7 +336,7 @@ impl Server {
             })?
             .run()
         });
-        Server { plain, direct, servers, servers_direct, slow, proxy, heard, der, terminate, wake, thread }
+        Server { plain, direct, servers, servers_direct, slow, proxy, watch, heard, der, terminate, wake, thread }
     }
 
     fn connect(&self) -> Client<TcpStream> {
@@ -653,6 +655,16 @@ fn a_refused_commit_closes_who_asked_for_it() {
     assert!(last.starts_with("<stream:error><internal-server-error") && !last.contains("never"), "{last}");
     assert_eq!(server.hear_news(), gone(Gone::NotDurable));
     assert_eq!(other.ask("say on"), "on");
+    server.stop().unwrap();
+}
+
+#[test]
+fn who_watches_was_closed_by_the_full_disk_that_it_asked_about() {
+    let server = Server::start(Bounds::default(), None);
+    let mut watcher = Client { stream: connect(server.watch), buffer: Vec::new() };
+    // Asked in the tick that is lost.
+    assert_eq!(watcher.ask("fail"), "never");
+    assert_eq!(watcher.ask("say on"), "on");
     server.stop().unwrap();
 }
 

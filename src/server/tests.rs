@@ -191,6 +191,7 @@ fn a_full_disk_was_seen_by_nobody() {
     assert!(told.contains("nothing can be kept, the database refuses to commit: :memory:: "), "{told}");
     let told = status(&mut bench);
     assert!(told.contains("\"commit_failures\":2,\"commits_fail\":\"since 1970-01-01T00:16:40Z: :memory:: "), "{told}");
+    assert!(told.contains("\"links_failing\":0,"), "{told}");
     let told = bench.says(1, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
     assert!(told.contains("# TYPE jabber_commit_failures counter\n# HELP jabber_commit_failures "), "{told}");
     assert!(told.contains("\njabber_commit_failures_total 2\n"), "{told}");
