@@ -549,6 +549,28 @@ fn a_key_that_the_server_cannot_read_was_all_well() {
 }
 
 #[test]
+fn what_the_server_s_own_user_may_not_do_is_no_secret() {
+    let Some(site) = site_of("check-own", "nobody") else { return };
+    let found = check_as_nobody(&site, &["files"]);
+    found.has("ok", "can be written by nobody", "").has("ok", "jabber.db is whole", "").ends(0);
+    mode(&site.path("spool"), 0o500);
+    check_as_nobody(&site, &["files"]).has("critical", "the data directory", "chmod u+rwx").ends(2);
+    mode(&site.path("spool"), 0o700);
+    // It starts the server without root, so the pid file is its own to write.
+    give(&site.directory, "root");
+    give(&site.path("spool"), "nobody");
+    give(&site.path("error.log"), "nobody");
+    let found = check_as_nobody(&site, &["files"]);
+    found.has("critical", "the directory of the pid file ", "chown 65534:").ends(2);
+    found.has("warning", "no log is made after one is moved away", "chown 65534:");
+    check(&site, &["files"]).lacks("the pid file");
+    // A link that leads nowhere is no directory that is yet to be made.
+    fs::remove_dir_all(site.path("spool")).unwrap();
+    std::os::unix::fs::symlink("nowhere", site.path("spool")).unwrap();
+    check(&site, &["files"]).has("critical", "spool cannot be looked at", "ls -ld").ends(2);
+}
+
+#[test]
 fn what_may_not_be_seen_was_told_as_if_it_were_not_there() {
     let Some(site) = site_of("check-hidden", "daemon") else { return };
     let running = site.start_with(&["-U", "daemon"]);
@@ -643,6 +665,9 @@ fn a_disk_that_is_nearly_full() {
     full.has("critical", "messages are lost when it is full", "df -h");
     on_disk("200m").has("warning", "only 200 MiB are left for the data directory", "make room");
     on_disk("600m").has("ok", "600 MiB are left for the data directory", "");
+    on_disk("600m,nr_inodes=9")
+        .has("critical", " more files can be made on the disk of the data directory", "df -i")
+        .ends(2);
 }
 
 #[test]

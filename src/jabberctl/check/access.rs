@@ -60,7 +60,7 @@ pub(super) fn sees_all(subject: &Subject) -> bool {
 pub(super) fn is_there(subject: &Subject, area: &'static str, path: &Path, findings: &mut Findings) -> Option<bool> {
     match fs::metadata(path) {
         Ok(_) => Some(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => Some(false),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !sees_all(subject) => {
             findings.unknown(area, format!("{} cannot be looked at by you", path.display()), AS_ROOT);
             None
@@ -127,7 +127,7 @@ pub(super) fn needs(
             None => findings.critical(
                 area,
                 format!("{what}{shown} cannot be {verb} by {name}: {}", error.desc()),
-                format!("see ls -ld {shown}"),
+                format!("see ls -ld {shown}; lsattr -d {shown}"),
             ),
         },
     }

@@ -15,7 +15,8 @@ use nix::unistd::AccessFlags;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::access::{self, AS_ROOT, Answer};
+use super::access::{self, AS_ROOT, Answer, MAKE};
+use super::files::is_read_only;
 use super::{Findings, Level, Subject};
 
 const AREA: &str = "certificates";
@@ -43,11 +44,18 @@ fn of_host(subject: &Subject, host: &str, findings: &mut Findings) {
             _ => return one(subject, host, source, source.certificate == own.certificate, findings),
         }
     }
-    findings.warning(
-        AREA,
-        format!("{host} has no certificate: the server makes one, which no client trusts"),
-        how_to_get(host),
-    );
+    let place = own.certificate.parent().unwrap_or(Path::new("/"));
+    let around = place.ancestors().find(|around| around.is_dir()).unwrap_or(Path::new("/"));
+    let what = "the place for self-made certificates ";
+    if is_read_only(around) {
+        access::read_only(AREA, what, around, findings);
+    } else if subject.starts_as_root || access::needs(subject, AREA, (around, what, "written"), MAKE, findings) {
+        findings.warning(
+            AREA,
+            format!("{host} has no certificate: the server makes one, which no client trusts"),
+            how_to_get(host),
+        );
+    }
 }
 
 fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: bool, findings: &mut Findings) {
@@ -68,7 +76,8 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
     let Some(key) = read(&source.key, findings) else { return };
     key_is_secret(&source.key, host, findings);
     for path in [&source.certificate, &source.key] {
-        server_reads(subject, host, source, path, findings);
+        let is_must = is_self_made || source.place.is_some();
+        server_reads(subject, host, is_must, path, findings);
     }
     let shown = source.certificate.display();
     let certificate = match Certificate::from_pem(&chain, &key) {
@@ -81,7 +90,10 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let days = certificate.expires_unix_seconds().saturating_sub(seconds).div_euclid(DAY);
-    let renew = "renew it: certbot renew; the server takes the new one by itself";
+    let renew = match is_self_made {
+        true => "restart the server: it makes a new one",
+        false => "renew it: certbot renew; the server takes the new one by itself",
+    };
     match days {
         days if days < 0 => findings.critical(AREA, format!("{host}: {shown} has expired: clients refuse it"), renew),
         days if days < DAYS.1 => findings.critical(AREA, format!("{host}: {shown} expires in {days} days"), renew),
@@ -138,10 +150,10 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
 }
 
 /// Root reads it for a server that starts as root; a renewed one is the server's user's to read.
-fn server_reads(subject: &Subject, host: &str, source: &CertificateSource, path: &Path, findings: &mut Findings) {
+fn server_reads(subject: &Subject, host: &str, is_must: bool, path: &Path, findings: &mut Findings) {
     let Answer::No(_) = access::may(subject, path, AccessFlags::R_OK) else { return };
     let (shown, name) = (path.display(), access::who(subject));
-    let (level, then) = match (subject.starts_as_root, source.place.is_some()) {
+    let (level, then) = match (subject.starts_as_root, is_must) {
         (true, _) => (Level::Warning, "a renewed one needs a restart"),
         (false, true) => (Level::Critical, "the server does not start"),
         (false, false) => (Level::Warning, "the server passes it over"),

@@ -17,6 +17,9 @@ pub(super) const AREA: &str = "files";
 /// Below so much room things go wrong soon, and now.
 const ROOM: (u64, u64) = (500 << 20, 50 << 20);
 
+/// Fewer new files than this are soon used up: the database's, logs, copies.
+const FILES_LEFT: u64 = 32;
+
 /// The directory that the package's start scripts make, and systemd takes away when the server stops.
 const MADE_AT_START: [&str; 2] = ["/run/jabber", "/var/run/jabber"];
 
@@ -148,6 +151,15 @@ pub(super) fn is_read_only(directory: &Path) -> bool {
 fn room(directory: &Path, what: &str, findings: &mut Findings) {
     if let Ok(found) = statvfs(directory) {
         left(directory, what, found.blocks_available().saturating_mul(found.fragment_size()), findings);
+        // Some file systems do not count them.
+        if found.files() > 0 && found.files_available() < FILES_LEFT {
+            let (shown, count) = (directory.display(), found.files_available());
+            findings.critical(
+                AREA,
+                format!("{count} more files can be made on the disk of {what} {shown}"),
+                "remove files nobody needs; df -i shows how many each disk has",
+            );
+        }
     }
 }
 
