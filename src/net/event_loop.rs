@@ -391,7 +391,9 @@ impl<E: Engine> EventLoop<E> {
                 Output::Stop => self.signals.terminate.store(true, Ordering::Release),
                 // Nothing is told by it.
                 Output::Hear { id, hears } => self.connections.hear(id, hears),
-                Output::Hash(_) | Output::Outside { .. } | Output::Reload => {}
+                // The server counts who waits for it, and forgets nobody before the result is there.
+                Output::Hash(job) => self.hashing.request(job),
+                Output::Outside { .. } | Output::Reload => {}
             }
         }
         self.connections.lose_tick(&why);

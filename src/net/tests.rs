@@ -190,7 +190,11 @@ impl Engine for Puppet {
                 }
             }
             Input::Word(_) => {}
-            Input::Hashed(result) => self.say(ConnectionId(result.token), "hashed"),
+            Input::Hashed(result) => {
+                let id = ConnectionId(result.token);
+                let _ = self.heard.send((id, Heard::Line("hashed".to_owned())));
+                self.say(id, "hashed");
+            }
             Input::Terminate => {
                 self.outputs.extend(self.lines.keys().map(|id| Output::Close { id: *id }));
                 self.lines.clear();
@@ -654,6 +658,18 @@ fn a_refused_commit_closes_who_asked_for_it() {
     let last = client.rest();
     assert!(last.starts_with("<stream:error><internal-server-error") && !last.contains("never"), "{last}");
     assert_eq!(server.hear_news(), gone(Gone::NotDurable));
+    assert_eq!(other.ask("say on"), "on");
+    server.stop().unwrap();
+}
+
+#[test]
+fn password_work_of_a_lost_tick_was_waited_for_ever() {
+    let server = Server::start(Bounds::default(), None);
+    let (mut client, mut other) = (server.connect(), server.connect());
+    assert_eq!(other.ask("say on"), "on");
+    client.send("hash\nfail");
+    while server.hear() != Heard::Line("hashed".to_owned()) {}
+    assert_eq!(client.rest(), "");
     assert_eq!(other.ask("say on"), "on");
     server.stop().unwrap();
 }
