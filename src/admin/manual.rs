@@ -30,6 +30,7 @@ pub fn page() -> String {
          which root and the members of the server's group may use (jabber.xml(5),\n.IR control ).\n\
          What it is told is on the disk before it says that it is done.\n\
          Passwords are asked for on the terminal, or are the first line of standard input; they are never arguments.\n\
+         Of a table on a terminal long cells show their beginning; behind a pipe, and in JSON, they are whole.\n\
          Without a server\n.BR help ,\n.BR version ,\n.BR check ,\n.BR \"user add\" ,\n.BR backup ,\n.B export\nand\n\
          .B import\nwork all the same;\n.B restore\nworks only without.\n\
          .SH OPTIONS\nThey may stand before or behind the command.\n",
