@@ -8,23 +8,26 @@
 //! A copy has its name only when it is whole: it is made under another name, checked, synced, then renamed. One that was
 //! interrupted leaves a file `.NAME.partial`, which the next one replaces.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use rusqlite::backup::{Backup, StepResult};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{Cause, Error};
 use super::{migrate, unsigned, wal_path};
 
 /// Pages copied at a time: a megabyte, some milliseconds of reading and writing.
 pub const STEP_PAGES: i32 = 256;
-/// Copies that the server made of its own accord and keeps; an older one goes when a new one is made.
+/// What a file is counted in where its pages are not known: a page as SQLite makes it.
+const PAGE_BYTES: u64 = 4096;
+/// Copies that the server made of its own accord and keeps, of either reason; see [`automatic`].
 pub const KEPT: usize = 5;
 /// Where those are, beside the database.
 pub const DIRECTORY: &str = "backup";
@@ -33,6 +36,8 @@ const MODE: u32 = 0o640;
 /// How a copy is opened: the directory may be somebody else's, who must not make root write elsewhere.
 const AS_IT_IS: OpenFlags =
     OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX).union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
+/// How much of the name of a copy before an import is the day: `2026-11-28`.
+const DAY: usize = 10;
 /// How many copies for the same reason may be told apart by a number.
 const NAMES_MAX: usize = 1_000;
 
@@ -70,30 +75,77 @@ pub struct Restored {
 
 /// Copies the database of a server, running or not, into a file. A file that is there is replaced only if `overwrite`.
 ///
+/// For tools: of a server that is down, a disk that nothing can be written to is read all the same.
+///
 /// # Errors
 /// The file is there, cannot be written, or the copy is not sound; then there is no new file. Also when `pace` ended it.
 pub fn make(database: &Path, file: &Path, overwrite: bool, pace: Pace<'_>) -> Result<Facts, Error> {
-    if !overwrite && file.symlink_metadata().is_ok() {
-        return Err(Error::new(file, Cause::Exists));
-    }
+    copy_to(database, file, overwrite, Reading::Whatever, pace)
+}
+
+/// How the database is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// By SQLite alone, which may have it open elsewhere in this process: to open the file and close it again would drop
+    /// the locks of all.
+    Beside,
+    /// As bytes, too, where SQLite cannot.
+    Whatever,
+    /// A copy, which is one file without a log.
+    Copy,
+}
+
+fn copy_to(database: &Path, file: &Path, overwrite: bool, how: Reading, pace: Pace<'_>) -> Result<Facts, Error> {
     // To rename a copy over it would take the database from under the server.
     let id = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
     if id(file).is_some_and(|found| [id(database), id(&wal_path(database))].contains(&Some(found))) {
         return Err(Error::new(file, Cause::Itself));
     }
-    let partial = partial_path(file).map_err(|io| Error::new(file, Cause::Io("find the directory", io)))?;
-    let made = copy(database, &partial, OpenFlags::SQLITE_OPEN_READ_WRITE, pace)
+    if let Ok(found) = file.symlink_metadata() {
+        // A file in the place of a link is not what was asked for, and nobody makes a device again.
+        let why = match no_file(&found) {
+            _ if found.is_symlink() => Some(Cause::Link(file.read_link().unwrap_or_default())),
+            Some(what) => Some(Cause::NotAFile(what)),
+            None => (!overwrite).then_some(Cause::Exists),
+        };
+        if let Some(why) = why {
+            return Err(Error::new(file, why));
+        }
+    }
+    let partial = partial_path(file).map_err(|io| Error::new(file, Cause::Write("find the directory", io)))?;
+    let made = copy(database, &partial, how, pace)
         .and_then(|()| finish(&partial))
         .and_then(|facts| put(&partial, file, overwrite).map(|()| facts));
     if made.is_err() {
-        // It is of no use to anybody.
-        let _ = fs::remove_file(&partial);
+        discard(&partial);
     }
     made
 }
 
-/// Copies the database into the directory for copies that nobody asked for, and removes the oldest of them. `why` becomes
-/// a part of the name.
+/// What there is in the place of a file, if it is none.
+fn no_file(found: &fs::Metadata) -> Option<&'static str> {
+    let kind = found.file_type();
+    Some(match () {
+        () if kind.is_file() => return None,
+        () if kind.is_dir() => "a directory",
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    })
+}
+
+/// Half a copy is of no use to anybody.
+fn discard(partial: &Path) {
+    for end in ["", "-wal", "-shm"] {
+        let _ = fs::remove_file(beside(partial, end));
+    }
+}
+
+/// Copies the database into the directory for copies that nobody asked for. `why` becomes a part of the name.
+///
+/// Then older ones go, by a rule of which one day's many imports cannot take what was there before the first of them: of
+/// those before imports (`DAY…-before-import`) the last stays, and the first of each of the last [`KEPT`] days that have
+/// any; of those before changes of the format the last [`KEPT`] stay.
 ///
 /// # Errors
 /// When the copy cannot be made. Whatever it was to protect from should not be done then.
@@ -110,7 +162,7 @@ pub fn automatic(database: &Path, why: &str, pace: Pace<'_>) -> Result<PathBuf, 
         if number < NAMES_MAX && file.symlink_metadata().is_ok() {
             continue;
         }
-        match make(database, &file, false, pace) {
+        match copy_to(database, &file, false, Reading::Beside, pace) {
             // Somebody else makes one at the same time.
             Err(error) if number < NAMES_MAX && error.is_there() => {}
             made => {
@@ -123,22 +175,33 @@ pub fn automatic(database: &Path, why: &str, pace: Pace<'_>) -> Result<PathBuf, 
     Err(Error::new(&directory, Cause::Exists))
 }
 
-/// Removes all but the newest copies that the server made, and never `newest`. One that cannot be removed stays: it is no reason to fail.
+/// Removes what [`automatic`] does not keep, and never `newest`. One that cannot be removed stays: it is no reason to fail.
 fn prune(directory: &Path, newest: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
-    let is_copy = |path: &Path| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        name.starts_with("jabber-") && name.contains("-before-") && name.ends_with(".db")
-    };
-    let mut copies: Vec<_> = entries
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| is_copy(path) && path != newest)
-        .filter_map(|path| Some((path.symlink_metadata().ok()?.modified().ok()?, path)))
-        .collect();
-    copies.sort();
-    let superfluous = copies.len().saturating_sub(KEPT.saturating_sub(1));
-    for (_, path) in copies.iter().take(superfluous) {
+    let found = entries.flatten().map(|entry| entry.path()).filter_map(|path| {
+        let name = path.file_name()?.to_str()?.strip_prefix("jabber-")?.strip_suffix(".db")?.to_owned();
+        Some((path.symlink_metadata().ok()?.modified().ok()?, path, name))
+    });
+    let mut found: Vec<_> = found.collect();
+    found.sort();
+    let (mut days, mut imports, mut formats) = (BTreeSet::new(), Vec::new(), Vec::new());
+    for (_, path, name) in found {
+        match name.split_once("-before-") {
+            Some((when, what)) if what.starts_with("import") => {
+                let day: String = when.chars().take(DAY).collect();
+                imports.push((days.insert(day.clone()), day, path));
+            }
+            Some(_) => formats.push(path),
+            None => {}
+        }
+    }
+    let days: Vec<String> = days.into_iter().rev().take(KEPT).collect();
+    // The last of all stays in any case.
+    imports.pop();
+    let imports = imports.into_iter().filter(|(is_first, day, _)| !(*is_first && days.contains(day)));
+    let superfluous = formats.len().saturating_sub(KEPT);
+    let old = imports.map(|(.., path)| path).chain(formats.into_iter().take(superfluous));
+    for path in old.filter(|path| path != newest) {
         let _ = fs::remove_file(path);
     }
 }
@@ -169,19 +232,25 @@ pub fn verify(file: &Path) -> Result<Facts, Error> {
 /// The copy is not sound or of a newer release, somebody has the database open, or the files cannot be written. Then the
 /// database is as it was.
 pub fn restore(file: &Path, database: &Path, label: &str, pace: Pace<'_>) -> Result<Restored, Error> {
-    verify(file)?;
+    // A pipe is not waited for.
+    let found = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file);
+    let found = found.and_then(|opened| opened.metadata()).map_err(|io| Error::new(file, Cause::Read(io)))?;
+    if let Some(what) = no_file(&found) {
+        return Err(Error::new(file, Cause::NotAFile(what)));
+    }
+    verify(file).map_err(|error| error.of_backup())?;
     let there = database.symlink_metadata().is_ok();
     if there {
         refuse_if_open(database)?;
     }
-    let partial = partial_path(database).map_err(|io| Error::new(database, Cause::Io("find the directory", io)))?;
-    let facts = copy(file, &partial, OpenFlags::SQLITE_OPEN_READ_ONLY, pace)
+    let partial = partial_path(database).map_err(|io| Error::new(database, Cause::Write("find the directory", io)))?;
+    let facts = copy(file, &partial, Reading::Copy, pace)
         .and_then(|()| finish(&partial))
         .and_then(|facts| own(&partial, database).map(|()| facts))
-        .inspect_err(|_| drop(fs::remove_file(&partial)))?;
+        .inspect_err(|_| discard(&partial))?;
     let swapped = swap(&partial, database, label, there);
     if swapped.is_err() {
-        let _ = fs::remove_file(&partial);
+        discard(&partial);
     }
     Ok(Restored { facts, aside: swapped? })
 }
@@ -234,19 +303,17 @@ fn partial_path(file: &Path) -> io::Result<PathBuf> {
 }
 
 /// The pages of one database into a new file.
-fn copy(database: &Path, partial: &Path, mode: OpenFlags, pace: Pace<'_>) -> Result<(), Error> {
-    let error = |cause| Error::new(database, cause);
-    let source = Connection::open_with_flags(database, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX);
-    let source = source.map_err(|sql| error(Cause::Sql(sql)))?;
-    // The server's helper shortens the log; nobody else may (see disk.rs).
-    let begun = source.busy_timeout(super::BUSY).and_then(|()| {
-        source
-            .execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = 64; BEGIN; SELECT 1 FROM sqlite_schema;")
-    });
-    begun.map_err(|sql| error(Cause::Sql(sql)))?;
-    migrate::format(&source).map_err(error)?;
+fn copy(database: &Path, partial: &Path, how: Reading, pace: Pace<'_>) -> Result<(), Error> {
+    let source = match opened(database, how) {
+        Ok(source) => source,
+        Err(Cause::Sql(sql)) if how == Reading::Whatever && wants_to_write(&sql) => {
+            return copy_files(database, partial, pace);
+        }
+        Err(cause) => return Err(Error::new(database, cause)),
+    };
+    migrate::format(&source).map_err(|cause| Error::new(database, cause))?;
     let written = |cause| Error::new(partial, cause);
-    make_empty(partial).map_err(|io| written(Cause::Io("write the file", io)))?;
+    make_empty(partial).map_err(|io| written(Cause::Write("write the file", io)))?;
     let mut target = Connection::open_with_flags(partial, AS_IT_IS).map_err(|sql| written(Cause::Sql(sql)))?;
     // It is synced as a whole, and thrown away if anything goes wrong.
     let quick = target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;");
@@ -263,6 +330,71 @@ fn copy(database: &Path, partial: &Path, mode: OpenFlags, pace: Pace<'_>) -> Res
         if is_broken {
             return Err(written(Cause::Stopped));
         }
+    }
+}
+
+/// The database, read as it is at this moment.
+fn opened(database: &Path, how: Reading) -> Result<Connection, Cause> {
+    let mode = match how {
+        Reading::Copy => OpenFlags::SQLITE_OPEN_READ_ONLY,
+        Reading::Beside | Reading::Whatever => OpenFlags::SQLITE_OPEN_READ_WRITE,
+    };
+    let source = Connection::open_with_flags(database, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(Cause::Sql)?;
+    // The server's helper shortens the log; nobody else may (see disk.rs).
+    let begun = source.busy_timeout(super::BUSY).and_then(|()| {
+        source
+            .execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = 64; BEGIN; SELECT 1 FROM sqlite_schema;")
+    });
+    begun.map_err(Cause::Sql)?;
+    Ok(source)
+}
+
+/// SQLite reads a database that has a log only where it can make the index of the log.
+fn wants_to_write(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::CannotOpen | ErrorCode::ReadOnly))
+}
+
+/// The database of a server that is down, on a disk that went read-only, or that we may only read: its file and its log
+/// as they are, which SQLite then puts together where it can write. They belong together as long as nobody writes to
+/// them, so whether anybody has or does is looked at before and after.
+fn copy_files(database: &Path, partial: &Path, pace: Pace<'_>) -> Result<(), Error> {
+    let error = |io| Error::new(database, Cause::Read(io));
+    let file = File::open(database).map_err(error)?;
+    let log = match File::open(wal_path(database)) {
+        Err(io) if io.kind() == io::ErrorKind::NotFound => None,
+        log => Some(log.map_err(error)?),
+    };
+    let state = || -> io::Result<_> {
+        let of =
+            |path: &Path| path.metadata().map(|found| (found.ino(), found.len(), found.mtime(), found.mtime_nsec()));
+        Ok((of(database)?, of(&wal_path(database)).ok()))
+    };
+    refuse_if_held(&file, database)?;
+    let before = state().map_err(error)?;
+    let length = |file: &File| file.metadata().map_or(0, |found| found.len());
+    let all = length(&file).saturating_add(log.as_ref().map_or(0, length)) / PAGE_BYTES;
+    let mut done = 0_u64;
+    for (from, to) in [(Some(file.try_clone().map_err(error)?), partial.to_owned()), (log, wal_path(partial))] {
+        let Some(mut from) = from else { continue };
+        let written = |io| Error::new(&to, Cause::Write("write the file", io));
+        make_empty(&to).map_err(written)?;
+        let mut out = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&to).map_err(written)?;
+        loop {
+            let step = unsigned(STEP_PAGES.into()).saturating_mul(PAGE_BYTES);
+            let copied = io::copy(&mut io::Read::take(&mut from, step), &mut out).map_err(written)?;
+            done = done.saturating_add(copied / PAGE_BYTES);
+            if copied == 0 {
+                break;
+            }
+            if pace(Progress { done, all: all.max(done) }).is_break() {
+                return Err(Error::new(&to, Cause::Stopped));
+            }
+        }
+    }
+    refuse_if_held(&file, database)?;
+    match state().map_err(error)? == before {
+        true => Ok(()),
+        false => Err(Error::new(database, Cause::InUse(None))),
     }
 }
 
@@ -289,7 +421,7 @@ fn finish(partial: &Path) -> Result<Facts, Error> {
 
 /// Gives the whole file its name.
 fn put(partial: &Path, file: &Path, overwrite: bool) -> Result<(), Error> {
-    let error = |io| Error::new(file, Cause::Io("give the file its name", io));
+    let error = |io| Error::new(file, Cause::Write("give the file its name", io));
     if overwrite {
         fs::rename(partial, file).map_err(error)?;
     } else {
@@ -302,6 +434,13 @@ fn put(partial: &Path, file: &Path, overwrite: bool) -> Result<(), Error> {
         }
     }
     sync_directory(file).map_err(error)
+}
+
+/// The file whose name has this at its end.
+fn beside(file: &Path, end: &str) -> PathBuf {
+    let mut path = file.as_os_str().to_owned();
+    path.push(end);
+    PathBuf::from(path)
 }
 
 fn sync_directory(file: &Path) -> io::Result<()> {
@@ -365,10 +504,8 @@ fn set_log_aside(database: &Path, label: &str) -> Result<(), Error> {
         other => other,
     };
     moved.map_err(|error| Error::new(&log, Cause::Io("set the old log aside", error)))?;
-    let mut index = database.as_os_str().to_owned();
-    index.push("-shm");
     // It is made anew from the log.
-    let _ = fs::remove_file(index);
+    let _ = fs::remove_file(beside(database, "-shm"));
     Ok(())
 }
 
@@ -390,10 +527,14 @@ fn range(kind: i32) -> libc::flock {
 /// # Errors
 /// Somebody has, or the file cannot be opened.
 pub fn refuse_if_open(database: &Path) -> Result<(), Error> {
-    let error = |io| Error::new(database, Cause::Io("open the file", io));
-    let file = OpenOptions::new().read(true).write(true).open(database).map_err(error)?;
+    let file = OpenOptions::new().read(true).write(true).open(database);
+    refuse_if_held(&file.map_err(|io| Error::new(database, Cause::Io("open the file", io)))?, database)
+}
+
+fn refuse_if_held(file: &File, database: &Path) -> Result<(), Error> {
     let mut found = range(libc::F_WRLCK);
-    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found)).map_err(|errno| error(errno.into()))?;
+    let asked = fcntl(file, FcntlArg::F_OFD_GETLK(&mut found));
+    asked.map_err(|errno| Error::new(database, Cause::Io("ask for its locks", errno.into())))?;
     if i32::from(found.l_type) == libc::F_UNLCK {
         return Ok(());
     }

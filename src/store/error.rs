@@ -42,8 +42,18 @@ pub(super) enum Cause {
     WalRemoved,
     /// Data for an account that does not exist.
     NoAccount(BareJid),
+    /// The system does not let somebody who runs a tool write a copy; the text says what.
+    Write(&'static str, io::Error),
+    /// Nor read one.
+    Read(io::Error),
     /// A file that is not to be overwritten.
     Exists,
+    /// A link to this file, in the place of a copy.
+    Link(PathBuf),
+    /// Something else than a file, in the place of a copy.
+    NotAFile(&'static str),
+    /// What is to be restored is no database of ours.
+    NoBackup,
     /// A copy of the database was to replace the database.
     Itself,
     /// What SQLite's own check found wrong with a file.
@@ -61,7 +71,7 @@ pub(super) enum Cause {
 /// What to do with a database that is not whole.
 const DAMAGED: &str = "restore a backup, or see sqlite3's .recover";
 /// Nobody's rights are to blame.
-const READ_ONLY: &str = "its disk is mounted read-only: the kernel's log may say why; then mount it with -o remount,rw";
+const READ_ONLY: &str = "its disk is mounted read-only: the kernel's log may say why; jabberctl backup works all the same; then mount it with -o remount,rw";
 
 fn is_on_read_only_disk(path: &Path) -> bool {
     let directory = path.parent().unwrap_or(path);
@@ -86,6 +96,52 @@ impl Error {
     /// Is there a file of this name already?
     pub fn is_there(&self) -> bool {
         matches!(self.0.cause, Cause::Exists)
+    }
+
+    /// Did whoever wanted it done want it to end?
+    pub fn is_stopped(&self) -> bool {
+        match &self.0.cause {
+            Cause::NoCopy(error) => error.is_stopped(),
+            cause => matches!(cause, Cause::Stopped),
+        }
+    }
+
+    /// The same, of a file that was to be restored: it is not the server's, and there is nothing to be mended in it.
+    pub(super) fn of_backup(self) -> Error {
+        let Inner { path, cause } = *self.0;
+        let cause = match cause {
+            Cause::Foreign => Cause::NoBackup,
+            Cause::Sql(error) => match error.sqlite_error_code() {
+                Some(ErrorCode::NotADatabase) => Cause::NoBackup,
+                Some(ErrorCode::DatabaseCorrupt) => Cause::Unsound(error.to_string()),
+                _ => Cause::Sql(error),
+            },
+            cause => cause,
+        };
+        Error::new(&path, cause)
+    }
+
+    /// Is it that whoever runs this may not do it, and root might?
+    pub fn is_denied(&self) -> bool {
+        match &self.0.cause {
+            Cause::Io(_, error) | Cause::Write(_, error) | Cause::Read(error) => {
+                error.kind() == io::ErrorKind::PermissionDenied
+            }
+            Cause::Sql(error) => {
+                let codes = [ErrorCode::CannotOpen, ErrorCode::ReadOnly, ErrorCode::PermissionDenied];
+                error.sqlite_error_code().is_some_and(|code| codes.contains(&code))
+                    && !is_on_read_only_disk(&self.0.path)
+            }
+            _ => false,
+        }
+    }
+
+    /// What happened, without the hint.
+    pub fn told(&self) -> String {
+        let mut text = String::new();
+        // A string takes all.
+        let _ = self.tell(&mut text);
+        text
     }
 
     /// What the admin can do about it.
@@ -120,7 +176,22 @@ impl Error {
             Cause::SyncFailedBefore => "look for disk errors in the kernel's log, then restart the server",
             Cause::WalRemoved => "stop the server before touching its files; restart it now",
             Cause::NoAccount(_) => "the account was removed meanwhile",
-            Cause::Exists => "name another file, or say that it may be overwritten",
+            Cause::Write(_, error) => match error.kind() {
+                io::ErrorKind::NotFound => "make the directory, or name another",
+                io::ErrorKind::PermissionDenied => "name a directory that whoever runs this may write to",
+                io::ErrorKind::ReadOnlyFilesystem => "name a file on a disk that can be written to",
+                io::ErrorKind::StorageFull => "free some space on its disk, or name a file on another",
+                _ => "name another file; the kernel's log tells of errors of the disk",
+            },
+            Cause::Read(error) => match error.kind() {
+                io::ErrorKind::NotFound => "name a file that jabberctl backup made",
+                io::ErrorKind::PermissionDenied => "whoever runs this must be able to read it and its directories",
+                _ => "look for disk errors in the kernel's log",
+            },
+            Cause::Exists => "name another file, or replace this one with --overwrite",
+            Cause::Link(_) => "name that file itself, or another one",
+            Cause::NotAFile(_) => "name a regular file",
+            Cause::NoBackup => "name a file that jabberctl backup made",
             Cause::Itself => "name another file: nothing was changed",
             Cause::Damaged(_) => DAMAGED,
             Cause::Unsound(_) => "take another backup; sqlite3's .recover may save a part of this one",
@@ -133,31 +204,42 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.tell(f)?;
+        write!(f, " ({})", self.hint())
+    }
+}
+
+impl Error {
+    fn tell(&self, f: &mut dyn fmt::Write) -> fmt::Result {
         write!(f, "{}: ", self.0.path.display())?;
         match &self.0.cause {
-            Cause::Sql(error) => write!(f, "{error}")?,
-            Cause::Io(what, error) => write!(f, "cannot {what}: {error}")?,
+            Cause::Sql(error) => write!(f, "{error}"),
+            Cause::Io(what, error) => write!(f, "cannot {what}: {error}"),
             Cause::Newer { found, known } => {
-                write!(f, "written by a newer release (format {found}, this one knows up to {known})")?;
+                write!(f, "written by a newer release (format {found}, this one knows up to {known})")
             }
             Cause::Older { found, known } => {
-                write!(f, "written by an earlier release (format {found}, this is {known})")?
+                write!(f, "written by an earlier release (format {found}, this is {known})")
             }
-            Cause::Foreign => f.write_str("the database of another program")?,
-            Cause::NoWal(mode) => write!(f, "no write-ahead log here (journal mode {mode})")?,
-            Cause::TickLost => f.write_str("the running transaction was given up")?,
-            Cause::SyncFailedBefore => f.write_str("an earlier sync failed, nothing more can be promised")?,
-            Cause::WalRemoved => f.write_str("the write-ahead log (-wal) was deleted or replaced")?,
-            Cause::NoAccount(account) => write!(f, "no account {account}")?,
-            Cause::Exists => f.write_str("the file is there already")?,
-            Cause::Itself => f.write_str("this is the database itself")?,
-            Cause::Unsound(found) | Cause::Damaged(found) => write!(f, "damaged: {found}")?,
-            Cause::InUse(Some(process)) => write!(f, "process {process} has the database open")?,
-            Cause::InUse(None) => f.write_str("somebody has the database open")?,
-            Cause::NoCopy(error) => write!(f, "its format must change, and no backup can be made first: {error}")?,
-            Cause::Stopped => f.write_str("stopped before its end")?,
+            Cause::Foreign => f.write_str("the database of another program"),
+            Cause::NoWal(mode) => write!(f, "no write-ahead log here (journal mode {mode})"),
+            Cause::TickLost => f.write_str("the running transaction was given up"),
+            Cause::SyncFailedBefore => f.write_str("an earlier sync failed, nothing more can be promised"),
+            Cause::WalRemoved => f.write_str("the write-ahead log (-wal) was deleted or replaced"),
+            Cause::NoAccount(account) => write!(f, "no account {account}"),
+            Cause::Write(what, error) => write!(f, "cannot {what}: {error}"),
+            Cause::Read(error) => write!(f, "cannot read it: {error}"),
+            Cause::Link(target) => write!(f, "this is a link to {}", target.display()),
+            Cause::NotAFile(what) => write!(f, "this is {what}, no regular file"),
+            Cause::NoBackup => f.write_str("this is no database of jabberd"),
+            Cause::Exists => f.write_str("the file is there already"),
+            Cause::Itself => f.write_str("this is the database itself"),
+            Cause::Unsound(found) | Cause::Damaged(found) => write!(f, "damaged: {found}"),
+            Cause::InUse(Some(process)) => write!(f, "process {process} has the database open"),
+            Cause::InUse(None) => f.write_str("somebody has the database open"),
+            Cause::NoCopy(error) => write!(f, "its format must change, and no backup can be made first: {error}"),
+            Cause::Stopped => f.write_str("stopped before its end"),
         }
-        write!(f, " ({})", self.hint())
     }
 }
 
@@ -165,7 +247,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.cause {
             Cause::Sql(error) => Some(error),
-            Cause::Io(_, error) => Some(error),
+            Cause::Io(_, error) | Cause::Write(_, error) | Cause::Read(error) => Some(error),
             _ => None,
         }
     }

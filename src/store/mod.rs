@@ -105,6 +105,14 @@ impl Store {
     /// # Errors
     /// When the file cannot be written, is not ours, is from a newer release or is damaged.
     pub fn open(path: &Path) -> Result<Store, Error> {
+        Store::open_in_steps(path, &mut |_| ControlFlow::Continue(()))
+    }
+
+    /// The same; `pace` hears of the copy that is made of a database before it is brought up to date, and can end that.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`], and when it was ended.
+    pub fn open_in_steps(path: &Path, pace: backup::Pace<'_>) -> Result<Store, Error> {
         make_file(path).map_err(|cause| Error::new(path, cause))?;
         // Not SQLITE_OPEN_URI: a path is a path, whatever characters are in it.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -114,7 +122,7 @@ impl Store {
             .busy_timeout(BUSY)
             .and_then(|()| connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)));
         match mode.map_err(|error| Error::new(path, Cause::Sql(error)))? {
-            mode if mode == "wal" => Store::prepared(connection, path, migrate::TODAY),
+            mode if mode == "wal" => Store::prepared(connection, path, migrate::TODAY, pace),
             mode => Err(Error::new(path, Cause::NoWal(mode))),
         }
     }
@@ -126,7 +134,7 @@ impl Store {
     pub fn in_memory() -> Result<Store, Error> {
         let path = Path::new(":memory:");
         let connection = Connection::open_in_memory().map_err(|error| Error::new(path, Cause::Sql(error)))?;
-        Store::prepared(connection, path, migrate::TODAY)
+        Store::prepared(connection, path, migrate::TODAY, &mut |_| ControlFlow::Continue(()))
     }
 
     /// A database to read, as it is at this moment however long that takes. Nothing is written, not even a newer format.
@@ -149,7 +157,12 @@ impl Store {
         }
     }
 
-    fn prepared(mut connection: Connection, path: &Path, release: migrate::Release) -> Result<Store, Error> {
+    fn prepared(
+        mut connection: Connection,
+        path: &Path,
+        release: migrate::Release,
+        pace: backup::Pace<'_>,
+    ) -> Result<Store, Error> {
         // Nothing in the loop waits for the disk: no sync at commit, no checkpoint; both are disk.rs's.
         // Savepoints keep their journal in memory, never in a file. What is deleted is wiped (Debian's SQLite does so anyway).
         connection
@@ -160,7 +173,7 @@ impl Store {
             .map_err(Cause::Sql)
             .and_then(|()| {
                 // A database in memory is never of an older release.
-                migrate::migrate(&mut connection, release, &mut |found, wanted| copy_before(path, found, wanted))
+                migrate::migrate(&mut connection, release, &mut |found, wanted| copy_before(path, found, wanted, pace))
             })
             .map_err(|cause| Error::new(path, cause))?;
         Ok(Store::new(connection, path))
@@ -386,11 +399,11 @@ impl Store {
 }
 
 /// A copy of the data in their old form.
-fn copy_before(path: &Path, found: i64, wanted: i64) -> Result<(), Cause> {
+fn copy_before(path: &Path, found: i64, wanted: i64, pace: backup::Pace<'_>) -> Result<(), Cause> {
+    log::info!(target: "-internal", "the database changes from format {found} to {wanted}; it is copied first");
     let why = format!("format-{found}-before-format-{wanted}");
-    let copied = backup::automatic(path, &why, &mut |_| ControlFlow::Continue(()));
-    let file = copied.map_err(|error| Cause::NoCopy(Box::new(error)))?;
-    log::info!(target: "-internal", "the database changes from format {found} to {wanted}; a copy of it as it was is {}", file.display());
+    let file = backup::automatic(path, &why, pace).map_err(|error| Cause::NoCopy(Box::new(error)))?;
+    log::info!(target: "-internal", "a copy of the database as it was in format {found} is {}", file.display());
     Ok(())
 }
 

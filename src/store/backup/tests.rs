@@ -128,24 +128,109 @@ fn a_copy_that_ends_early_leaves_nothing_under_its_name() {
 }
 
 #[test]
-fn copies_of_its_own_accord_are_few() {
+fn copies_of_its_own_accord_are_few_and_many_imports_push_out_nothing_but_each_other() {
     let scratch = Scratch::new("backup-prune");
     let _store = with_accounts(&scratch.database(), &["a@h"]);
     let directory = scratch.0.join(DIRECTORY);
     fs::create_dir(&directory).unwrap();
-    // Older than all of them.
     fs::write(directory.join("jabber-monday.db"), "mine, too").unwrap();
-    let mut made = Vec::new();
-    for number in 0..KEPT + 2 {
-        let why = if number < 3 { "before-import".to_owned() } else { format!("before-n{number}") };
-        made.push(automatic(&scratch.database(), &why, &mut on).unwrap());
-    }
     fs::write(directory.join("jabber-notes.txt"), "mine").unwrap();
-    assert_eq!(made[2], directory.join("jabber-before-import-3.db"));
-    let left = fs::read_dir(&directory).unwrap().count();
-    assert_eq!(left, KEPT + 2);
-    assert!(directory.join("jabber-monday.db").exists());
-    assert!(made.last().unwrap().exists());
+    let mut make = |why: &str| automatic(&scratch.database(), why, &mut on).unwrap();
+    let format = make("format-1-before-format-2");
+    let import = |day: usize, second: usize| format!("2026-11-{day:02}T00000{second}Z-before-import");
+    let mut made = vec![make(&import(1, 0)), make(&import(1, 0))];
+    assert_eq!(made[1], directory.join("jabber-2026-11-01T000000Z-before-import-2.db"));
+    made.extend((0..KEPT + 3).map(|second| make(&import(1, second))));
+    // The first of the day, and the last; nothing else has to do with it.
+    let is_left: Vec<usize> = (0..made.len()).filter(|&at| made[at].exists()).collect();
+    assert_eq!(is_left, [0, made.len() - 1]);
+    assert!(format.exists());
+    let mut firsts = vec![made.swap_remove(0)];
+    for day in 2..KEPT + 4 {
+        firsts.push(make(&import(day, 0)));
+        make(&import(day, 1));
+    }
+    let last = make(&import(KEPT + 3, 2));
+    let is_left: Vec<usize> = (0..firsts.len()).filter(|&at| firsts[at].exists()).collect();
+    assert_eq!(is_left, (firsts.len() - KEPT..firsts.len()).collect::<Vec<_>>());
+    let formats: Vec<PathBuf> = (0..KEPT + 1).map(|_| make("format-1-before-format-2")).collect();
+    assert!(formats[KEPT].exists() && last.exists());
+    // With what is no copy of the server's making.
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 2 * KEPT + 1 + 2);
+}
+
+#[test]
+fn a_copy_in_the_place_of_a_device_a_link_or_a_directory_is_refused() {
+    let scratch = Scratch::new("backup-special");
+    drop(with_accounts(&scratch.database(), &["a@h"]));
+    let at = |name: &str| scratch.0.join(name);
+    nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    fs::create_dir(at("directory")).unwrap();
+    fs::write(at("target"), "whole").unwrap();
+    std::os::unix::fs::symlink(at("target"), at("link")).unwrap();
+    std::os::unix::fs::symlink(at("gone"), at("dangling")).unwrap();
+    for (name, says) in [
+        ("pipe", "a pipe, no regular file (name a regular file)"),
+        ("socket", "a socket"),
+        ("directory", "a directory"),
+        ("link", "a link to /"),
+        ("dangling", "/gone (name that file itself"),
+    ] {
+        let before = at(name).symlink_metadata().unwrap();
+        for overwrite in [false, true] {
+            let why = make(&scratch.database(), &at(name), overwrite, &mut on).unwrap_err().to_string();
+            assert!(why.contains(says), "{name}: {why}");
+        }
+        let after = at(name).symlink_metadata().unwrap();
+        assert_eq!((before.ino(), before.file_type()), (after.ino(), after.file_type()), "{name}");
+    }
+    assert_eq!(fs::read_to_string(at("target")).unwrap(), "whole");
+    assert!(!at("gone").exists());
+    let why = restore(&at("directory"), &scratch.database(), "1", &mut on).unwrap_err().to_string();
+    assert!(why.contains("this is a directory"), "{why}");
+    let why = restore(&at("pipe"), &scratch.database(), "1", &mut on).unwrap_err().to_string();
+    assert!(why.contains("this is a pipe"), "{why}");
+}
+
+#[test]
+fn files_of_a_server_that_is_down_make_a_copy_with_all_that_is_in_the_log() {
+    let scratch = Scratch::new("backup-files");
+    let (database, partial) = (scratch.database(), scratch.0.join(".copy.partial"));
+    // Killed: the last commits are in the log alone. SQLite's index of it is not there any more.
+    let store = with_accounts(&database, &["a@h", "b@h"]);
+    let killed = Scratch::new("backup-files-killed");
+    for (from, to) in [(database.clone(), killed.database()), (wal_path(&database), wal_path(&killed.database()))] {
+        fs::copy(from, to).unwrap();
+    }
+    drop(store);
+    for (from, accounts) in [(killed.database(), 2), (database.clone(), 2)] {
+        let mut told = Vec::new();
+        let mut tell = |progress: Progress| {
+            told.push(progress);
+            ControlFlow::Continue(())
+        };
+        copy_files(&from, &partial, &mut tell).unwrap();
+        assert!(told.iter().all(|progress| progress.done <= progress.all) && !told.is_empty());
+        assert_eq!(finish(&partial).unwrap().accounts, accounts);
+        discard(&partial);
+    }
+    let names = fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(!names.map(|name| name.to_string_lossy().into_owned()).any(|name| name.starts_with('.')));
+    // Somebody has it open, or writes meanwhile.
+    let held = OpenOptions::new().read(true).write(true).open(&database).unwrap();
+    fcntl(&held, FcntlArg::F_OFD_SETLK(&range(libc::F_RDLCK))).unwrap();
+    let why = copy_files(&database, &partial, &mut on).unwrap_err().to_string();
+    assert!(why.contains("has the database open"), "{why}");
+    drop(held);
+    let mut once = true;
+    let changed = copy_files(&database, &partial, &mut |_| {
+        if std::mem::take(&mut once) {
+            drop(with_accounts(&database, &["c@h"]));
+        }
+        ControlFlow::Continue(())
+    });
+    assert!(changed.unwrap_err().is_in_use());
 }
 
 #[test]
@@ -218,7 +303,7 @@ fn what_is_no_sound_copy_changes_nothing() {
         fs::write(&file, content).unwrap();
         assert!(restore(&file, &database, "1", &mut on).is_err(), "{name}");
     }
-    for (pragma, words) in [("user_version = 99", "newer release"), ("application_id = 5", "another program")] {
+    for (pragma, words) in [("user_version = 99", "newer release"), ("application_id = 5", "no database of jabberd")] {
         let file = scratch.0.join("changed.db");
         fs::copy(&whole, &file).unwrap();
         Connection::open(&file).unwrap().execute_batch(&format!("PRAGMA {pragma}")).unwrap();
@@ -239,7 +324,7 @@ fn a_format_changes_only_after_a_copy() {
     drop(with_accounts(&database, &["a@h"]));
     let reopened = |release| {
         let connection = Connection::open(&database).unwrap();
-        Store::prepared(connection, &database, release)
+        Store::prepared(connection, &database, release, &mut on)
     };
     let copy = scratch.0.join(DIRECTORY).join("jabber-format-1-before-format-3.db");
     // No room for a copy: a file where the directory should be.
