@@ -169,7 +169,7 @@ fn start(line: CommandLine, config: Config, log: &Arc<Log>, waiting: Option<Wait
     }
     let config = Arc::new(config);
     let path = config.spool.join(accounts::DATABASE);
-    let mut store = Store::open(&path).map_err(|error| StartError(error.to_string()))?;
+    let Some(mut store) = importing::open(&path, &privileged.signals.terminate)? else { return Ok(()) };
     let disk = Disk::open(&store, WalBounds::default()).map_err(|error| StartError(error.to_string()))?;
     if !importing::at_start(&config, &line, &mut store, &disk, &privileged.signals.terminate)? {
         return Ok(());

@@ -396,6 +396,32 @@ fn an_import_that_is_stopped_goes_on_at_the_next_start() {
     assert!(told.starts_with(&format!("exported {ACCOUNTS} accounts")), "{told}");
 }
 
+#[test]
+fn systemd_waits_while_the_database_is_copied_before_an_import() {
+    let site = Site::new("copied-import");
+    fs::create_dir_all(site.path("spool/localhost")).unwrap();
+    let file = "<xdb><password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'>m0ntague</password></xdb>";
+    let mut news = Vec::new();
+    for name in ["romeo", "juliet"] {
+        site.write(&format!("spool/localhost/{name}.xml"), file);
+        let running = site.spawn();
+        loop {
+            let next = running.news();
+            if next == "READY=1" {
+                break;
+            }
+            news.push(format!("{name}: {next}"));
+        }
+        running.signal(nix::sys::signal::SIGTERM);
+        running.end();
+    }
+    let copying: Vec<_> = news.iter().filter(|news| news.contains("STATUS=copying the database")).collect();
+    // Before the first there was nothing to lose.
+    assert!(!copying.is_empty() && copying.iter().all(|news| news.starts_with("juliet: ")), "{news:?}");
+    assert!(copying.iter().all(|news| news.contains("EXTEND_TIMEOUT_USEC=")), "{news:?}");
+    assert!(site.log().contains("a copy of the database as it was before the import is"), "{}", site.log());
+}
+
 /// What a web browser hears on the port for clients.
 fn browse(site: &Site, request: &[u8]) -> String {
     let mut socket = std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();

@@ -14,9 +14,11 @@ pub const BACKUP: Command = Command {
     ],
     summary: "copy the database into a file, while the server runs or not",
     details: "The copy is the database as it was at one moment, checked, and on the disk when the command ends. It holds \
-              what passwords can be guessed with: keep it as safe as the database. The server makes such copies of its \
-              own accord before it changes the format of the database and before an import: the last five are in \
-              backup/ beside the database.",
+              what passwords can be guessed with: keep it as safe as the database. With the server down, a database on a \
+              disk that went read-only is copied, too. The server makes such copies of its own accord, in backup/ \
+              beside the database. Of those before a change of the database's format the last five are kept. Of those \
+              before an import the last is kept, and the first of each of the last five days that had any: many imports \
+              do not push out what was there before the first.",
     examples: &[("jabberctl backup /var/backups/jabber-$(date +%F).db", "one a day, from cron")],
     ..Command::NONE
 };
@@ -27,7 +29,7 @@ pub const RESTORE: Command = Command {
     arguments: &[Argument::needed("file", Kind::File, "a backup")],
     summary: "put a backup in the place of the database",
     details: "The server must be stopped. The backup is checked first; one of a newer release is refused. The database that \
-              was there is kept beside the new one.",
+              was there is kept beside the new one, as jabber.db.before-restore- and the time.",
     examples: &[(
         "/etc/init.d/jabber stop && jabberctl restore /var/backups/jabber-2026-11-28.db && /etc/init.d/jabber start",
         "with all that has happened since being lost",
@@ -66,7 +68,9 @@ pub const IMPORT: Command = Command {
     ],
     summary: "take over the accounts of another server",
     details: "While the server runs or not. Accounts that are here already stay as they are, so an import that was \
-              interrupted is simply begun again. A report beside the database tells all that was left behind. Files are \
+              interrupted is simply begun again. A report beside the database tells all that was left behind. The status \
+              is 1 if anything could not be read, or not to its end, and if nothing came and users were left, as those of \
+              hosts that are not served; what came stays. Once all is there, a second import ends with 0. Files are \
               read as the server's user, and never changed. Passwords in clear become keys, which takes about ten \
               minutes of one processor for a hundred thousand of them.",
     examples: &[

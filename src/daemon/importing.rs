@@ -9,14 +9,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::privileges::Identity;
-use super::{StartError, accounts, notify};
+use nix::unistd::{AccessFlags, access};
+
+use super::privileges::{self, Identity};
+use super::{StartError, accounts, directories, notify};
 use crate::config::{CommandLine, Config, LogSink};
-use crate::import::{self, Format, Imported, Passwords, Plan, Progress, Step, jabberd14};
+use crate::import::report::counted;
+use crate::import::{self, ExportError, Fault, Format, Imported, Passwords, Plan, Progress, Step, jabberd14};
 use crate::net::clock::Dice;
-use crate::store::Store;
 use crate::store::account::{self, Credentials};
 use crate::store::disk::Disk;
+use crate::store::{Store, backup};
 use crate::stream::sasl::{HashJob, LegacyHash, Outcome, Password};
 use crate::xmpp::datetime;
 
@@ -30,6 +33,29 @@ const LOGGED: Duration = Duration::from_secs(10);
 /// How much longer systemd waits after each word. Without it, it would stop a long import as a start that hangs. Between two
 /// words a large database may be copied, or a slow disk catch up.
 const PATIENCE: &str = "EXTEND_TIMEOUT_USEC=300000000";
+
+/// Opens the database, which may be of an earlier release: then it is copied first, and systemd and the log hear how far that
+/// is. `None` when `terminate` was set meanwhile: nothing was changed, and the next start begins anew.
+///
+/// # Errors
+/// When the database cannot be used.
+pub fn open(path: &Path, terminate: &AtomicBool) -> Result<Option<Store>, StartError> {
+    let mut telling = Telling::new();
+    let opened = Store::open_in_steps(path, &mut |backup::Progress { done, all }| {
+        let pages = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+        telling.tell(Progress { step: Step::Copying, done: pages(done), all: pages(all) });
+        if terminate.load(Ordering::Relaxed) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    telling.finish();
+    match opened {
+        Ok(store) => Ok(Some(store)),
+        Err(error) if error.is_stopped() => {
+            log::info!(target: LogSink::INTERNAL, "stopped before the format of the database was changed");
+            Ok(None)
+        }
+        Err(error) => Err(StartError(error.to_string())),
+    }
+}
 
 /// Imports what is new in the directory that `-I` names, then what is new in the spools of jabber.xml. `false` when
 /// `terminate` was set meanwhile: the next start goes on.
@@ -102,26 +128,55 @@ pub struct Told {
     pub remedies: Vec<String>,
 }
 
+/// Why something that somebody asked for is not done, or not all of it, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The cause.
+    pub text: String,
+    /// The remedy, if there is one.
+    pub remedy: String,
+    /// What else the admin should see to, a line each.
+    pub notes: Vec<String>,
+}
+
+impl Refusal {
+    fn new(text: impl Into<String>, remedy: impl Into<String>) -> Refusal {
+        Refusal { text: text.into(), remedy: remedy.into(), notes: Vec::new() }
+    }
+}
+
+impl From<StartError> for Refusal {
+    fn from(error: StartError) -> Refusal {
+        Refusal::new(error.0, "")
+    }
+}
+
+impl From<crate::store::Error> for Refusal {
+    fn from(error: crate::store::Error) -> Refusal {
+        Refusal::new(error.told(), error.hint())
+    }
+}
+
 /// Imports what somebody names, whether the server runs or not: this process writes to the database beside it, one
 /// account at a time, and leaves it some time between them. `told` hears how far it is, and can stop it.
 ///
 /// # Errors
-/// When the files or the database cannot be used, or it was stopped.
+/// When the files or the database cannot be used, or it was stopped. Also when it came to its end, and whoever relies on it
+/// would be wrong: not all could be read, or nothing was taken over; what was, stays.
 pub fn by_hand(
     config: &Config,
     format: Format,
     path: &Path,
     told: &mut dyn FnMut(Progress) -> ControlFlow<()>,
-) -> Result<Told, StartError> {
+) -> Result<Told, Refusal> {
     let identity = Identity::of_server(config)?;
     accounts::make_data_directory(&config.spool, identity.as_ref())?;
     let path = whole(path);
     // The database belongs to the server's user, and files beside it that root makes would be in its way.
     identity.as_ref().map_or(Ok(()), Identity::assume)?;
     readable(format, &path, identity.as_ref().map(Identity::name))?;
-    let mut store =
-        Store::open(&config.spool.join(accounts::DATABASE)).map_err(|error| StartError(error.to_string()))?;
-    let plan = Plan { accounts_per_commit: 1, ..plan(config, vec![path.clone()]) };
+    let mut store = Store::open(&config.spool.join(accounts::DATABASE))?;
+    let plan = Plan { accounts_per_commit: 1, tells_again: true, ..plan(config, vec![path.clone()]) };
     let mut report = ReportFile::new(&config.spool, plan.now_unix_millis);
     let go_on = &mut |progress: Progress| {
         thread::sleep(BREATH);
@@ -129,33 +184,77 @@ pub fn by_hand(
     };
     // No helper for the disk: a server that runs has one, and two would be in each other's way (store/disk.rs).
     let done = import::import(format, &mut store, None, &plan, &Keys, &mut report, go_on);
-    let Imported { counts, remedies, nothing_new, stopped } = done
-        .and_then(|done| store.sync().map(|()| done))
-        .map_err(|error| StartError(format!("the import stopped: {error}; begin it again to go on")))?;
-    if stopped {
-        return Err(StartError(format!("the import was stopped: imported {counts}; begin it again to go on")));
+    let done = done.and_then(|done| store.sync().map(|()| done)).map_err(|error| {
+        let Refusal { text, remedy, notes } = Refusal::from(error);
+        Refusal {
+            text: format!("the import stopped: {text}"),
+            remedy: format!("{remedy}; begin it again to go on"),
+            notes,
+        }
+    })?;
+    let counts = done.counts;
+    if done.stopped {
+        return Err(Refusal::new(format!("the import was stopped: imported {counts}"), "begin it again to go on"));
     }
-    let text = match nothing_new {
+    if let Some(fault) = done.fault() {
+        return Err(refused(&done, fault, &path, &report.path));
+    }
+    let text = match done.nothing_new {
         true => "nothing new: all that is there was imported before".to_owned(),
         false => format!("imported {counts}; report={}", report.path.display()),
     };
-    Ok(Told { text, remedies })
+    Ok(Told { text, remedies: done.remedies })
 }
 
-fn readable(format: Format, path: &Path, user: Option<&str>) -> Result<(), StartError> {
-    let read = match format {
-        Format::Jabberd14 => fs::read_dir(path).map(drop),
-        Format::Portable => File::open(path).map(drop),
+/// What is wrong with an import, with the first of its reasons: whoever reads nothing else knows.
+fn refused(done: &Imported, fault: Fault, path: &Path, report: &Path) -> Refusal {
+    let (counts, path) = (&done.counts, path.display());
+    let (what, remedy) = match fault {
+        Fault::Empty => {
+            let remedy =
+                "name the spool directory: it has a directory for each host, and in it a file for each account";
+            return Refusal::new(format!("there is no account of ours in {path}, and nothing was imported"), remedy);
+        }
+        Fault::Unread => (
+            format!("{} could not be read, or not to the end", counted(counts.unread, "piece")),
+            "mend what the report names, and import again: what was imported stays, and does not come twice",
+        ),
+        Fault::NotServed => (
+            format!("{} left, of hosts that are not served", counted(counts.users_elsewhere, "user")),
+            "add their <host> to jabber.xml, and import again",
+        ),
+        Fault::AllLeft => {
+            (format!("{} left alone", counted(counts.files_left, "piece")), "see the report: each has its reason there")
+        }
     };
-    read.map_err(|error| {
-        let remedy = match (error.kind(), user) {
-            (io::ErrorKind::PermissionDenied, Some(user)) => {
-                format!("; the server's user, {user}, must be able to read it and its directories")
-            }
-            _ => String::new(),
-        };
-        StartError(format!("cannot import {}: {error}{remedy}", path.display()))
-    })
+    let reason = done.remedies.first().map_or_else(String::new, |reason| format!(" ({reason})"));
+    let text = format!("not all of {path} is here: {what}{reason}; imported {counts}; report={}", report.display());
+    Refusal { notes: done.remedies.clone(), ..Refusal::new(text, remedy) }
+}
+
+/// Not a device, which would never end.
+fn readable(format: Format, path: &Path, user: Option<&str>) -> Result<(), Refusal> {
+    let refused =
+        |why: String, remedy: String| Refusal::new(format!("cannot import {}: {why}", path.display()), remedy);
+    let read = path.metadata().and_then(|found| match format {
+        Format::Jabberd14 => fs::read_dir(path).map(|_| true),
+        Format::Portable if found.is_file() => File::open(path).map(|_| true),
+        Format::Portable => Ok(found.is_dir()),
+    });
+    let remedy = |error: &io::Error| match (error.kind(), user) {
+        (io::ErrorKind::PermissionDenied, Some(user)) => {
+            format!("the server's user, {user}, must be able to read it and its directories")
+        }
+        (io::ErrorKind::PermissionDenied, None) => "run it as root (sudo jabberctl)".to_owned(),
+        (io::ErrorKind::NotADirectory, _) => "name the spool directory, or say import xep0227".to_owned(),
+        (io::ErrorKind::NotFound, _) => "name a file that is there".to_owned(),
+        _ => String::new(),
+    };
+    match read {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(refused("not a file".to_owned(), "name a file, or a directory of them".to_owned())),
+        Err(error) => Err(refused(error.to_string(), remedy(&error))),
+    }
 }
 
 fn plan(config: &Config, from: Vec<PathBuf>) -> Plan {
@@ -170,6 +269,7 @@ fn plan(config: &Config, from: Vec<PathBuf>) -> Plan {
         threads: thread::available_parallelism().map_or(1, usize::from),
         accounts_per_commit: ACCOUNTS_PER_COMMIT,
         keeps_plain_passwords: config.keep_plain_passwords.is_some(),
+        tells_again: false,
     }
 }
 
@@ -182,39 +282,69 @@ pub fn export(
     config: &Config,
     directory: &Path,
     told: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
-) -> Result<String, StartError> {
+) -> Result<String, Refusal> {
     let database = config.spool.join(accounts::DATABASE);
     if !database.is_file() {
-        return Err(StartError(format!("no accounts to export: {} is not there", database.display())));
+        return Err(StartError(format!("no accounts to export: {} is not there", database.display())).into());
     }
     let identity = Identity::of_server(config)?;
-    accounts::make_data_directory(directory, identity.as_ref())?;
+    let shown = directory.display();
+    let user = identity.as_ref().map(Identity::name);
+    let owner = identity.as_ref().filter(|_| privileges::is_root()).map(Identity::ids).unzip();
+    directories::make(directory, 0o750, owner).map_err(|error| unwritable(directory, &error, user))?;
     // The database belongs to the server's user, and files beside it that root makes would be in its way.
     identity.as_ref().map_or(Ok(()), Identity::assume)?;
-    let store = Store::open_to_read(&database).map_err(|error| StartError(error.to_string()))?;
-    let count = || account::hosts(&store)?.iter().map(|host| account::count(&store, host)).sum::<Result<u64, _>>();
-    let all = count().map_err(|error| StartError(error.to_string()))?;
+    // Rather now than once for each account.
+    let access = access(directory, AccessFlags::W_OK | AccessFlags::X_OK);
+    access.map_err(|errno| unwritable(directory, &errno.into(), user))?;
+    let store = Store::open_to_read(&database)?;
+    let all = account::hosts(&store)?.iter().map(|host| account::count(&store, host)).sum::<Result<u64, _>>()?;
     let users = config.old_directories.first().map(|old| old.id.as_str());
-    let exported = jabberd14::export(&store, directory, users, &mut |done| told(done, all))
-        .map_err(|error| StartError(format!("the export to {} ended: {error}", directory.display())))?;
+    let exported =
+        jabberd14::export(&store, directory, users, &mut |done| told(done, all)).map_err(|error| match error {
+            ExportError::Store(error) => error.into(),
+            ExportError::Io(error) => unwritable(directory, &error, user),
+            ExportError::Stopped => {
+                Refusal::new(format!("the export to {shown} ended: {error}"), "the files that are there are whole")
+            }
+        })?;
     let mut text = format!(
-        "exported {} accounts to {}\n{} of them need a new password in jabberd 1.4: what is kept of passwords here \
-         cannot be turned back into them. A jabberd of this release takes them as they are.\n",
-        exported.accounts,
-        directory.display(),
-        exported.without_password,
+        "exported {} accounts to {shown}\n{} of them need a new password in jabberd 1.4: what is kept of passwords here \
+         cannot be turned back into them. A jabberd of this release takes them as they are.",
+        exported.accounts, exported.without_password,
     );
     if exported.component_files > 0 {
         let files = exported.component_files;
-        text.push_str(&format!("{files} files of components were written as well: what they keep here by <xdb>\n"));
+        text.push_str(&format!("\n{files} files of components were written as well: what they keep here by <xdb>"));
     }
     if let (Some(users), people @ 1..) = (users, exported.directory_entries) {
-        text.push_str(&format!("{people} people of the user directory were written to {users}/global.xdb\n"));
+        text.push_str(&format!("\n{people} people of the user directory were written to {users}/global.xdb"));
+    }
+    if exported.failures == 0 {
+        return Ok(text);
     }
     for (path, why) in &exported.failed {
-        text.push_str(&format!("not written: {}: {why}\n", path.display()));
+        text.push_str(&format!("\nnot written: {}: {why}", path.display()));
     }
-    if exported.failed.is_empty() { Ok(text) } else { Err(StartError(text)) }
+    let untold = exported.failures - u64::try_from(exported.failed.len()).unwrap_or(exported.failures);
+    if untold > 0 {
+        text.push_str(&format!("\nnot written either: {}", counted(untold, "more file")));
+    }
+    Err(Refusal::new(text, "a file that is there is not replaced: name a directory where none is"))
+}
+
+/// The directory is the server's user's to write to, whoever asks: root is led by nobody's links.
+fn unwritable(directory: &Path, error: &io::Error, user: Option<&str>) -> Refusal {
+    let remedy = match (error.kind(), user) {
+        (io::ErrorKind::PermissionDenied, Some(user)) => format!(
+            "the server's user, {user}, writes the files: name a directory of that user's, or one that is not there in a \
+             place that it can reach"
+        ),
+        (io::ErrorKind::PermissionDenied, None) => "name a directory that you may write to".to_owned(),
+        (io::ErrorKind::StorageFull, _) => "free some space on its disk, or name a directory on another".to_owned(),
+        _ => "name another directory".to_owned(),
+    };
+    Refusal::new(format!("cannot export to {}: {error}", directory.display()), remedy)
 }
 
 /// Passwords become the keys that a new account gets.
@@ -348,6 +478,9 @@ fn in_words(Progress { step, done, all }: Progress, elapsed: Duration) -> String
         };
     }
     let left = elapsed.as_secs_f64() / done.max(1) as f64 * all.saturating_sub(done) as f64;
+    if step == Step::Copying {
+        return format!("copying the database before it changes: {done} of {all} pages, about {left:.0} seconds left");
+    }
     format!("importing {}: {done} of {all}, about {left:.0} seconds left", step.things())
 }
 

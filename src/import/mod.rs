@@ -56,6 +56,8 @@ pub struct Plan {
     pub accounts_per_commit: usize,
     /// Passwords that are told as text are kept so besides.
     pub keeps_plain_passwords: bool,
+    /// What an earlier import could not read, or left because its host is not served, is told again.
+    pub tells_again: bool,
 }
 
 /// What became of an import.
@@ -65,10 +67,41 @@ pub struct Imported {
     pub counts: Counts,
     /// Nothing was new.
     pub nothing_new: bool,
+    /// Files of accounts that an earlier import was done with.
+    pub known: u64,
     /// It was stopped before its end.
     pub stopped: bool,
     /// What the admin should see to, a line each.
     pub remedies: Vec<String>,
+}
+
+/// What is wrong with an import as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Something could not be read, or not to its end.
+    Unread,
+    /// Nothing was taken over, for the users are those of hosts that are not served.
+    NotServed,
+    /// Nothing was taken over, now or before, and something was left.
+    AllLeft,
+    /// There is no account in it.
+    Empty,
+}
+
+impl Imported {
+    /// May whoever asked for it go on as if all were here? One where all was here already has no fault.
+    pub fn fault(&self) -> Option<Fault> {
+        let counts = &self.counts;
+        let came = counts.accounts + counts.component_files + counts.directory_entries;
+        let was_here = counts.already_here + self.known;
+        match () {
+            () if counts.unread > 0 => Some(Fault::Unread),
+            () if came == 0 && counts.users_elsewhere > 0 => Some(Fault::NotServed),
+            () if came + was_here == 0 && counts.files_left > 0 => Some(Fault::AllLeft),
+            () if self.nothing_new && was_here == 0 => Some(Fault::Empty),
+            () => None,
+        }
+    }
 }
 
 /// More accounts than this are given the quicker keys only: those of all would take minutes more.
@@ -79,6 +112,8 @@ const MANY_ACCOUNTS: usize = 10_000;
 pub enum Step {
     /// It finds out which accounts there are, and which of them are here already.
     Looking,
+    /// It copies the database, before it writes to it for the first time.
+    Copying,
     /// It keeps the files of components.
     Components,
     /// It keeps accounts.
@@ -92,6 +127,7 @@ impl Step {
     pub fn things(self) -> &'static str {
         match self {
             Step::Looking | Step::Accounts => "accounts",
+            Step::Copying => "pages of the database, copied before",
             Step::Components => "files of components",
             Step::Directory => "people of the user directory",
         }
@@ -125,7 +161,7 @@ pub fn import(
     report: &mut dyn Write,
     go_on: &mut GoOn<'_>,
 ) -> Result<Imported, Error> {
-    let work = Work { store, disk, plan, passwords, report: Report::new(report), go_on };
+    let work = Work { store, disk, plan, passwords, report: Report::new(report), go_on, has_copy: false, known: 0 };
     match format {
         Format::Jabberd14 => jabberd14::import(work),
         Format::Portable => portable::import(work),
@@ -141,12 +177,36 @@ struct Work<'a> {
     passwords: &'a dyn Passwords,
     report: Report<'a>,
     go_on: &'a mut GoOn<'a>,
+    /// A copy of the database as it was before is made, or not needed.
+    has_copy: bool,
+    /// Files of accounts that an earlier import was done with.
+    known: u64,
 }
 
 impl Work<'_> {
-    fn begin(&mut self, what: &str, from: impl Iterator<Item = String>) -> Result<(), Error> {
-        self.report.begin(what, self.plan.now_unix_millis, from);
-        copy_before(self.store, self.plan.now_unix_millis)
+    /// Where there is something to lose, there is a copy of it before the first of strangers' data come in; an import that
+    /// brings nothing makes none. Was it stopped meanwhile?
+    fn is_stopped_at_copy(&mut self) -> Result<bool, Error> {
+        if self.has_copy || self.store.is_in_memory() || account::hosts(self.store)?.is_empty() {
+            self.has_copy = true;
+            return Ok(false);
+        }
+        // A server beside does not wait for what takes long.
+        self.commit()?;
+        let why = format!("{}-before-import", datetime::stamp(self.plan.now_unix_millis).replace(':', ""));
+        let path = self.store.path().to_owned();
+        let mut pace = |backup::Progress { done, all }: backup::Progress| {
+            let pages = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+            (self.go_on)(Progress { step: Step::Copying, done: pages(done), all: pages(all) })
+        };
+        let file = match backup::automatic(&path, &why, &mut pace) {
+            Err(error) if error.is_stopped() => return Ok(true),
+            made => made?,
+        };
+        log::info!(target: "-internal", "a copy of the database as it was before the import is {}", file.display());
+        self.report.copied(&file);
+        self.has_copy = true;
+        Ok(false)
     }
 
     /// To the disk as well: the log of the database would grow as long as the import.
@@ -172,19 +232,17 @@ impl Work<'_> {
     fn end(mut self, stopped: bool) -> Result<Imported, Error> {
         self.commit()?;
         self.report.end(stopped);
-        Ok(Imported { counts: self.report.counts(), nothing_new: false, stopped, remedies: self.report.remedies() })
+        Ok(Imported { stopped, ..self.told() })
     }
-}
 
-/// Where there is something to lose, there is a copy of it before strangers' data come in.
-fn copy_before(store: &Store, now_unix_millis: u64) -> Result<(), Error> {
-    if store.is_in_memory() || account::hosts(store)?.is_empty() {
-        return Ok(());
+    fn end_without_news(self) -> Imported {
+        Imported { nothing_new: true, ..self.told() }
     }
-    let why = format!("{}-before-import", datetime::stamp(now_unix_millis).replace(':', ""));
-    let file = backup::automatic(store.path(), &why, &mut |_| ControlFlow::Continue(()))?;
-    log::info!(target: "-internal", "a copy of the database as it was before the import is {}", file.display());
-    Ok(())
+
+    fn told(self) -> Imported {
+        let (counts, remedies) = (self.report.counts(), self.report.remedies());
+        Imported { counts, remedies, known: self.known, ..Imported::default() }
+    }
 }
 
 /// How many commits come between two looks at the database's log, where no helper of a server cares for it.

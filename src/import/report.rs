@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::Write;
+use std::path::Path;
 
 use crate::xmpp::datetime;
 
@@ -46,8 +47,12 @@ pub struct Counts {
     pub files_left: u64,
     /// Accounts that were here already.
     pub already_here: u64,
-    /// Pieces of imported accounts that have no place here.
+    /// Pieces of imported accounts that have no place here, and users of hosts that are not served.
     pub pieces_left: u64,
+    /// Of the pieces, users of hosts that are not served.
+    pub users_elsewhere: u64,
+    /// Accounts, files and documents that could not be read, or not to their end.
+    pub unread: u64,
 }
 
 impl Counts {
@@ -74,7 +79,7 @@ impl Counts {
         }
     }
 
-    fn rows(&self) -> [(u64, &'static str); 20] {
+    fn rows(&self) -> [(u64, &'static str); 22] {
         [
             (self.accounts, "accounts"),
             (self.old_hashes, "of these with an old hash, until their first login with PLAIN"),
@@ -99,7 +104,9 @@ impl Counts {
             (self.directory_entries, "people of an old user directory, who are in the one of their host"),
             (self.already_here, "accounts that were here already, or removed here, and stay so"),
             (self.files_left, "files and directories left alone"),
-            (self.pieces_left, "pieces of accounts left behind"),
+            (self.pieces_left, "pieces of accounts left behind, and users of hosts that are not served"),
+            (self.users_elsewhere, "of these are such users"),
+            (self.unread, "accounts and files that could not be read, or not to their end"),
         ]
     }
 }
@@ -109,7 +116,7 @@ impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "accounts={} contacts={} requests={} messages={} vcards={} private={} component_files={} directory_entries={} left_files={} left_pieces={} already_here={}",
+            "accounts={} contacts={} requests={} messages={} vcards={} private={} component_files={} directory_entries={} left_files={} left_pieces={} unread={} already_here={}",
             self.accounts,
             self.contacts,
             self.requests,
@@ -120,13 +127,14 @@ impl fmt::Display for Counts {
             self.directory_entries,
             self.files_left,
             self.pieces_left,
+            self.unread,
             self.already_here
         )
     }
 }
 
 /// A number of things, in words.
-pub(super) fn counted(count: u64, thing: &str) -> String {
+pub fn counted(count: u64, thing: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {thing}{plural}")
 }
@@ -171,6 +179,23 @@ impl<'a> Report<'a> {
     pub(super) fn piece(&mut self, name: &str, what: &str, why: &str) {
         self.counts.pieces_left += 1;
         self.line(&format!("{name}: {what}: {why}"));
+    }
+
+    /// A document or a directory that could not be read, or not to its end.
+    pub(super) fn unread(&mut self, text: String) {
+        self.counts.unread += 1;
+        self.remedy(text);
+    }
+
+    /// Users of a host that is not served.
+    pub(super) fn elsewhere(&mut self, users: u64) {
+        self.counts.pieces_left += users;
+        self.counts.users_elsewhere += users;
+    }
+
+    /// Where the database is as it was before.
+    pub(super) fn copied(&mut self, file: &Path) {
+        self.line(&format!("The database as it was before is {}", file.display()));
     }
 
     /// Something that the admin is to read in the log as well.

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jabber::admin::Command;
 use jabber::config::Config;
-use jabber::daemon::{accounts, importing};
-use jabber::import::{Format, portable};
+use jabber::daemon::{accounts, importing, privileges};
+use jabber::import::{ExportError, Format, portable};
 use jabber::store::backup::{self, Facts, Progress};
-use jabber::store::{Store, account};
+use jabber::store::{Error, Store, account};
 use jabber::xmpp::datetime;
 use jabber::xmpp::jid::DomainPart;
 
@@ -24,10 +24,17 @@ use super::{Code, Failure, interrupt, settings, talk};
 /// How often the terminal hears of the progress.
 const TOLD: Duration = Duration::from_millis(200);
 
+/// For whoever may not use the server's files.
+const AS_ROOT: &str = "run it as root (sudo jabberctl)";
+
 /// The command by its name; the table has no others that are done here.
 pub(super) fn obey(line: &Line, command: &'static Command, arguments: &Arguments) -> Result<Code, Failure> {
     if command.destroys && !line.yes {
-        talk::confirm(command, arguments)?;
+        talk::confirm(
+            command,
+            arguments,
+            "all that happened since this backup is out of use then; the database that is there is kept beside it",
+        )?;
     }
     let config = config(line)?;
     let database = config.spool.join(accounts::DATABASE);
@@ -92,8 +99,24 @@ impl Telling {
     }
 }
 
-fn failed(error: impl std::fmt::Display) -> Failure {
-    Failure::failed(error.to_string())
+/// What the store says is of files of the server's; who may not use them needs to be somebody else.
+fn failed(error: Error) -> Failure {
+    let remedy = match error.is_denied() && !privileges::is_root() {
+        true => AS_ROOT,
+        false => error.hint(),
+    };
+    Failure::failed(error.told()).remedy(remedy)
+}
+
+/// What is to be done about a file that cannot be written.
+fn unwritten(file: &Path, error: &io::Error) -> Failure {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "make the directory, or name another",
+        io::ErrorKind::PermissionDenied if !privileges::is_root() => "name a directory that you may write to",
+        io::ErrorKind::StorageFull => "free some space on its disk, or name a file on another",
+        _ => "name another file",
+    };
+    Failure::failed(format!("cannot write {}: {error}", file.display())).remedy(remedy)
 }
 
 fn told(facts: Facts) -> String {
@@ -105,8 +128,7 @@ fn there(database: &Path) -> Result<(), Failure> {
     match database.metadata() {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Err(Failure::failed(format!("you may not read {}", database.display()))
-                .remedy("run it as root (sudo jabberctl)"))
+            Err(Failure::failed(format!("you may not read {}", database.display())).remedy(AS_ROOT))
         }
         Err(error) => Err(Failure::failed(format!("there is no database {}: {error}", database.display()))
             .remedy("jabber.xml says where it is; another one is named with -c FILE")),
@@ -143,13 +165,12 @@ fn export(
             return Err(Failure::usage("--host goes with the format xep0227 only"));
         }
         let mut tell = |done, all| telling.tell(done, all, "accounts");
-        return importing::export(config, file, &mut tell).map_err(failed).map(|text| text.trim_end().to_owned());
+        return importing::export(config, file, &mut tell).map_err(|refusal| refused(refusal, telling));
     }
     let store = Store::open_to_read(database).map_err(failed)?;
     let mut hosts = account::hosts(&store).map_err(failed)?;
     let wanted = arguments.text("host").map(|name| host(config, &hosts, name)).transpose()?;
     hosts.retain(|host| wanted.as_ref().is_none_or(|wanted| wanted == host));
-    let unwritten = |error: io::Error| Failure::failed(format!("cannot write {}: {error}", file.display()));
     if file.symlink_metadata().is_ok() {
         let text = format!("{} is there already", file.display());
         return Err(Failure::failed(text).remedy("name another file, or remove it"));
@@ -158,7 +179,7 @@ fn export(
     let mut part = file.as_os_str().to_owned();
     part.push(".part");
     let part = PathBuf::from(part);
-    let opened = super::made_new(&part).map_err(unwritten)?;
+    let opened = super::made_new(&part).map_err(|error| unwritten(file, &error))?;
     let mut out = BufWriter::with_capacity(1 << 16, opened);
     let all: u64 = hosts.iter().filter_map(|host| account::count(&store, host).ok()).sum();
     let exported =
@@ -171,7 +192,12 @@ fn export(
     });
     let exported = exported.map_err(|error| {
         let _ = std::fs::remove_file(&part);
-        Failure::failed(format!("cannot export to {}: {error}", file.display()))
+        match error {
+            ExportError::Store(error) => failed(error),
+            ExportError::Io(error) => unwritten(file, &error),
+            ExportError::Stopped => Failure::failed(format!("the export to {} {error}", file.display()))
+                .remedy("nothing was written; begin it again"),
+        }
     })?;
     let old = match exported.old_hashes {
         0 => String::new(),
@@ -190,6 +216,15 @@ fn host(config: &Config, hosts: &[String], name: &str) -> Result<String, Failure
     Err(Failure::failed(format!("there is no host {found}")).remedy(format!("there are: {}", hosts.join(", "))))
 }
 
+/// What the daemon's room says of work that it did not do, or not all of.
+fn refused(refusal: importing::Refusal, telling: &mut Telling) -> Failure {
+    for note in &refusal.notes {
+        // A closed standard error leaves nobody to tell.
+        let _ = telling.show.note(note);
+    }
+    Failure::failed(refusal.text).remedy(refusal.remedy)
+}
+
 fn import(config: &Config, file: &Path, arguments: &Arguments, telling: &mut Telling) -> Result<String, Failure> {
     let format = match arguments.text("format") {
         Some("jabberd14") => Format::Jabberd14,
@@ -198,7 +233,7 @@ fn import(config: &Config, file: &Path, arguments: &Arguments, telling: &mut Tel
     let mut tell = |progress: jabber::import::Progress| {
         telling.tell(progress.done as u64, progress.all as u64, progress.step.things())
     };
-    let done = importing::by_hand(config, format, file, &mut tell).map_err(failed)?;
+    let done = importing::by_hand(config, format, file, &mut tell).map_err(|refusal| refused(refusal, telling))?;
     for remedy in &done.remedies {
         telling.show.note(remedy)?;
     }

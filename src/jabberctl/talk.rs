@@ -32,7 +32,7 @@ pub(super) const NO_SERVER: &str = "no-server";
 /// Asks the server, and shows the answer.
 pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments) -> Result<Code, Failure> {
     if command.destroys && !line.yes {
-        confirm(command, arguments)?;
+        confirm(command, arguments, "this cannot be undone")?;
     }
     let secret = match command.secret {
         Some(what) => Some(terminal::secret(what)?),
@@ -228,14 +228,14 @@ fn broken(why: &str) -> Failure {
         .remedy("/var/log/jabber/error.log may say why")
 }
 
-/// Before something is destroyed.
-pub(super) fn confirm(command: &Command, arguments: &Arguments) -> Result<(), Failure> {
+/// Before something is destroyed; `what_then` says what it costs.
+pub(super) fn confirm(command: &Command, arguments: &Arguments, what_then: &str) -> Result<(), Failure> {
     let what: Vec<&str> = arguments.0.values().filter_map(Value::as_str).collect();
     let what = format!("{} {}", command.name, what.join(" "));
     if !has_reader() || !io::IsTerminal::is_terminal(&io::stdin()) {
-        return Err(Failure::usage(format!("{what}: this cannot be undone")).remedy("say --yes if it is meant"));
+        return Err(Failure::usage(format!("{what}: {what_then}")).remedy("say --yes if it is meant"));
     }
-    write!(io::stderr(), "{what}: this cannot be undone. Go on? [y/N] ")?;
+    write!(io::stderr(), "{what}: {what_then}. Go on? [y/N] ")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     match answer.trim() {

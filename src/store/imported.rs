@@ -16,12 +16,13 @@ pub struct Seen {
     pub bytes: u64,
 }
 
-/// All files that importers are done with, by path.
+/// All files that importers are done with, by path; without those that were left, if these are to be looked at again.
 ///
 /// # Errors
 /// When the database fails.
-pub fn files(store: &Store) -> Result<HashMap<String, Seen>, Error> {
-    let rows = store.all("SELECT path, modified, bytes FROM imported_file", [], |row| {
+pub fn files(store: &Store, without_left: bool) -> Result<HashMap<String, Seen>, Error> {
+    let sql = "SELECT path, modified, bytes FROM imported_file WHERE NOT (is_left AND ?1)";
+    let rows = store.all(sql, [without_left], |row| {
         let seen = Seen { modified_unix_millis: row.get(1).map(unsigned)?, bytes: row.get(2).map(unsigned)? };
         Ok((row.get(0)?, seen))
     })?;
@@ -33,12 +34,20 @@ pub fn files(store: &Store) -> Result<HashMap<String, Seen>, Error> {
 /// # Errors
 /// When the database fails.
 pub fn set_file(store: &mut Store, path: &str, seen: Seen) -> Result<(), Error> {
-    store
-        .write(
-            "INSERT OR REPLACE INTO imported_file VALUES (?1, ?2, ?3)",
-            params![path, signed(seen.modified_unix_millis), signed(seen.bytes)],
-        )
-        .map(drop)
+    note(store, path, seen, false)
+}
+
+/// An importer could make nothing of this file or directory, and will not before it changes, or jabber.xml does.
+///
+/// # Errors
+/// When the database fails.
+pub fn set_left(store: &mut Store, path: &str, seen: Seen) -> Result<(), Error> {
+    note(store, path, seen, true)
+}
+
+fn note(store: &mut Store, path: &str, seen: Seen, is_left: bool) -> Result<(), Error> {
+    let params = params![path, signed(seen.modified_unix_millis), signed(seen.bytes), is_left];
+    store.write("INSERT OR REPLACE INTO imported_file VALUES (?1, ?2, ?3, ?4)", params).map(drop)
 }
 
 /// Keeps data of a namespace that has no room yet, as XML text, in place of what was kept before.
@@ -71,12 +80,14 @@ mod tests {
     #[test]
     fn files_and_data_are_remembered() {
         let mut store = store_with(&["a@h", "b@h"]);
-        assert!(files(&store).unwrap().is_empty());
+        assert!(files(&store, true).unwrap().is_empty());
         for bytes in [1, 2] {
             set_file(&mut store, "/spool/h/a.xml", Seen { modified_unix_millis: 5, bytes }).unwrap();
         }
         let seen = Seen { modified_unix_millis: 5, bytes: 2 };
-        assert_eq!(files(&store).unwrap(), HashMap::from([("/spool/h/a.xml".to_owned(), seen)]));
+        assert_eq!(files(&store, true).unwrap(), HashMap::from([("/spool/h/a.xml".to_owned(), seen)]));
+        set_left(&mut store, "/spool/h/b.xml", seen).unwrap();
+        assert_eq!((files(&store, true).unwrap().len(), files(&store, false).unwrap().len()), (1, 2));
         for xml in ["<one/>", "<two/>"] {
             set(&mut store, &jid("a@h"), "n", xml).unwrap();
         }

@@ -70,7 +70,8 @@ CREATE TABLE imported (                      -- what an importer brought and no 
 CREATE TABLE imported_file (                 -- files that an importer is done with, so that none is imported twice
     path            TEXT PRIMARY KEY,
     modified        INTEGER NOT NULL,
-    bytes           INTEGER NOT NULL
+    bytes           INTEGER NOT NULL,
+    is_left         INTEGER NOT NULL         -- 1: it could not be read, or its host is not served
 ) WITHOUT ROWID;
 
 CREATE TABLE setting (                       -- set by the admin while the server ran; goes over jabber.xml

@@ -87,6 +87,7 @@ fn measure(directory: &Path, name: &str, passwords: &dyn Passwords, accounts: us
         threads: thread::available_parallelism().map_or(1, usize::from),
         accounts_per_commit: 250,
         keeps_plain_passwords: false,
+        tells_again: false,
     };
     for round in [name, "again, nothing new"] {
         let begin = Instant::now();

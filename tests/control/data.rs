@@ -1,6 +1,8 @@
 //! Backup, restore, export and import by jabberctl, beside a server that runs and without one; and all of them killed.
 
 use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -56,13 +58,14 @@ fn a_backup_is_made_of_a_server_that_runs_and_restored_to_one_that_does_not() {
     assert!(told.contains("1 accounts") && told.contains("sound"), "{told}");
     site.ctl(&["user", "add", "juliet@localhost"]).input("two\n").success();
     for (arguments, says) in [
-        (&["backup", shown(&file)][..], "there already"),
-        (&["backup", shown(&other)], "make the directory"),
+        (&["backup", shown(&file)][..], "--overwrite"),
+        (&["backup", shown(&other)], "make the directory, or name another"),
         (&["restore", shown(&file)], "--yes"),
+        (&["restore", shown(&file)], "the database that is there is kept"),
         (&["--yes", "restore", shown(&file)], "stop the server first"),
-        (&["--yes", "restore", shown(&site.path("jabber.xml"))], "move the file away or restore"),
+        (&["--yes", "restore", shown(&site.path("jabber.xml"))], "name a file that jabberctl backup made"),
     ] {
-        let code = if says == "--yes" { 2 } else { 1 };
+        let code = if arguments[0] == "restore" { 2 } else { 1 };
         let told = site.ctl(arguments).fails(code);
         assert!(told.contains(says), "{arguments:?}: {told}");
     }
@@ -98,8 +101,8 @@ fn accounts_come_and_go_beside_a_server_that_runs() {
     let report = fs::read_dir(site.path("spool")).unwrap().flatten().map(|entry| entry.path());
     let report = report.filter(|path| shown(path).contains("import-report")).min().unwrap();
     assert!(fs::read_to_string(report).unwrap().contains("u7@localhost is here already"));
-    // Before the second there was something to lose.
-    assert_eq!(fs::read_dir(site.path("spool/backup")).unwrap().count(), 1);
+    // Before the second there was something to lose, but nothing came.
+    assert!(!site.path("spool/backup").exists());
 
     let out = site.path("out.xml");
     assert!(site.ctl(&["export", shown(&out)]).success().contains("20 accounts"));
@@ -136,6 +139,181 @@ fn accounts_come_and_go_beside_a_server_that_runs() {
     let running = site.start();
     assert_eq!(accounts(&site), 20);
     running.stop();
+}
+
+/// What a command that fails says to a script: the cause and the remedy.
+fn refusal(site: &Site, arguments: &[&str]) -> (String, String) {
+    let errors = site.ctl(&[&["--json", "--yes"], arguments].concat()).fails(1);
+    let last = errors.lines().last().unwrap();
+    let error: serde_json::Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{errors}"));
+    let part = |name: &str| error["error"][name].as_str().unwrap().to_owned();
+    (part("text"), part("remedy"))
+}
+
+#[test]
+fn an_import_that_is_not_whole_is_no_success() {
+    let site = Site::new("failing-import");
+    let whole = document(3, 10);
+    let cut = whole.split_once("name='u2'").unwrap().0;
+    site.write("cut.xml", cut);
+    site.write("text.xml", "no XML");
+    site.write("other.xml", &whole.replace("jid='localhost'", "jid='elsewhere.example'"));
+    nix::unistd::mkfifo(&site.path("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    for name in ["empty", "spool-of-others/elsewhere.example"] {
+        fs::create_dir_all(site.path(name)).unwrap();
+    }
+    site.write("spool-of-others/elsewhere.example/a.xml", "<xdb/>");
+    let rows = [
+        ("xep0227", "cut.xml", "the file ends here, in the middle", "imported accounts=2 ", "import again"),
+        ("xep0227", "text.xml", "it is no XML", "imported accounts=0 ", "import again"),
+        ("xep0227", "other.xml", "3 users left", "left_pieces=3 ", "add their <host> to jabber.xml"),
+        ("xep0227", "pipe", "not a file", "", "name a file"),
+        ("xep0227", "empty", "no document", "", "import again"),
+        ("xep0227", "missing.xml", "No such file", "", "name a file"),
+        ("jabberd14", "empty", "no account of ours", "nothing was imported", "name the spool directory"),
+        ("jabberd14", "spool-of-others", "1 user left", "left_pieces=1 ", "add their <host> to jabber.xml"),
+        ("jabberd14", "cut.xml", "Not a directory", "", "name the spool directory"),
+    ];
+    for round in 0..2 {
+        for (format, name, says, counts, remedy) in rows {
+            let (text, told) = refusal(&site, &["import", format, shown(&site.path(name))]);
+            // The second time nothing has become better.
+            let counts = if round == 1 { counts.replace("accounts=2", "accounts=0") } else { counts.to_owned() };
+            assert!(text.contains(says) && text.contains(&counts), "{name}: {text}");
+            assert!(told.contains(remedy), "{name}: {told}");
+        }
+    }
+    // Whoever sits at a terminal is told the same, and nothing is worse for it: the rest comes.
+    let told = site.ctl(&["import", "xep0227", shown(&site.path("text.xml"))]).fails(1);
+    assert!(told.contains("note: ") && told.contains("import again"), "{told}");
+    site.write("whole.xml", &whole);
+    for _ in 0..2 {
+        site.ctl(&["import", "xep0227", shown(&site.path("whole.xml"))]).success();
+    }
+    // The one copy is that of before the first that brought something into what was there.
+    let copies: Vec<_> = fs::read_dir(site.path("spool/backup")).unwrap().flatten().map(|entry| entry.path()).collect();
+    assert_eq!(copies.len(), 1, "{copies:?}");
+    let told = site.ctl(&["--yes", "restore", shown(&copies[0])]).success();
+    assert!(told.contains("2 accounts"), "{told}");
+}
+
+#[test]
+fn a_server_serves_though_its_old_spool_is_broken() {
+    let site = Site::new("broken-spool");
+    fs::create_dir_all(site.path("spool/localhost")).unwrap();
+    site.write("spool/localhost/cut.xml", "<xdb><a");
+    let running = site.start();
+    assert!(site.log().contains("unread=1"), "{}", site.log());
+    assert_eq!(accounts(&site), 0);
+    running.stop();
+}
+
+#[test]
+fn who_may_not_or_cannot_is_told_what_to_do_in_json_too() {
+    let site = Site::new("remedies");
+    let running = site.start();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("one\n").success();
+    running.stop();
+    let at = |name: &str| shown(&site.path(name)).to_owned();
+    site.write("there.db", "mine");
+    fs::create_dir(site.path("directory")).unwrap();
+    nix::unistd::mkfifo(&site.path("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    std::os::unix::fs::symlink(site.path("there.db"), site.path("link")).unwrap();
+    for (arguments, says, remedy) in [
+        (["backup", &at("there.db")].as_slice(), "there already", "--overwrite"),
+        (&["backup", &at("no/x.db")], "No such file", "make the directory, or name another"),
+        (&["backup", "--overwrite", &at("pipe")], "a pipe", "name a regular file"),
+        (&["backup", "--overwrite", &at("link")], "a link to /", "name that file itself"),
+        (&["backup", "--overwrite", &at("directory")], "a directory", "name a regular file"),
+        (&["restore", &at("missing.db")], "No such file", "name a file that jabberctl backup made"),
+        (&["restore", &at("directory")], "a directory", "name a regular file"),
+        (&["restore", &at("there.db")], "no database of jabberd", "name a file that jabberctl backup made"),
+        (&["export", &at("no/x.xml")], "No such file", "make the directory, or name another"),
+        (&["export", &at("there.db")], "there already", "name another file"),
+        (&["export", "--format", "jabberd14", &at("there.db")], "cannot export to /", "name another directory"),
+    ] {
+        let (text, told) = refusal(&site, arguments);
+        assert!(text.contains(says) && told.contains(remedy), "{arguments:?}: {text}: {told}");
+        // Said once.
+        assert!(!text.contains(&told), "{arguments:?}: {text}: {told}");
+    }
+    assert_eq!(fs::read_to_string(site.path("there.db")).unwrap(), "mine");
+    assert!(site.path("pipe").symlink_metadata().unwrap().file_type().is_fifo());
+}
+
+/// Who may read the files of the server, and write nowhere but into `copies`: as on a disk that went read-only.
+#[test]
+fn a_backup_is_made_where_nothing_can_be_written_any_more() {
+    const NOBODY: u32 = 65_534;
+    let site = Site::new("read-only");
+    let running = site.start();
+    for name in ["romeo", "juliet"] {
+        site.ctl(&["user", "add", &format!("{name}@localhost")]).input("one\n").success();
+    }
+    let program = site.program(env!("CARGO_BIN_EXE_jabberctl"));
+    fs::create_dir(site.path("copies")).unwrap();
+    let mode = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    mode(&site.path("copies"), 0o777);
+    let all = |file_mode, directory_mode| {
+        for entry in fs::read_dir(site.path("spool")).unwrap().flatten() {
+            mode(&entry.path(), if entry.path().is_dir() { directory_mode } else { file_mode });
+        }
+        mode(&site.path("spool"), directory_mode);
+    };
+    let back_up = |name: &str| {
+        let mut command = Command::new(&program);
+        command.arg("-c").arg(site.path("jabber.xml")).arg("backup").arg(site.path("copies").join(name));
+        if nix::unistd::geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let output = command.stdin(Stdio::null()).output().unwrap();
+        (output.status.code(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+    };
+    // Killed: what came last is in the log alone.
+    running.kill();
+    all(0o444, 0o555);
+    for name in ["killed.db", "without-index.db", "stopped.db"] {
+        let (code, told) = back_up(name);
+        assert!(code == Some(0) && told.contains("2 accounts"), "{name}: {told}");
+        all(0o644, 0o755);
+        match name {
+            "killed.db" => fs::remove_file(site.path("spool/jabber.db-shm")).unwrap(),
+            _ => site.start().stop(),
+        }
+        all(0o444, 0o555);
+    }
+    all(0o644, 0o755);
+    let names: Vec<_> = fs::read_dir(site.path("copies")).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    assert!(site.ctl(&["--yes", "restore", shown(&site.path("copies/killed.db"))]).success().contains("2 accounts"));
+}
+
+#[test]
+fn an_export_into_a_place_of_roots_fails_once_and_not_for_each_account() {
+    let site = Site::new("export-denied");
+    let running = site.start();
+    site.write("in.xml", &document(30, 10));
+    site.ctl(&["import", "xep0227", shown(&site.path("in.xml"))]).success();
+    running.stop();
+    // Files that are there already: the first ones are told by name.
+    let out = site.path("out");
+    site.ctl(&["export", "--format", "jabberd14", shown(&out)]).success();
+    let (text, remedy) = refusal(&site, &["export", "--format", "jabberd14", shown(&out)]);
+    assert_eq!(text.matches("not written: ").count(), 10, "{text}");
+    assert!(text.contains("20 more files") && remedy.contains("name a directory where none is"), "{text}: {remedy}");
+    // A place where the server's user may not write; root becomes that user.
+    let denied = site.path("denied");
+    fs::create_dir(&denied).unwrap();
+    fs::set_permissions(&denied, fs::Permissions::from_mode(0o555)).unwrap();
+    if nix::unistd::geteuid().is_root() {
+        for path in [site.path("spool"), site.path("spool/jabber.db")] {
+            std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).unwrap();
+        }
+    }
+    let (text, remedy) = refusal(&site, &["export", "--format", "jabberd14", shown(&denied)]);
+    assert!(text.starts_with("cannot export to /") && text.lines().count() == 1, "{text}");
+    assert!(remedy.contains("name a directory"), "{remedy}");
+    assert_eq!(fs::read_dir(&denied).unwrap().count(), 0);
 }
 
 #[test]

@@ -131,6 +131,13 @@ fn progress_in_words() {
             "[##########..........] importing files of components: 100 of 200, about 10 seconds left",
         ),
         (
+            Step::Copying,
+            256,
+            1_024,
+            3,
+            "[#####...............] copying the database before it changes: 256 of 1024 pages, about 9 seconds left",
+        ),
+        (
             Step::Directory,
             3,
             4,

@@ -9,7 +9,7 @@ use super::document::{self, XDB};
 use super::walk::ComponentFile;
 use super::{LEFT_PER_COMMIT, export, file_text};
 use crate::import::report::Report;
-use crate::import::{Step, Work};
+use crate::import::{ExportError, Step, Work};
 use crate::store::component_data::{self, Kept, Key};
 use crate::store::{Error, Store, imported};
 use crate::xml::{Element, writer};
@@ -17,7 +17,11 @@ use crate::xml::{Element, writer};
 /// Keeps all of these files, each in one piece with the note that it is done. Returns whether it was stopped.
 pub(super) fn keep(work: &mut Work<'_>, files: &[ComponentFile]) -> Result<bool, Error> {
     for (index, file) in files.iter().enumerate() {
-        match file_text(&file.file).and_then(|text| Ok(document::with_tree(text, pieces)?)) {
+        let found = file_text(&file.file).and_then(|text| Ok(document::with_tree(text, pieces)?));
+        if found.as_ref().is_ok_and(|pieces| !pieces.is_empty()) && work.is_stopped_at_copy()? {
+            return Ok(true);
+        }
+        match found {
             Ok(pieces) => work.store.savepoint(|store| {
                 for (xdbns, element) in &pieces {
                     piece(store, &mut work.report, file, xdbns, element.as_ref())?;
@@ -27,8 +31,9 @@ pub(super) fn keep(work: &mut Work<'_>, files: &[ComponentFile]) -> Result<bool,
             })?,
             Err(failure) => {
                 work.report.left(&file.file.name, &failure.why);
+                work.report.counts.unread += 1;
                 if !failure.again {
-                    imported::set_file(work.store, &file.file.key, file.file.seen)?;
+                    imported::set_left(work.store, &file.file.key, file.file.seen)?;
                 }
             }
         }
@@ -76,7 +81,7 @@ fn piece(
 }
 
 /// Writes what components keep here below a directory.
-pub(super) fn export_all(store: &Store, directory: &Path, exported: &mut export::Exported) -> Result<(), Error> {
+pub(super) fn export_all(store: &Store, directory: &Path, exported: &mut export::Exported) -> Result<(), ExportError> {
     for (host, localpart) in component_data::addresses(store)? {
         let mut out = String::from("<xdb>");
         for (xdbns, element) in component_data::all(store, &host, &localpart)? {
@@ -85,7 +90,7 @@ pub(super) fn export_all(store: &Store, directory: &Path, exported: &mut export:
         out.push_str("</xdb>");
         let name = if localpart.is_empty() { "global.xdb".to_owned() } else { format!("{localpart}.xml") };
         let path = directory.join(&host).join(name);
-        exported.component_files += u64::from(export::write_or_tell(exported, path, &out));
+        exported.component_files += u64::from(export::write_or_tell(exported, path, &out)?);
     }
     Ok(())
 }

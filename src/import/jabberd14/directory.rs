@@ -23,7 +23,11 @@ struct Person {
 /// stopped; a file that was kept in part is kept anew the next time, to the same end.
 pub(super) fn keep(work: &mut Work<'_>, files: &[ComponentFile]) -> Result<bool, Error> {
     for ComponentFile { file, .. } in files {
-        match file_text(file).and_then(|text| Ok(document::with_tree(text, people)?)) {
+        let found = file_text(file).and_then(|text| Ok(document::with_tree(text, people)?));
+        if found.as_ref().is_ok_and(|people| !people.is_empty()) && work.is_stopped_at_copy()? {
+            return Ok(true);
+        }
+        match found {
             Ok(people) => {
                 for (index, someone) in people.iter().enumerate() {
                     match person(work.store, someone)? {
@@ -41,8 +45,9 @@ pub(super) fn keep(work: &mut Work<'_>, files: &[ComponentFile]) -> Result<bool,
             }
             Err(failure) => {
                 work.report.left(&file.name, &failure.why);
+                work.report.counts.unread += 1;
                 if !failure.again {
-                    imported::set_file(work.store, &file.key, file.seen)?;
+                    imported::set_left(work.store, &file.key, file.seen)?;
                 }
             }
         }

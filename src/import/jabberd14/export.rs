@@ -32,15 +32,20 @@ pub struct Exported {
     pub component_files: u64,
     /// People who registered in the user directories of their hosts, where jabberd 1.4's had them.
     pub directory_entries: u64,
-    /// Files that were not written, and why.
+    /// Files that were not written.
+    pub failures: u64,
+    /// The first of them, and why.
     pub failed: Vec<(PathBuf, String)>,
 }
+
+/// How many files that were not written are told by name: there may be as many as there are accounts.
+const FAILED_TOLD: usize = 10;
 
 /// Writes all accounts below a directory, and for a user directory of 1.4 with this name the list of its people. A file that
 /// is there is not touched. `told` hears how many accounts are done.
 ///
 /// # Errors
-/// When the store fails, or `told` ended it; the files that are there are whole.
+/// When the store fails, `told` ended it, or the disk takes no file at all; the files that are there are whole.
 pub fn export(
     store: &Store,
     directory: &Path,
@@ -55,7 +60,7 @@ pub fn export(
             let path = directory.join(&host).join(format!("{}.xml", node.as_str()));
             let credentials = account::credentials(store, &found.jid)?.unwrap_or_default();
             let text = document(store, &found.jid, &credentials)?;
-            if write_or_tell(&mut exported, path, &text) {
+            if write_or_tell(&mut exported, path, &text)? {
                 exported.accounts += 1;
                 exported.without_password += u64::from(credentials.legacy.is_none());
             }
@@ -68,7 +73,7 @@ pub fn export(
     if let Some(users) = users.filter(|_| !people.is_empty()) {
         let count = people.len() as u64;
         let path = directory.join(users).join("global.xdb");
-        if write_or_tell(&mut exported, path, &directory::list(people)) {
+        if write_or_tell(&mut exported, path, &directory::list(people))? {
             exported.directory_entries = count;
         }
     }
@@ -77,15 +82,23 @@ pub fn export(
 }
 
 /// Writes a file, or says why not.
-pub(super) fn write_or_tell(exported: &mut Exported, path: PathBuf, text: &str) -> bool {
-    match write(&path, text) {
-        Ok(()) => return true,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            exported.failed.push((path, "it is there, and stays as it is".to_owned()));
+///
+/// # Errors
+/// The next file would find the same.
+pub(super) fn write_or_tell(exported: &mut Exported, path: PathBuf, text: &str) -> Result<bool, ExportError> {
+    let Err(error) = write(&path, text) else { return Ok(true) };
+    let why = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+            return Err(ExportError::Io(io::Error::new(error.kind(), format!("{}: {error}", path.display()))));
         }
-        Err(error) => exported.failed.push((path, error.to_string())),
+        io::ErrorKind::AlreadyExists => "it is there, and stays as it is".to_owned(),
+        _ => error.to_string(),
+    };
+    exported.failures += 1;
+    if exported.failed.len() < FAILED_TOLD {
+        exported.failed.push((path, why));
     }
-    false
+    Ok(false)
 }
 
 /// Nobody else may read it: it has what a password can be guessed with. As 1.4 did, the file comes to its name whole.

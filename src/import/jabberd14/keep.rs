@@ -50,8 +50,13 @@ pub(super) fn account(
             // Whoever registered the name would be taken for its owner by all contacts.
             account::reserve(store, &job.account)?;
         }
-        // What could not be read may be readable the next time, without the file having changed.
-        return if read.again { Ok(()) } else { done(store, job) };
+        report.counts.unread += u64::from(read.is_damaged);
+        return match read.is_damaged {
+            // What could not be read may be readable the next time, without the file having changed.
+            _ if read.again => Ok(()),
+            true => job.files.iter().try_for_each(|file| imported::set_left(store, &file.key, file.seen)),
+            false => done(store, job),
+        };
     }
     let counts = store.savepoint(|store| {
         let modified = job.files.first().map_or(plan.now_unix_millis, |file| file.seen.modified_unix_millis);

@@ -27,7 +27,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use self::person::Reader;
-use self::walk::{ComponentFile, Job, SpoolFile, Walk};
+use self::walk::{ComponentFile, Job, Kind, SpoolFile, Walk};
 use crate::import::person::{Note, Passwords, Person};
 use crate::import::{Imported, MANY_ACCOUNTS, Plan, Step, Work};
 use crate::store::account::Credentials;
@@ -50,11 +50,11 @@ const WAITING: usize = 64;
 /// Imports what is new in the spools.
 pub(super) fn import(mut work: Work<'_>) -> Result<Imported, Error> {
     let plan = work.plan;
-    let known = imported::files(work.store)?;
+    let known = imported::files(work.store, plan.tells_again)?;
     let mut walk = Walk::new(plan, &known, work.go_on);
     for spool in &plan.from {
         if let Err(error) = walk.spool(spool) {
-            work.report.remedy(format!("{}: the spool cannot be read: {error}", spool.display()));
+            work.report.unread(format!("{}: the spool cannot be read: {error}", spool.display()));
         }
     }
     let found = walk.finish();
@@ -62,14 +62,23 @@ pub(super) fn import(mut work: Work<'_>) -> Result<Imported, Error> {
         return Ok(Imported { stopped: true, ..Imported::default() });
     }
     if found.jobs.is_empty() && found.left.is_empty() && found.components.is_empty() {
-        return Ok(Imported { nothing_new: true, remedies: work.report.remedies(), ..Imported::default() });
+        work.known = found.known;
+        return Ok(work.end_without_news());
     }
     let from = plan.from.iter().map(|spool| format!("{}, which is left as it is", spool.display()));
-    work.begin("a spool of jabberd 1.4", from)?;
+    work.report.begin("a spool of jabberd 1.4", plan.now_unix_millis, from);
+    work.known = found.known;
     for (index, left) in found.left.iter().enumerate() {
         work.report.left(&left.name, &left.why);
-        if let Some(file) = &left.done {
-            imported::set_file(work.store, &file.key, file.seen)?;
+        match left.kind {
+            Kind::NoAccount => {}
+            Kind::Unread => work.report.counts.unread += 1,
+            Kind::Elsewhere(users) => work.report.elsewhere(users),
+        }
+        match &left.done {
+            None => {}
+            Some(file) if left.kind == Kind::NoAccount => imported::set_file(work.store, &file.key, file.seen)?,
+            Some(file) => imported::set_left(work.store, &file.key, file.seen)?,
         }
         if (index + 1) % LEFT_PER_COMMIT == 0 {
             work.commit()?;
@@ -128,6 +137,9 @@ fn run(work: &mut Work<'_>, jobs: &[Job]) -> Result<bool, Error> {
         }
         drop(sender);
         for (done, (job, read)) in results.iter().enumerate() {
+            if read.why_not.is_none() && work.is_stopped_at_copy()? {
+                return Ok(true);
+            }
             keep::account(work.store, &mut work.report, plan, job, read)?;
             if is_large(job) {
                 // It is there: the worker put it there before it read the file.

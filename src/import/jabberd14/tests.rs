@@ -75,6 +75,7 @@ fn plan(spool: &Path) -> Plan {
         threads: 2,
         accounts_per_commit: 3,
         keeps_plain_passwords: false,
+        tells_again: false,
     }
 }
 

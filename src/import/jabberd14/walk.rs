@@ -52,7 +52,7 @@ pub(super) struct Found {
     pub(super) components: Vec<ComponentFile>,
     /// Files and directories that are left alone, and why. Those with a [`SpoolFile`] need not be looked at again.
     pub(super) left: Vec<Left>,
-    /// Files that were there at an earlier import, and have not changed.
+    /// Files of accounts that were there at an earlier import, and have not changed.
     pub(super) known: u64,
     /// Somebody stopped it; the rest was not looked at.
     pub(super) stopped: bool,
@@ -68,6 +68,18 @@ pub(super) struct Left {
     pub(super) why: String,
     /// `None` when it is to be told again the next time.
     pub(super) done: Option<SpoolFile>,
+    pub(super) kind: Kind,
+}
+
+/// What is left behind with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing that was an account.
+    NoAccount,
+    /// Whatever is in it.
+    Unread,
+    /// So many files of users, of a host that is not served.
+    Elsewhere(u64),
 }
 
 /// The spool that is being walked.
@@ -144,13 +156,13 @@ impl<'a> Walk<'a> {
     fn no_host(&mut self, spool: Spool<'_>, directory: &Path, name: &str) {
         let entries = match sorted(directory) {
             Ok(entries) => entries,
-            Err(error) => return self.leave_directory(spool, directory, unreadable(&error)),
+            Err(error) => return self.leave_directory(spool, directory, unreadable(&error), Kind::Unread),
         };
         let is_spool =
             |entry: &DirEntry| is_directory(entry) && self.host_of(&entry.file_name().to_string_lossy()).is_some();
         if entries.iter().any(is_spool) {
             if let Err(error) = self.spool(directory) {
-                self.leave_directory(spool, directory, unreadable(&error));
+                self.leave_directory(spool, directory, unreadable(&error), Kind::Unread);
             }
             return;
         }
@@ -165,13 +177,13 @@ impl<'a> Walk<'a> {
         if files == 0 {
             return;
         }
-        let files = counted(files, "file");
+        let (kind, files) = (Kind::Elsewhere(files), counted(files, "file"));
         let lower = name.to_lowercase();
         let why = format!(
             "{files} of {lower}, which is not served: add <host>{lower}</host> to jabber.xml, or its <service> if it is a \
              component that is still used, and start again to import them"
         );
-        self.leave_directory(spool, directory, why);
+        self.leave_directory(spool, directory, why, kind);
     }
 
     /// A directory with what a component kept here.
@@ -179,7 +191,7 @@ impl<'a> Walk<'a> {
         let Ok(domain) = DomainPart::new(host) else { return };
         let mut paths = Vec::new();
         if let Some(error) = each_file(directory, &mut |path| paths.push(path.to_owned())) {
-            self.leave_directory(spool, directory, unreadable(&error));
+            self.leave_directory(spool, directory, unreadable(&error), Kind::Unread);
         }
         for path in paths {
             let Some(file) = self.file(spool, &path) else { continue };
@@ -191,7 +203,12 @@ impl<'a> Walk<'a> {
                 None if name == "global.xdb" => Ok(String::new()),
                 None => {
                     let why = why_no_account(&path).to_owned();
-                    self.found.left.push(Left { name: file.name.clone(), why, done: Some(file) });
+                    self.found.left.push(Left {
+                        name: file.name.clone(),
+                        why,
+                        done: Some(file),
+                        kind: Kind::NoAccount,
+                    });
                     continue;
                 }
             };
@@ -199,7 +216,12 @@ impl<'a> Walk<'a> {
                 Ok(localpart) => self.found.components.push(ComponentFile { host: host.to_owned(), localpart, file }),
                 Err(error) => {
                     let why = format!("{name:?} can be no name of a user today: {error}");
-                    self.found.left.push(Left { name: file.name.clone(), why, done: Some(file) });
+                    self.found.left.push(Left {
+                        name: file.name.clone(),
+                        why,
+                        done: Some(file),
+                        kind: Kind::NoAccount,
+                    });
                 }
             }
         }
@@ -210,7 +232,7 @@ impl<'a> Walk<'a> {
         let domain = domain.into_owned();
         let mut paths = Vec::new();
         if let Some(error) = each_file(directory, &mut |path| paths.push(path.to_owned())) {
-            self.leave_directory(spool, directory, unreadable(&error));
+            self.leave_directory(spool, directory, unreadable(&error), Kind::Unread);
         }
         for path in paths {
             if self.found.stopped {
@@ -220,14 +242,24 @@ impl<'a> Walk<'a> {
             let stem = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".xml"));
             let Some(stem) = stem else {
                 let why = why_no_account(&path);
-                self.found.left.push(Left { name: file.name.clone(), why: why.to_owned(), done: Some(file) });
+                self.found.left.push(Left {
+                    name: file.name.clone(),
+                    why: why.to_owned(),
+                    done: Some(file),
+                    kind: Kind::NoAccount,
+                });
                 continue;
             };
             match domain.with_node_str(stem) {
                 Ok(account) => self.account(spool, account, stem, file),
                 Err(error) => {
                     let why = format!("{stem:?} can be no name of an account today: {error}");
-                    self.found.left.push(Left { name: file.name.clone(), why, done: Some(file) });
+                    self.found.left.push(Left {
+                        name: file.name.clone(),
+                        why,
+                        done: Some(file),
+                        kind: Kind::NoAccount,
+                    });
                 }
             }
         }
@@ -240,17 +272,18 @@ impl<'a> Walk<'a> {
         let seen = match fs::metadata(path) {
             Ok(metadata) => seen(&metadata),
             Err(error) => {
-                self.found.left.push(Left { name, why: unreadable(&error), done: None });
+                self.found.left.push(Left { name, why: unreadable(&error), done: None, kind: Kind::Unread });
                 return None;
             }
         };
         if leads_out(spool, path) {
             let why = "a symbolic link that leads out of the spool: put the file itself there".to_owned();
-            self.found.left.push(Left { name, why, done: None });
+            self.found.left.push(Left { name, why, done: None, kind: Kind::Unread });
             return None;
         }
         if self.known.get(&key) == Some(&seen) {
-            self.found.known += 1;
+            let is_data = path.extension().is_some_and(|extension| extension == "xml" || extension == "xdb");
+            self.found.known += u64::from(is_data);
             return None;
         }
         Some(SpoolFile { path: path.to_owned(), name, key, seen })
@@ -277,13 +310,13 @@ impl<'a> Walk<'a> {
         let Some(other) = job.files.last_mut() else { return };
         let loser = if is_exact { std::mem::replace(other, file) } else { file };
         let why = format!("{} is the same name today, and was imported in its place", other.name);
-        self.found.left.push(Left { name: loser.name.clone(), why, done: Some(loser) });
+        self.found.left.push(Left { name: loser.name.clone(), why, done: Some(loser), kind: Kind::NoAccount });
     }
 
     /// Tells of a directory once, and again when something in it changes.
-    fn leave_directory(&mut self, spool: Spool<'_>, directory: &Path, why: String) {
+    fn leave_directory(&mut self, spool: Spool<'_>, directory: &Path, why: String, kind: Kind) {
         if let Some(file) = self.file(spool, directory) {
-            self.found.left.push(Left { name: format!("{}/", file.name), why, done: Some(file) });
+            self.found.left.push(Left { name: format!("{}/", file.name), why, done: Some(file), kind });
         }
     }
 }

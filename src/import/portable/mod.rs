@@ -57,7 +57,8 @@ const DIRECTORIES_MAX: usize = 3;
 /// Imports documents.
 pub(super) fn import(mut import: Work<'_>) -> Result<Imported, Error> {
     let (plan, passwords) = (import.plan, import.passwords);
-    import.begin("a document of XEP-0227", plan.from.iter().map(|file| file.display().to_string()))?;
+    let from = plan.from.iter().map(|file| file.display().to_string());
+    import.report.begin("a document of XEP-0227", plan.now_unix_millis, from);
     let known = known(import.store)?;
     let all = plan.from.iter().map(|file| users_in(file).unwrap_or(0)).sum::<usize>();
     let (found, users) = mpsc::sync_channel(WAITING);
@@ -66,7 +67,7 @@ pub(super) fn import(mut import: Work<'_>) -> Result<Imported, Error> {
     let modified = plan.from.iter().filter_map(|file| modified(file)).max().unwrap_or(plan.now_unix_millis);
     let stopped = thread::scope(|scope| {
         let (sender, results) = mpsc::sync_channel(WAITING);
-        scope.spawn(move || Walk { plan, out: found, includes: 0 }.documents());
+        scope.spawn(move || Walk { plan, out: found, includes: 0, documents: 0 }.documents());
         for _ in 0..plan.threads.max(1) {
             let sender = sender.clone();
             scope.spawn(move || {
@@ -85,6 +86,9 @@ pub(super) fn import(mut import: Work<'_>) -> Result<Imported, Error> {
         drop(sender);
         let (mut done, mut uncommitted) = (0, 0);
         for result in results {
+            if comes_in(import.store, &result, modified)? && import.is_stopped_at_copy()? {
+                return Ok(true);
+            }
             done += usize::from(keep(import.store, &mut import.report, plan, result, modified)?);
             // Users that are broken count, too: a server may wait for the database.
             uncommitted += 1;
@@ -159,12 +163,20 @@ enum Found {
         place: String,
         why: String,
         reserved: Option<BareJid>,
+        /// It could not be read, so there may be an account in it.
+        is_unread: bool,
     },
     Piece {
         place: String,
         note: Note,
     },
-    Remedy(String),
+    /// A document that could not be read, or not to its end.
+    Unread(String),
+    /// Users of a host that is not served, and what to do about it.
+    Elsewhere {
+        users: u64,
+        remedy: String,
+    },
 }
 
 /// What the workers make of it.
@@ -192,9 +204,16 @@ fn work(found: Found, plan: &Plan, passwords: &dyn Passwords, known: &HashSet<Ba
         }
         Err(_) => {
             let why = "a bug in this server, please report it".to_owned();
-            Done::Other(Found::Left { place, why, reserved: Some(account) })
+            Done::Other(Found::Left { place, why, reserved: Some(account), is_unread: true })
         }
     }
+}
+
+/// Will an account be made of it?
+fn comes_in(store: &Store, done: &Done, modified: u64) -> Result<bool, Error> {
+    let Done::Account { account, .. } = done else { return Ok(false) };
+    Ok(!account::exists(store, account)?
+        && account::removed_at(store, account)?.is_none_or(|removed| removed < modified))
 }
 
 /// Keeps what was found. Was it a user?
@@ -205,8 +224,9 @@ fn keep(store: &mut Store, report: &mut Report<'_>, plan: &Plan, done: Done, mod
             report.already_here(&place, &format!("{account} is here already, and stays as it is"));
             return Ok(true);
         }
-        Done::Other(Found::Left { place, why, reserved }) => {
+        Done::Other(Found::Left { place, why, reserved, is_unread }) => {
             report.left(&place, &why);
+            report.counts.unread += u64::from(is_unread);
             if let Some(name) = reserved.filter(|name| name.node().is_some()) {
                 // Whoever registered the name would be taken for its owner by all contacts.
                 account::reserve(store, &name)?;
@@ -214,11 +234,18 @@ fn keep(store: &mut Store, report: &mut Report<'_>, plan: &Plan, done: Done, mod
             return Ok(false);
         }
         Done::Other(Found::Piece { place, note }) => {
+            // A file that is included.
             report.piece(&place, &note.what, &note.why);
+            report.counts.unread += 1;
             return Ok(false);
         }
-        Done::Other(Found::Remedy(text)) => {
-            report.remedy(text);
+        Done::Other(Found::Unread(text)) => {
+            report.unread(text);
+            return Ok(false);
+        }
+        Done::Other(Found::Elsewhere { users, remedy }) => {
+            report.elsewhere(users);
+            report.remedy(remedy);
             return Ok(false);
         }
         Done::Other(Found::User { .. }) => return Ok(false),
@@ -245,6 +272,8 @@ struct Walk<'a> {
     plan: &'a Plan,
     out: SyncSender<Found>,
     includes: u64,
+    /// Documents that were found.
+    documents: u64,
 }
 
 type Around = Vec<(String, String)>;
@@ -256,6 +285,10 @@ impl Walk<'_> {
     fn documents(&mut self) {
         for file in self.plan.from.clone() {
             let read = if file.is_dir() { self.directory(&file, 0) } else { self.data(&file) };
+            let read = read.and_then(|()| match self.documents {
+                0 => self.tell(Found::Unread(format!("{}: there is no document (NAME.xml) in it", file.display()))),
+                _ => Ok(()),
+            });
             if read.is_err() {
                 // Whoever stopped it knows.
                 return;
@@ -267,7 +300,7 @@ impl Walk<'_> {
     fn directory(&mut self, directory: &Path, depth: usize) -> Result<(), Stopped> {
         let entries = match std::fs::read_dir(directory) {
             Ok(entries) => entries,
-            Err(error) => return self.left(name_of(directory), error.to_string()),
+            Err(error) => return self.unread(name_of(directory), error.to_string(), None),
         };
         let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
         paths.sort();
@@ -288,7 +321,11 @@ impl Walk<'_> {
     }
 
     fn left(&self, place: impl Into<String>, why: impl Into<String>) -> Result<(), Stopped> {
-        self.tell(Found::Left { place: place.into(), why: why.into(), reserved: None })
+        self.tell(Found::Left { place: place.into(), why: why.into(), reserved: None, is_unread: false })
+    }
+
+    fn unread(&self, place: String, why: impl Into<String>, reserved: Option<BareJid>) -> Result<(), Stopped> {
+        self.tell(Found::Left { place, why: why.into(), reserved, is_unread: true })
     }
 
     fn open(&self, file: &Path) -> Result<Result<Splitter<BufReader<File>>, Failure>, Stopped> {
@@ -297,17 +334,18 @@ impl Walk<'_> {
 
     /// XEP-0227 §4: the main file.
     fn data(&mut self, file: &Path) -> Result<(), Stopped> {
+        self.documents = self.documents.saturating_add(1);
         let name = name_of(file);
         let opened = self.open(file)?.and_then(|mut splitter| Ok((splitter.open()?, splitter)));
         let (tag, mut splitter) = match opened {
             Ok(opened) => opened,
-            Err(why) => return self.tell(Found::Remedy(format!("{name}: {why}"))),
+            Err(why) => return self.tell(Found::Unread(format!("{name}: {why}"))),
         };
-        let Some(tag) = tag else { return self.tell(Found::Remedy(format!("{name}: there is nothing in it"))) };
+        let Some(tag) = tag else { return self.tell(Found::Unread(format!("{name}: there is nothing in it"))) };
         let around = split::declared(&tag);
         if !tag_element(&tag, &[]).is_some_and(|root| root.is("server-data", PIE)) {
             let why = format!("{name}: no <server-data xmlns='{PIE}'>, so it is no document of XEP-0227");
-            return self.tell(Found::Remedy(why));
+            return self.tell(Found::Unread(why));
         }
         loop {
             let is_host = |tag: &str| tag_element(tag, &around).is_some_and(|element| element.is("host", PIE));
@@ -323,17 +361,17 @@ impl Walk<'_> {
                     let element = xml::parse(&split::alone(&text, &around));
                     match element.as_ref().map(|element| self.included(file, element)) {
                         Some(Some(Ok(path))) => self.host_file(&path)?,
-                        Some(Some(Err(why))) => self.left(format!("{name}:{line}"), why)?,
+                        Some(Some(Err(why))) => self.unread(format!("{name}:{line}"), why, None)?,
                         Some(None) => self.left(format!("{name}:{line}"), "neither a host nor an include")?,
-                        None => self.left(format!("{name}:{line}"), "not well-formed")?,
+                        None => self.unread(format!("{name}:{line}"), "not well-formed", None)?,
                     }
                 }
-                Ok(Piece::Broken { why, line, .. }) => self.left(format!("{name}:{line}"), why)?,
+                Ok(Piece::Broken { why, line, .. }) => self.unread(format!("{name}:{line}"), why, None)?,
                 Ok(Piece::End) => return Ok(()),
                 Ok(Piece::Cut) => {
-                    return self.tell(Found::Remedy(format!("{place}: the file ends here, in the middle")));
+                    return self.tell(Found::Unread(format!("{place}: the file ends here, in the middle")));
                 }
-                Err(why) => return self.tell(Found::Remedy(format!("{place}: {why}"))),
+                Err(why) => return self.tell(Found::Unread(format!("{place}: {why}"))),
             }
         }
     }
@@ -346,8 +384,8 @@ impl Walk<'_> {
             Ok((Some(tag), mut splitter)) if tag_element(&tag, &[]).is_some_and(|root| root.is("host", PIE)) => {
                 self.host(&mut splitter, &name, file, &tag, &[])
             }
-            Ok(_) => self.left(name, format!("no <host xmlns='{PIE}'> with users in it")),
-            Err(why) => self.left(name, why.to_string()),
+            Ok(_) => self.unread(name, format!("no <host xmlns='{PIE}'> with users in it"), None),
+            Err(why) => self.unread(name, why.to_string(), None),
         }
     }
 
@@ -384,7 +422,7 @@ impl Walk<'_> {
                     let user = user.map_or_else(String::new, |user| format!("{user:?}: "));
                     let kept =
                         if reserved.is_some() { "; nobody can register the name before it is mended" } else { "" };
-                    self.tell(Found::Left { place: place(line), why: format!("{user}{why}{kept}"), reserved })?;
+                    self.unread(place(line), format!("{user}{why}{kept}"), reserved)?;
                 }
                 (Ok(Piece::Whole { text, line }), Some(host)) => {
                     let place = place(line);
@@ -394,13 +432,12 @@ impl Walk<'_> {
                             let user =
                                 tag_element(tag, &around).and_then(|user| user.attribute("name").map(str::to_owned));
                             let reserved = user.and_then(|name| account_of(host, &name));
-                            let why = "not well-formed".to_owned();
-                            self.tell(Found::Left { place, why, reserved })?;
+                            self.unread(place, "not well-formed", reserved)?;
                         }
                         Some(user) if user.is("user", PIE) => self.user(file, host, user, place)?,
                         Some(other) => match self.included(file, &other) {
                             Some(Ok(path)) => self.user_file(&path, host)?,
-                            Some(Err(why)) => self.left(place, why)?,
+                            Some(Err(why)) => self.unread(place, why, None)?,
                             None => self.left(place, format!("<{}> is neither a user nor an include", other.name()))?,
                         },
                     }
@@ -409,14 +446,14 @@ impl Walk<'_> {
         };
         if wanted.is_none() {
             // XEP-0227 §4.1: the operator is told.
-            let text = format!(
+            let remedy = format!(
                 "{name}: {} of {host:?}, which is not served (or not asked for): add <host>{host}</host> to jabber.xml \
                  and import again",
                 counted(passed_over, "user")
             );
-            self.tell(Found::Remedy(text))?;
+            self.tell(Found::Elsewhere { users: passed_over, remedy })?;
         }
-        end.map_or(Ok(()), |why| self.tell(Found::Remedy(why)))
+        end.map_or(Ok(()), |why| self.tell(Found::Unread(why)))
     }
 
     /// XEP-0227 §5.1: a file with one user.
@@ -424,11 +461,11 @@ impl Walk<'_> {
         let name = name_of(file);
         match self.whole_file(file)? {
             Ok(user) if user.is("user", PIE) => self.user(file, host, user, name),
-            Ok(_) => self.left(name, format!("no <user xmlns='{PIE}'>")),
+            Ok(_) => self.unread(name, format!("no <user xmlns='{PIE}'>"), None),
             Err(why) => {
                 // As the XEP names the files.
                 let stem = file.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-                self.tell(Found::Left { place: name, why, reserved: account_of(host, stem) })
+                self.unread(name, why, account_of(host, stem))
             }
         }
     }

@@ -1,10 +1,10 @@
 use super::*;
-use crate::import::{Counts, Format, Progress, import};
+use crate::import::{Counts, Fault, Format, Progress, Step, import};
 use crate::store::account::{LegacyHash, ScramHash, ScramKeys};
 use crate::store::directory::State;
 use crate::store::roster::{self, RosterItem, Subscription};
 use crate::store::tests::contents;
-use crate::store::{Bounds, directory, imported, last, offline, privacy, private, registration, vcard};
+use crate::store::{Bounds, directory, imported, last, meta, offline, privacy, private, registration, vcard};
 use crate::xmpp::Jid;
 use crate::xmpp::directory::Entry;
 use std::fs;
@@ -79,6 +79,7 @@ fn plan(file: &Path, hosts: &[&str]) -> Plan {
         threads: 3,
         accounts_per_commit: 2,
         keeps_plain_passwords: false,
+        tells_again: false,
     }
 }
 
@@ -254,6 +255,7 @@ fn what_old_spools_hold_goes_through_it_unchanged() {
             threads: 1,
             accounts_per_commit: 100,
             keeps_plain_passwords: false,
+            tells_again: false,
         };
         let on = &mut |_| ControlFlow::Continue(());
         let read = import(Format::Jabberd14, &mut store, None, &plan, &Shown, &mut io::sink(), on).unwrap();
@@ -473,6 +475,79 @@ fn documents_of_other_servers() {
 }
 
 #[test]
+fn whoever_relies_on_an_import_that_is_not_whole_is_told() {
+    let scratch = Scratch::new("fault");
+    let in_host = |host: &str, inside: &str| format!("<host jid='{host}'>{inside}</host>");
+    let server = |inside: String| format!("<server-data xmlns='urn:xmpp:pie:0'>{inside}</server-data>");
+    let users = "<user name='a' password='1'/><user name='b' password='2'/>";
+    let include = "<i:include xmlns:i='http://www.w3.org/2001/XInclude' href='none.xml'/>";
+    // What comes, what is left and what is not read; the fault at the first time, and at the second.
+    let rows = [
+        (server(in_host("h", users)), (2, 0, 0), None, None),
+        (server(in_host("h", "")), (0, 0, 0), None, None),
+        (server(in_host("other", users)), (0, 2, 0), Some(Fault::NotServed), Some(Fault::NotServed)),
+        // Some came, which may be all that is wanted; the second time there is nothing but what is left.
+        (server(in_host("h", users) + &in_host("other", users)), (2, 2, 0), None, Some(Fault::NotServed)),
+        (server("<junk/>".to_owned()), (0, 0, 0), Some(Fault::AllLeft), Some(Fault::AllLeft)),
+        (
+            server(in_host("h", &format!("{users}<user name='c'><"))),
+            (2, 0, 1),
+            Some(Fault::Unread),
+            Some(Fault::Unread),
+        ),
+        (server(in_host("h", "<user name='a'>&no;</user>")), (0, 0, 1), Some(Fault::Unread), Some(Fault::Unread)),
+        (server(in_host("h", &format!("{users}{include}"))), (2, 0, 1), Some(Fault::Unread), Some(Fault::Unread)),
+        (
+            server(in_host("h", &format!("<user name='d'>{include}</user>"))),
+            (1, 2, 1),
+            Some(Fault::Unread),
+            Some(Fault::Unread),
+        ),
+    ];
+    for (text, counts, first, second) in rows {
+        let file = scratch.file("a.xml", &text);
+        let mut store = Store::in_memory().unwrap();
+        let (imported, report) = import_into(&mut store, &file, &["h"]);
+        let found = imported.counts;
+        assert_eq!((found.accounts, found.pieces_left, found.unread.min(1)), counts, "{text}\n{report}");
+        assert_eq!(imported.fault(), first, "{text}\n{report}");
+        assert_eq!(import_into(&mut store, &file, &["h"]).0.fault(), second, "{text}");
+    }
+    fs::create_dir(scratch.0.join("empty")).unwrap();
+    assert_eq!(imported(&scratch.0.join("empty"), &["h"]).1.fault(), Some(Fault::Unread));
+}
+
+#[test]
+fn a_copy_is_made_when_something_comes_in_and_not_before() {
+    let scratch = Scratch::new("copies");
+    let mut store = Store::open(&scratch.0.join("jabber.db")).unwrap();
+    account::create(&mut store, &jid("old@h"), &Credentials::default(), 1).unwrap();
+    // More than is copied in one step.
+    meta::set(&mut store, "large", &vec![7; 4 << 20]).unwrap();
+    store.commit().unwrap();
+    let copies = || fs::read_dir(scratch.0.join("backup")).map_or(0, Iterator::count);
+    for text in ["no XML".to_owned(), document("<user name='old'/>"), document("<user name='x'>&no;</user>")] {
+        import_into(&mut store, &scratch.file("a.xml", &text), &["h"]);
+        assert_eq!(copies(), 0, "{text}");
+    }
+    let file = scratch.file("a.xml", document("<user name='a' password='1'/><user name='b' password='2'/>"));
+    // It is stopped as soon as it tells of the copy.
+    let (mut steps, mut report) = (Vec::new(), Vec::new());
+    let mut stop = |progress: Progress| {
+        steps.push(progress.step);
+        ControlFlow::Break(())
+    };
+    let plan = plan(&file, &["h"]);
+    let stopped = import(Format::Portable, &mut store, None, &plan, &Shown, &mut report, &mut stop).unwrap();
+    assert!(stopped.stopped && copies() == 0 && steps == [Step::Copying], "{steps:?}");
+    let (imported, report) = import_into(&mut store, &file, &["h"]);
+    assert_eq!((imported.counts.accounts, copies()), (2, 1), "{report}");
+    assert!(report.contains("The database as it was before is /"), "{report}");
+    import_into(&mut store, &file, &["h"]);
+    assert_eq!(copies(), 1);
+}
+
+#[test]
 fn a_directory_of_documents_is_read_whole() {
     let scratch = Scratch::new("directory");
     for name in ["a", "b"] {
@@ -490,8 +565,9 @@ fn what_is_no_document_is_refused_whole() {
     let bomb = format!("<!DOCTYPE a [{}]><server-data xmlns='urn:xmpp:pie:0'/>", "<!ENTITY a 'aaaaaaaaaa'>".repeat(10));
     for text in ["", "nothing", "<server-data/>", "<xdb/>", &bomb, "<server-data xmlns='urn:xmpp:pie:0'", "\u{feff}"] {
         let (_, imported, report) = imported(&scratch.file("a.xml", text), &["h"]);
-        assert_eq!(imported.counts, Counts::default(), "{report}");
+        assert_eq!(imported.counts, Counts { unread: 1, ..Counts::default() }, "{report}");
         assert_eq!(imported.remedies.len(), 1, "{text}");
+        assert_eq!(imported.fault(), Some(Fault::Unread), "{text}");
     }
     let (_, missing, _) = imported(&scratch.0.join("missing.xml"), &["h"]);
     assert!(missing.remedies[0].contains("No such file"));

@@ -135,7 +135,7 @@ fn copies_of_its_own_accord_are_few_and_many_imports_push_out_nothing_but_each_o
     fs::create_dir(&directory).unwrap();
     fs::write(directory.join("jabber-monday.db"), "mine, too").unwrap();
     fs::write(directory.join("jabber-notes.txt"), "mine").unwrap();
-    let mut make = |why: &str| automatic(&scratch.database(), why, &mut on).unwrap();
+    let make = |why: &str| automatic(&scratch.database(), why, &mut on).unwrap();
     let format = make("format-1-before-format-2");
     let import = |day: usize, second: usize| format!("2026-11-{day:02}T00000{second}Z-before-import");
     let mut made = vec![make(&import(1, 0)), make(&import(1, 0))];
@@ -348,4 +348,26 @@ fn a_format_changes_only_after_a_copy() {
         drop(Store::open(&database).unwrap());
         assert_eq!(names(&database), ["a@h"]);
     }
+}
+
+#[test]
+fn who_waits_for_a_start_hears_of_the_copy_before_the_format_changes_and_can_end_it() {
+    let scratch = Scratch::new("backup-told");
+    let database = scratch.database();
+    let mut store = with_accounts(&database, &["a@h"]);
+    meta::set(&mut store, "large", &vec![7; 4 << 20]).unwrap();
+    store.commit().unwrap();
+    drop(store);
+    let opened =
+        |pace: Pace<'_>| Store::prepared(Connection::open(&database).unwrap(), &database, migrate::tests::LATER, pace);
+    let ended = opened(&mut |_| ControlFlow::Break(())).map(drop).unwrap_err();
+    assert!(ended.is_stopped(), "{ended}");
+    assert_eq!(verify(&database).unwrap().format, 1);
+    let mut told = Vec::new();
+    let changed = opened(&mut |progress| {
+        told.push(progress);
+        ControlFlow::Continue(())
+    });
+    drop(changed.unwrap());
+    assert!(told.len() > 3 && told.last().is_some_and(|last| last.done == last.all), "{told:?}");
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::import::Counts;
+use crate::import::{Counts, Fault};
 use crate::store::{imported as files, offline, plain_password, roster};
 
 const AUTH: &str = "<password xmlns='jabber:iq:auth' xdbns='jabber:iq:auth'>secret</password>";
@@ -115,7 +115,7 @@ fn a_generated_spool_of_two_thousand() {
     }
     let (store, imported, _) = imported(&scratch.0);
     assert_eq!((imported.counts.accounts, imported.counts.contacts), (2_000, 40_000));
-    assert_eq!(files::files(&store).unwrap().len(), 2_000);
+    assert_eq!(files::files(&store, true).unwrap().len(), 2_000);
     assert_eq!(account::count(&store, "example.org").unwrap(), 2_000);
 }
 
@@ -177,6 +177,46 @@ fn broken_files_cost_themselves() {
         assert!(report.contains(line), "{line}\n{report}");
     }
     assert_eq!(password(&store, "empty@example.org").unwrap(), "");
+}
+
+#[test]
+fn what_was_left_is_no_success_however_often_it_is_asked_for() {
+    let scratch = Scratch::new("fault");
+    let with = |names: &[&str], spool: &str| {
+        let spool = scratch.0.join(spool);
+        fs::create_dir_all(&spool).unwrap();
+        for name in names {
+            let text = if name.contains("cut") { "<xdb><a" } else { &file("") };
+            let path = spool.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Plan { tells_again: true, ..plan(&spool) }
+    };
+    let rows: [(&[&str], _, _); 7] = [
+        (&["example.org/a.xml"], None, None),
+        (&["example.org/a.xml", "example.org/b.xml~", "example.org/global.xdb"], None, None),
+        (&["example.org/a.xml", "example.org/cut.xml"], Some(Fault::Unread), Some(Fault::Unread)),
+        (&["other.example/a.xml", "other.example/b.xml"], Some(Fault::NotServed), Some(Fault::NotServed)),
+        (&["example.org/a.xml", "other.example/b.xml"], None, Some(Fault::NotServed)),
+        (&["example.org/b.xml~"], Some(Fault::AllLeft), Some(Fault::Empty)),
+        (&[], Some(Fault::Empty), Some(Fault::Empty)),
+    ];
+    for (n, (names, first, second)) in rows.into_iter().enumerate() {
+        let plan = with(names, &n.to_string());
+        let mut store = Store::in_memory().unwrap();
+        let (imported, report) = import_all(&mut store, &plan);
+        assert_eq!(imported.fault(), first, "{names:?}\n{report}");
+        let elsewhere = names.iter().filter(|name| name.starts_with("other")).count() as u64;
+        assert_eq!(imported.counts.pieces_left, elsewhere, "{report}");
+        assert_eq!(import_all(&mut store, &plan).0.fault(), second, "{names:?}");
+        // A server that starts has told it once.
+        assert!(import_all(&mut store, &Plan { tells_again: false, ..plan }).0.nothing_new);
+    }
+    assert_eq!(
+        import_all(&mut Store::in_memory().unwrap(), &plan(&scratch.0.join("none"))).0.fault(),
+        Some(Fault::Unread)
+    );
 }
 
 #[test]
