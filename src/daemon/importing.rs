@@ -110,6 +110,11 @@ fn import(
     for remedy in &imported.remedies {
         log::warn!(target: LogSink::INTERNAL, "import: {remedy}");
     }
+    if imported.counts.unread > 0 {
+        let pieces = counted(imported.counts.unread, "piece");
+        let report = report.path.display();
+        log::warn!(target: LogSink::INTERNAL, "import: {pieces} could not be read, or not to the end: see {report}");
+    }
     if !imported.nothing_new {
         log::info!(target: LogSink::INTERNAL, "imported {}; report={}", imported.counts, report.path.display());
     }

@@ -139,17 +139,22 @@ pub fn counted(count: u64, thing: &str) -> String {
     format!("{count} {thing}{plural}")
 }
 
+/// How many lines the admin is to read outside of the report; there may be as many as there are files.
+const REMEDIES_MAX: usize = 100;
+
 /// Writes the report as the import goes on.
 pub(super) struct Report<'a> {
     out: &'a mut dyn Write,
     failed: bool,
     pub(super) counts: Counts,
     remedies: Vec<String>,
+    /// Those that are in the report alone.
+    remedies_more: u64,
 }
 
 impl<'a> Report<'a> {
     pub(super) fn new(out: &'a mut dyn Write) -> Report<'a> {
-        Report { out, failed: false, counts: Counts::default(), remedies: Vec::new() }
+        Report { out, failed: false, counts: Counts::default(), remedies: Vec::new(), remedies_more: 0 }
     }
 
     pub(super) fn begin(&mut self, what: &str, now_unix_millis: u64, from: impl Iterator<Item = String>) {
@@ -165,7 +170,7 @@ impl<'a> Report<'a> {
         self.counts.files_left += 1;
         self.line(&format!("{name}: {why}"));
         if name.ends_with('/') {
-            self.remedies.push(format!("{name}: {why}"));
+            self.note(format!("{name}: {why}"));
         }
     }
 
@@ -201,7 +206,14 @@ impl<'a> Report<'a> {
     /// Something that the admin is to read in the log as well.
     pub(super) fn remedy(&mut self, text: String) {
         self.line(&text);
-        self.remedies.push(text);
+        self.note(text);
+    }
+
+    fn note(&mut self, text: String) {
+        match self.remedies.len() < REMEDIES_MAX {
+            true => self.remedies.push(text),
+            false => self.remedies_more += 1,
+        }
     }
 
     pub(super) fn end(&mut self, stopped: bool) {
@@ -225,7 +237,10 @@ impl<'a> Report<'a> {
         self.counts
     }
 
-    pub(super) fn remedies(self) -> Vec<String> {
+    pub(super) fn remedies(mut self) -> Vec<String> {
+        if self.remedies_more > 0 {
+            self.remedies.push(format!("{} more: see the report", self.remedies_more));
+        }
         self.remedies
     }
 

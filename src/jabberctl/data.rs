@@ -33,7 +33,7 @@ pub(super) fn obey(line: &Line, command: &'static Command, arguments: &Arguments
         talk::confirm(
             command,
             arguments,
-            "all that happened since this backup is out of use then; the database that is there is kept beside it",
+            "what happened since that backup is not in it; the database that is there is kept beside it",
         )?;
     }
     let config = config(line)?;

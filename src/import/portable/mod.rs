@@ -353,8 +353,8 @@ impl Walk<'_> {
             let place = format!("{name}:{}", splitter.line());
             match piece {
                 Ok(Piece::Whole { text, .. }) if is_host(&text) => {
-                    if !text.ends_with("/>") {
-                        self.host(&mut splitter, &name, file, &text, &around)?;
+                    if !text.ends_with("/>") && self.host(&mut splitter, &name, file, &text, &around)? {
+                        return Ok(());
                     }
                 }
                 Ok(Piece::Whole { text, line }) => {
@@ -382,14 +382,14 @@ impl Walk<'_> {
         let opened = self.open(file)?.and_then(|mut splitter| Ok((splitter.open()?, splitter)));
         match opened {
             Ok((Some(tag), mut splitter)) if tag_element(&tag, &[]).is_some_and(|root| root.is("host", PIE)) => {
-                self.host(&mut splitter, &name, file, &tag, &[])
+                self.host(&mut splitter, &name, file, &tag, &[]).map(drop)
             }
             Ok(_) => self.unread(name, format!("no <host xmlns='{PIE}'> with users in it"), None),
             Err(why) => self.unread(name, why.to_string(), None),
         }
     }
 
-    /// The users of a host whose start tag was read.
+    /// The users of a host whose start tag was read. Returns whether nothing can come after it, which is told.
     fn host(
         &mut self,
         splitter: &mut Splitter<BufReader<File>>,
@@ -397,7 +397,7 @@ impl Walk<'_> {
         file: &Path,
         tag: &str,
         outer: &[(String, String)],
-    ) -> Result<(), Stopped> {
+    ) -> Result<bool, Stopped> {
         let mut around: Around = split::declared(tag);
         around.extend(
             outer.iter().filter(|(prefix, _)| !split::declared(tag).iter().any(|(own, _)| own == prefix)).cloned(),
@@ -453,7 +453,8 @@ impl Walk<'_> {
             );
             self.tell(Found::Elsewhere { users: passed_over, remedy })?;
         }
-        end.map_or(Ok(()), |why| self.tell(Found::Unread(why)))
+        let is_end = end.is_some();
+        end.map_or(Ok(()), |why| self.tell(Found::Unread(why))).map(|()| is_end)
     }
 
     /// XEP-0227 §5.1: a file with one user.

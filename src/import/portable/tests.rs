@@ -513,6 +513,17 @@ fn whoever_relies_on_an_import_that_is_not_whole_is_told() {
         assert_eq!(imported.fault(), first, "{text}\n{report}");
         assert_eq!(import_into(&mut store, &file, &["h"]).0.fault(), second, "{text}");
     }
+    // One end of a file is one thing to be told.
+    let cut = format!("<server-data xmlns='urn:xmpp:pie:0'><host jid='h'>{users}");
+    let (_, found, _) = imported(&scratch.file("a.xml", cut), &["h"]);
+    assert_eq!((found.counts.accounts, found.counts.unread, found.remedies.len()), (2, 1, 1), "{:?}", found.remedies);
+    // The terminal has an end, too.
+    for n in 0..120 {
+        scratch.file(&format!("many/{n}.xml"), "no XML");
+    }
+    let (_, many, _) = imported(&scratch.0.join("many"), &["h"]);
+    assert_eq!((many.counts.unread, many.remedies.len()), (120, 101));
+    assert_eq!(many.remedies[100], "20 more: see the report");
     fs::create_dir(scratch.0.join("empty")).unwrap();
     assert_eq!(imported(&scratch.0.join("empty"), &["h"]).1.fault(), Some(Fault::Unread));
 }
