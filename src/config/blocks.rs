@@ -1,6 +1,8 @@
 //! Blocked domains: `<block xmlns='urn:jabber:config:3'>`, and jabberd 1.4's services that swallow or bounce everything.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::net::Ipv6Addr;
 
 use super::components::{Component, Link};
 use super::hosts::host_name;
@@ -10,7 +12,7 @@ use super::tree::Tree;
 /// A domain with which nothing is exchanged, in either direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// The domain, prepared.
+    /// The domain, as [`one_name`] gives it.
     pub domain: String,
     /// All domains below it, too.
     pub subdomains: bool,
@@ -41,6 +43,19 @@ impl BlockAction {
     }
 }
 
+/// The one name of a domain that may be written in several ways, and is one for the DNS: A-labels as U-labels (RFC 7622
+/// §3.2.1), and an address of IPv6 in its shortest form. Not every server writes them so.
+pub fn one_name(domain: &str) -> Cow<'_, str> {
+    if let Some(address) = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return address.parse::<Ipv6Addr>().map_or(domain.into(), |address| format!("[{address}]").into());
+    }
+    if memchr::memmem::find(domain.as_bytes(), b"xn--").is_none() {
+        return domain.into();
+    }
+    let (unicode, valid) = idna::domain_to_unicode(domain);
+    if valid.is_ok() { unicode.into() } else { domain.into() }
+}
+
 /// Blocks by domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Blocks {
@@ -55,12 +70,12 @@ impl Blocks {
 
     /// Takes a block away; `None` if there was none of exactly this domain.
     pub fn remove(&mut self, domain: &str) -> Option<Block> {
-        self.by_domain.remove(domain)
+        self.by_domain.remove(&*one_name(domain))
     }
 
     /// The block of exactly this domain.
     pub fn exactly(&self, domain: &str) -> Option<&Block> {
-        self.by_domain.get(domain)
+        self.by_domain.get(&*one_name(domain))
     }
 
     /// The block that a domain falls under: its own, or the nearest above it that holds for subdomains.
@@ -68,6 +83,7 @@ impl Blocks {
         if self.by_domain.is_empty() {
             return None;
         }
+        let domain = &*one_name(domain);
         if let Some(own) = self.by_domain.get(domain) {
             return Some(own);
         }
@@ -107,7 +123,7 @@ pub(super) fn read(reading: &mut Reading, tree: &Tree) -> Option<Block> {
     let text = tree.text();
     let named = match text.contains('*') {
         true => Err("'*' is in no domain".to_owned()),
-        false => host_name(&text),
+        false => host_name(&text).map(|domain| one_name(&domain).into_owned()),
     };
     let domain = match named {
         Ok(domain) => domain,
@@ -152,7 +168,9 @@ pub(super) fn of_component(component: &Component) -> Vec<Block> {
         _ => return Vec::new(),
     };
     let blocks = component.hosts.iter();
-    blocks.map(|domain| Block { domain: domain.clone(), subdomains: false, action: action.clone() }).collect()
+    blocks
+        .map(|domain| Block { domain: one_name(domain).into_owned(), subdomains: false, action: action.clone() })
+        .collect()
 }
 
 #[cfg(test)]
@@ -168,6 +186,8 @@ mod tests {
             block("alone.example", false, BlockAction::Drop),
             block("0.2.1", true, BlockAction::Drop),
             block("192.0.2.9", false, BlockAction::Drop),
+            block("bücher.example", true, BlockAction::Drop),
+            block("[2001:db8::9]", false, BlockAction::Drop),
         ]
         .into_iter()
         .collect();
@@ -184,6 +204,12 @@ mod tests {
             ("192.0.2.1", None),
             ("192.0.2.9", Some("192.0.2.9")),
             ("[2001:db8::1]", None),
+            ("[2001:DB8:0::9]", Some("[2001:db8::9]")),
+            ("xn--bcher-kva.example", Some("bücher.example")),
+            ("a.xn--bcher-kva.example", Some("bücher.example")),
+            ("a.bücher.example", Some("bücher.example")),
+            ("xn--bcher-kva.test", None),
+            ("xn--a.bücher.example", Some("bücher.example")),
             ("", None),
         ] {
             assert_eq!(blocks.of(domain).map(|block| block.domain.as_str()), expected, "{domain}");

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 
 use self::form::Submitted;
 use self::preauth::Preauth;
-use self::rate::Rate;
+use self::rate::{Admission, Rate};
 use std::borrow::Cow;
 
 use crate::config::{Letter, Register, RegistrationMode};
@@ -208,8 +208,13 @@ impl Registration {
         if let (Requester::Connection(_, address), false) = (context.requester, is_known) {
             let remembered_max = context.config.limits.addresses_remembered_max;
             let bound = rate.bound_for(address).map(|most| (most, rate.seconds));
-            if bound.is_some_and(|bound| !self.rate.admits(address, bound, remembered_max, context.now)) {
-                log::warn!(target: &context.host.name, "registration from {address} refused: too many accounts from there");
+            let admission = bound.map(|bound| self.rate.admits(address, bound, remembered_max, context.now));
+            if admission == Some(Admission::FirstRefused) {
+                let (most, seconds) = bound.unwrap_or_default();
+                log::warn!(target: &context.host.name, "registration from {address} refused: more than {most} accounts from \
+                           there in {seconds} s (<registration-rate>)");
+            }
+            if admission.is_some_and(|admission| admission != Admission::Admitted) {
                 let text = "Too many accounts were made from your address; try again later.";
                 return Err(StanzaError::new(Condition::ResourceConstraint, text));
             }

@@ -15,6 +15,8 @@ const ANSWERED_MAX: usize = 1_000;
 pub(super) struct Answered {
     who: BTreeSet<(String, BareJid)>,
     order: VecDeque<(String, BareJid)>,
+    /// Admins of jabber.xml without an account, of which the log was told: anybody could fill it otherwise.
+    missing: BTreeSet<BareJid>,
 }
 
 impl Answered {
@@ -60,9 +62,12 @@ impl Answered {
         let mut sent = 0;
         for admin in admins {
             if context.config.host(jid::domain(&admin)).is_some() && !account::exists(context.store, &admin)? {
-                log::warn!(target: &context.host.name, "a message for the admins did not reach {admin}: there is no such account");
+                if self.missing.insert(admin.clone()) {
+                    log::warn!(target: &context.host.name, "a message for the admins did not reach {admin}: there is no such account");
+                }
                 continue;
             }
+            self.missing.remove(&admin);
             sent += 1;
             context.route(signed(context, &passed_on, from, &admin, &host).with_to(admin));
         }

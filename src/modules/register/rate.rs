@@ -1,10 +1,20 @@
 //! How often an address may do something in a time: register an account, show a wrong invitation.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::config::customer;
 use crate::xmpp::Now;
+
+/// What becomes of one more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Admitted,
+    /// The first in its window that is over the bound: worth a line in the log.
+    FirstRefused,
+    Refused,
+}
 
 /// A table of addresses, bounded by `addresses-remembered-max`.
 #[derive(Default)]
@@ -14,14 +24,14 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// May there be one more of this address now, of so many in so many seconds? Counts it if so.
+    /// May there be one more of this address now, of so many in so many seconds? Counts it.
     pub(super) fn admits(
         &mut self,
         address: IpAddr,
         (most, seconds): (u32, u64),
         remembered_max: usize,
         now: Now,
-    ) -> bool {
+    ) -> Admission {
         let window = seconds.saturating_mul(1000);
         let now = now.monotonic_millis;
         if self.table.len() >= remembered_max {
@@ -36,11 +46,16 @@ impl Rate {
         if began.saturating_add(window) <= now {
             (*count, *began) = (0, now);
         }
-        if *count >= most {
-            return false;
+        match (*count).cmp(&most) {
+            Ordering::Less => *count += 1,
+            // The one that is over the bound is counted, and no more.
+            Ordering::Equal => {
+                *count = most.saturating_add(1);
+                return Admission::FirstRefused;
+            }
+            Ordering::Greater => return Admission::Refused,
         }
-        *count += 1;
-        true
+        Admission::Admitted
     }
 
     /// Would one more be too many? Counts nothing.
@@ -61,8 +76,9 @@ mod tests {
         let at = |seconds: u64| Now { unix_millis: 0, monotonic_millis: seconds * 1000 };
         let mut rate = Rate::default();
         let answers = [0, 1, 2, 9, 10, 11, 12].map(|s| rate.admits(address, (2, 10), 100, at(s)));
-        assert_eq!(answers, [true, true, false, false, true, true, false]);
+        let (yes, first, no) = (Admission::Admitted, Admission::FirstRefused, Admission::Refused);
+        assert_eq!(answers, [yes, yes, first, no, yes, yes, first]);
         assert!(rate.is_over(address, (2, 10), at(19)) && !rate.is_over(address, (2, 10), at(20)));
-        assert!(rate.admits(IpAddr::from([127, 0, 0, 1]), (2, 10), 100, at(12)));
+        assert_eq!(rate.admits(IpAddr::from([127, 0, 0, 1]), (2, 10), 100, at(12)), yes);
     }
 }

@@ -1,7 +1,7 @@
 //! XEP-0133 §4.11: domains with which nothing is exchanged. The blocks are the whole server's.
 
 use super::{ask, fault};
-use crate::config::{Block, BlockAction, hosts};
+use crate::config::{Block, BlockAction, hosts, one_name};
 use crate::router::Context;
 use crate::router::command::{self, Call, Outcome, Severity, Stage};
 use crate::store::blocks;
@@ -65,7 +65,7 @@ fn domains_in(context: &Context<'_>, jids: Vec<crate::xmpp::Jid>) -> Result<Vec<
         if context.config.is_own(&name) {
             return Err(fault(LIST, format!("{name} is served here")));
         }
-        domains.push(name);
+        domains.push(one_name(&name).into_owned());
     }
     if domains.len() > SHOWN_MAX {
         return Err(fault(LIST, format!("it has more than {SHOWN_MAX} domains")));
