@@ -46,7 +46,7 @@ pub const EXPORT: Command = Command {
     name: "export",
     arguments: &[
         Argument::needed("file", Kind::File, "the file, or for jabberd14 the directory"),
-        Argument::option("format", Kind::Word(FORMATS), "xep0227, which most servers read, is the default"),
+        Argument::option("format", Kind::Word(FORMATS), "the format; without, xep0227, which most servers read"),
         Argument::option("host", Kind::Host, "this host alone"),
     ],
     summary: "write all accounts in a format that other servers read",

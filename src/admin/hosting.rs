@@ -6,7 +6,7 @@ use super::command::{Argument, Column, Command, Does, Kind, Shows, Unit};
 use super::job::{Event, Job, Next, Told};
 use super::request::{Refusal, Request};
 use super::view::{Ask, Outside, View};
-use crate::config::RegistrationMode;
+use crate::config::{LogSink, RegistrationMode};
 use crate::store::setting;
 
 const HOST: Argument = Argument::optional("host", Kind::Host, "only at this host; without, at all");
@@ -186,6 +186,14 @@ struct LogLevel {
 impl Job for LogLevel {
     fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
         told(event)?;
+        let is_known = |target: &String| {
+            ["s2s", LogSink::INTERNAL].contains(&target.as_str())
+                || view.config.is_own(target)
+                || view.config.components.iter().any(|component| component.id == *target)
+        };
+        if let Some(target) = self.target.as_ref().filter(|target| !is_known(target)) {
+            view.answer.note(format!("{target} is no host, no service and no component of this server"));
+        }
         view.say(match (self.level.as_str(), &self.target) {
             ("default", None) => "the log is as jabber.xml says".to_owned(),
             ("default", Some(target)) => format!("lines about {target} are logged as all others"),

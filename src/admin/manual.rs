@@ -67,7 +67,8 @@ fn describe(command: &Command) -> String {
         text.push_str(&format!(".TP\n{}\n{}\n", name(argument), roff(&sentence(argument.help))));
     }
     for (line, why) in command.examples {
-        text.push_str(&format!(".PP\n{}:\n.PP\n.RS\n.EX\n{}\n.EE\n.RE\n", roff(&capital(why)), roff(line)));
+        let colon = if why.ends_with('?') { "" } else { ":" };
+        text.push_str(&format!(".PP\n{}{colon}\n.PP\n.RS\n.EX\n{}\n.EE\n.RE\n", roff(&capital(why)), roff(line)));
     }
     text
 }

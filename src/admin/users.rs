@@ -8,7 +8,7 @@ use super::request::{Refusal, Request};
 use super::view::{Ask, View};
 use crate::router::{Effect, Session};
 use crate::store::account::{self, Credentials};
-use crate::store::{last, offline, roster};
+use crate::store::{invite, last, offline, roster};
 use crate::stream::sasl::{HashJob, Outcome};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{BareJid, StreamError};
@@ -181,6 +181,11 @@ impl Job for Add {
         let policy = view.config.host(account.domain().as_str()).map(|host| &host.name_policy);
         if let Some(refusal) = policy.and_then(|policy| policy.refuses(localpart)) {
             view.answer.note(format!("from a client this name would be refused: {refusal}"));
+        }
+        if invite::reserves(view.store, &account, view.now.unix_millis)? {
+            view.answer.note(format!(
+                "{account} was kept for who has an invitation, which is of no use now: jabberctl invite list"
+            ));
         }
         view.carry_out(Effect::AccountCreated(account.clone()));
         view.say(format!("{account} can log in"));

@@ -71,6 +71,7 @@ const RUNNING: &[Run] = &[
     Run("cert", &["localhost"], "", 2, "one argument too many"),
     Run("reload", &[], "", 0, "was read again"),
     Run("reload", &["now"], "", 2, "one argument too many"),
+    Run("log level", &["debug", "nobody.test"], "", 0, "nobody.test is no host"),
     Run("log level", &["info"], "", 0, ""),
     Run("log level", &["loud"], "", 2, "is none of"),
     Run("backup", &["DIR/copy.db"], "", 0, "sound"),

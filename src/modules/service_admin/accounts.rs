@@ -161,7 +161,8 @@ pub(super) fn end_session(context: &mut Context<'_>, call: &Call<'_>) -> Result<
         }
         log::info!(target: &context.host.name, "sessions of {jid} are ended by {}", call.requester.to_bare());
     }
-    Ok(Outcome::noted(format!("{ended} sessions end.")).into())
+    let said = if ended == 1 { "1 session ends.".to_owned() } else { format!("{ended} sessions end.") };
+    Ok(Outcome::noted(said).into())
 }
 
 /// XEP-0133 §4.7. The account's sessions end.
