@@ -14,8 +14,11 @@ use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, Flock, FlockArg, fcntl};
 use nix::libc;
 use rusqlite::backup::{Backup, StepResult};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -38,6 +41,8 @@ const AS_IT_IS: OpenFlags =
     OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX).union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
 /// How much of the name of a copy before an import is the day: `2026-11-28`.
 const DAY: usize = 10;
+/// Between two looks whether somebody else is done with a copy.
+const WAIT: Duration = Duration::from_millis(100);
 /// How many copies for the same reason may be told apart by a number.
 const NAMES_MAX: usize = 1_000;
 
@@ -153,6 +158,10 @@ pub fn automatic(database: &Path, why: &str, pace: Pace<'_>) -> Result<PathBuf, 
     let directory = database.parent().unwrap_or(Path::new(".")).join(DIRECTORY);
     let made = fs::DirBuilder::new().recursive(true).mode(0o750).create(&directory);
     made.map_err(|error| Error::new(&directory, Cause::Io("make the directory for backups", error)))?;
+    let held = alone(&directory, pace)?;
+    if held.is_some() {
+        sweep(&directory);
+    }
     let named = |number: usize| match number {
         1 => directory.join(format!("jabber-{why}.db")),
         more => directory.join(format!("jabber-{why}-{more}.db")),
@@ -163,7 +172,7 @@ pub fn automatic(database: &Path, why: &str, pace: Pace<'_>) -> Result<PathBuf, 
             continue;
         }
         match copy_to(database, &file, false, Reading::Beside, pace) {
-            // Somebody else makes one at the same time.
+            // Somebody else put one there.
             Err(error) if number < NAMES_MAX && error.is_there() => {}
             made => {
                 made?;
@@ -173,6 +182,36 @@ pub fn automatic(database: &Path, why: &str, pace: Pace<'_>) -> Result<PathBuf, 
         }
     }
     Err(Error::new(&directory, Cause::Exists))
+}
+
+/// Waits until nobody else makes a copy in this directory, and holds it as long as the value lives: two that begin within a
+/// second would take each other's half.
+fn alone(directory: &Path, pace: Pace<'_>) -> Result<Option<Flock<File>>, Error> {
+    let error = |io| Error::new(directory, Cause::Io("lock the directory for backups", io));
+    let mut opened = File::open(directory).map_err(error)?;
+    loop {
+        match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => return Ok(Some(held)),
+            Err((again, Errno::EWOULDBLOCK | Errno::EINTR)) => opened = again,
+            // A file system without locks: a copy is worth more.
+            Err(_) => return Ok(None),
+        }
+        if pace(Progress { done: 0, all: 1 }).is_break() {
+            return Err(Error::new(directory, Cause::Stopped));
+        }
+        thread::sleep(WAIT);
+    }
+}
+
+/// Removes halves of copies, whose makers are gone: whoever is at work holds the directory.
+fn sweep(directory: &Path) {
+    let Ok(entries) = fs::read_dir(directory) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if name.starts_with(".jabber-") && name.contains("-before-") && name.ends_with(".partial") {
+            discard(&path);
+        }
+    }
 }
 
 /// Removes what [`automatic`] does not keep, and never `newest`. One that cannot be removed stays: it is no reason to fail.
@@ -544,7 +583,7 @@ fn refuse_if_held(file: &File, database: &Path) -> Result<(), Error> {
 fn lock(file: &File, database: &Path) -> Result<(), Error> {
     match fcntl(file, FcntlArg::F_OFD_SETLK(&range(libc::F_WRLCK))) {
         Ok(_) => Ok(()),
-        Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Err(Error::new(database, Cause::InUse(None))),
+        Err(Errno::EAGAIN | Errno::EACCES) => Err(Error::new(database, Cause::InUse(None))),
         Err(errno) => Err(Error::new(database, Cause::Io("lock the file", errno.into()))),
     }
 }

@@ -16,8 +16,9 @@ const FLOORS: &[&str] = &[
 /// Rooms and roots that may touch sockets, the clock and dice.
 const OUTSIDE_WORLD: &[&str] = &["net", "daemon", "main", "jabberctl"];
 
-/// Where one of the outside world's words may stand all the same: the disk helper has a thread of its own to wait on.
-const WAITS: &[(&str, &str)] = &[("src/store/disk.rs", "thread::sleep")];
+/// Where one of the outside world's words may stand all the same: the disk helper has a thread of its own to wait on,
+/// and nobody is served yet, or by this process, while a copy is made.
+const WAITS: &[(&str, &str)] = &[("src/store/disk.rs", "thread::sleep"), ("src/store/backup.rs", "thread::sleep")];
 
 /// Style: a file may import its own room and rooms to its left.
 pub fn floors(tree: &Tree) -> Vec<String> {

@@ -371,3 +371,34 @@ fn who_waits_for_a_start_hears_of_the_copy_before_the_format_changes_and_can_end
     drop(changed.unwrap());
     assert!(told.len() > 3 && told.last().is_some_and(|last| last.done == last.all), "{told:?}");
 }
+
+#[test]
+fn copies_that_are_made_at_once_do_not_take_each_others_half() {
+    const COPIES: usize = 4;
+    let scratch = Scratch::new("backup-at-once");
+    let mut store = with_accounts(&scratch.database(), &["a@h"]);
+    meta::set(&mut store, "large", &vec![7; 4 << 20]).unwrap();
+    store.commit().unwrap();
+    let directory = scratch.0.join(DIRECTORY);
+    fs::create_dir(&directory).unwrap();
+    // What was killed leaves no more than this, and nobody else would remove it.
+    for end in ["", "-wal"] {
+        fs::write(directory.join(format!(".jabber-x-before-import.db.partial{end}")), "half a page").unwrap();
+    }
+    let begin = std::sync::Barrier::new(COPIES);
+    let make = || {
+        begin.wait();
+        automatic(&scratch.database(), "format-1-before-format-2", &mut on).map(drop)
+    };
+    thread::scope(|scope| {
+        let makers: Vec<_> = (0..COPIES).map(|_| scope.spawn(make)).collect();
+        makers.into_iter().for_each(|maker| maker.join().unwrap().unwrap());
+    });
+    let found: Vec<PathBuf> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(found.len() == COPIES && found.iter().all(|path| verify(path).is_ok()), "{found:?}");
+    // Who waits may give up.
+    let held = alone(&directory, &mut on).unwrap();
+    let ended = automatic(&scratch.database(), "before-import", &mut |_| ControlFlow::Break(())).unwrap_err();
+    assert!(ended.is_stopped(), "{ended}");
+    drop(held);
+}
