@@ -4,6 +4,9 @@
 //! 1.4's was one for all hosts. Ours keeps the people of each host apart, so hosts may share such an address, and each finds
 //! its own people there. A directory that is another process is a component like any other.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
 use super::Config;
 use super::error::Place;
 use super::hosts::{Host, is_below};
@@ -56,8 +59,19 @@ fn has_directory(host: &Host) -> bool {
 /// Takes the addresses out that somebody else has, and says where our directory answers.
 pub(super) fn settle(reading: &mut Reading, config: &mut Config) {
     let mut directories = std::mem::take(&mut config.old_directories);
+    let mut taken: HashMap<String, Place> = HashMap::new();
     for directory in &mut directories {
         directory.addresses.retain(|address| {
+            match taken.entry(address.clone()) {
+                Entry::Vacant(entry) => drop(entry.insert(directory.place.clone())),
+                Entry::Occupied(other) => {
+                    if *other.get() != directory.place {
+                        let text = format!("{address} is an address of the user directory at {}, too", other.get());
+                        reading.warn(&directory.place, text);
+                    }
+                    return false;
+                }
+            }
             let why = match config.components.iter().find(|component| component.has_host(address)) {
                 _ if config.host(address).is_some() => format!("{address} is a host with users"),
                 Some(component) => format!("{address} is an address of the service at {}", component.place),

@@ -12,18 +12,21 @@ use signal_hook::flag;
 /// The exit code of who cannot wait: 128 and the number of SIGINT, as shells have it.
 const AT_ONCE: c_int = 130;
 
-/// A flag that is set when the terminal, or another process, wants this one to end. Whoever asks a second time gets his
-/// way at once.
+/// A flag that is set when the terminal, or another process, wants this one to end. A second ^C gets its way at once; the
+/// other signals come in pairs (timeout(1), a terminal that closes) without any such meaning.
 ///
 /// # Errors
 /// The system refuses.
 pub(super) fn listen() -> io::Result<Arc<AtomicBool>> {
-    let wish = Arc::new(AtomicBool::new(false));
+    let (wish, is_second) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let ignored = ignored();
     for signal in [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored >> (signal - 1) & 1 == 0) {
-        // In this order: the first signal finds the flag unset.
-        flag::register_conditional_shutdown(signal, AT_ONCE, Arc::clone(&wish))?;
         flag::register(signal, Arc::clone(&wish))?;
+        if signal == SIGINT {
+            // In this order: the first one finds the flag unset.
+            flag::register_conditional_shutdown(signal, AT_ONCE, Arc::clone(&is_second))?;
+            flag::register(signal, Arc::clone(&is_second))?;
+        }
     }
     Ok(wish)
 }

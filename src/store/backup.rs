@@ -287,6 +287,12 @@ pub fn restore(file: &Path, database: &Path, label: &str, pace: Pace<'_>) -> Res
         .and_then(|()| finish(&partial))
         .and_then(|facts| own(&partial, database).map(|()| facts))
         .inspect_err(|_| discard(&partial))?;
+    // The last moment to think better of it.
+    let all = facts.bytes;
+    if pace(Progress { done: all, all }).is_break() {
+        discard(&partial);
+        return Err(Error::new(database, Cause::Stopped));
+    }
     let swapped = swap(&partial, database, label, there);
     if swapped.is_err() {
         discard(&partial);
@@ -363,11 +369,11 @@ fn copy(database: &Path, partial: &Path, how: Reading, pace: Pace<'_>) -> Result
         let now = backup.progress();
         let (all, left) = (unsigned(now.pagecount.into()), unsigned(now.remaining.into()));
         let is_broken = pace(Progress { done: all.saturating_sub(left), all }).is_break();
-        if step == StepResult::Done {
-            return Ok(());
-        }
         if is_broken {
             return Err(written(Cause::Stopped));
+        }
+        if step == StepResult::Done {
+            return Ok(());
         }
     }
 }

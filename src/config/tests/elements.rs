@@ -710,6 +710,16 @@ fn the_directory_has_the_addresses_of_1_4s() {
         (jud(&format!("<host>users.test</host>{card}")), vec!["users.test People"], "answers at users.test"),
         (jud("<host>users.test</host><host>jud.a.test</host>"), vec!["jud.a.test -"], "users.test, jud.a.test"),
         (jud(""), vec!["jud -"], "answers at jud:"),
+        // An address that is named twice is there once.
+        (jud("<host>users.test</host><host>Users.Test</host>"), vec!["users.test -"], "answers at users.test: jud"),
+        (
+            format!(
+                "{}<service id='other'><host>users.test</host><load><jud>./jud.so</jud></load></service>",
+                jud("<host>users.test</host>")
+            ),
+            vec!["users.test -"],
+            "users.test is an address of the user directory at test.xml",
+        ),
         (
             jud("<host>users.a.test</host><jud xmlns='jabber:config:jud'><vcrd/></jud>"),
             vec!["users.a.test -"],

@@ -312,6 +312,14 @@ fn what_is_no_sound_copy_changes_nothing() {
     }
     assert!(restore(&scratch.0.join("missing"), &database, "1", &mut on).is_err());
     restore(&whole, &database, "1", &mut |_| ControlFlow::Break(())).unwrap_err();
+    // Up to the last moment: all is copied, and looked through.
+    let mut whole_times = 0;
+    let mut late = |now: Progress| {
+        whole_times += usize::from(now.done == now.all);
+        if whole_times == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    restore(&whole, &database, "1", &mut late).unwrap_err();
+    assert_eq!(whole_times, 2);
     assert_eq!(names(&database), ["a@h"]);
     let names: Vec<_> = fs::read_dir(&scratch.0).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!names.iter().any(|name| name.to_string_lossy().contains("before-restore")), "{names:?}");
