@@ -278,6 +278,7 @@ fn in_the_background_it_is_ready_when_the_parent_ends() {
     let mut client = std::net::TcpStream::connect(("127.0.0.1", site.port)).unwrap();
     // The end of a stream that is none is a line of debugging, written before the client is told.
     client.write_all(b"<stream><").unwrap();
+    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut said = Vec::new();
     while let Err(error) = client.read_to_end(&mut said) {
         assert_eq!(error.kind(), std::io::ErrorKind::Interrupted, "{error}");
