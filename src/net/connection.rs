@@ -120,6 +120,8 @@ pub(super) struct Connection {
     pub(super) told: bool,
     /// The server wants to hear when all is written.
     pub(super) tells_drained: bool,
+    /// The server wants to hear when little waits.
+    pub(super) tells_room: bool,
     pub(super) listed_unread: bool,
     pub(super) listed_unwritten: bool,
     pub(super) listed_held: bool,
@@ -150,6 +152,7 @@ impl Connection {
             spoken: false,
             told: false,
             tells_drained: false,
+            tells_room: false,
             listed_unread: false,
             listed_unwritten: false,
             listed_held: false,

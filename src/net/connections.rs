@@ -62,6 +62,8 @@ pub(super) struct Connections {
     /// Who has got all that was said to them, of those of whom the server wants to hear it: clients of the control socket,
     /// and others once.
     drained: Vec<ConnectionId>,
+    /// For whom so little waits that the server may answer again, of those of whom it wants to hear it.
+    roomy: Vec<ConnectionId>,
     /// Who must not be read until `<karma>` lets it.
     resting: VecDeque<Deadline>,
 }
@@ -87,6 +89,7 @@ impl Connections {
             closings: VecDeque::new(),
             resting: VecDeque::new(),
             drained: Vec::new(),
+            roomy: Vec::new(),
         }
     }
 
@@ -117,7 +120,8 @@ impl Connections {
 
     /// Must the next tick come at once?
     pub(super) fn has_work(&self) -> bool {
-        !self.unread.is_empty() || !self.unwritten.is_empty() || !self.gone.is_empty() || !self.drained.is_empty()
+        let lists = [&self.unread, &self.unwritten, &self.drained, &self.roomy];
+        !self.gone.is_empty() || lists.iter().any(|list| !list.is_empty())
     }
 
     /// The moment of the next deadline.
@@ -252,6 +256,9 @@ impl Connections {
         }
         for id in std::mem::take(&mut self.drained) {
             handle(Input::Drained { id });
+        }
+        for id in std::mem::take(&mut self.roomy) {
+            handle(Input::Room { id });
         }
         let now_millis = self.now.monotonic_millis;
         for id in std::mem::take(&mut self.unread) {
@@ -407,6 +414,28 @@ impl Connections {
         }
     }
 
+    /// The server hears when so little waits for the peer that it is read; of one that hears nothing any more, too.
+    pub(super) fn tell_room(&mut self, id: ConnectionId) {
+        if let Some(connection) = self.slot(id) {
+            connection.tells_room = true;
+            self.see_room(id);
+        }
+    }
+
+    fn see_room(&mut self, id: ConnectionId) {
+        let pause = self.bounds.output_bytes_before_pause;
+        let Some(connection) = self.slot(id) else { return };
+        if connection.tells_room && (connection.is_mute() || connection.queued_bytes() < pause) {
+            connection.tells_room = false;
+            self.roomy.push(id);
+        }
+    }
+
+    /// What a peer said was worked off in this tick.
+    pub(super) fn spoke(&mut self, id: ConnectionId) {
+        self.spoke.push(id);
+    }
+
     /// Drops a connection that the server still believes in; it hears of it in the next tick.
     pub(super) fn cut(&mut self, id: ConnectionId, reason: Gone) {
         let Some(connection) = self.slot(id) else { return };
@@ -480,6 +509,7 @@ impl Connections {
                 connection.tells_drained = false;
                 self.drained.push(id);
             }
+            self.see_room(id);
             match flushed {
                 Flushed::Rests | Flushed::Again => self.list(id),
                 Flushed::Finished => self.remove(id),

@@ -345,6 +345,8 @@ impl<E: Engine> EventLoop<E> {
                 Output::Park { id } => self.relays.park(id),
                 Output::Join { one, other, bytes_per_second } => self.relays.join(one, other, bytes_per_second),
                 Output::TellDrained { id } => self.connections.tell_drained(id),
+                Output::TellRoom { id } => self.connections.tell_room(id),
+                Output::Spoke { id } => self.connections.spoke(id),
                 Output::Hash(job) => self.hashing.request(job),
                 Output::Reload => self.signals.reload.store(true, Ordering::Release),
                 Output::Stop => self.signals.terminate.store(true, Ordering::Release),
@@ -387,6 +389,8 @@ impl<E: Engine> EventLoop<E> {
                     self.found.push((ticket, Err(Unfound { why, is_temporary: true })));
                 }
                 Output::TellDrained { id } => self.connections.tell_drained(id),
+                Output::TellRoom { id } => self.connections.tell_room(id),
+                Output::Spoke { id } => self.connections.spoke(id),
                 // Who stops the server is not asked to wait for a disk that is full.
                 Output::Stop => self.signals.terminate.store(true, Ordering::Release),
                 // Nothing is told by it.

@@ -62,7 +62,8 @@ impl PartialEq for Secured {
 
 /// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `keep X` writes without a word, `fail` makes the
 /// commit fail, `starttls`, `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection),
-/// `drained` (says so when all has left), `deaf` (it is not read any more), `hear` (all are read again),
+/// `drained` (says so when all has left), `room` (says so when little waits), `owe` (works off, and writes, what all said
+/// long before), `owe-fail` (the same, and the commit fails), `deaf` (it is not read any more), `hear` (all are read again),
 /// `park` (an end of a file transfer), `join` and `join BYTES` (the last two that were parked), `find DOMAIN`,
 /// `connect ADDRESS...`, `connect-tls ADDRESS...`, `tell LINE` and `hang-up` (on the last connection of its own);
 /// anything else is echoed. On a connection of its own it obeys `proceed` only.
@@ -152,6 +153,11 @@ impl Puppet {
                 self.outputs.push(Output::Hash(HashJob::derive(id.0, password, &mut Dice::new())));
             }
             "drained" => self.outputs.push(Output::TellDrained { id }),
+            "room" => self.outputs.push(Output::TellRoom { id }),
+            "owe" | "owe-fail" => {
+                self.outputs.extend(self.lines.keys().map(|id| Output::Spoke { id: *id }));
+                (self.wrote, self.fails) = (true, command == "owe-fail");
+            }
             "many" | "all" => {
                 let bytes = vec![b'x'; rest.parse().unwrap()];
                 let ids: Vec<_> = if command == "all" { self.lines.keys().copied().collect() } else { vec![id] };
@@ -206,6 +212,10 @@ impl Engine for Puppet {
                 let _ = self.heard.send((ConnectionId(ticket), Heard::Found(result)));
             }
             Input::Drained { id } => self.say(id, "drained"),
+            Input::Room { id } => {
+                let _ = self.heard.send((id, Heard::Line("there is room".to_owned())));
+                self.say(id, "there is room");
+            }
             Input::Timeout | Input::Reload(_) | Input::Control { .. } | Input::Told { .. } => {}
             Input::Watcher { .. } | Input::OutputQueued { .. } => {}
         }
@@ -628,6 +638,47 @@ fn a_word_after_a_silent_write_waits_for_it() {
     gate.send(Ok(())).unwrap();
     assert_eq!(writer.line(), "pong");
     drop(gate);
+    server.stop().unwrap();
+}
+
+/// What a peer said was worked off after a rest, and its ack left before the disk had it; if the disk refused it, the peer
+/// was not told.
+#[test]
+fn a_word_after_what_was_written_late_did_not_wait_for_it() {
+    let (disk, gate) = gated_disk();
+    let server = Server::start(Bounds::default(), Some(disk));
+    let (mut writer, mut other) = (server.connect(), server.connect());
+    assert_eq!(writer.ask("say header"), "header");
+    other.send("owe");
+    while server.hear() != Heard::Line("owe".to_owned()) {}
+    let mut fence = server.connect();
+    writer.send("say pong");
+    while server.hear() != Heard::Line("say pong".to_owned()) {}
+    assert_eq!(fence.ask("say fence"), "fence");
+    assert!(writer.has_nothing_to_read());
+    gate.send(Ok(())).unwrap();
+    assert_eq!(writer.line(), "pong");
+    drop(gate);
+    other.send("owe-fail");
+    assert!(writer.rest().contains("<internal-server-error"));
+    server.stop().unwrap();
+}
+
+#[test]
+fn room_is_told_when_the_socket_has_taken_enough() {
+    let server = Server::start(Bounds { output_bytes: 40_000_000, ..Bounds::default() }, None);
+    let (mut client, mut other) = (server.connect(), server.connect());
+    assert_eq!(client.ask("room"), "there is room");
+    while server.hear() != Heard::Line("there is room".to_owned()) {}
+    // More than the kernel holds.
+    client.send("many 20000000\nroom");
+    while server.hear() != Heard::Line("room".to_owned()) {}
+    assert_eq!(other.ask("say fence"), "fence");
+    assert_eq!(other.ask("say fence"), "fence");
+    assert!(!server.heard.try_iter().any(|(_, heard)| heard == Heard::Line("there is room".to_owned())));
+    let mut all = vec![0; 20_000_000];
+    client.stream.read_exact(&mut all).unwrap();
+    assert_eq!(client.line(), "there is room");
     server.stop().unwrap();
 }
 

@@ -188,7 +188,7 @@ impl Connection {
             is_closing: false,
             close_sent: false,
             is_touched: false,
-            worked: (0, 0),
+            worked: (u64::MAX, 0),
             hears: true,
         }
     }
@@ -545,7 +545,12 @@ impl Server {
     pub(super) fn charge(&mut self, now: Now, id: ConnectionId) {
         let work = self.router.take_spent();
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let before = if connection.worked.0 == self.ticks { connection.worked.1 } else { 0 };
+        let is_first = connection.worked.0 != self.ticks;
+        if is_first {
+            // What is worked off now may have come, and been read, long before.
+            self.outputs.push(Output::Spoke { id });
+        }
+        let before = if is_first { 0 } else { connection.worked.1 };
         connection.worked = (self.ticks, before.saturating_add(work));
         // Answers cost memory as well: the socket takes some of them before there are more.
         let limits = &self.config.limits;
@@ -557,9 +562,12 @@ impl Server {
         }
     }
 
-    /// A peer that has rested goes on.
+    /// A peer that has rested goes on: there is room for answers.
     pub(super) fn rested(&mut self, now: Now, id: ConnectionId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        if !connection.talk.is_resting() {
+            return;
+        }
         connection.talk.rest(false);
         match &connection.talk {
             Talk::Client(_) => self.with_client(now, id, |_, _| {}),

@@ -145,6 +145,11 @@ pub enum Input<'a> {
         /// Its connection.
         id: ConnectionId,
     },
+    /// So little waits for the peer that it may be answered again: [`Output::TellRoom`] asked for it.
+    Room {
+        /// Its connection.
+        id: ConnectionId,
+    },
     /// What a client of the control socket wanted of the world outside is done.
     Told {
         /// Its connection.
@@ -203,6 +208,17 @@ pub enum Output {
     },
     /// Say [`Input::Drained`] once, when all that was sent has left; at once if it has.
     TellDrained {
+        /// On this connection.
+        id: ConnectionId,
+    },
+    /// Say [`Input::Room`] once, when the peer has taken so much of what was sent that it may be answered again.
+    TellRoom {
+        /// On this connection.
+        id: ConnectionId,
+    },
+    /// What the peer said, perhaps long before, was worked off in this tick: no later word to it leaves before the tick is
+    /// durable, and if the tick is lost the connection ends.
+    Spoke {
         /// On this connection.
         id: ConnectionId,
     },
@@ -407,17 +423,24 @@ impl Server {
             | Input::Bytes { id, .. }
             | Input::Connected { id, .. }
             | Input::Drained { id }
+            | Input::Room { id }
             | Input::Told { id, .. } => Some(*id),
             Input::Hashed(result) => self.waits_for(result.token),
             _ => None,
         };
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            self.take(now, input);
-            self.run_timers(now);
-            self.dial_next(now);
-            self.tell_traces(now);
-        }));
-        if outcome.is_err() {
+        self.guarded(concerned, |server| server.take(now, input));
+        while let Some(timer) = self.timers.due(now.monotonic_millis) {
+            self.guarded(timer.connection(), |server| server.ring(now, timer));
+        }
+        self.guarded(None, |server| {
+            server.dial_next(now);
+            server.tell_traces(now);
+        });
+    }
+
+    /// Does something for a connection, or for none. A bug in it ends that connection, never the server.
+    fn guarded(&mut self, concerned: Option<ConnectionId>, act: impl FnOnce(&mut Server)) {
+        if catch_unwind(AssertUnwindSafe(|| act(self))).is_err() {
             self.survive(concerned);
         }
     }
@@ -435,6 +458,7 @@ impl Server {
             Input::OutputQueued { bytes } => self.set_output_queued(bytes),
             Input::Drained { id } if self.is_control(id) => self.control_drained(now, id),
             Input::Drained { id } => self.drained(now, id),
+            Input::Room { id } => self.rested(now, id),
             Input::Told { id, told } => self.control_event(now, id, admin::Event::Told(told)),
             Input::Gone { id, .. } if self.is_control(id) => self.control_gone(id),
             Input::Gone { id, reason } => self.gone(now, id, reason),
@@ -601,54 +625,54 @@ impl Server {
         self.timers.set(self.passwords_at_millis, Timer::PlainPasswords);
     }
 
-    fn run_timers(&mut self, now: Now) {
-        while let Some(timer) = self.timers.due(now.monotonic_millis) {
-            match timer {
-                Timer::Login(id) => self.login_timed_out(now, id),
-                // Nobody is here any more to get it back.
-                Timer::Queue(_) if self.is_stopping => {}
-                Timer::Queue(pair) => {
-                    let mut env = router_env!(self, now);
-                    self.router.expire_queue(&mut env, &pair);
-                    self.flush_router(now);
+    /// A timer is due.
+    fn ring(&mut self, now: Now, timer: Timer) {
+        match timer {
+            Timer::Login(id) => self.login_timed_out(now, id),
+            // Nobody is here any more to get it back.
+            Timer::Queue(_) if self.is_stopping => {}
+            Timer::Queue(pair) => {
+                let mut env = router_env!(self, now);
+                self.router.expire_queue(&mut env, &pair);
+                self.flush_router(now);
+            }
+            Timer::Dial(wish) => {
+                let (pair, sender) = *wish;
+                if self.router.link_is_awaited(&pair) {
+                    self.dial(now, &pair, &sender);
                 }
-                Timer::Dial(wish) => {
-                    let (pair, sender) = *wish;
-                    if self.router.link_is_awaited(&pair) {
-                        self.dial(now, &pair, &sender);
-                    }
-                }
-                Timer::Unacknowledged(id) => self.keep_unacknowledged(now, id),
-                Timer::Left => self.forget_left(now),
-                Timer::Component(id) => {
-                    let mut env = router_env!(self, now);
-                    self.router.expire_component(&mut env, &id);
-                    self.flush_router(now);
-                }
-                Timer::Call(id) => self.call(now, &id),
-                Timer::Doubt(pair) => self.look_for(now, &pair),
-                Timer::PlainPasswords => self.forget_plain_passwords(now),
-                Timer::Newcomers => self.keep_newcomers(now),
-                Timer::Trial => self.trial_is_due(),
-                Timer::Stop => self.outputs.push(Output::Stop),
-                Timer::Bounces => self.router.count_bounces(),
-                Timer::Walk => {
-                    let mut env = router_env!(self, now);
-                    self.router.walk_on(&mut env);
-                    self.flush_router(now);
-                }
-                Timer::Control(id) => self.control_timed_out(now, id),
-                Timer::Waker(id) => self.control_woken(now, id),
-                Timer::Rest(id) => self.rested(now, id),
-                Timer::Penalty(id) => self.with_client(now, id, |stream, env| stream.woke(env, now)),
-                Timer::Heartbeat(id) => self.heartbeat(now, id),
-                Timer::Idle(id) => self.idle(now, id),
-                Timer::Goodbye(id) => self.goodbye(now, id),
-                Timer::Module(timer) => {
-                    let mut env = router_env!(self, now);
-                    self.router.woke(&mut env, &timer);
-                    self.flush_router(now);
-                }
+            }
+            Timer::Unacknowledged(id) => self.keep_unacknowledged(now, id),
+            Timer::Left => self.forget_left(now),
+            Timer::Component(id) => {
+                let mut env = router_env!(self, now);
+                self.router.expire_component(&mut env, &id);
+                self.flush_router(now);
+            }
+            Timer::Call(id) => self.call(now, &id),
+            Timer::Doubt(pair) => self.look_for(now, &pair),
+            Timer::PlainPasswords => self.forget_plain_passwords(now),
+            Timer::Newcomers => self.keep_newcomers(now),
+            Timer::Trial => self.trial_is_due(),
+            Timer::Stop => self.outputs.push(Output::Stop),
+            Timer::Bounces => self.router.count_bounces(),
+            Timer::Walk => {
+                let mut env = router_env!(self, now);
+                self.router.walk_on(&mut env);
+                self.flush_router(now);
+            }
+            Timer::Control(id) => self.control_timed_out(now, id),
+            Timer::Waker(id) => self.control_woken(now, id),
+            // It goes on in a turn of its own, and not before the socket has taken its last answers.
+            Timer::Rest(id) => self.outputs.push(Output::TellRoom { id }),
+            Timer::Penalty(id) => self.with_client(now, id, |stream, env| stream.woke(env, now)),
+            Timer::Heartbeat(id) => self.heartbeat(now, id),
+            Timer::Idle(id) => self.idle(now, id),
+            Timer::Goodbye(id) => self.goodbye(now, id),
+            Timer::Module(timer) => {
+                let mut env = router_env!(self, now);
+                self.router.woke(&mut env, &timer);
+                self.flush_router(now);
             }
         }
     }

@@ -12,12 +12,18 @@ struct Bench {
     now: Now,
     listener: Arc<Listener>,
     jobs: Vec<HashJob>,
+    /// Do peers take what is sent to them?
+    takes: bool,
 }
 
 impl Bench {
     fn new(limits: &str) -> Bench {
+        Bench::with(limits, "")
+    }
+
+    fn with(limits: &str, root: &str) -> Bench {
         let text = format!(
-            "<jabber><service id='sessions'><host>xmpp.test</host></service>\
+            "<jabber><service id='sessions'><host>xmpp.test</host></service>{root}\
              <limits xmlns='urn:jabber:config:3'>{limits}</limits></jabber>"
         );
         let config = Arc::new(Config::from_xml(&text, &Source::new("test.xml")).unwrap());
@@ -25,7 +31,7 @@ impl Bench {
         let listener = config.listeners.iter().find(|listener| listener.kind == ListenerKind::C2sTls).unwrap();
         let listener = Arc::new(listener.clone());
         let server = Server::new(config, Store::in_memory().unwrap(), Box::new(NoDice), now).unwrap();
-        Bench { server, now, listener, jobs: Vec::new() }
+        Bench { server, now, listener, jobs: Vec::new(), takes: true }
     }
 
     /// What is sent, the jobs that are given away, who is not read and who is, and the ends of connections.
@@ -46,6 +52,7 @@ impl Bench {
                 }
                 Output::Hear { hears, .. } => text.push_str(if hears { "(on)" } else { "(off)" }),
                 Output::Close { .. } => text.push_str("(close)"),
+                Output::TellRoom { id } if self.takes => text.push_str(&self.input(Input::Room { id })),
                 _ => {}
             }
         }
@@ -80,6 +87,23 @@ impl Bench {
         let heard = self.says(number, bind);
         assert!(heard.contains("<jid>"));
         heard
+    }
+
+    /// A component that is in, with the secret `s`.
+    fn component(&mut self, number: u64) -> u64 {
+        let of_components = |listener: &&Listener| listener.kind == ListenerKind::Component;
+        let listener = Arc::new(self.server.config.listeners.iter().find(of_components).unwrap().clone());
+        let id = ConnectionId(number);
+        self.input(Input::Accepted { id, listener: &listener, peer: "192.0.2.2:40000".parse().unwrap() });
+        let header =
+            "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='x'>";
+        let heard = self.says(number, header);
+        let stream_id = heard.split_once(" id='").unwrap().1.split_once('\'').unwrap().0.to_owned();
+        let text = format!("{stream_id}s");
+        let hash = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
+        let proof: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(self.says(number, &format!("<handshake>{proof}</handshake>")), "<handshake/>");
+        number
     }
 
     /// A stranger's login by PLAIN.
@@ -321,4 +345,99 @@ fn a_delivery_does_not_outlive_the_module_that_is_switched_off() {
     // What is in the store is not lost.
     let heard = bench.says(1, "<presence type='unavailable'/><presence/>");
     assert!(heard.contains("id='m3'") && heard.contains("id='m4'"), "{heard}");
+}
+
+/// Who reads all the time and asked for much at once was cut: the server went on by time, whatever waited already.
+#[test]
+fn a_burst_of_large_answers_was_more_than_might_wait() {
+    let mut bench = Bench::new("<output-bytes-max>65536</output-bytes-max>");
+    bench.register();
+    bench.session(1);
+    let photo = "x".repeat(9_000);
+    let set = format!("<iq type='set' id='v'><vCard xmlns='vcard-temp'><DESC>{photo}</DESC></vCard></iq>");
+    assert!(bench.says(1, &set).contains("type='result'"));
+    bench.takes = false;
+    let get = "<iq type='get' id='v'><vCard xmlns='vcard-temp'/></iq>";
+    let mut heard = bench.says(1, &get.repeat(20));
+    let mut turns = 0;
+    while heard.matches("</iq>").count() < 20 {
+        turns += 1;
+        let before = heard.len();
+        for _ in 0..10 {
+            bench.now.monotonic_millis += 1_000;
+            let early = bench.input(Input::Timeout);
+            assert!(!early.contains("</iq>"), "before there was room");
+        }
+        heard.push_str(&bench.input(Input::Room { id: ConnectionId(1) }));
+        assert!(heard.len() > before && heard.len() - before < 50_000);
+    }
+    assert!(turns >= 3, "{turns}");
+    assert!(!bench.input(Input::Room { id: ConnectionId(1) }).contains("</iq>"));
+    // Told once more than asked for.
+    assert_eq!(bench.input(Input::Room { id: ConnectionId(1) }), "");
+}
+
+/// What was worked off after a rest was of no tick: lost without a word, or acknowledged before the disk had it.
+#[test]
+fn what_is_worked_off_after_a_rest_belongs_to_its_tick() {
+    let mut bench = Bench::new("<work-per-tick>1000</work-per-tick>");
+    bench.register();
+    bench.session(1);
+    let id = ConnectionId(1);
+    let speakers = |bench: &mut Bench, input: Input<'_>| {
+        bench.server.handle(bench.now, input);
+        bench.server.commit().unwrap();
+        let spoke = |output: &Output| matches!(output, Output::Spoke { id: ConnectionId(1) });
+        bench.server.take_outputs().iter().filter(|output| spoke(output)).count()
+    };
+    let message = "<message to='romeo@xmpp.test/nobody' type='headline'/>";
+    let words = format!("{}{message}", "<presence/>".repeat(500));
+    assert_eq!(speakers(&mut bench, Input::Bytes { id, bytes: words.as_bytes() }), 1);
+    bench.now.monotonic_millis += 10;
+    assert_eq!(speakers(&mut bench, Input::Timeout), 0);
+    assert_eq!(speakers(&mut bench, Input::Room { id }), 1);
+}
+
+/// A module with a bug.
+struct Bug;
+
+impl crate::router::Module for Bug {
+    fn about(&self) -> &'static crate::router::About {
+        &crate::router::About::NONE
+    }
+
+    fn arriving(
+        &mut self,
+        _: &mut crate::router::Context<'_>,
+        _: &BareJid,
+        stanza: &crate::xmpp::Stanza,
+    ) -> Result<crate::router::Flow, crate::xmpp::StanzaError> {
+        assert!(stanza.id() != Some("bug"), "as the test wants it");
+        Ok(crate::router::Flow::Handled)
+    }
+}
+
+/// Then the component was not read any more, and the connection of somebody else ended.
+#[test]
+fn a_bug_met_a_component_that_had_rested() {
+    let mut bench = Bench::with(
+        "<work-per-tick>1000</work-per-tick>",
+        "<service id='icq.xmpp.test'><accept><port>5347</port><secret>s</secret></accept></service>",
+    );
+    bench.register();
+    let icq = bench.component(7);
+    let (config, now) = (bench.server.config.clone(), bench.now);
+    bench.server.router = Router::new(config, vec![("mod_bug", Box::new(Bug))], now);
+    let message = |id| format!("<message to='romeo@xmpp.test' from='x@icq.xmpp.test' id='{id}'/>");
+    let words = format!("{}{}", message("m").repeat(1_000), message("bug"));
+    assert_eq!(bench.says(icq, &words), "(off)");
+    let (listener, other) = (Arc::clone(&bench.listener), ConnectionId(8));
+    bench.input(Input::Accepted { id: other, listener: &listener, peer: "192.0.2.1:40000".parse().unwrap() });
+    let mut told = String::new();
+    while !told.contains("(close)") {
+        bench.now.monotonic_millis += 10;
+        told.push_str(&bench.says(8, " "));
+    }
+    assert!(bench.server.connections.get(&ConnectionId(icq)).unwrap().is_closing);
+    assert!(!bench.server.connections.get(&other).unwrap().is_closing);
 }

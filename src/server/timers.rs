@@ -14,7 +14,7 @@ pub enum Timer {
     Login(ConnectionId),
     /// The wait after a failed login is over.
     Penalty(ConnectionId),
-    /// A client that has had its share of a tick may go on.
+    /// A peer that has had its share of a tick may go on.
     Rest(ConnectionId),
     /// A logged-in connection may have been idle for a while.
     Heartbeat(ConnectionId),
@@ -54,6 +54,24 @@ pub enum Timer {
     Stop,
     /// A module asked for it.
     Module(Box<ModuleTimer>),
+}
+
+impl Timer {
+    /// The connection that it is about.
+    pub(super) fn connection(&self) -> Option<ConnectionId> {
+        match self {
+            Timer::Login(id)
+            | Timer::Penalty(id)
+            | Timer::Rest(id)
+            | Timer::Heartbeat(id)
+            | Timer::Idle(id)
+            | Timer::Goodbye(id)
+            | Timer::Unacknowledged(id)
+            | Timer::Control(id)
+            | Timer::Waker(id) => Some(*id),
+            _ => None,
+        }
+    }
 }
 
 /// The heap.

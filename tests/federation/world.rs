@@ -530,11 +530,12 @@ impl World {
         match output {
             Output::Bytes { id, bytes } => self.carry(server, id.0, &bytes),
             Output::Close { id } => self.close(server, id),
-            Output::Park { .. } | Output::Hear { .. } => {}
+            Output::Park { .. } | Output::Hear { .. } | Output::Spoke { .. } => {}
             Output::Join { one, other, bytes_per_second } => self.joined.push((one.0, other.0, bytes_per_second)),
             // There is no control socket here.
             Output::Outside { .. } | Output::Reload | Output::Stop => {}
             Output::TellDrained { id } => self.input(server, Input::Drained { id }),
+            Output::TellRoom { id } => self.input(server, Input::Room { id }),
             Output::Hash(job) => {
                 let result = job.run();
                 self.input(server, Input::Hashed(result));

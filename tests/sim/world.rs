@@ -555,6 +555,10 @@ impl World {
             Output::Close { id } => (id, Held::Close),
             // Wires take all that they are given.
             Output::TellDrained { id } => return self.handle(node, Input::Drained { id }),
+            Output::TellRoom { id } => return self.handle(node, Input::Room { id }),
+            Output::Spoke { .. } if !wrote => return,
+            // What it said may be among what was written: no later word to it leaves before.
+            Output::Spoke { id } => (id, Held::Bytes(Vec::new())),
             Output::Find { ticket, domain, .. } => return own.finding.push_back((ticket, domain)),
             Output::Connect { id, addresses, .. } => return own.dialing.push_back((id, addresses[0])),
             // There is no control socket here, and nobody administers.

@@ -181,6 +181,8 @@ impl Memory {
             Output::Outside { .. } | Output::Reload => {}
             Output::Stop => self.server.handle(self.now, Input::Terminate),
             Output::TellDrained { id } => self.server.handle(self.now, Input::Drained { id }),
+            Output::TellRoom { id } => self.server.handle(self.now, Input::Room { id }),
+            Output::Spoke { .. } => {}
             // No talk moves a file.
             Output::Park { .. } | Output::Join { .. } => {}
             Output::Hear { id, hears } => {
