@@ -253,7 +253,7 @@ pub const OPTIONS: &[SharedOption] = &[
     SharedOption {
         names: &["--timeout"],
         value: Some("SECONDS"),
-        help: "give up when the server says nothing for so long, instead of for a minute",
+        help: "give up when the server says nothing for so long, instead of for a minute (check: a few seconds)",
     },
     SharedOption { names: &["--help", "-h"], value: None, help: "help; with a command, about that command" },
     SharedOption { names: &["--version", "-V"], value: None, help: "print the version" },

@@ -47,6 +47,7 @@ fn config(mut reading: Reading, root: &Tree) -> Result<Config, Error> {
     config.hosts.clear();
     config.services.clear();
     config.file = reading.source.file.clone();
+    config.files = reading.texts.iter().map(|(file, _)| file.to_path_buf()).collect();
     for warning in reading.source.command_line.warnings.clone() {
         reading.warn(&Place::whole(Path::new("")), warning);
     }

@@ -55,7 +55,6 @@ pub struct Notice {
     pub text: String,
 }
 
-/// `FILE:LINE:COLUMN: text`, for the log and for `--test`.
 impl Notice {
     /// Is it only that whoever looks may not see a file?
     pub fn is_denied(&self) -> bool {
@@ -63,6 +62,7 @@ impl Notice {
     }
 }
 
+/// `FILE:LINE:COLUMN: text`, for the log and for `--test`.
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.text)

@@ -73,6 +73,8 @@ pub const DEFAULT_SPOOL: &str = "/var/lib/jabber";
 pub struct Config {
     /// The main file, for messages; empty if the text came from elsewhere.
     pub file: PathBuf,
+    /// All files that were read for it.
+    pub files: Vec<PathBuf>,
     /// The domains that we serve, in the order of the file; at least one.
     pub hosts: Vec<Host>,
     /// The ports, clients' and servers'.
@@ -220,6 +222,7 @@ impl Config {
     pub fn for_host(name: &str) -> Config {
         Config {
             file: PathBuf::new(),
+            files: Vec::new(),
             hosts: vec![Host::new(name)],
             listeners: Vec::new(),
             aliases: Vec::new(),

@@ -21,13 +21,15 @@ use crate::config::hosts::host_address;
 use crate::config::{CertificateSource, Config, Service};
 use crate::net::tls::{Certificate, Certificates, Settings};
 
-/// Nobody's chain is longer.
+/// Nobody's chain and key are longer.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const DAY: i64 = 86_400;
 /// Days before its end at which a certificate is spoken of, once each.
 const WARNINGS: [i64; 3] = [21, 7, 1];
 /// How long a self-made certificate lasts: nobody checks it by its date, so it should not be what breaks.
 const SELF_MADE_DAYS: i64 = 3650;
+/// Clocks differ: so long before now it begins.
+const EARLY_DAYS: i64 = 1;
 /// RFC 6120 §13.7.1.4: `id-on-xmppAddr`.
 const XMPP_ADDR: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 8, 5];
 
@@ -133,7 +135,7 @@ impl Keeper {
     /// this user sees as the one to compare with.
     pub fn look_again_as_user(&mut self) {
         for (path, stamp) in self.plan.files().zip(&self.stamps) {
-            if stamp.is_some() && File::open(path).is_err() {
+            if stamp.is_some() && open(path).is_err() {
                 let path = path.display();
                 log::warn!(target: "-internal",
                     "{path} was read as root, but the server's user cannot read it: a renewed certificate needs a restart; \
@@ -313,8 +315,12 @@ fn first_usable(wanted: &Wanted, owner: Option<(u32, u32)>, make: bool) -> Resul
         return Ok(loaded(certificate, file, false));
     }
     match load(own) {
-        Ok(certificate) if certificate.expires_unix_seconds() > unix_seconds() || !make => {
-            Ok(loaded(certificate, &own.certificate, true))
+        // What somebody else put there stays, and is shown, even when it has expired: the log and `check` say so.
+        Ok(certificate)
+            if !make || !is_own_make(&certificate) || certificate.expires_unix_seconds() > unix_seconds() =>
+        {
+            let is_self_made = is_own_make(&certificate);
+            Ok(loaded(certificate, &own.certificate, is_self_made))
         }
         Err(error) if !error.missing || !make => Err(error.start_error()),
         _ => {
@@ -387,10 +393,31 @@ fn load(source: &CertificateSource) -> Result<Certificate, LoadError> {
     })
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file of PEM text, which may be another user's: a pipe does not hold us up, and no device fills the memory.
+///
+/// # Errors
+/// It cannot be read, is no regular file, or longer than any chain.
+pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut content = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut content)?;
-    Ok(content)
+    open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+    match u64::try_from(content.len()) {
+        Ok(length) if length <= FILE_BYTES_MAX => Ok(content),
+        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {FILE_BYTES_MAX} bytes"))),
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file")),
+    }
+}
+
+/// Did [`Keeper::load`] make it? Nobody else's lasts exactly so long.
+pub fn is_own_make(certificate: &Certificate) -> bool {
+    let lasts = certificate.expires_unix_seconds().saturating_sub(certificate.starts_unix_seconds());
+    certificate.is_self_signed() && lasts == (SELF_MADE_DAYS + EARLY_DAYS) * DAY
 }
 
 /// Makes a certificate for a host or address and its services, with its key in the same file, mode 0640.
@@ -431,8 +458,7 @@ fn self_signed_pem(host: &str, services: &[String]) -> Result<String, rcgen::Err
     parameters.distinguished_name.remove(DnType::CommonName);
     parameters.distinguished_name.push(DnType::CommonName, host);
     let now = OffsetDateTime::from_unix_timestamp(unix_seconds()).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    // Clocks differ.
-    parameters.not_before = now.saturating_sub(Duration::days(1));
+    parameters.not_before = now.saturating_sub(Duration::days(EARLY_DAYS));
     parameters.not_after = now.saturating_add(Duration::days(SELF_MADE_DAYS));
     let key = KeyPair::generate()?;
     let certificate = parameters.self_signed(&key)?;
@@ -516,6 +542,50 @@ mod tests {
             assert_eq!(std::fs::read(&path).unwrap(), before);
         }
         assert!(self_signed_pem("bücher.test", &["users.bücher.test".to_owned()]).is_ok());
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    /// A chain of an authority nobody knows, over since yesterday, with its key.
+    fn expired_of_an_authority() -> String {
+        let authority = KeyPair::generate().unwrap();
+        let mut parameters = CertificateParams::new(vec![]).unwrap();
+        parameters.distinguished_name.push(DnType::CommonName, "authority");
+        let issuer = rcgen::Issuer::new(parameters, authority);
+        let mut parameters = CertificateParams::new(vec!["chat.test".to_owned()]).unwrap();
+        let now = OffsetDateTime::now_utc();
+        (parameters.not_before, parameters.not_after) = (now - Duration::days(90), now - Duration::days(1));
+        let key = KeyPair::generate().unwrap();
+        parameters.signed_by(&key, &issuer).unwrap().pem() + &key.serialize_pem()
+    }
+
+    #[test]
+    fn an_expired_certificate_of_an_authority_was_replaced_by_a_self_made_one() {
+        let directory = crate::daemon::scratch("certificate-expired");
+        let config = config("chat.test", &directory);
+        Keeper::load(&config, None).unwrap();
+        let path = directory.join("ssl/chat.test.pem");
+        let before = expired_of_an_authority();
+        std::fs::write(&path, &before).unwrap();
+        let (keeper, _) = Keeper::load(&config, None).unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+        assert!(keeper.problems()[0].contains("has expired"), "{:?}", keeper.problems());
+        assert!(!keeper.loaded[0].is_self_made);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_pipe_or_a_device_held_the_server_up() {
+        let directory = crate::daemon::scratch("certificate-pipe");
+        let pipe = directory.join("pipe.pem");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let device = directory.join("device.pem");
+        std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+        let long = directory.join("long.pem");
+        File::create(&long).unwrap().set_len(FILE_BYTES_MAX + 1).unwrap();
+        for (path, says) in [(pipe, "no regular file"), (device, "no regular file"), (long, "larger than 1048576")] {
+            let error = read_bounded(&path).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
         std::fs::remove_dir_all(directory).unwrap();
     }
 

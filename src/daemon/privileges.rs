@@ -1,12 +1,13 @@
 //! From root to nobody in particular, and the limit of open files.
 
 use std::ffi::CString;
+use std::sync::OnceLock;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::os::unix::fs::MetadataExt as _;
 
 use nix::unistd::{
-    Gid, Uid, User, getegid, geteuid, getgroups, initgroups, setegid, seteuid, setgid, setgroups, setuid,
+    Gid, Uid, User, getegid, geteuid, getgrouplist, getgroups, initgroups, setegid, seteuid, setgid, setgroups, setuid,
 };
 
 use super::{StartError, accounts};
@@ -18,16 +19,22 @@ pub struct Identity {
     name: String,
     uid: Uid,
     gid: Gid,
+    /// All its groups, once they are asked for: whoever knows them may be slow.
+    groups: OnceLock<Vec<Gid>>,
 }
 
 impl Identity {
+    fn new(name: String, uid: Uid, gid: Gid) -> Self {
+        Identity { name, uid, gid, groups: OnceLock::new() }
+    }
+
     /// Looks a user up.
     ///
     /// # Errors
     /// There is none of this name.
     pub fn of(name: &str) -> Result<Self, StartError> {
         match User::from_name(name) {
-            Ok(Some(user)) => Ok(Identity { name: user.name, uid: user.uid, gid: user.gid }),
+            Ok(Some(user)) => Ok(Identity::new(user.name, user.uid, user.gid)),
             Ok(None) => Err(StartError(format!(
                 "there is no user '{name}' (-U, <user>): make one with `adduser --system --group {name}`"
             ))),
@@ -51,8 +58,8 @@ impl Identity {
         let Some(owner) = there.filter(|owner| owner.uid() != 0) else { return named() };
         let (uid, gid) = (Uid::from_raw(owner.uid()), Gid::from_raw(owner.gid()));
         Ok(Some(match User::from_uid(uid) {
-            Ok(Some(user)) => Identity { name: user.name, uid: user.uid, gid: user.gid },
-            _ => Identity { name: uid.to_string(), uid, gid },
+            Ok(Some(user)) => Identity::new(user.name, user.uid, user.gid),
+            _ => Identity::new(uid.to_string(), uid, gid),
         }))
     }
 
@@ -82,8 +89,15 @@ impl Identity {
         }
         let refused = |error| StartError(format!("cannot do it as the user '{}': {error}", self.name));
         let (group, groups) = (getegid(), getgroups().map_err(refused)?);
-        let name = CString::new(self.name.as_str()).unwrap_or_default();
-        initgroups(&name, self.gid).map_err(refused)?;
+        let theirs = match self.groups.get() {
+            Some(known) => known,
+            None => {
+                let name = CString::new(self.name.as_str()).unwrap_or_default();
+                let asked = getgrouplist(&name, self.gid).map_err(refused)?;
+                self.groups.get_or_init(|| asked)
+            }
+        };
+        setgroups(theirs).map_err(refused)?;
         let lent = setegid(self.gid).and_then(|()| seteuid(self.uid));
         let done = lent.map(|()| work());
         seteuid(Uid::from_raw(0)).and_then(|()| setegid(group)).and_then(|()| setgroups(&groups)).map_err(refused)?;

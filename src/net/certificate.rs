@@ -65,6 +65,7 @@ pub struct Certificate {
     names: Vec<String>,
     end_point: Option<Vec<u8>>,
     issuer: String,
+    is_self_signed: bool,
     starts: i64,
     expires: i64,
 }
@@ -89,6 +90,7 @@ impl Certificate {
         let names = names(&parsed);
         let end_point = end_point(&parsed, own);
         let issuer = parsed.issuer().to_string();
+        let is_self_signed = parsed.issuer() == parsed.subject();
         let (starts, expires) = (parsed.validity().not_before.timestamp(), parsed.validity().not_after.timestamp());
         let key = CertifiedKey::new(chain, key);
         match key.keys_match() {
@@ -96,7 +98,7 @@ impl Certificate {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {}
             Err(_) => return Err(Fault::KeyMismatch),
         }
-        Ok(Certificate { key: Arc::new(key), names, end_point, issuer, starts, expires })
+        Ok(Certificate { key: Arc::new(key), names, end_point, issuer, is_self_signed, starts, expires })
     }
 
     /// The host names and addresses it is for, in lower case; a name may start with `*.`.
@@ -107,6 +109,11 @@ impl Certificate {
     /// Who says that it is theirs; itself, if it is self-made.
     pub fn issuer(&self) -> &str {
         &self.issuer
+    }
+
+    /// Is there no authority that says so?
+    pub fn is_self_signed(&self) -> bool {
+        self.is_self_signed
     }
 
     /// When it begins, in seconds since 1970.

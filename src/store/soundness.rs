@@ -1,66 +1,226 @@
 //! Is a database whole, and one that this release can work on? For the admin's tool, beside a server or without.
+//!
+//! Invariant: whoever looks changes nothing. A damaged database and its log are what an admin mends it from.
 
-use std::path::Path;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{Cause, Error};
-use super::{BUSY, migrate};
+use super::{BUSY, backup, migrate};
 
-/// Looks through a database for this long; `false`: that was too short to see all of it.
+/// How often SQLite is told to stop: it forgets it between two statements.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// What was looked at, and is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// All of it.
+    Whole,
+    /// So many of its tables; for the others there was no time.
+    Tables(usize, usize),
+    /// Nothing: a log that no process has open, without its index, cannot be read by who writes nothing.
+    Nothing,
+}
+
+/// Looks through a database for this long, table by table. The one to begin with is the caller's choice, so that each has
+/// its turn where time is always too short.
 ///
 /// # Errors
 /// It cannot be opened, is not ours, of a newer release, or damaged.
-pub fn look_through(path: &Path, patience: Duration) -> Result<bool, Error> {
-    let error = |cause| Error::new(path, cause);
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|sql| error(Cause::Sql(sql)))?;
-    let begun = connection.busy_timeout(BUSY).and_then(|()| connection.execute_batch("PRAGMA query_only = ON"));
-    begun.map_err(|sql| error(Cause::Sql(sql)))?;
-    migrate::suits(&connection).map_err(error)?;
+pub fn look_through(path: &Path, patience: Duration, first: usize) -> Result<Seen, Error> {
+    let Some(way) = way_in(path)? else { return Ok(Seen::Nothing) };
+    let seen = look(path, way, patience, first).map_err(|cause| Error::new(path, cause));
+    match seen {
+        // Somebody came meanwhile, and changes what was taken to be still.
+        Err(_) if way == STILL && way_in(path)? != Some(STILL) => Ok(Seen::Nothing),
+        seen => seen,
+    }
+}
+
+/// <https://www.sqlite.org/uri.html>: nobody changes it, so nobody is locked out.
+const STILL: &str = "immutable=1";
+
+/// How to open it without a change to its files.
+fn way_in(path: &Path) -> Result<Option<&'static str>, Error> {
+    match backup::refuse_if_open(path) {
+        Err(error) if error.is_in_use() => return Ok(Some("mode=ro")),
+        asked => asked?,
+    }
+    let length = |end: &str| with_end(path, end).metadata().map(|found| found.len()).ok();
+    Ok(match (length("-wal").unwrap_or(0), length("-shm"), length("-journal").unwrap_or(0)) {
+        (_, _, 1..) => None,
+        (0, _, _) => Some(STILL),
+        // Its index is made anew in memory.
+        (_, Some(_), _) => Some("mode=ro&readonly_shm=1"),
+        (_, None, _) => None,
+    })
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut file = OsString::from(path);
+    file.push(end);
+    PathBuf::from(file)
+}
+
+fn look(path: &Path, way: &str, patience: Duration, first: usize) -> Result<Seen, Cause> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(uri(path, way), flags).map_err(Cause::Sql)?;
+    connection.busy_timeout(BUSY).map_err(Cause::Sql)?;
+    // A server that ends meanwhile leaves us the last: its log is the next start's.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(Cause::Sql)?;
+    migrate::suits(&connection)?;
     let interrupt = connection.get_interrupt_handle();
     let (done, ended) = mpsc::channel::<()>();
+    let is_late = Arc::new(AtomicBool::new(patience.is_zero()));
+    let late = Arc::clone(&is_late);
     let watch = std::thread::spawn(move || {
-        if ended.recv_timeout(patience) == Err(mpsc::RecvTimeoutError::Timeout) {
+        let mut wait = patience;
+        while ended.recv_timeout(wait) == Err(mpsc::RecvTimeoutError::Timeout) {
+            late.store(true, Ordering::Relaxed);
             interrupt.interrupt();
+            wait = AGAIN;
         }
     });
-    let found: Result<String, _> = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
+    let seen = tables(&connection, &is_late, first);
     drop(done);
     // It does nothing that could fail.
     let _ = watch.join();
-    match found {
-        Ok(found) if found == "ok" => Ok(true),
-        Ok(found) => Err(error(Cause::Damaged(found))),
-        Err(sql) if sql.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(false),
-        Err(sql) => Err(error(Cause::Sql(sql))),
+    seen
+}
+
+fn tables(connection: &Connection, is_late: &AtomicBool, first: usize) -> Result<Seen, Cause> {
+    let mut tables = names(connection).map_err(Cause::Sql)?;
+    let count = tables.len();
+    tables.rotate_left(first.checked_rem(count).unwrap_or(0));
+    for (seen, table) in tables.iter().enumerate() {
+        if is_late.load(Ordering::Relaxed) || !is_sound(connection, &format!("\"{}\"", table.replace('"', "\"\"")))? {
+            return Ok(Seen::Tables(seen, count));
+        }
     }
+    // What lies between the tables is seen by a look at all of it.
+    match !is_late.load(Ordering::Relaxed) && is_sound(connection, "1")? {
+        true => Ok(Seen::Whole),
+        false => Ok(Seen::Tables(count, count)),
+    }
+}
+
+fn names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut found = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND rootpage > 0")?;
+    found.query_map([], |row| row.get(0))?.collect()
+}
+
+/// `false`: it was told to stop.
+fn is_sound(connection: &Connection, what: &str) -> Result<bool, Cause> {
+    match connection.query_row(&format!("PRAGMA quick_check({what})"), [], |row| row.get::<_, String>(0)) {
+        Ok(found) if found == "ok" => Ok(true),
+        Ok(found) => Err(Cause::Damaged(found)),
+        Err(sql) if sql.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => Ok(false),
+        Err(sql) => Err(Cause::Sql(sql)),
+    }
+}
+
+fn uri(path: &Path, way: &str) -> String {
+    let mut uri = String::from(if path.is_absolute() { "file://" } else { "file:" });
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            other => uri.push_str(&format!("%{other:02X}")),
+        }
+    }
+    uri + "?" + way
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Store;
     use crate::store::tests::Scratch;
+    use crate::store::{Store, meta};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// From here on it is none of ours.
+    fn damage(path: &Path, from: usize) {
+        let mut bytes = std::fs::read(path).unwrap();
+        for (at, byte) in bytes.iter_mut().enumerate().skip(from) {
+            *byte = (at % 251) as u8;
+        }
+        std::fs::write(path, &bytes).unwrap();
+    }
+
+    /// What a killed server left behind, in a directory whose name means something in a URI.
+    fn left_behind(scratch: &Scratch) -> PathBuf {
+        let mut store = Store::open(&scratch.database()).unwrap();
+        meta::set(&mut store, "key", &[7; 100_000]).unwrap();
+        store.commit().unwrap();
+        let directory = scratch.0.join("what? 50%#é");
+        std::fs::create_dir(&directory).unwrap();
+        let path = directory.join("jabber.db");
+        for end in ["", "-wal", "-shm"] {
+            std::fs::copy(with_end(&scratch.database(), end), with_end(&path, end)).unwrap();
+        }
+        path
+    }
+
+    fn bytes(path: &Path) -> Vec<Option<Vec<u8>>> {
+        ["", "-wal", "-shm", "-journal"].iter().map(|end| std::fs::read(with_end(path, end)).ok()).collect()
+    }
 
     #[test]
     fn a_database_is_looked_through() {
         let scratch = Scratch::new("soundness");
         let path = scratch.database();
         drop(Store::open(&path).unwrap());
-        let long = Duration::from_secs(60);
-        assert!(look_through(&path, long).unwrap());
+        assert_eq!(look_through(&path, LONG, 7).unwrap(), Seen::Whole);
         // Its header is as it was, and what comes after is not.
-        let mut bytes = std::fs::read(&path).unwrap();
-        for (at, byte) in bytes.iter_mut().enumerate().skip(4096) {
-            *byte = (at % 251) as u8;
-        }
-        std::fs::write(&path, &bytes).unwrap();
-        let error = look_through(&path, long).unwrap_err();
+        damage(&path, 4096);
+        let error = look_through(&path, LONG, 0).unwrap_err();
         assert!(error.hint().contains("restore a backup"), "{error}");
         std::fs::write(&path, "nonsense").unwrap();
-        assert!(look_through(&path, long).is_err());
+        assert!(look_through(&path, LONG, 0).is_err());
+    }
+
+    #[test]
+    fn a_look_at_a_stopped_database_changed_it() {
+        let scratch = Scratch::new("soundness-stopped");
+        let path = left_behind(&scratch);
+        let before = bytes(&path);
+        assert!(before[1].as_ref().is_some_and(|log| log.len() > 100_000));
+        assert_eq!(look_through(&path, LONG, 0).unwrap(), Seen::Whole);
+        assert!(bytes(&path) == before);
+        // What counts is in the log, and is damaged there.
+        let header = 32 + 24;
+        damage(&path, 0);
+        damage(&with_end(&path, "-wal"), header);
+        let before = bytes(&path);
+        assert!(look_through(&path, LONG, 0).is_err());
+        assert!(bytes(&path) == before);
+        // Without the index it could only be read by who writes one.
+        std::fs::remove_file(with_end(&path, "-shm")).unwrap();
+        let before = bytes(&path);
+        assert_eq!(look_through(&path, LONG, 0).unwrap(), Seen::Nothing);
+        assert!(bytes(&path) == before);
+        // One that was closed.
+        let closed = scratch.0.join("closed.db");
+        drop(Store::open(&closed).unwrap());
+        let before = bytes(&closed);
+        assert_eq!(look_through(&closed, LONG, 0).unwrap(), Seen::Whole);
+        assert!(bytes(&closed) == before);
+    }
+
+    #[test]
+    fn what_there_was_no_time_for_was_called_whole() {
+        let scratch = Scratch::new("soundness-time");
+        let path = scratch.database();
+        drop(Store::open(&path).unwrap());
+        let seen = look_through(&path, Duration::ZERO, 3).unwrap();
+        assert!(matches!(seen, Seen::Tables(0, 10..)), "{seen:?}");
     }
 }

@@ -2,17 +2,30 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use jabber::daemon::privileges::{Identity, is_root};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags};
-use nix::unistd::{AccessFlags, User, faccessat, geteuid};
+use nix::unistd::{AccessFlags, Gid, Group, User, faccessat, getegid, geteuid};
 
 use super::{Findings, Subject};
 
 /// Everybody else's remedy.
 pub(super) const AS_ROOT: &str = "run it as root: sudo jabberctl check";
+
+/// The remedy for what cannot be found out. Root whom the system does not let be another is told of that one.
+pub(super) fn remedy(subject: &Subject) -> String {
+    match &subject.identity {
+        Some(identity) if is_root() && !subject.can_lend => as_user(identity),
+        _ => AS_ROOT.to_owned(),
+    }
+}
+
+/// How to ask as the server's user.
+pub(super) fn as_user(identity: &Identity) -> String {
+    format!("run it as that user: runuser -u {} -- jabberctl check; or where root is not confined", identity.name())
+}
 
 /// Read and write.
 pub(super) const READ_WRITE: AccessFlags = AccessFlags::R_OK.union(AccessFlags::W_OK);
@@ -53,7 +66,7 @@ fn access(path: &Path, wanted: AccessFlags) -> nix::Result<()> {
 
 /// Is what we are refused refused to the server as well, or are we root?
 pub(super) fn sees_all(subject: &Subject) -> bool {
-    is_root() || subject.identity.as_ref().is_some_and(Identity::is_own)
+    is_root() && subject.can_lend || subject.identity.as_ref().is_some_and(Identity::is_own)
 }
 
 /// Is it there? `None`: it cannot be found out, which is told then.
@@ -62,7 +75,7 @@ pub(super) fn is_there(subject: &Subject, area: &'static str, path: &Path, findi
         Ok(_) => Some(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound && path.symlink_metadata().is_err() => Some(false),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !sees_all(subject) => {
-            findings.unknown(area, format!("{} cannot be looked at by you", path.display()), AS_ROOT);
+            findings.unknown(area, format!("{} cannot be looked at by you", path.display()), remedy(subject));
             None
         }
         Err(error) => {
@@ -90,6 +103,12 @@ pub(super) fn owner(subject: &Subject) -> String {
     )
 }
 
+/// The group of the server's user, for chgrp.
+pub(super) fn group(subject: &Subject) -> String {
+    let gid = subject.identity.as_ref().map_or_else(getegid, |identity| Gid::from_raw(identity.ids().1));
+    Group::from_gid(gid).ok().flatten().map_or_else(|| gid.to_string(), |group| group.name)
+}
+
 /// Tells of something that the server's user must be able to do and cannot: by the way there, by the disk, or by itself. Tells
 /// nothing, and says so, if the user can.
 pub(super) fn needs(
@@ -106,15 +125,15 @@ pub(super) fn needs(
             findings.unknown(
                 area,
                 format!("whether {what}{shown} can be {verb} by the server was not found out"),
-                AS_ROOT,
+                remedy(subject),
             );
         }
         Answer::No(Errno::EROFS) => read_only(area, what, path, findings),
         Answer::No(error) => match closed(subject, path) {
             Some(closed) => findings.critical(
                 area,
-                format!("{what}{shown} cannot be {verb} by {name}: the way there is closed by {closed}"),
-                format!("chmod o+x {closed}; or name another place in jabber.xml"),
+                format!("{what}{shown} cannot be {verb} by {name}: the way there is closed by {}", closed.display()),
+                format!("chmod o+x {}; or name another place in jabber.xml", closed.display()),
             ),
             None if error == Errno::EACCES => {
                 let mode = if wanted.contains(AccessFlags::X_OK) { "u+rwx" } else { "u+rw" };
@@ -144,10 +163,13 @@ pub(super) fn read_only(area: &'static str, what: &str, path: &Path, findings: &
     );
 }
 
-/// The first directory on the way to a path that the server's user cannot enter.
-pub(super) fn closed<'a>(subject: &Subject, path: &'a Path) -> Option<std::path::Display<'a>> {
-    let mut way: Vec<&Path> = path.ancestors().skip(1).filter(|part| !part.as_os_str().is_empty()).collect();
-    way.reverse();
-    let closed = way.into_iter().find(|part| may(subject, part, AccessFlags::X_OK) == Answer::No(Errno::EACCES));
-    closed.map(Path::display)
+/// The first directory on the way to a path that the server's user cannot enter; or on the way to where its links lead.
+pub(super) fn closed(subject: &Subject, path: &Path) -> Option<PathBuf> {
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    [path, &target].into_iter().find_map(|path| {
+        let mut way: Vec<&Path> = path.ancestors().skip(1).filter(|part| !part.as_os_str().is_empty()).collect();
+        way.reverse();
+        let closed = way.into_iter().find(|part| may(subject, part, AccessFlags::X_OK) == Answer::No(Errno::EACCES));
+        closed.map(Path::to_owned)
+    })
 }

@@ -3,11 +3,11 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jabber::config::certificates::how_to_get;
+use jabber::config::certificates::{LETSENCRYPT, how_to_get};
 use jabber::config::{CertificateSource, Config};
-use jabber::daemon::authorities;
+use jabber::daemon::{authorities, certificates};
 use jabber::net::tls::Certificate;
 use jabber::stream::certificate::Trust as _;
 use jabber::xmpp::Now;
@@ -15,7 +15,7 @@ use nix::unistd::AccessFlags;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::access::{self, AS_ROOT, Answer, MAKE};
+use super::access::{self, Answer, MAKE};
 use super::files::is_read_only;
 use super::{Findings, Level, Subject};
 
@@ -24,26 +24,42 @@ const DAY: i64 = 86_400;
 /// Days before the end at which it is bad, and very bad.
 const DAYS: (i64, i64) = (21, 3);
 
+/// certbot closes its directories, and opens them to nobody for long.
+const DEPLOY_HOOK: &str = "let certbot's deploy hook give it to the server: README.Debian, \
+     /usr/share/doc/jabber/examples/certbot/deploy-hook";
+
 pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     for host in &subject.config.hosts {
-        of_host(subject, &host.name, findings);
+        of_host(subject, &host.name, &subject.config.certificates_of(&host.name), findings);
     }
 }
 
-/// The first that is there, as the server looks for it.
-fn of_host(subject: &Subject, host: &str, findings: &mut Findings) {
-    let own = subject.config.self_made_certificate(host);
-    for source in &subject.config.certificates_of(host) {
+/// The first that is there, as the server looks for it; the last place is that of what it makes itself.
+fn of_host(subject: &Subject, host: &str, sources: &[CertificateSource], findings: &mut Findings) {
+    let Some((own, _)) = sources.split_last() else { return };
+    let mut passed_over = Vec::new();
+    for source in sources {
+        let is_must = source.place.is_some() || source == own;
         match fs::metadata(&source.certificate) {
-            Err(error) if error.kind() == ErrorKind::NotFound && source.place.is_none() => {}
-            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(error) if error.kind() == ErrorKind::NotFound && source.place.is_none() => continue,
+            Err(error) if error.kind() == ErrorKind::PermissionDenied && !access::sees_all(subject) => {
                 let shown = source.certificate.display();
                 let text = format!("{host}: whether there is a certificate {shown} cannot be seen by you");
-                return findings.unknown(AREA, text, AS_ROOT);
+                return findings.unknown(AREA, text, access::remedy(subject));
             }
-            _ => return one(subject, host, source, source.certificate == own.certificate, findings),
+            _ => {}
         }
+        if !is_must && !subject.starts_as_root && !is_readable(subject, source) {
+            passed_over.push(source);
+            continue;
+        }
+        // Who has a good one needs none of those.
+        if !one(subject, host, source, source == own, findings) {
+            passed_over.iter().for_each(|source| unreadable(subject, host, source, false, findings));
+        }
+        return;
     }
+    passed_over.iter().for_each(|source| unreadable(subject, host, source, false, findings));
     let place = own.certificate.parent().unwrap_or(Path::new("/"));
     let around = place.ancestors().find(|around| around.is_dir()).unwrap_or(Path::new("/"));
     let what = "the place for self-made certificates ";
@@ -58,12 +74,19 @@ fn of_host(subject: &Subject, host: &str, findings: &mut Findings) {
     }
 }
 
-fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: bool, findings: &mut Findings) {
-    let read = |path: &Path, findings: &mut Findings| match fs::read(path) {
+/// May the server's user read chain and key?
+fn is_readable(subject: &Subject, source: &CertificateSource) -> bool {
+    let is_refused = |path| matches!(access::may(subject, path, AccessFlags::R_OK), Answer::No(_));
+    !is_refused(&source.certificate) && !is_refused(&source.key)
+}
+
+/// Tells of one certificate. Is it somebody else's than the server's own?
+fn one(subject: &Subject, host: &str, source: &CertificateSource, is_own_place: bool, findings: &mut Findings) -> bool {
+    let read = |path: &Path, findings: &mut Findings| match certificates::read_bounded(path) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             let text = format!("{host}: {} cannot be read by you, so it was not looked at", path.display());
-            findings.unknown(AREA, text, AS_ROOT);
+            findings.unknown(AREA, text, access::remedy(subject));
             None
         }
         Err(error) => {
@@ -72,25 +95,23 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
             None
         }
     };
-    let Some(chain) = read(&source.certificate, findings) else { return };
-    let Some(key) = read(&source.key, findings) else { return };
+    let Some(chain) = read(&source.certificate, findings) else { return false };
+    let Some(key) = read(&source.key, findings) else { return false };
     key_is_secret(&source.key, host, findings);
-    for path in [&source.certificate, &source.key] {
-        let is_must = is_self_made || source.place.is_some();
-        server_reads(subject, host, is_must, path, findings);
-    }
+    unreadable(subject, host, source, is_own_place || source.place.is_some(), findings);
     let shown = source.certificate.display();
     let certificate = match Certificate::from_pem(&chain, &key) {
         Ok(certificate) => certificate,
         Err(fault) => {
             let path = if fault.is_about_key() { &source.key } else { &source.certificate };
-            return findings.split(AREA, &format!("{host}: {} {fault}", path.display()));
+            findings.split(AREA, &format!("{host}: {} {fault}", path.display()));
+            return false;
         }
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
     let days = certificate.expires_unix_seconds().saturating_sub(seconds).div_euclid(DAY);
-    let renew = match is_self_made {
+    let renew = match is_own_place && certificates::is_own_make(&certificate) {
         true => "restart the server: it makes a new one",
         false => "renew it: certbot renew; the server takes the new one by itself",
     };
@@ -116,15 +137,25 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
             format!("get one for {host}: {}", how_to_get(host)),
         );
     }
-    if is_self_made {
-        return findings.warning(
+    if certificate.is_self_signed() {
+        findings.warning(
             AREA,
             format!("{host}: {shown} is self-made: clients warn of it, and other servers do not trust it"),
             how_to_get(host),
         );
+        return false;
     }
+    if days >= 0 && !is_early {
+        is_trusted(subject, (host, &source.certificate), &chain, now, findings);
+    }
+    true
+}
+
+/// Does somebody stand for it whom this machine knows?
+fn is_trusted(subject: &Subject, (host, file): (&str, &Path), chain: &[u8], now: Duration, findings: &mut Findings) {
+    let shown = file.display();
     let chain: Vec<Vec<u8>> =
-        CertificateDer::pem_slice_iter(&chain).filter_map(|der| der.ok().map(|der| der.to_vec())).collect();
+        CertificateDer::pem_slice_iter(chain).filter_map(|der| der.ok().map(|der| der.to_vec())).collect();
     let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
     let now = Now { unix_millis: millis, monotonic_millis: 0 };
     // A server that is an island knows no authorities; its clients do.
@@ -135,7 +166,7 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
             "this machine knows no certificate authorities: no other server can be proved by its certificate",
             "apt install ca-certificates",
         ),
-        Ok(trust) if days >= 0 && !is_early => {
+        Ok(trust) => {
             if let Err(why) = trust.check(&chain, host.trim_matches(['[', ']']), now) {
                 findings.warning(
                     AREA,
@@ -144,25 +175,37 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_self_made: 
                 );
             }
         }
-        Ok(_) => {}
         Err(error) => findings.critical(AREA, error.to_string(), "the server does not start so"),
     }
 }
 
 /// Root reads it for a server that starts as root; a renewed one is the server's user's to read.
-fn server_reads(subject: &Subject, host: &str, is_must: bool, path: &Path, findings: &mut Findings) {
-    let Answer::No(_) = access::may(subject, path, AccessFlags::R_OK) else { return };
-    let (shown, name) = (path.display(), access::who(subject));
+fn unreadable(subject: &Subject, host: &str, source: &CertificateSource, is_must: bool, findings: &mut Findings) {
     let (level, then) = match (subject.starts_as_root, is_must) {
         (true, _) => (Level::Warning, "a renewed one needs a restart"),
         (false, true) => (Level::Critical, "the server does not start"),
         (false, false) => (Level::Warning, "the server passes it over"),
     };
-    let remedy = match access::closed(subject, path) {
-        Some(closed) => format!("chgrp {name} {closed} {shown} && chmod g+x {closed} && chmod g+r {shown}"),
-        None => format!("chgrp {name} {shown} && chmod g+r {shown}"),
-    };
-    findings.add(level, AREA, format!("{host}: {shown} cannot be read by the server's user {name}: {then}"), remedy);
+    for path in [&source.certificate, &source.key] {
+        if let Answer::No(_) = access::may(subject, path, AccessFlags::R_OK) {
+            let (shown, name) = (path.display(), access::who(subject));
+            let text = format!("{host}: {shown} cannot be read by the server's user {name}: {then}");
+            findings.add(level, AREA, text, how_to_open(subject, path));
+        }
+    }
+}
+
+fn how_to_open(subject: &Subject, path: &Path) -> String {
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let certbot = Path::new(LETSENCRYPT).parent().unwrap_or(Path::new(LETSENCRYPT));
+    if [path, &target].iter().any(|path| path.starts_with(certbot)) {
+        return DEPLOY_HOOK.to_owned();
+    }
+    let (shown, group) = (path.display(), access::group(subject));
+    match access::closed(subject, path).as_ref().map(|closed| closed.display()) {
+        Some(closed) => format!("chgrp {group} {closed} {shown} && chmod g+x {closed} && chmod g+r {shown}"),
+        None => format!("chgrp {group} {shown} && chmod g+r {shown}"),
+    }
 }
 
 fn key_is_secret(path: &Path, host: &str, findings: &mut Findings) {

@@ -9,7 +9,7 @@ use jabber::daemon::privileges::is_root;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::AccessFlags;
 
-use super::access::{self, AS_ROOT, Answer, MAKE};
+use super::access::{self, Answer, MAKE};
 use super::{Findings, Level, Subject};
 
 pub(super) const AREA: &str = "files";
@@ -28,7 +28,9 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     if let Err(error) = subject.config.check_files() {
         for problem in error.problems {
             match problem.is_denied() && !access::sees_all(subject) {
-                true => findings.unknown(AREA, format!("{}: not allowed for you", problem.what), AS_ROOT),
+                true => {
+                    findings.unknown(AREA, format!("{}: not allowed for you", problem.what), access::remedy(subject))
+                }
                 false => findings.problem(AREA, &problem),
             }
         }
@@ -54,6 +56,7 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     for (directory, what) in &directories {
         room(directory, what, findings);
     }
+    configuration(subject, findings);
     secrets(subject, findings);
 }
 
@@ -181,20 +184,36 @@ fn left(directory: &Path, what: &str, free: u64, findings: &mut Findings) {
     }
 }
 
+/// jabber.xml, conf.d and what they include: the server's user reads all of it, at a reload at the latest.
+fn configuration(subject: &Subject, findings: &mut Findings) {
+    let directory = subject.config.file.parent().unwrap_or(Path::new("")).join("conf.d");
+    let is_listed =
+        !directory.is_dir() || is_readable(subject, &directory, AccessFlags::R_OK | AccessFlags::X_OK, findings);
+    for file in &subject.config.files {
+        if is_listed || !file.starts_with(&directory) {
+            is_readable(subject, file, AccessFlags::R_OK, findings);
+        }
+    }
+}
+
+fn is_readable(subject: &Subject, path: &Path, wanted: AccessFlags, findings: &mut Findings) -> bool {
+    let Answer::No(_) = access::may(subject, path, wanted) else { return true };
+    let (shown, name, group) = (path.display(), access::who(subject), access::group(subject));
+    let (level, then) = match subject.starts_as_root {
+        true => (Level::Warning, "a reload will fail"),
+        false => (Level::Critical, "the server does not start"),
+    };
+    let right = if wanted.contains(AccessFlags::X_OK) { "g+rx" } else { "g+r" };
+    let remedy = format!("chgrp {group} {shown} && chmod {right} {shown}; its directories, too");
+    findings.add(level, AREA, format!("{shown} cannot be read by {name}: {then}"), remedy);
+    false
+}
+
 /// jabber.xml may hold passwords of components.
 fn secrets(subject: &Subject, findings: &mut Findings) {
     let path = &subject.config.file;
     let shown = path.display();
     let Ok(found) = fs::metadata(path) else { return };
-    if let Answer::No(_) = access::may(subject, path, AccessFlags::R_OK) {
-        let name = access::who(subject);
-        let (level, then) = match subject.starts_as_root {
-            true => (Level::Warning, "a reload will fail"),
-            false => (Level::Critical, "the server does not start"),
-        };
-        let text = format!("{shown} cannot be read by {name}: {then}");
-        findings.add(level, AREA, text, format!("chgrp {name} {shown} && chmod g+r {shown}; its directories, too"));
-    }
     if found.permissions().mode() & 0o002 != 0 {
         findings.critical(AREA, format!("{shown} can be changed by everybody"), format!("chmod o-w {shown}"));
     }
@@ -203,7 +222,7 @@ fn secrets(subject: &Subject, findings: &mut Findings) {
         findings.warning(
             AREA,
             format!("{shown} has a <secret>, and can be read by everybody"),
-            format!("chgrp jabber {shown} && chmod 640 {shown}"),
+            format!("chgrp {} {shown} && chmod 640 {shown}", access::group(subject)),
         );
     }
 }

@@ -115,6 +115,8 @@ struct Subject {
     config: Config,
     /// The user that the server becomes, if one is named.
     identity: Option<Identity>,
+    /// Are we, or can we be, that user?
+    can_lend: bool,
     /// Is it root until it becomes that user? systemd starts it as the user.
     starts_as_root: bool,
     server: Running,
@@ -188,15 +190,16 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     let file = given.config_file();
     let config = match Config::load(&file, &given) {
         Ok(config) => config,
-        Err(error) if !is_root() && error.problems.iter().any(Problem::is_denied) => {
-            for problem in error.problems.iter().filter(|problem| problem.is_denied()) {
-                let text = format!("{}: not allowed for you", problem.place.file.display());
-                findings.unknown(AREA, text, access::AS_ROOT);
-            }
-            return None;
-        }
         Err(error) => {
-            error.problems.iter().for_each(|problem| findings.problem(AREA, problem));
+            for problem in &error.problems {
+                match problem.is_denied() && !is_root() {
+                    true => {
+                        let text = format!("{}: not allowed for you", problem.place.file.display());
+                        findings.unknown(AREA, text, access::AS_ROOT);
+                    }
+                    false => findings.problem(AREA, problem),
+                }
+            }
             return None;
         }
     };
@@ -222,12 +225,19 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
             None
         }
     };
+    // Asked once: all that follows is asked as that user.
+    let lent =
+        identity.as_ref().filter(|_| is_root()).and_then(|identity| Some((identity, identity.lend(|| ()).err()?)));
+    if let Some((identity, error)) = &lent {
+        findings.unknown("files", error.to_string(), access::as_user(identity));
+    }
+    let can_lend = lent.is_none();
     let by_systemd = line.config.is_none() && Path::new("/run/systemd/system").is_dir();
     let by_us = identity.as_ref().is_none_or(Identity::is_own);
     let starts_as_root = !by_systemd && (is_root() || !by_us);
     let socket = line.socket.clone().unwrap_or_else(|| config.control_socket());
     let server = server(line, &socket, identity.as_ref(), findings);
-    Some(Subject { config, identity, starts_as_root, server, timeout: line.timeout })
+    Some(Subject { config, identity, can_lend, starts_as_root, server, timeout: line.timeout })
 }
 
 /// Is there a server, and is it of our release?

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jabber::config::{Listener, ListenerKind};
+use jabber::daemon::privileges::is_root;
 use jabber::net::listener;
 
 use super::access::AS_ROOT;
@@ -95,11 +96,15 @@ fn free(subject: &Subject, listener: &Listener, what: &str, findings: &mut Findi
         return findings.fine(AREA, format!("port {port} ({what}) is free"));
     };
     let (text, remedy) = match refused.error.kind() {
-        ErrorKind::AddrInUse if subject.server == Running::Unknown => {
+        ErrorKind::AddrInUse if subject.server == Running::Unknown && !is_root() => {
             let text = format!("port {port} ({what}) is in use: whether by the server was not found out");
             return findings.unknown(AREA, text, AS_ROOT);
         }
         ErrorKind::AddrInUse => match holders(refused.address).into_iter().next() {
+            // It takes no connection at its control socket, which is told already.
+            Some((pid, name)) if subject.server == Running::Unknown && name == "jabberd" => {
+                return findings.fine(AREA, format!("port {port} ({what}) is held by {name}, process {pid}"));
+            }
             Some((pid, name)) => (
                 format!("port {port} ({what}) is held by {name}, process {pid}"),
                 format!("stop {name}: systemctl disable --now {name}; or give one of them another port"),
