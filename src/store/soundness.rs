@@ -26,7 +26,8 @@ pub enum Seen {
     Whole,
     /// So many of its tables; for the others there was no time.
     Tables(usize, usize),
-    /// Nothing: a log that no process has open, without its index, cannot be read by who writes nothing.
+    /// Nothing: a log that no process has open, without its index, cannot be read by who writes nothing; and what a server
+    /// that starts or stops changes meanwhile tells nothing.
     Nothing,
 }
 
@@ -39,8 +40,7 @@ pub fn look_through(path: &Path, patience: Duration, first: usize) -> Result<See
     let Some(way) = way_in(path)? else { return Ok(Seen::Nothing) };
     let seen = look(path, way, patience, first).map_err(|cause| Error::new(path, cause));
     match seen {
-        // Somebody came meanwhile, and changes what was taken to be still.
-        Err(_) if way == STILL && way_in(path)? != Some(STILL) => Ok(Seen::Nothing),
+        Err(_) if way_in(path)? != Some(way) => Ok(Seen::Nothing),
         seen => seen,
     }
 }
@@ -77,6 +77,7 @@ fn look(path: &Path, way: &str, patience: Duration, first: usize) -> Result<Seen
     // A server that ends meanwhile leaves us the last: its log is the next start's.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(Cause::Sql)?;
     migrate::suits(&connection)?;
+    let tables = names(&connection).map_err(Cause::Sql)?;
     let interrupt = connection.get_interrupt_handle();
     let (done, ended) = mpsc::channel::<()>();
     let is_late = Arc::new(AtomicBool::new(patience.is_zero()));
@@ -89,15 +90,19 @@ fn look(path: &Path, way: &str, patience: Duration, first: usize) -> Result<Seen
             wait = AGAIN;
         }
     });
-    let seen = tables(&connection, &is_late, first);
+    let seen = look_at(&connection, tables, &is_late, first);
     drop(done);
     // It does nothing that could fail.
     let _ = watch.join();
     seen
 }
 
-fn tables(connection: &Connection, is_late: &AtomicBool, first: usize) -> Result<Seen, Cause> {
-    let mut tables = names(connection).map_err(Cause::Sql)?;
+fn look_at(
+    connection: &Connection,
+    mut tables: Vec<String>,
+    is_late: &AtomicBool,
+    first: usize,
+) -> Result<Seen, Cause> {
     let count = tables.len();
     tables.rotate_left(first.checked_rem(count).unwrap_or(0));
     for (seen, table) in tables.iter().enumerate() {

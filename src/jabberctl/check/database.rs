@@ -115,8 +115,8 @@ fn look_through(subject: &Subject, path: &Path, findings: &mut Findings) {
         }
         Some(Ok(Seen::Nothing)) => findings.unknown(
             AREA,
-            format!("{shown} was not looked through: its log has no index, and nothing is to be written here"),
-            "start the server, which takes the log over; then check again",
+            format!("{shown} was not looked through: that would change it, or a server starts or stops"),
+            "start the server, which takes over what the last one left; then check again",
         ),
         Some(Err(error)) => {
             let (whole, hint) = (error.to_string(), error.hint());

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use jabber::config::{Config, LogTarget};
 use jabber::daemon::privileges::is_root;
@@ -52,12 +53,48 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
         findings.warning(AREA, text, "restart the server: it makes it");
     }
     sockets(subject, findings);
+    if subject.by_systemd {
+        let pidfile = subject.config.pidfile.as_deref().and_then(Path::parent);
+        let all = directories.iter().map(|(path, _)| path.as_path()).chain(pidfile).chain([directory]);
+        walls(&unit(), all, findings);
+    }
     directories.dedup();
     for (directory, what) in &directories {
         room(directory, what, findings);
     }
     configuration(subject, findings);
     secrets(subject, findings);
+}
+
+/// What systemd says of the unit's walls; nothing where there is no such unit.
+fn unit() -> String {
+    let properties = ["--property=ProtectSystem", "--property=ReadWritePaths", "--property=RuntimeDirectory"];
+    let asked = Command::new("systemctl").args(["show", "jabber"]).args(properties).output();
+    asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+}
+
+/// systemd.exec(5), `ProtectSystem=strict`: outside of these directories the server writes nothing, whatever their modes say.
+fn walls<'a>(unit: &str, directories: impl Iterator<Item = &'a Path>, findings: &mut Findings) {
+    let property = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("");
+    if property("ProtectSystem") != "strict" {
+        return;
+    }
+    let mut open: Vec<PathBuf> =
+        property("ReadWritePaths").split_whitespace().map(|path| path.trim_start_matches(['-', '+']).into()).collect();
+    open.extend(property("RuntimeDirectory").split_whitespace().map(|name| Path::new("/run").join(name)));
+    // PrivateTmp has these of its own.
+    open.extend(["/tmp", "/var/tmp"].map(PathBuf::from));
+    for directory in directories {
+        let real = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+        if !open.iter().any(|open| real.starts_with(open) || directory.starts_with(open)) {
+            let shown = directory.display();
+            findings.warning(
+                AREA,
+                format!("jabber.service does not let the server write to {shown}"),
+                format!("systemctl edit jabber: [Service] ReadWritePaths={shown}; then restart it"),
+            );
+        }
+    }
 }
 
 /// The pid file's directory, which nobody makes but the start scripts theirs.
@@ -231,6 +268,23 @@ fn secrets(subject: &Subject, findings: &mut Findings) {
 mod tests {
     use super::super::Level;
     use super::*;
+
+    #[test]
+    fn what_the_unit_keeps_the_server_from_was_all_well() {
+        let unit = "ProtectSystem=strict\nReadWritePaths=-/var/lib/jabber -/srv/chat\nRuntimeDirectory=jabber\n";
+        let told = |unit: &str| {
+            let mut findings = Findings::default();
+            let all = ["/var/lib/jabber", "/srv/chat/log", "/run/jabber", "/srv/chatter", "/srv/chatter"];
+            walls(unit, all.into_iter().map(Path::new), &mut findings);
+            findings.0
+        };
+        let found = told(unit);
+        let [found] = found.as_slice() else { panic!("{found:?}") };
+        assert!(found.level == Level::Warning && found.text.ends_with("write to /srv/chatter"), "{found:?}");
+        assert!(found.remedy.contains("ReadWritePaths=/srv/chatter"), "{found:?}");
+        // Another unit, or none.
+        assert!(told(&unit.replace("strict", "full")).is_empty() && told("").is_empty());
+    }
 
     #[test]
     fn a_disk_is_told_in_time() {

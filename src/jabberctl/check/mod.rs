@@ -119,6 +119,7 @@ struct Subject {
     can_lend: bool,
     /// Is it root until it becomes that user? systemd starts it as the user.
     starts_as_root: bool,
+    by_systemd: bool,
     server: Running,
     /// How long whoever is asked may say nothing; `None`: as usual.
     timeout: Option<Duration>,
@@ -237,7 +238,7 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     let starts_as_root = !by_systemd && (is_root() || !by_us);
     let socket = line.socket.clone().unwrap_or_else(|| config.control_socket());
     let server = server(line, &socket, identity.as_ref(), findings);
-    Some(Subject { config, identity, can_lend, starts_as_root, server, timeout: line.timeout })
+    Some(Subject { config, identity, can_lend, starts_as_root, by_systemd, server, timeout: line.timeout })
 }
 
 /// Is there a server, and is it of our release?
