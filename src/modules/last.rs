@@ -1,19 +1,29 @@
 //! XEP-0012: Last Activity: how long the server runs, how long a contact is away.
 
-use crate::router::{About, AccountEvent, Answers, Context, Flow, Module, Reply, Scope, SessionEvent, SessionId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::router::{About, AccountEvent, Answers, Context, Flow, Module, Reply, Scope, SessionEvent, SessionId, Wake};
 use crate::store::{last, roster};
 use crate::xml::Element;
 use crate::xmpp::{BareJid, Condition, Iq, IqType, Jid, Stanza, StanzaError, jid, ns};
 
+/// How long the moments wait that the database refuses, and how many are written at a time.
+const WAIT: Duration = Duration::from_secs(60);
+const PAGE: usize = 200;
 /// The longest status that is kept, in bytes.
 const STATUS_BYTES_MAX: usize = 1_024;
 
 /// The module.
 pub fn new() -> Box<dyn Module> {
-    Box::new(Last)
+    Box::new(Last::default())
 }
 
-struct Last;
+#[derive(Default)]
+struct Last {
+    /// What is to be kept when the database takes it: one of each account.
+    waiting: BTreeMap<BareJid, last::Last>,
+}
 
 impl Module for Last {
     fn about(&self) -> &'static About {
@@ -49,7 +59,11 @@ impl Module for Last {
         if is_here {
             return Ok(answer(0, String::new()));
         }
-        match last::of(context.store, &account)? {
+        let last = match self.waiting.get(&account) {
+            Some(last) => Some(last.clone()),
+            None => last::of(context.store, &account)?,
+        };
+        match last {
             Some(last) => {
                 let seconds = context.now.unix_millis.saturating_sub(last.unix_millis) / 1000;
                 Ok(answer(seconds, last.status))
@@ -80,9 +94,24 @@ impl Module for Last {
         };
         let status = status.clone().filter(|status| status.len() <= STATUS_BYTES_MAX).unwrap_or_default();
         let last = last::Last { unix_millis: context.now.unix_millis, status };
-        // A session may outlive its account by a moment.
-        if crate::store::account::exists(context.store, &account)? {
-            last::set(context.store, &account, &last)?;
+        let is_first = self.waiting.is_empty();
+        self.waiting.insert(account, last);
+        if !context.store.refuses() {
+            return self.keep(context);
+        }
+        // A tick that is lost costs all who spoke in it.
+        if is_first {
+            context.wake_after(WAIT, 0);
+        }
+        Ok(())
+    }
+
+    fn woke(&mut self, context: &mut Context<'_>, _: Wake) -> Result<(), StanzaError> {
+        if !context.store.refuses() {
+            self.keep(context)?;
+        }
+        if !self.waiting.is_empty() {
+            context.wake_after(WAIT, 0);
         }
         Ok(())
     }
@@ -94,9 +123,24 @@ impl Module for Last {
         account: &BareJid,
         event: AccountEvent,
     ) -> Result<(), StanzaError> {
+        self.waiting.remove(account);
         if event == AccountEvent::Created {
             let last = last::Last { unix_millis: context.now.unix_millis, status: last::REGISTERED.to_string() };
             last::set(context.store, account, &last)?;
+        }
+        Ok(())
+    }
+}
+
+impl Last {
+    /// Writes down some of those that wait.
+    fn keep(&mut self, context: &mut Context<'_>) -> Result<(), StanzaError> {
+        for _ in 0..PAGE {
+            let Some((account, last)) = self.waiting.pop_first() else { break };
+            // A session may outlive its account by a moment.
+            if crate::store::account::exists(context.store, &account)? {
+                last::set(context.store, &account, &last)?;
+            }
         }
         Ok(())
     }

@@ -282,7 +282,7 @@ impl Connection {
     ) {
         if self.said_goodbye && !self.is_closing() {
             self.readable = false;
-            return deliver(Event::Gone(Gone::Eof));
+            return deliver(Event::Gone(self.mute.take().unwrap_or(Gone::Eof)));
         }
         let bound = self.karma.as_mut().map_or(usize::MAX, |karma| karma.allowance(now_millis)).min(buffers.wire.len());
         let room = buffers.wire.get_mut(..bound).unwrap_or_default();
@@ -383,8 +383,8 @@ impl Connection {
     ///
     /// Under `<karma>` that would take too long: who is written to would be taken for present.
     pub(super) fn hear_out(&mut self, why: Gone) -> bool {
-        let is_client = self.kind.is_client() && matches!(self.stream, Socket::Tcp(_));
-        if !is_client || self.phase != Phase::Open || self.ended || self.karma.is_some() {
+        let is_stream = matches!(self.stream, Socket::Tcp(_)) && !self.is_watcher();
+        if !is_stream || self.phase != Phase::Open || self.ended || self.karma.is_some() {
             return false;
         }
         self.held = VecDeque::new();

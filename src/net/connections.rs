@@ -64,6 +64,8 @@ pub(super) struct Connections {
     drained: Vec<ConnectionId>,
     /// For whom so little waits that the server may answer again, of those of whom it wants to hear it.
     roomy: Vec<ConnectionId>,
+    /// Who hears nothing any more, and is heard still.
+    unhearing: Vec<ConnectionId>,
     /// Who must not be read until `<karma>` lets it.
     resting: VecDeque<Deadline>,
 }
@@ -90,6 +92,7 @@ impl Connections {
             resting: VecDeque::new(),
             drained: Vec::new(),
             roomy: Vec::new(),
+            unhearing: Vec::new(),
         }
     }
 
@@ -120,7 +123,7 @@ impl Connections {
 
     /// Must the next tick come at once?
     pub(super) fn has_work(&self) -> bool {
-        let lists = [&self.unread, &self.unwritten, &self.drained, &self.roomy];
+        let lists = [&self.unread, &self.unwritten, &self.drained, &self.roomy, &self.unhearing];
         !self.gone.is_empty() || lists.iter().any(|list| !list.is_empty())
     }
 
@@ -254,6 +257,9 @@ impl Connections {
         for (id, reason) in std::mem::take(&mut self.gone) {
             handle(Input::Gone { id, reason: &reason.to_string() });
         }
+        for id in std::mem::take(&mut self.unhearing) {
+            handle(Input::Unhearing { id });
+        }
         for id in std::mem::take(&mut self.drained) {
             handle(Input::Drained { id });
         }
@@ -321,6 +327,9 @@ impl Connections {
 
     fn part_one(&mut self, id: ConnectionId, reason: &Gone) {
         let Some(connection) = self.slot(id) else { return };
+        if connection.is_mute() {
+            return self.remove(id);
+        }
         match reason {
             // The peer may still read: what the server said before leaves first.
             Gone::Eof => {
@@ -473,6 +482,9 @@ impl Connections {
     /// answer was dropped.
     pub(super) fn fail_one(&mut self, id: ConnectionId, why: &Refusal) {
         let Some(connection) = self.slot(id) else { return };
+        if connection.is_mute() {
+            return self.cut(id, Gone::NotDurable);
+        }
         connection.listed_held = false;
         connection.drop_held();
         if connection.is_closing() {
@@ -504,12 +516,16 @@ impl Connections {
                 Flushed::Broken(reason) if connection.hear_out(reason.clone()) => Flushed::Rests,
                 flushed => flushed,
             };
+            let is_unhearing = connection.is_mute();
             let tells = connection.is_control() || connection.tells_drained;
             if tells && connection.queued_bytes() == 0 {
                 connection.tells_drained = false;
                 self.drained.push(id);
             }
             self.see_room(id);
+            if is_unhearing {
+                self.unhearing.push(id);
+            }
             match flushed {
                 Flushed::Rests | Flushed::Again => self.list(id),
                 Flushed::Finished => self.remove(id),

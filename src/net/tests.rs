@@ -217,7 +217,7 @@ impl Engine for Puppet {
                 self.say(id, "there is room");
             }
             Input::Timeout | Input::Reload(_) | Input::Control { .. } | Input::Told { .. } => {}
-            Input::Watcher { .. } | Input::OutputQueued { .. } => {}
+            Input::Watcher { .. } | Input::OutputQueued { .. } | Input::Unhearing { .. } => {}
         }
     }
 
@@ -882,6 +882,67 @@ fn who_is_not_heard_loses_nothing() {
     }
     assert_eq!(heard, ["deaf", "say x", "say y", "hear", "one"]);
     assert_eq!(server.hear_news(), gone(Gone::Eof));
+    server.stop().unwrap();
+}
+
+/// The peer's system answers what comes from now on with a reset.
+fn vanish(stream: TcpStream) {
+    let linger = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+    nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+}
+
+/// The last words of another server that was not read for a while, and was written to when it had gone.
+#[test]
+fn what_a_server_said_before_it_left_was_lost() {
+    let server = Server::start(Bounds::default(), None);
+    let mut leaving = Client { stream: connect(server.servers), buffer: Vec::new() };
+    let mut other = server.connect();
+    assert_eq!(leaving.ask("deaf"), "deaf");
+    leaving.send("keep last words");
+    vanish(leaving.stream);
+    assert_eq!(other.ask("say x"), "x");
+    other.send("all 1\nsay y");
+    assert_eq!(other.line(), "xy");
+    assert_eq!(other.ask("say z"), "z");
+    other.send("hear");
+    loop {
+        match server.hear() {
+            Heard::Gone(reason) => panic!("{reason}, before it was heard"),
+            Heard::Line(line) if line == "keep last words" => break,
+            _ => {}
+        }
+    }
+    assert!(matches!(server.hear_news(), Heard::Gone(why) if why.starts_with("connection lost")));
+    server.stop().unwrap();
+}
+
+/// A connection whose goodbye was read when nothing could be written any more kept its place for `<closing-seconds>`.
+#[test]
+fn who_said_goodbye_and_hears_nothing_kept_a_place() {
+    let bounds = Bounds { connections: 2, closing: Duration::from_secs(3_600), ..Bounds::default() };
+    let server = Server::start(bounds, None);
+    let (mut leaving, mut other) = (server.connect(), server.connect());
+    assert_eq!(leaving.ask("starttls"), "proceed");
+    let mut leaving = leaving.secure(&server, &rustls::version::TLS13, &[]);
+    assert_eq!(leaving.ask("say on"), "on");
+    assert!(matches!(server.hear_news(), Heard::Secured(_)));
+    let rustls::StreamOwned { conn, sock } = &mut leaving.stream;
+    conn.writer().write_all(b"deaf\n").unwrap();
+    conn.send_close_notify();
+    let mut wire = Vec::new();
+    while conn.wants_write() {
+        conn.write_tls(&mut wire).unwrap();
+    }
+    sock.write_all(&wire).unwrap();
+    while server.hear() != Heard::Line("deaf".to_owned()) {}
+    vanish(leaving.stream.sock);
+    assert_eq!(other.ask("say x"), "x");
+    other.send("all 1\nsay y");
+    assert_eq!(other.line(), "xy");
+    assert_eq!(other.ask("say z"), "z");
+    other.send("hear");
+    assert!(matches!(server.hear_news(), Heard::Gone(why) if why.starts_with("connection lost")));
+    assert_eq!(server.connect().ask("say there is a place"), "there is a place");
     server.stop().unwrap();
 }
 

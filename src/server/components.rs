@@ -190,6 +190,14 @@ impl Server {
         self.component_away(now, id, component, reason);
     }
 
+    /// What is for a component that hears nothing any more waits for the next one, though this one is heard still.
+    pub(super) fn component_hears_nothing(&mut self, now: Now, id: ConnectionId) {
+        if let Some(Talk::Component(stream)) = self.connections.get(&id).map(|connection| &connection.talk) {
+            let component = stream.id().to_string();
+            self.component_away(now, id, &component, "it is gone");
+        }
+    }
+
     /// Nothing goes by this connection any more; if it was ours, the next attempt is planned.
     fn component_away(&mut self, now: Now, id: ConnectionId, component: &str, why: &str) {
         let env = router_env!(self, now);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::addresses::Purpose;
 use super::metrics::{Side, how_lost};
-use super::{Asker, ConnectionId, Output, Server, Timer, browsers};
+use super::{Asker, ConnectionId, DISK_FAILED, Output, Server, Timer, browsers};
 use crate::config::{Config, Listener, ListenerKind};
 use crate::http;
 use crate::router::{self, ModuleTimer, Out, SessionId};
@@ -303,6 +303,10 @@ impl Server {
 
     /// A connection is gone: its session ends.
     pub(super) fn gone(&mut self, now: Now, id: ConnectionId, reason: &str) {
+        // What waits for the disk that failed was not said to us: its peer is told so, or will find out.
+        if reason != DISK_FAILED {
+            self.hear_out_rest(now, id);
+        }
         let Some(connection) = self.connections.remove(&id) else { return };
         if let Some(purpose) = connection.purpose {
             self.addresses.disconnected(connection.peer.ip(), purpose, connection.counted_as_logged_in);
@@ -576,6 +580,16 @@ impl Server {
             Talk::Component(_) => self.with_component(now, id, |_, _| {}),
             Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => {}
         }
+    }
+
+    /// What the peer said and nobody looked at yet is heard before its connection ends: no more than was read at once.
+    pub(super) fn hear_out_rest(&mut self, now: Now, id: ConnectionId) {
+        self.guarded(Some(id), |server| {
+            while server.connections.get(&id).is_some_and(|connection| connection.talk.is_resting()) {
+                server.take_stream_output(id);
+                server.rested(now, id);
+            }
+        });
     }
 
     /// Gives what left the router to the streams.

@@ -150,6 +150,11 @@ pub enum Input<'a> {
         /// Its connection.
         id: ConnectionId,
     },
+    /// A peer hears nothing any more; what it said before comes still.
+    Unhearing {
+        /// Its connection.
+        id: ConnectionId,
+    },
     /// What a client of the control socket wanted of the world outside is done.
     Told {
         /// Its connection.
@@ -459,6 +464,7 @@ impl Server {
             Input::Drained { id } if self.is_control(id) => self.control_drained(now, id),
             Input::Drained { id } => self.drained(now, id),
             Input::Room { id } => self.rested(now, id),
+            Input::Unhearing { id } => self.component_hears_nothing(now, id),
             Input::Told { id, told } => self.control_event(now, id, admin::Event::Told(told)),
             Input::Gone { id, .. } if self.is_control(id) => self.control_gone(id),
             Input::Gone { id, reason } => self.gone(now, id, reason),
@@ -574,9 +580,13 @@ impl Server {
         let mut ids: Vec<(u8, ConnectionId)> =
             self.connections.iter().map(|(id, connection)| (rank(&connection.talk), *id)).collect();
         ids.sort_unstable();
+        for (_, id) in &ids {
+            self.hear_out_rest(now, *id);
+        }
         for (_, id) in ids {
             self.shut_down_stream(now, id);
         }
+        self.keep_all_newcomers();
         self.end_controls();
     }
 

@@ -89,8 +89,13 @@ impl Bench {
         heard
     }
 
-    /// A component that is in, with the secret `s`.
     fn component(&mut self, number: u64) -> u64 {
+        assert_eq!(self.component_hears(number), "<handshake/>");
+        number
+    }
+
+    /// What a component hears that comes in, with the secret `s`.
+    fn component_hears(&mut self, number: u64) -> String {
         let of_components = |listener: &&Listener| listener.kind == ListenerKind::Component;
         let listener = Arc::new(self.server.config.listeners.iter().find(of_components).unwrap().clone());
         let id = ConnectionId(number);
@@ -102,8 +107,7 @@ impl Bench {
         let text = format!("{stream_id}s");
         let hash = ring::digest::digest(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY, text.as_bytes());
         let proof: String = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(self.says(number, &format!("<handshake>{proof}</handshake>")), "<handshake/>");
-        number
+        self.says(number, &format!("<handshake>{proof}</handshake>"))
     }
 
     /// A stranger's login by PLAIN.
@@ -420,10 +424,7 @@ impl crate::router::Module for Bug {
 /// Then the component was not read any more, and the connection of somebody else ended.
 #[test]
 fn a_bug_met_a_component_that_had_rested() {
-    let mut bench = Bench::with(
-        "<work-per-tick>1000</work-per-tick>",
-        "<service id='icq.xmpp.test'><accept><port>5347</port><secret>s</secret></accept></service>",
-    );
+    let mut bench = Bench::with("<work-per-tick>1000</work-per-tick>", ICQ);
     bench.register();
     let icq = bench.component(7);
     let (config, now) = (bench.server.config.clone(), bench.now);
@@ -440,4 +441,107 @@ fn a_bug_met_a_component_that_had_rested() {
     }
     assert!(bench.server.connections.get(&ConnectionId(icq)).unwrap().is_closing);
     assert!(!bench.server.connections.get(&other).unwrap().is_closing);
+}
+
+const ICQ: &str = "<service id='icq.xmpp.test'><accept><port>5347</port><secret>s</secret></accept></service>";
+
+/// A component that says more than its share, and then twenty messages for Romeo, who is away; the server has read all.
+fn says_much_and_then_twenty(bench: &mut Bench) -> (ConnectionId, BareJid) {
+    let romeo = bench.register();
+    let icq = bench.component(7);
+    let much = "<message to='romeo@xmpp.test' from='x@icq.xmpp.test' type='headline'/>".repeat(1_000);
+    let message = "<message to='romeo@xmpp.test' from='x@icq.xmpp.test' type='chat'><body>b</body></message>";
+    assert_eq!(bench.says(icq, &format!("{much}{}", message.repeat(20))), "(off)");
+    assert_eq!(waiting(bench, &romeo), 0);
+    (ConnectionId(icq), romeo)
+}
+
+fn waiting(bench: &Bench, account: &BareJid) -> usize {
+    store::offline::fetch(&bench.server.store, account, 0, 100).unwrap().len()
+}
+
+#[test]
+fn who_was_cut_while_it_rested_lost_what_it_had_said() {
+    for (reason, kept) in [("connection lost: reset", 20), (DISK_FAILED, 0)] {
+        let mut bench = Bench::with("<work-per-tick>1000</work-per-tick>", ICQ);
+        let (id, romeo) = says_much_and_then_twenty(&mut bench);
+        bench.input(Input::Gone { id, reason });
+        // After a commit that failed what followed is not worked off either.
+        assert_eq!(waiting(&bench, &romeo), kept);
+        assert_eq!(bench.server.connection_count(), 0);
+    }
+}
+
+#[test]
+fn a_stop_lost_what_a_resting_component_had_said() {
+    let mut bench = Bench::with("<work-per-tick>1000</work-per-tick>", ICQ);
+    let (_, romeo) = says_much_and_then_twenty(&mut bench);
+    assert!(bench.input(Input::Terminate).ends_with("</stream:stream>(close)"));
+    assert_eq!(waiting(&bench, &romeo), 20);
+}
+
+#[test]
+fn a_bug_in_the_last_words_of_a_component_leaves_nothing_behind() {
+    let mut bench = Bench::with("<work-per-tick>1000</work-per-tick>", ICQ);
+    bench.register();
+    let icq = bench.component(7);
+    let (config, now) = (bench.server.config.clone(), bench.now);
+    bench.server.router = Router::new(config, vec![("mod_bug", Box::new(Bug))], now);
+    let message = |id| format!("<message to='romeo@xmpp.test' from='x@icq.xmpp.test' id='{id}'/>");
+    assert_eq!(bench.says(icq, &format!("{}{}", message("m").repeat(1_000), message("bug"))), "(off)");
+    bench.input(Input::Gone { id: ConnectionId(icq), reason: "connection lost: reset" });
+    assert_eq!(bench.server.connection_count(), 0);
+}
+
+/// What was for a component that nothing could be written to any more was dropped while its last words were heard.
+#[test]
+fn what_is_for_a_component_that_hears_nothing_waits_for_the_next() {
+    let mut bench = Bench::with("", ICQ);
+    bench.register();
+    bench.session(1);
+    let icq = bench.component(7);
+    bench.input(Input::Unhearing { id: ConnectionId(icq) });
+    let message = "<message to='x@icq.xmpp.test' id='waits'><body>b</body></message>";
+    assert_eq!(bench.says(1, message), "");
+    let last = "<message to='romeo@xmpp.test' from='x@icq.xmpp.test' id='last'><body>b</body></message>";
+    assert!(bench.says(icq, last).contains("id='last'"));
+    bench.input(Input::Gone { id: ConnectionId(icq), reason: "connection lost: reset" });
+    let heard = bench.component_hears(8);
+    assert!(heard.contains("id='waits'"), "{heard}");
+}
+
+/// The end of every session was written, so whoever spoke in the same tick was closed with it.
+#[test]
+fn who_left_while_the_disk_was_full_closed_the_others() {
+    let mut bench = Bench::new("");
+    let romeo = bench.register();
+    bench.session(1);
+    store::tests::leave_room(&bench.server.store, 0);
+    bench.server.handle(bench.now, Input::Timeout);
+    assert!(meta::set(&mut bench.server.store, "large", &[0; 100_000]).is_err());
+    assert!(bench.server.commit().is_err());
+    bench.outputs();
+    bench.now.unix_millis += 5_000;
+    bench.server.handle(bench.now, Input::Gone { id: ConnectionId(1), reason: "closed" });
+    assert_eq!(bench.server.commit().unwrap(), None, "nothing is written");
+    assert_eq!(store::last::of(&bench.server.store, &romeo).unwrap(), None);
+    store::tests::leave_room(&bench.server.store, 1_000);
+    let left_at = bench.now.unix_millis;
+    for _ in 0..2 {
+        bench.now.unix_millis += 60_000;
+        bench.now.monotonic_millis += 60_000;
+        bench.input(Input::Timeout);
+    }
+    assert_eq!(store::last::of(&bench.server.store, &romeo).unwrap().unwrap().unix_millis, left_at);
+    assert_eq!(store::last::visit(&bench.server.store, &romeo).unwrap(), Some(left_at));
+}
+
+#[test]
+fn a_stop_writes_down_who_was_here() {
+    let mut bench = Bench::new("");
+    let romeo = bench.register();
+    bench.session(1);
+    bench.now.unix_millis += 5_000;
+    bench.input(Input::Terminate);
+    assert_eq!(store::last::visit(&bench.server.store, &romeo).unwrap(), Some(bench.now.unix_millis));
 }

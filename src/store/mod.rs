@@ -95,6 +95,8 @@ pub struct Store {
     /// Savepoints the code is in, and how many of them SQLite knows: those in which something was written.
     savepoints: usize,
     savepoints_made: usize,
+    /// Has no tick been kept since the last one was lost?
+    refuses: bool,
     /// Closed by [`disk::Disk`] for a moment when the log must start again.
     gate: disk::Gate,
 }
@@ -189,6 +191,7 @@ impl Store {
             lost: false,
             savepoints: 0,
             savepoints_made: 0,
+            refuses: false,
             gate: disk::Gate::default(),
         }
     }
@@ -219,6 +222,7 @@ impl Store {
         if !self.open {
             return Ok(None);
         }
+        self.refuses = true;
         if self.lost || self.connection.is_autocommit() {
             self.rollback();
             return Err(self.error(Cause::TickLost));
@@ -227,9 +231,16 @@ impl Store {
             self.rollback();
             return Err(error);
         }
+        self.refuses = false;
         self.end();
         self.tick = Tick(self.tick.0.saturating_add(1));
         Ok(Some(self.tick))
+    }
+
+    /// Was the last tick that wrote lost, as on a full disk? Who can wait with what it writes does, for what others say in
+    /// the same tick would be lost with it.
+    pub fn refuses(&self) -> bool {
+        self.refuses
     }
 
     /// Makes all that is committed durable. Takes as long as the disk does: for tools; the server has [`disk::Disk`].

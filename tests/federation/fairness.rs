@@ -194,6 +194,18 @@ fn another_server_has_its_share_of_a_turn() {
 }
 
 #[test]
+fn another_server_was_gone_before_all_it_said_was_heard() {
+    let (mut world, juliet, _, _) = with_certificates("<work-per-tick>1000</work-per-tick>", true);
+    world.say(juliet, "<presence/>");
+    let peer = world.peer("s1.test", "capulet.com");
+    world.heard(juliet);
+    let word = "<message from='x@s1.test' to='juliet@capulet.com' type='chat'><body>b</body></message>";
+    world.say(peer, &word.repeat(600));
+    world.hang_up(peer);
+    assert_eq!(world.heard(juliet).matches("<body>").count(), 600);
+}
+
+#[test]
 fn a_component_has_its_share_of_a_turn() {
     let mut capulet = Setup::new("capulet.com");
     capulet.root = "<service id='icq.capulet.com'><accept><port>5347</port><secret>s</secret></accept></service>\
