@@ -545,3 +545,23 @@ fn a_stop_writes_down_who_was_here() {
     bench.input(Input::Terminate);
     assert_eq!(store::last::visit(&bench.server.store, &romeo).unwrap(), Some(bench.now.unix_millis));
 }
+
+/// What waited behind older messages was dropped when those could not be read.
+#[test]
+fn what_waited_behind_older_messages_was_lost_with_the_store() {
+    let mut bench = Bench::new("<output-bytes-max>65536</output-bytes-max>");
+    let romeo = bench.register();
+    let body = "x".repeat(9_000);
+    for number in 1..=4 {
+        let text = format!("<message xmlns='jabber:client' to='{romeo}' id='m{number}'><body>{body}</body></message>");
+        let bounds = store::Bounds { count: 10, bytes: 1_000_000 };
+        assert!(store::offline::append(&mut bench.server.store, &romeo, &text, 0, bounds).is_ok());
+    }
+    let heard = bench.session(1);
+    let question = heard.rsplit_once(" id='offline-").unwrap().1.split_once('\'').unwrap().0.to_owned();
+    let full = bench.server.router().sessions().of(&romeo).next().unwrap().1.jid().to_string();
+    assert_eq!(bench.says(1, &format!("<message to='{full}' id='for-one'><body>b</body></message>")), "");
+    store::tests::lose_table(&bench.server.store, "offline");
+    let heard = bench.says(1, &format!("<iq type='result' to='xmpp.test' id='offline-{question}'/>"));
+    assert!(heard.contains("id='for-one'"), "{heard}");
+}

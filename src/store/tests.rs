@@ -173,6 +173,11 @@ pub(crate) fn leave_room(store: &Store, pages: i64) {
     store.connection.pragma_update(None, "max_page_count", used + pages).unwrap();
 }
 
+/// A table that is not there, as in a file that is damaged.
+pub(crate) fn lose_table(store: &Store, name: &str) {
+    store.connection.execute_batch(&format!("DROP TABLE {name}")).unwrap();
+}
+
 #[test]
 fn a_full_disk_fails_the_tick_but_not_the_store() {
     let mut store = Store::in_memory().unwrap();

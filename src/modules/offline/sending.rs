@@ -191,16 +191,39 @@ impl Offline {
         Ok(())
     }
 
-    /// Sends the next piece.
+    /// Sends the next piece. If the store fails nothing more is sent; what waits behind goes its way, and what is in the
+    /// store comes when the session is a receiver again.
     pub(super) fn go_on(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
         let Some(mut sending) = self.under_way.remove(&session) else { return Ok(()) };
-        let Some(receiver) = context.sessions.by_id(session) else { return Ok(()) };
+        let sent = self.send_piece(context, session, &mut sending);
+        match sent {
+            Ok(true) => {
+                self.under_way.insert(session, sending);
+                Ok(())
+            }
+            Ok(false) => Ok(()),
+            // The log has it.
+            Err(_) => {
+                sending.behind.give_up(context);
+                Ok(())
+            }
+        }
+    }
+
+    /// Sends a piece. Returns whether there is more.
+    fn send_piece(
+        &mut self,
+        context: &mut Context<'_>,
+        session: SessionId,
+        sending: &mut Sending,
+    ) -> Result<bool, StanzaError> {
+        let Some(receiver) = context.sessions.by_id(session) else { return Ok(false) };
         let (account, to) = (receiver.account().clone(), receiver.jid().clone());
         let stays = sending.request.is_some();
         if !(stays || receiver.is_available() && receiver.priority >= 0) {
             // It is no receiver any more, and gets the rest when it is one again.
-            sending.behind.give_up(context);
-            return self.hand_over(context, &account, session);
+            std::mem::take(&mut sending.behind).give_up(context);
+            return self.hand_over(context, &account, session).map(|()| false);
         }
         let before = sending.after;
         let mut room = piece_bytes(context);
@@ -234,17 +257,16 @@ impl Offline {
             if let Some(request) = &sending.request {
                 context.answer_later(request, Ok(None));
             }
-            return Ok(());
+            return Ok(false);
         }
-        let Some(host) = jid::of_host(&context.host.name) else { return Ok(()) };
+        let Some(host) = jid::of_host(&context.host.name) else { return Ok(false) };
         sending.question = format!("offline-{}", sending.after);
         let ping = Stanza::iq(IqType::Get, sending.question.clone(), Some(Element::new("ping", ns::PING)));
         context.deliver(session, ping.with_from(host).with_to(to));
         self.last_wait += 1;
         (sending.wait, sending.leaves, sending.pushes) = (self.last_wait, false, true);
         context.wake_after(ANSWER_WAIT, sending.wait);
-        self.under_way.insert(session, sending);
-        Ok(())
+        Ok(true)
     }
 }
 
