@@ -3,6 +3,8 @@
 //! Invariant: whoever looks changes nothing. A damaged database and its log are what an admin mends it from.
 
 use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -55,13 +57,45 @@ fn way_in(path: &Path) -> Result<Option<&'static str>, Error> {
         asked => asked?,
     }
     let length = |end: &str| with_end(path, end).metadata().map(|found| found.len()).ok();
-    Ok(match (length("-wal").unwrap_or(0), length("-shm"), length("-journal").unwrap_or(0)) {
+    let log = length("-wal").unwrap_or(0);
+    if log > 0 && !is_log(&with_end(path, "-wal")).map_err(|io| Error::new(path, Cause::Io("read the log", io)))? {
+        return Err(Error::new(
+            path,
+            Cause::Damaged("the log beside it (-wal) is none: its header is broken".to_owned()),
+        ));
+    }
+    Ok(match (log, length("-shm"), length("-journal").unwrap_or(0)) {
         (_, _, 1..) => None,
         (0, _, _) => Some(STILL),
         // Its index is made anew in memory.
         (_, Some(_), _) => Some("mode=ro&readonly_shm=1"),
         (_, None, _) => None,
     })
+}
+
+/// <https://www.sqlite.org/fileformat2.html#walformat>: is its header right? SQLite takes ten seconds to give up such a log where
+/// it may not write, and throws it away where it may.
+fn is_log(path: &Path) -> io::Result<bool> {
+    let mut header = [0; 32];
+    match File::open(path)?.read_exact(&mut header) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        read => read?,
+    }
+    let words: Vec<[u8; 4]> = header.chunks_exact(4).filter_map(|word| word.try_into().ok()).collect();
+    let big = |word: &[u8; 4]| u32::from_be_bytes(*word);
+    let [magic, .., first, second] = words.as_slice() else { return Ok(false) };
+    let read = match big(magic) {
+        0x377f_0682 => |word: &[u8; 4]| u32::from_le_bytes(*word),
+        0x377f_0683 => |word: &[u8; 4]| u32::from_be_bytes(*word),
+        _ => return Ok(false),
+    };
+    let mut sums = (0_u32, 0_u32);
+    for pair in words.chunks_exact(2).take(3) {
+        let [one, other] = pair else { continue };
+        sums.0 = sums.0.wrapping_add(read(one)).wrapping_add(sums.1);
+        sums.1 = sums.1.wrapping_add(read(other)).wrapping_add(sums.0);
+    }
+    Ok(sums == (big(first), big(second)))
 }
 
 fn with_end(path: &Path, end: &str) -> PathBuf {
@@ -201,12 +235,19 @@ mod tests {
         assert_eq!(look_through(&path, LONG, 0).unwrap(), Seen::Whole);
         assert!(bytes(&path) == before);
         // What counts is in the log, and is damaged there.
-        let header = 32 + 24;
+        let (log, header) = (with_end(&path, "-wal"), 32);
+        let sound = std::fs::read(&log).unwrap();
         damage(&path, 0);
-        damage(&with_end(&path, "-wal"), header);
+        damage(&log, header);
         let before = bytes(&path);
         assert!(look_through(&path, LONG, 0).is_err());
         assert!(bytes(&path) == before);
+        damage(&log, 8);
+        let broken = look_through(&path, LONG, 0).unwrap_err();
+        assert!(broken.to_string().contains("header is broken"), "{broken}");
+        damage(&log, 0);
+        assert!(look_through(&path, LONG, 0).is_err());
+        std::fs::write(&log, sound).unwrap();
         // Without the index it could only be read by who writes one.
         std::fs::remove_file(with_end(&path, "-shm")).unwrap();
         let before = bytes(&path);

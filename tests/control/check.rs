@@ -595,7 +595,7 @@ fn a_look_at_what_a_killed_server_left_behind_changed_it() {
     let log = fs::read(&path).unwrap();
     fs::write(&path, log.iter().map(|byte| byte ^ 7).collect::<Vec<u8>>()).unwrap();
     let damaged = bytes();
-    check(&site, &["files"]);
+    check(&site, &["files"]).has("critical", "its header is broken", "restore a backup").ends(2);
     assert!(bytes() == damaged);
     fs::write(&path, log).unwrap();
     fs::remove_file(site.path("spool/jabber.db-shm")).unwrap();
