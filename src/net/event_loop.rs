@@ -249,6 +249,9 @@ impl<E: Engine> EventLoop<E> {
                 if error.kind() != io::ErrorKind::Interrupted {
                     return Err(error);
                 }
+                // Nothing was told. What came before the signal is read before the signal is obeyed.
+                now = self.clock.now();
+                continue;
             }
             now = self.clock.now();
             self.connections.begin(now);
