@@ -61,7 +61,10 @@ fn describe(command: &Command) -> String {
     let mut text = format!(".SS \"{}\"\n", roff(&command.usage()));
     text.push_str(&format!("{}\n", roff(&sentence(command.summary))));
     if !command.details.is_empty() {
-        text.push_str(&format!("{}\n", roff(command.details)));
+        // A line each, as roff's writers do.
+        for said in command.details.split_inclusive(". ") {
+            text.push_str(&format!("{}\n", roff(said.trim_end())));
+        }
     }
     for argument in command.arguments {
         text.push_str(&format!(".TP\n{}\n{}\n", name(argument), roff(&sentence(argument.help))));
