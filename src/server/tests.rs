@@ -421,9 +421,8 @@ impl crate::router::Module for Bug {
     }
 }
 
-/// Then the component was not read any more, and the connection of somebody else ended.
-#[test]
-fn a_bug_met_a_component_that_had_rested() {
+/// A component that has said its share, and then what the module with the bug takes.
+fn rests_before_a_bug() -> (Bench, u64) {
     let mut bench = Bench::with("<work-per-tick>1000</work-per-tick>", ICQ);
     bench.register();
     let icq = bench.component(7);
@@ -432,6 +431,13 @@ fn a_bug_met_a_component_that_had_rested() {
     let message = |id| format!("<message to='romeo@xmpp.test' from='x@icq.xmpp.test' id='{id}'/>");
     let words = format!("{}{}", message("m").repeat(1_000), message("bug"));
     assert_eq!(bench.says(icq, &words), "(off)");
+    (bench, icq)
+}
+
+/// Then the component was not read any more, and the connection of somebody else ended.
+#[test]
+fn a_bug_met_a_component_that_had_rested() {
+    let (mut bench, icq) = rests_before_a_bug();
     let (listener, other) = (Arc::clone(&bench.listener), ConnectionId(8));
     bench.input(Input::Accepted { id: other, listener: &listener, peer: "192.0.2.1:40000".parse().unwrap() });
     let mut told = String::new();
@@ -482,13 +488,7 @@ fn a_stop_lost_what_a_resting_component_had_said() {
 
 #[test]
 fn a_bug_in_the_last_words_of_a_component_leaves_nothing_behind() {
-    let mut bench = Bench::with("<work-per-tick>1000</work-per-tick>", ICQ);
-    bench.register();
-    let icq = bench.component(7);
-    let (config, now) = (bench.server.config.clone(), bench.now);
-    bench.server.router = Router::new(config, vec![("mod_bug", Box::new(Bug))], now);
-    let message = |id| format!("<message to='romeo@xmpp.test' from='x@icq.xmpp.test' id='{id}'/>");
-    assert_eq!(bench.says(icq, &format!("{}{}", message("m").repeat(1_000), message("bug"))), "(off)");
+    let (mut bench, icq) = rests_before_a_bug();
     bench.input(Input::Gone { id: ConnectionId(icq), reason: "connection lost: reset" });
     assert_eq!(bench.server.connection_count(), 0);
 }

@@ -440,11 +440,16 @@ fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
 }
 
+/// The file whose name has this at its end: SQLite's own beside a database are `-wal`, `-shm` and `-journal`.
+pub fn beside(path: &Path, end: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(end);
+    PathBuf::from(name)
+}
+
 /// The write-ahead log of a database.
 fn wal_path(path: &Path) -> PathBuf {
-    let mut wal = path.as_os_str().to_owned();
-    wal.push("-wal");
-    PathBuf::from(wal)
+    beside(path, "-wal")
 }
 
 /// Makes an empty file with the right mode before SQLite makes one with a wider one, and narrows an old one. The log

@@ -2,11 +2,10 @@
 //!
 //! Invariant: whoever looks changes nothing. A damaged database and its log are what an admin mends it from.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
@@ -16,7 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{Cause, Error};
-use super::{BUSY, backup, migrate};
+use super::{BUSY, backup, beside, migrate, wal_path};
 
 /// How often SQLite is told to stop: it forgets it between two statements.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -56,9 +55,9 @@ fn way_in(path: &Path) -> Result<Option<&'static str>, Error> {
         Err(error) if error.is_in_use() => return Ok(Some("mode=ro")),
         asked => asked?,
     }
-    let length = |end: &str| with_end(path, end).metadata().map(|found| found.len()).ok();
+    let length = |end: &str| beside(path, end).metadata().map(|found| found.len()).ok();
     let log = length("-wal").unwrap_or(0);
-    if log > 0 && !is_log(&with_end(path, "-wal")).map_err(|io| Error::new(path, Cause::Io("read the log", io)))? {
+    if log > 0 && !is_log(&wal_path(path)).map_err(|io| Error::new(path, Cause::Io("read the log", io)))? {
         return Err(Error::new(
             path,
             Cause::Damaged("the log beside it (-wal) is none: its header is broken".to_owned()),
@@ -96,12 +95,6 @@ fn is_log(path: &Path) -> io::Result<bool> {
         sums.1 = sums.1.wrapping_add(read(other)).wrapping_add(sums.0);
     }
     Ok(sums == (big(first), big(second)))
-}
-
-fn with_end(path: &Path, end: &str) -> PathBuf {
-    let mut file = OsString::from(path);
-    file.push(end);
-    PathBuf::from(file)
 }
 
 fn look(path: &Path, way: &str, patience: Duration, first: usize) -> Result<Seen, Cause> {
@@ -179,6 +172,8 @@ fn uri(path: &Path, way: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
     use crate::store::tests::Scratch;
     use crate::store::{Store, meta};
@@ -203,13 +198,13 @@ mod tests {
         std::fs::create_dir(&directory).unwrap();
         let path = directory.join("jabber.db");
         for end in ["", "-wal", "-shm"] {
-            std::fs::copy(with_end(&scratch.database(), end), with_end(&path, end)).unwrap();
+            std::fs::copy(beside(&scratch.database(), end), beside(&path, end)).unwrap();
         }
         path
     }
 
     fn bytes(path: &Path) -> Vec<Option<Vec<u8>>> {
-        ["", "-wal", "-shm", "-journal"].iter().map(|end| std::fs::read(with_end(path, end)).ok()).collect()
+        ["", "-wal", "-shm", "-journal"].iter().map(|end| std::fs::read(beside(path, end)).ok()).collect()
     }
 
     #[test]
@@ -235,7 +230,7 @@ mod tests {
         assert_eq!(look_through(&path, LONG, 0).unwrap(), Seen::Whole);
         assert!(bytes(&path) == before);
         // What counts is in the log, and is damaged there.
-        let (log, header) = (with_end(&path, "-wal"), 32);
+        let (log, header) = (beside(&path, "-wal"), 32);
         let sound = std::fs::read(&log).unwrap();
         damage(&path, 0);
         damage(&log, header);
@@ -249,7 +244,7 @@ mod tests {
         assert!(look_through(&path, LONG, 0).is_err());
         std::fs::write(&log, sound).unwrap();
         // Without the index it could only be read by who writes one.
-        std::fs::remove_file(with_end(&path, "-shm")).unwrap();
+        std::fs::remove_file(beside(&path, "-shm")).unwrap();
         let before = bytes(&path);
         assert_eq!(look_through(&path, LONG, 0).unwrap(), Seen::Nothing);
         assert!(bytes(&path) == before);

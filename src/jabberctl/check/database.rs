@@ -2,11 +2,12 @@
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jabber::daemon::accounts::DATABASE;
 use jabber::daemon::privileges::Identity;
+use jabber::store::beside;
 use jabber::store::soundness::{self, Seen};
 use nix::unistd::AccessFlags;
 
@@ -41,9 +42,7 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     };
     is_usable &= is_own(subject, &path, &found, findings);
     for end in ["", "-wal", "-shm"] {
-        let mut file = path.clone().into_os_string();
-        file.push(end);
-        let file = PathBuf::from(file);
+        let file = beside(&path, end);
         if is_usable && file.exists() {
             is_usable &= access::needs(subject, AREA, (&file, "", "read and written"), READ_WRITE, findings);
         }

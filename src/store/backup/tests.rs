@@ -1,8 +1,11 @@
+use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
+
+use super::automatic::alone;
 use super::*;
 use crate::store::account::{self, Credentials};
 use crate::store::tests::{Scratch, jid};
 use crate::store::{Store, meta};
-use std::os::unix::fs::PermissionsExt as _;
 
 fn on(_: Progress) -> ControlFlow<()> {
     ControlFlow::Continue(())
