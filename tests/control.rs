@@ -41,6 +41,17 @@ fn a_server_tells_how_it_is() {
     assert_eq!(status["hosts"], serde_json::json!(["localhost"]));
     assert!(status["memory_bytes"].as_u64().unwrap() > 1 << 20, "{status}");
     assert!(status["database_bytes"].as_u64().unwrap() >= 4096, "{status}");
+    let counts = |of: &[&str]| -> Vec<u64> {
+        let status = site.ctl(&["--json", "status"]).json();
+        of.iter().map(|name| status[*name].as_u64().unwrap()).collect()
+    };
+    let all = ["sessions", "clients", "blocks", "accounts"];
+    assert_eq!(counts(&all), [0, 0, 0, 0]);
+    site.ctl(&["user", "add", "romeo@localhost"]).input("m0ntague\n").success();
+    let _romeo = Client::login(&site, "romeo", "m0ntague");
+    let _stranger = Client::connect(&site);
+    site.ctl(&["block", "spam.example"]).success();
+    assert_eq!(counts(&all), [1, 2, 1, 1]);
 }
 
 #[test]
@@ -768,6 +779,8 @@ fn help_tells_of_every_command() {
         );
     }
     assert!(site.ctl(&["help", "user"]).success().contains("user enable: "));
+    // Though its first word alone invites.
+    assert!(site.ctl(&["help", "invite"]).success().contains("invite revoke"));
     assert!(site.ctl(&["help", "nonsense"]).fails(2).contains("there is no command"));
     assert_eq!(site.ctl(&["version"]).success(), site.ctl(&["--version"]).success());
     for (format, file) in
@@ -791,6 +804,7 @@ fn a_reader_who_has_seen_enough_is_no_failure() {
 #[test]
 fn who_may_not_use_the_socket_is_refused() {
     if !nix::unistd::geteuid().is_root() {
+        println!("left out: only root can become somebody else");
         return;
     }
     let (site, _running) = with_accounts("permission", &[]);

@@ -69,8 +69,8 @@ pub const IMPORT: Command = Command {
     summary: "take over the accounts of another server",
     details: "While the server runs or not. Accounts that are here already stay as they are, so an import that was \
               interrupted is simply begun again. A report beside the database tells all that was left behind. The status \
-              is 1 if anything could not be read, or not to its end, and if nothing came and users were left, as those of \
-              hosts that are not served; what came stays. Once all is there, a second import ends with 0. Files are \
+              is 1 if anything could not be read, or not to its end, if there is no account in it, and if nothing came and \
+              users were left, as those of hosts that are not served; what came stays. Once all is there, a second import ends with 0. Files are \
               read as the server's user, and never changed. Passwords in clear become keys, which takes about ten \
               minutes of one processor for a hundred thousand of them.",
     examples: &[

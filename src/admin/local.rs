@@ -18,7 +18,7 @@ pub const CHECK: Command = Command {
     details: "jabber.xml, users, owners and modes of files, room on the disks, certificates and their days left, who holds \
               the ports, what DNS says of each host, the clock and the limits. Nothing is changed. The database is looked \
               through for two seconds at most, whatever --timeout says; if that is too short, the number of tables that \
-              were seen is told, and the next run begins with others. Run it as root: much of that is nobody \
+              were seen is told, and a run in the next minute begins with another. Run it as root: much of that is nobody \
               else's to see. The exit code is what monitoring expects: 0 all is well, 1 warnings, 2 something is broken, \
               3 it could not be found out, be it for a wrong command line or an answer that nobody takes.",
     examples: &[

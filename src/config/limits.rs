@@ -89,7 +89,8 @@ limits! {
     resources_per_account_max, "resources-per-account-max": usize = 20, at least 1;
     /// Bytes that wait to be sent to one connection: a client that stops reading.
     /// Outcome: its connection is closed with policy-violation. A quarter as many may wait behind stored messages that are
-    /// on their way to it; beyond, the sender gets resource-constraint.
+    /// on their way to it; beyond, what is for that client alone comes back with resource-constraint, and what is for all of
+    /// the account overtakes them.
     output_bytes_max, "output-bytes-max": usize = 4_194_304, at least 65_536;
     /// Messages kept for one absent account. Outcome: the sender gets service-unavailable (RFC 6121 §8.5.2.2.1).
     offline_messages_max, "offline-messages-max": usize = 1_000, at least 0;

@@ -190,7 +190,9 @@ impl Keeper {
                 return Some(format!("the certificate {file} of {host} has expired: clients refuse it; renew it now"));
             }
             let is_covered = certificate.covers(host.trim_matches(['[', ']']));
-            (!is_covered).then(|| format!("the certificate {file} is not for {host}: clients will complain"))
+            (!is_covered).then(|| {
+                format!("the certificate {file} is not for {host}: clients will complain; {}", how_to_get(host))
+            })
         });
         old.chain(shown).collect()
     }
@@ -342,9 +344,10 @@ fn first_given<'a>(
             Ok(certificate) => {
                 if !certificate.covers(host.trim_matches(['[', ']'])) {
                     log::warn!(target: host,
-                        "the certificate {} is not for {host} but for {}: clients will complain",
+                        "the certificate {} is not for {host} but for {}: clients will complain; {}",
                         source.certificate.display(),
-                        certificate.names().join(", ")
+                        certificate.names().join(", "),
+                        how_to_get(host)
                     );
                 }
                 return Ok(Some((certificate, &source.certificate)));

@@ -252,7 +252,7 @@ fn readable(format: Format, path: &Path, user: Option<&str>) -> Result<(), Refus
         }
         (io::ErrorKind::PermissionDenied, None) => "run it as root (sudo jabberctl)".to_owned(),
         (io::ErrorKind::NotADirectory, _) => "name the spool directory, or say import xep0227".to_owned(),
-        (io::ErrorKind::NotFound, _) => "name a file that is there".to_owned(),
+        (io::ErrorKind::NotFound, _) => "name a file, or for jabberd14 a directory, that is there".to_owned(),
         _ => String::new(),
     };
     match read {

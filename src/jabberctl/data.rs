@@ -100,7 +100,7 @@ impl Telling {
 }
 
 /// What the store says is of files of the server's; who may not use them needs to be somebody else.
-fn failed(error: Error) -> Failure {
+pub(super) fn failed(error: Error) -> Failure {
     let remedy = match error.is_denied() && !privileges::is_root() {
         true => AS_ROOT,
         false => error.hint(),

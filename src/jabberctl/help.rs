@@ -1,6 +1,6 @@
 //! The help: of all commands, and of one.
 
-use jabber::admin::{self, COMMANDS, Command, Form, OPTIONS, manual};
+use jabber::admin::{COMMANDS, Command, Form, OPTIONS, manual};
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ pub(super) fn print(topic: Option<&str>, json: bool) -> Result<Code, Failure> {
     let some: Vec<&Command> = match topic {
         None if json => COMMANDS.to_vec(),
         None => return say(&all()),
-        Some(topic) => match admin::find(topic) {
+        Some(topic) => match COMMANDS.iter().find(|command| command.name == topic) {
             Some(command) => vec![command],
             None => COMMANDS.iter().copied().filter(|command| command.name.split(' ').next() == Some(topic)).collect(),
         },

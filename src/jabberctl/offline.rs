@@ -27,7 +27,7 @@ pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<
     if database.exists() {
         backup::refuse_if_open(&database).map_err(|error| match error.is_in_use() {
             true => Failure::unreachable(error.to_string()).remedy("jabberd runs, and its socket is elsewhere"),
-            false => Failure::failed(error.to_string()).remedy("run it as root (sudo jabberctl)"),
+            false => super::data::failed(error),
         })?;
     }
     let name = arguments.text("account").unwrap_or_default();

@@ -212,7 +212,7 @@ impl Registration {
             if admission == Some(Admission::FirstRefused) {
                 let (most, seconds) = bound.unwrap_or_default();
                 log::warn!(target: &context.host.name, "registration from {address} refused: more than {most} accounts from \
-                           there in {seconds} s (<registration-rate>)");
+                           there in {seconds} s; for a network that may: exempt= of <registration-rate>");
             }
             if admission.is_some_and(|admission| admission != Admission::Admitted) {
                 let text = "Too many accounts were made from your address; try again later.";

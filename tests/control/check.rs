@@ -340,15 +340,18 @@ fn certificate(from: i64, until: i64) -> (String, String) {
 }
 
 /// The same by an authority that nobody knows.
-fn certificate_of_an_authority(until: i64) -> (String, String) {
+fn certificate_of_an_authority(until: i64) -> (String, String, String) {
     let mut authority = CertificateParams::new(vec![]).unwrap();
     authority.distinguished_name.push(rcgen::DnType::CommonName, "authority");
-    let issuer = rcgen::Issuer::new(authority, KeyPair::generate().unwrap());
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().unwrap();
+    let known = authority.self_signed(&authority_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
     let mut parameters = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
     parameters.not_before = OffsetDateTime::now_utc() - time::Duration::days(90);
     parameters.not_after = OffsetDateTime::now_utc() + time::Duration::hours(24 * until + 12);
     let key = KeyPair::generate().unwrap();
-    (parameters.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem())
+    (parameters.signed_by(&key, &issuer).unwrap().pem(), key.serialize_pem(), known)
 }
 
 #[test]
@@ -357,7 +360,7 @@ fn the_certificate_of_certbot_s_hook_was_taken_for_self_made() {
     fs::create_dir_all(site.path("spool/ssl")).unwrap();
     let place = site.path("spool/ssl/localhost.pem");
     let put = |until: i64| {
-        let (chain, key) = certificate_of_an_authority(until);
+        let (chain, key, _) = certificate_of_an_authority(until);
         fs::write(&place, chain + &key).unwrap();
         mode(&place, 0o640);
     };
@@ -416,8 +419,14 @@ fn certificates_that_are_no_good() {
     let (chain, key) = certificate(-1, 60);
     // Nobody knows who signed it, or nobody did.
     found(&chain, &key).has("warning", "is self-made", "certbot makes none").ends(1);
-    let (signed, signed_key) = certificate_of_an_authority(60);
+    let (signed, signed_key, known) = certificate_of_an_authority(60);
     found(&signed, &signed_key).has("warning", "may not trust", "fullchain.pem").lacks("self-made").ends(1);
+    // The machine knows him now.
+    site.write("known.pem", &known);
+    let knows = format!("{element}<io><tls><cacertfile>{}</cacertfile></tls></io>", site.path("known.pem").display());
+    site.write("jabber.xml", &site.xml(&knows));
+    found(&signed, &signed_key).has("ok", "is valid for 60 days", "").lacks("may not trust").ends(0);
+    site.write("jabber.xml", &site.xml(&element));
     found(&chain, &certificate(-1, 60).1)
         .has("critical", "does not belong to its first certificate", "own certificate first")
         .ends(2);
@@ -775,7 +784,8 @@ fn a_certificate_that_only_root_sees_was_judged_in_place_of_what_is_shown() {
         );
         Found::of(&Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap())
     };
-    let good = by_server(certificate_of_an_authority(60));
+    let (chain, key, _) = certificate_of_an_authority(60);
+    let good = by_server((chain, key));
     good.has("ok", "localhost.pem is valid for 60 days", "").lacks("letsencrypt").lacks("self-made");
     let made = by_server(certificate(-1, 60));
     made.has("warning", "is self-made", "");

@@ -181,7 +181,7 @@ impl<'a> Walk<'a> {
         let lower = name.to_lowercase();
         let why = format!(
             "{files} of {lower}, which is not served: add <host>{lower}</host> to jabber.xml, or its <service> if it is a \
-             component that is still used, and start again to import them"
+             component that is still used, and import again (a start does, for what is in the data directory)"
         );
         self.leave_directory(spool, directory, why, kind);
     }

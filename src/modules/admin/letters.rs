@@ -63,7 +63,7 @@ impl Answered {
         for admin in admins {
             if context.config.host(jid::domain(&admin)).is_some() && !account::exists(context.store, &admin)? {
                 if self.missing.insert(admin.clone()) {
-                    log::warn!(target: &context.host.name, "a message for the admins did not reach {admin}: there is no such account");
+                    log::warn!(target: &context.host.name, "a message for the admins did not reach {admin}: there is no such account; make it, or correct <admin> in jabber.xml");
                 }
                 continue;
             }
