@@ -70,7 +70,7 @@ impl Refusal {
         answer.line(&json!({ "error": {
             "kind": "unreachable",
             "text": format!("the server knows you (uid {uid}) neither as root nor in the group of {socket}"),
-            "remedy": "who was added to the group lately is known after a reload, as root: adduser NAME GROUP; jabberctl reload",
+            "remedy": "as root: adduser NAME GROUP; who was added to the group must log in again, or: sg GROUP 'jabberctl ...'",
         } }));
         answer.take()
     }

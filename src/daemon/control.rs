@@ -3,8 +3,10 @@
 //! Root gives each to the group that jabber.xml names. A server that was never root can do that only with groups its user
 //! is in, and under `jabber.service` not even then; root does it for the running server there ([`give`]).
 
+use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::Path;
 
+use nix::libc;
 use nix::unistd::{Gid, Group, User, getegid, geteuid};
 
 use super::privileges::{self, Identity};
@@ -31,7 +33,7 @@ pub fn open_metrics(config: &Config, identity: Option<&Identity>) -> Result<Opti
 fn one(element: &str, path: &Path, group: Option<&str>, identity: Option<&Identity>) -> Result<Opened, String> {
     let allowed = allowed(element, group, identity)?;
     make_directory(element, path, &allowed)?;
-    let opened = control::open(path, allowed, element)?;
+    let opened = control::open(path, allowed, groups_of, element)?;
     if let Some(why) = &opened.ungiven {
         tell_ungiven(path, group, why);
     }
@@ -89,6 +91,27 @@ fn allowed(element: &str, group: Option<&str>, identity: Option<&Identity>) -> R
     Ok(Allowed { uid, gid: group.gid.as_raw(), members: group.mem.iter().filter_map(user).collect() })
 }
 
+/// unix(7) has the user and the first group of who connected; the kernel knows the others as well (`SO_PEERGROUPS`).
+fn groups_of(socket: BorrowedFd<'_>) -> Vec<u32> {
+    // NGROUPS_MAX of Linux.
+    let mut groups = vec![0_u32; 65_536];
+    let mut bytes = libc::socklen_t::try_from(size_of_val(groups.as_slice())).unwrap_or(0);
+    // SAFETY: the descriptor is borrowed, so it is open; the kernel writes at most `bytes` bytes into the vector, whose
+    // elements may be any bits, and then says in `bytes` how many it wrote.
+    let told = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut bytes,
+        )
+    };
+    let count = usize::try_from(bytes).unwrap_or(0) / size_of::<u32>();
+    groups.truncate(if told == 0 { count } else { 0 });
+    groups
+}
+
 /// Makes a socket's directory, which a system that starts afresh has not (/run is empty then).
 fn make_directory(element: &str, path: &Path, allowed: &Allowed) -> Result<(), String> {
     let Some(directory) = path.parent() else { return Ok(()) };
@@ -116,4 +139,19 @@ pub fn give(config: &Config) -> Result<(), StartError> {
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd as _;
+    use std::os::unix::net::UnixStream;
+
+    #[test]
+    fn the_kernel_tells_the_groups_of_who_connects() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        let own: Vec<u32> = nix::unistd::getgroups().unwrap().into_iter().map(nix::unistd::Gid::as_raw).collect();
+        assert_eq!(super::groups_of(one.as_fd()), own);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        assert!(super::groups_of(file.as_fd()).is_empty());
+    }
 }

@@ -176,7 +176,7 @@ fn connect(path: &Path, patience: Duration) -> Result<UnixStream, Failure> {
                 let group = gid.ok().and_then(|gid| Group::from_gid(gid).ok().flatten());
                 let group = group.map_or_else(|| "jabber".to_owned(), |group| group.name);
                 Failure::unreachable(format!("you may not use {shown}: only root and its group may")).remedy(format!(
-                    "run it as root (sudo jabberctl), or add yourself to the group: adduser NAME {group}; jabberctl reload"
+                    "run it as root (sudo jabberctl), or add yourself to the group: adduser NAME {group}; then log in again"
                 ))
             }
             _ => Failure::unreachable(format!("cannot connect to {shown}: {error}")),

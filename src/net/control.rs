@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::{Path, PathBuf};
@@ -27,15 +28,21 @@ pub struct Allowed {
     pub uid: u32,
     /// The group.
     pub gid: u32,
-    /// Its members.
+    /// Its members, when the group was looked up.
     pub members: Vec<u32>,
 }
 
 impl Allowed {
-    fn admits(&self, peer: Peer) -> bool {
-        peer.uid == 0 || peer.uid == self.uid || peer.gid == self.gid || self.members.contains(&peer.uid)
+    /// Who came into the group since then has it among the groups of the process. Nobody is asked here who might wait for
+    /// a directory in the network: it is the kernel that knows them.
+    fn admits(&self, peer: Peer, groups: impl FnOnce() -> Vec<u32>) -> bool {
+        let Allowed { uid, gid, members } = self;
+        peer.uid == 0 || peer.uid == *uid || peer.gid == *gid || members.contains(&peer.uid) || groups().contains(gid)
     }
 }
+
+/// The groups of the process that connected, besides its first one; none where the system does not tell.
+pub type GroupsOf = fn(BorrowedFd<'_>) -> Vec<u32>;
 
 /// A socket, open and not yet served.
 #[derive(Debug)]
@@ -43,6 +50,7 @@ pub struct Opened {
     path: PathBuf,
     listener: StdListener,
     allowed: Allowed,
+    groups_of: GroupsOf,
     /// Why the file could not be given to the group; root and the server's own user reach it all the same.
     pub ungiven: Option<String>,
     /// Device and inode, so that what somebody else put there is not removed at the end.
@@ -53,7 +61,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// Cause and remedy: another server has it, the directory is not there, or is not ours.
-pub fn open(path: &Path, allowed: Allowed, element: &str) -> Result<Opened, String> {
+pub fn open(path: &Path, allowed: Allowed, groups_of: GroupsOf, element: &str) -> Result<Opened, String> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
         Err(_) => {}
@@ -81,7 +89,7 @@ pub fn open(path: &Path, allowed: Allowed, element: &str) -> Result<Opened, Stri
     };
     listener.set_nonblocking(true).map_err(|error| failed("prepare", error))?;
     let found = fs::symlink_metadata(path).map_err(|error| failed("look at", error))?;
-    Ok(Opened { path: path.to_owned(), listener, allowed, ungiven, file: (found.dev(), found.ino()) })
+    Ok(Opened { path: path.to_owned(), listener, allowed, groups_of, ungiven, file: (found.dev(), found.ino()) })
 }
 
 /// Gives a socket to a user and a group, if this is its owner. By its handle: in a directory of the server's user the name
@@ -111,6 +119,7 @@ pub(super) struct LocalSocket {
     path: PathBuf,
     pub(super) listener: UnixListener,
     allowed: Allowed,
+    groups_of: GroupsOf,
     /// What is said to who may not come in.
     refusal: Refuses,
     file: (u64, u64),
@@ -122,9 +131,9 @@ pub(super) struct LocalSocket {
 
 impl LocalSocket {
     pub(super) fn new(opened: Opened, refusal: Refuses) -> LocalSocket {
-        let Opened { path, listener, allowed, file, .. } = opened;
+        let Opened { path, listener, allowed, groups_of, file, .. } = opened;
         let listener = UnixListener::from_std(listener);
-        LocalSocket { path, listener, allowed, refusal, file, ready: true, pause_end: None }
+        LocalSocket { path, listener, allowed, groups_of, refusal, file, ready: true, pause_end: None }
     }
 
     /// May somebody be taken now?
@@ -159,11 +168,11 @@ impl LocalSocket {
             };
             let Ok(found) = getsockopt(&stream, sockopt::PeerCredentials) else { continue };
             let peer = Peer { uid: found.uid(), gid: found.gid(), pid: found.pid() };
-            if self.allowed.admits(peer) {
+            if self.allowed.admits(peer, || (self.groups_of)(stream.as_fd())) {
                 return Some((stream, peer));
             }
-            log::warn!(target: "-internal", "{}: uid={} gid={} pid={} was refused: neither root nor in the group {}; who was added to it lately \
-                       is known after a reload", self.path.display(), peer.uid, peer.gid, peer.pid, self.allowed.gid);
+            log::warn!(target: "-internal", "{}: uid={} gid={} pid={} was refused: neither root nor in the group {}; who was added to it \
+                       must log in again", self.path.display(), peer.uid, peer.gid, peer.pid, self.allowed.gid);
             // One line fits into a socket that is new, and who is gone already needs none.
             let _ = stream.write(&(self.refusal)(peer, &self.path.to_string_lossy()));
         }

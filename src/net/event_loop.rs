@@ -173,7 +173,7 @@ pub struct Parts<E> {
 fn forbidden(peer: Peer, socket: &str) -> Vec<u8> {
     let uid = peer.uid;
     Response::forbidden(format!(
-        "uid {uid} is neither root nor in the group of {socket}; who was added to it lately is known after: jabberctl reload\n"
+        "uid {uid} is neither root nor in the group of {socket}; who was added to it must log in again, or: sg GROUP curl ...\n"
     ))
 }
 
