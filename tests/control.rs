@@ -128,6 +128,7 @@ fn strange_bytes_harm_nobody() {
         let _ = client.write_all(bytes);
         let answer = site::line(&mut client);
         assert!(answer.starts_with("{\"error\":") && answer.contains(says), "{answer}");
+        assert!(!answer.contains("\"remedy\":\"\""), "{answer}");
     }
     // Half a line, then the end; a line in pieces; two requests at once.
     site.connect().write_all(b"{\"command\":").unwrap();

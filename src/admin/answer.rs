@@ -32,8 +32,8 @@ impl Answer {
 
     /// The end, if it did not work.
     pub(super) fn refuse(&mut self, refusal: &Refusal) {
-        let Refusal { kind, text, remedy } = refusal;
-        self.line(&json!({ "error": { "kind": kind.word(), "text": text, "remedy": remedy } }));
+        let Refusal { kind, text, .. } = refusal;
+        self.line(&json!({ "error": { "kind": kind.word(), "text": text, "remedy": refusal.advice() } }));
     }
 
     /// Nothing is to be said.

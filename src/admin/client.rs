@@ -228,17 +228,16 @@ impl Client {
     /// The last line of an answer; the next request may come.
     fn finish(&mut self, result: Result<(), Refusal>) {
         let said = std::mem::take(&mut self.said);
-        match result {
-            Ok(()) => self.answer.done(&said),
-            Err(refusal) => {
-                if let Some((command, told)) = self.command.take().filter(|(command, _)| command.changes) {
-                    let _ = command;
+        match (result, self.command.take()) {
+            (Ok(()), _) => self.answer.done(&said),
+            (Err(refusal), None) => self.answer.refuse(&refusal),
+            (Err(refusal), Some((command, told))) => {
+                if command.changes {
                     log::info!(target: LogSink::INTERNAL, "control: {told}: not done: {refusal}");
                 }
-                self.answer.refuse(&refusal);
+                self.answer.refuse(&refusal.of(command));
             }
         }
-        self.command = None;
         self.state = State::ExpectRequest;
     }
 }

@@ -159,9 +159,11 @@ impl Job for Reload {
 /// What was done outside, or why not.
 fn told(event: Event) -> Result<Told, Refusal> {
     match event {
-        Event::Told(Told::Failed(why)) => Err(Refusal::failed(why)),
+        Event::Told(Told::Failed(why)) => {
+            Err(Refusal::failed(why).remedy("nothing was changed: see to it, and ask again"))
+        }
         Event::Told(told) => Ok(told),
-        _ => Err(Refusal::failed("it was not done")),
+        _ => Err(Refusal::failed("it was not done").remedy("the log may say why; ask again")),
     }
 }
 

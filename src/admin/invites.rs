@@ -86,7 +86,8 @@ fn create(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     if let Some(inviter) = &inviter {
         let is_here = inviter.domain().as_str() == host.name;
         if !is_here || !account::exists(view.store, inviter)? {
-            return Err(Refusal::not_found(format!("there is no account {inviter} at {}", host.name)));
+            return Err(Refusal::not_found(format!("there is no account {inviter} at {}", host.name))
+                .remedy(format!("see jabberctl user list {}", host.name)));
         }
     }
     let uses = within(request, "uses", 1, USES_MAX)?;
@@ -130,7 +131,7 @@ fn create(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
 fn host(view: &View<'_>, request: &Request) -> Result<Host, Refusal> {
     let name = if request.has("host") { Some(request.domain("host")?) } else { None };
     let host = view.config.hosts.iter().find(|host| name.as_ref().is_none_or(|name| *name == host.name));
-    host.cloned().ok_or_else(|| Refusal::not_found("this host is not served here"))
+    host.cloned().ok_or_else(|| Refusal::not_found("this host is not served here").remedy("see jabberctl status"))
 }
 
 fn within(request: &Request, name: &str, usual: u64, most: u64) -> Result<u64, Refusal> {
@@ -150,7 +151,8 @@ fn free_name(view: &mut View<'_>, host: &Host, name: &str) -> Result<String, Ref
             .remedy("make the account yourself: jabberctl user add; or see <mod_useridpolicy> in jabber.xml(5)"));
     }
     if account::exists(view.store, &account)? {
-        return Err(Refusal::conflict(format!("{account} is there already")));
+        return Err(Refusal::conflict(format!("{account} is there already"))
+            .remedy("invite under another name, or none: who is invited chooses one then"));
     }
     if invite::reserves(view.store, &account, view.now.unix_millis)? {
         return Err(Refusal::conflict(format!("{account} is invited already")).remedy("see jabberctl invite list"));

@@ -3,6 +3,7 @@
 use super::command::{Argument, Command, Does, Kind};
 use super::job::Next;
 use super::request::{Refusal, Request};
+use super::users::unknown;
 use super::view::View;
 use crate::config::Host;
 use crate::router::Effect;
@@ -59,7 +60,7 @@ fn speaker(view: &View<'_>, request: &Request) -> Result<Jid, Refusal> {
         true => request.domain("from")?,
         false => view.config.hosts.first().map(|host| host.name.clone()).unwrap_or_default(),
     };
-    jid::of_host(&name).ok_or_else(|| Refusal::failed(format!("{name} is no address")))
+    jid::of_host(&name).ok_or_else(|| no_address(&name))
 }
 
 fn stanza(request: &Request) -> Stanza {
@@ -73,12 +74,17 @@ fn stanza(request: &Request) -> Stanza {
     message
 }
 
+/// Hosts are checked where jabber.xml is read.
+fn no_address(host: &str) -> Refusal {
+    Refusal::failed(format!("{host} is no address")).remedy("correct <host> in jabber.xml, and restart the server")
+}
+
 fn message(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     let to = request.jid("to")?;
     let from = speaker(view, request)?;
     let is_ours = view.config.host(to.domain().as_str()).is_some();
     if is_ours && to.node().is_some() && !account::exists(view.store, &to.to_bare())? {
-        return Err(Refusal::not_found(format!("there is no account {}", to.to_bare())));
+        return Err(unknown(&to.to_bare()));
     }
     if view.router.blocked(to.domain().as_str()).is_some() {
         return Err(Refusal::refused(format!("{} is blocked", to.domain())).remedy("see jabberctl blocks"));
@@ -113,8 +119,8 @@ fn announce(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
         return Err(Refusal::refused(format!("announcements are off at {off}")).remedy(remedy));
     }
     for host in &on {
-        let from = jid::of_host(host).ok_or_else(|| Refusal::failed(format!("{host} is no address")))?;
-        let to = Jid::new(&format!("{host}/{resource}")).map_err(|error| Refusal::failed(error.to_string()))?;
+        let from = jid::of_host(host).ok_or_else(|| no_address(host))?;
+        let to = Jid::new(&format!("{host}/{resource}")).map_err(|_| no_address(host))?;
         view.carry_out(Effect::Route(stanza(request).with_from(from).with_to(to)));
     }
     if !off.is_empty() {

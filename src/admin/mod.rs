@@ -6,7 +6,7 @@
 //! {"command":"user add","arguments":{"account":"romeo@example.org"},"secret":"..."}
 //! {"done":"romeo@example.org can log in"}
 //! {"command":"user info","arguments":{"account":"paris@example.org"}}
-//! {"error":{"kind":"not-found","text":"there is no account paris@example.org","remedy":""}}
+//! {"error":{"kind":"not-found","text":"there is no account paris@example.org","remedy":"see jabberctl user list example.org"}}
 //! ```
 //!
 //! | line from the server | meaning |
@@ -48,7 +48,7 @@ pub use answer::Answer;
 pub use client::{Client, Lent, Peer};
 pub use command::{Argument, Column, Command, Does, Form, Kind, OPTIONS, SharedOption, Shows, Unit};
 pub use job::{Event, Job, Next, Step, Told};
-pub use request::{Refusal, RefusalKind, Request};
+pub use request::{Fault, Refusal, RefusalKind, Request};
 pub use view::{Ask, Certificate, Client as ClientFacts, Connections, Facts, Outside, Stream, View};
 
 /// The table of commands, in the order of the help.

@@ -45,7 +45,8 @@ fn ping(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
         false => view.config.hosts.first().map(|host| host.name.clone()).unwrap_or_default(),
     };
     if view.config.is_own(&domain) {
-        return Err(Refusal::refused(format!("{domain} is served here, so there is no way to try")));
+        return Err(Refusal::refused(format!("{domain} is served here, so there is no way to try"))
+            .remedy("name a domain of another server; jabberctl check looks after our own"));
     }
     let way = Way { pair: Pair { from, to: domain.clone() }, began_millis: view.now.monotonic_millis };
     if let Some(block) = view.router.blocked(&domain) {
@@ -93,7 +94,9 @@ impl Way {
     /// XEP-0199 §4.2: server to server.
     fn ask(self, view: &mut View<'_>) -> Result<Next, Refusal> {
         let (Some(from), Ok(to)) = (jid::of_host(&self.pair.from), Jid::new(&self.pair.to)) else {
-            return Err(Refusal::failed("the domains are no addresses"));
+            return Err(
+                Refusal::failed("the domains are no addresses").remedy("name a domain as people write it after the @")
+            );
         };
         let mut dice = [0; 8];
         view.random.fill(&mut dice);
@@ -105,8 +108,8 @@ impl Way {
         Ok(Next::Wait(Box::new(Asking { way: self, asked_millis, until_millis })))
     }
 
-    fn failed(&self, why: &str) -> Next {
-        Next::Failed(Refusal::failed(format!("{} cannot be reached: {why}", self.pair.to)))
+    fn failed(&self, why: &str, remedy: String) -> Next {
+        Next::Failed(Refusal::failed(format!("{} cannot be reached: {why}", self.pair.to)).remedy(remedy))
     }
 }
 
@@ -125,16 +128,17 @@ impl Job for Reaching {
                     (false, "tls") if !is_last => "warning",
                     (false, _) => "failed",
                 };
-                let remedy = if is_fine { String::new() } else { remedy(name, &self.way.pair) };
-                self.way.row(view, name, result, text.clone(), &remedy);
+                let remedy = remedy(name, &self.way.pair);
+                self.way.row(view, name, result, text.clone(), if is_fine { "" } else { &remedy });
                 match (is_last, is_fine) {
                     (false, _) => Ok(Next::Wait(self)),
                     (true, true) => self.way.ask(view),
-                    (true, false) => Ok(self.way.failed(&text)),
+                    (true, false) => Ok(self.way.failed(&text, remedy)),
                 }
             }
             Event::Woken if view.now.monotonic_millis >= self.until_millis => {
-                Ok(self.way.failed(&format!("not in {} seconds", PATIENCE.0.as_secs())))
+                let why = format!("not in {} seconds", PATIENCE.0.as_secs());
+                Ok(self.way.failed(&why, remedy("connect", &self.way.pair)))
             }
             _ => Ok(Next::Wait(self)),
         }
@@ -149,7 +153,7 @@ fn remedy(step: &str, pair: &Pair) -> String {
         "connect" => "is that server up? does a firewall let us out to that port?".to_owned(),
         "tls" => format!("its certificate is its admin's matter; <remote> in jabber.xml may ask less of {to}"),
         "proof" => format!("that server must be able to find and reach {from}: jabberctl check dns"),
-        _ => String::new(),
+        _ => "the log says more; see also jabberctl s2s".to_owned(),
     }
 }
 
@@ -166,8 +170,9 @@ impl Job for Asking {
             Event::Answered(stanza) => stanza,
             Event::Woken if view.now.monotonic_millis >= self.until_millis => {
                 let text = format!("{domain} did not answer in {} seconds", PATIENCE.1.as_secs());
-                self.way.row(view, "ping", "failed", text, "the stream is open, so ask its admin");
-                return Ok(self.way.failed("no answer"));
+                const REMEDY: &str = "the stream is open, so ask its admin";
+                self.way.row(view, "ping", "failed", text, REMEDY);
+                return Ok(self.way.failed("no answer", REMEDY.to_owned()));
             }
             _ => return Ok(Next::Wait(self)),
         };
@@ -175,8 +180,9 @@ impl Job for Asking {
         match condition(&answer) {
             Some(condition) if is_of_the_way(&condition) => {
                 let text = format!("the ping came back: {condition}");
-                self.way.row(view, "ping", "failed", text.clone(), &remedy("connect", &self.way.pair));
-                Ok(self.way.failed(&text))
+                let remedy = remedy("connect", &self.way.pair);
+                self.way.row(view, "ping", "failed", text.clone(), &remedy);
+                Ok(self.way.failed(&text, remedy))
             }
             // XEP-0199 §4.1: an error shows as well that the other end is there.
             Some(condition) => {

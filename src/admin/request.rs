@@ -18,8 +18,24 @@ pub struct Refusal {
     pub kind: RefusalKind,
     /// What is wrong.
     pub text: String,
-    /// What to do about it; may be empty.
-    pub remedy: String,
+    /// What to do about it; `None`: use the command as it is meant to be.
+    remedy: Option<String>,
+}
+
+/// What is wrong. Only with a remedy does it become a [`Refusal`]: nobody is left alone with a cause.
+#[must_use]
+#[derive(Debug)]
+pub struct Fault {
+    kind: RefusalKind,
+    text: String,
+}
+
+impl Fault {
+    /// What to do about it.
+    pub fn remedy(self, remedy: impl Into<String>) -> Refusal {
+        let Fault { kind, text } = self;
+        Refusal { kind, text, remedy: None }.remedy(remedy)
+    }
 }
 
 /// Kinds of failure.
@@ -54,51 +70,60 @@ impl RefusalKind {
 }
 
 impl Refusal {
-    fn new(kind: RefusalKind, text: impl Into<String>) -> Refusal {
-        Refusal { kind, text: text.into(), remedy: String::new() }
-    }
-
-    /// The request cannot be understood.
+    /// The request cannot be understood. Without another remedy it is answered with how the command is used.
     pub fn usage(text: impl Into<String>) -> Refusal {
-        Refusal::new(RefusalKind::Usage, text)
+        Refusal { kind: RefusalKind::Usage, text: text.into(), remedy: None }
     }
 
     /// What it is about is not there.
-    pub fn not_found(text: impl Into<String>) -> Refusal {
-        Refusal::new(RefusalKind::NotFound, text)
+    pub fn not_found(text: impl Into<String>) -> Fault {
+        Fault { kind: RefusalKind::NotFound, text: text.into() }
     }
 
     /// What it wants to make is there.
-    pub fn conflict(text: impl Into<String>) -> Refusal {
-        Refusal::new(RefusalKind::Conflict, text)
+    pub fn conflict(text: impl Into<String>) -> Fault {
+        Fault { kind: RefusalKind::Conflict, text: text.into() }
     }
 
     /// It will not be done.
-    pub fn refused(text: impl Into<String>) -> Refusal {
-        Refusal::new(RefusalKind::Refused, text)
+    pub fn refused(text: impl Into<String>) -> Fault {
+        Fault { kind: RefusalKind::Refused, text: text.into() }
     }
 
     /// Not now.
-    pub fn busy(text: impl Into<String>) -> Refusal {
-        Refusal::new(RefusalKind::Busy, text)
+    pub fn busy(text: impl Into<String>) -> Fault {
+        Fault { kind: RefusalKind::Busy, text: text.into() }
     }
 
     /// It did not work.
-    pub fn failed(text: impl Into<String>) -> Refusal {
-        Refusal::new(RefusalKind::Failed, text)
+    pub fn failed(text: impl Into<String>) -> Fault {
+        Fault { kind: RefusalKind::Failed, text: text.into() }
     }
 
     /// What to do about it.
     #[must_use]
     pub fn remedy(self, remedy: impl Into<String>) -> Refusal {
-        Refusal { remedy: remedy.into(), ..self }
+        let remedy = remedy.into();
+        debug_assert!(!remedy.is_empty(), "{}", self.text);
+        Refusal { remedy: Some(remedy), ..self }
+    }
+
+    /// It is this command that was used wrongly, if nothing else is to be done about it.
+    #[must_use]
+    pub(super) fn of(self, command: &Command) -> Refusal {
+        let usage = || format!("usage: jabberctl {}", command.usage());
+        Refusal { remedy: Some(self.remedy.unwrap_or_else(usage)), ..self }
+    }
+
+    /// What is to be done about it.
+    pub fn advice(&self) -> &str {
+        self.remedy.as_deref().unwrap_or("jabberctl help lists the commands")
     }
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)?;
-        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
+        write!(f, "{}; {}", self.text, self.advice())
     }
 }
 
@@ -106,7 +131,7 @@ impl std::error::Error for Refusal {}
 
 impl From<crate::store::Error> for Refusal {
     fn from(error: crate::store::Error) -> Refusal {
-        Refusal::failed(error.to_string())
+        Refusal::failed(error.told()).remedy(error.hint())
     }
 }
 
@@ -147,6 +172,17 @@ impl Request {
             Refusal::usage(format!("there is no command \"{}\"", shown(&name)))
                 .remedy("jabberctl and jabberd may be of different releases: restart jabberd")
         })?;
+        let request = Request::of(command, object, secret, config).map_err(|refusal| refusal.of(command))?;
+        Ok((command, request))
+    }
+
+    /// The rest of the line: what this command is given.
+    fn of(
+        command: &Command,
+        mut object: Map<String, Value>,
+        secret: Option<Zeroizing<String>>,
+        config: &Config,
+    ) -> Result<Request, Refusal> {
         let mut values = match object.remove("arguments") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(values)) => values,
@@ -166,7 +202,7 @@ impl Request {
             let what = if secret.is_some() { "takes no" } else { "needs a" };
             return Err(Refusal::usage(format!("{} {what} \"secret\"", command.name)));
         }
-        Ok((command, Request { values, secret }))
+        Ok(Request { values, secret })
     }
 
     /// An argument's text; empty if it is not there.
@@ -214,7 +250,9 @@ impl Request {
     /// It cannot be used as one.
     pub fn password(&self) -> Result<Password, Refusal> {
         let text = self.secret.as_ref().map(|text| text.as_str()).unwrap_or_default();
-        Password::new(text).map_err(|error| Refusal::refused(format!("the password cannot be used: {error}")))
+        Password::new(text).map_err(|error| {
+            Refusal::refused(format!("the password cannot be used: {error}")).remedy("choose another password")
+        })
     }
 
     /// The arguments as the log shows them: without texts.

@@ -6,7 +6,7 @@ use super::command::{Argument, Column, Command, Does, Kind, Shows, Unit};
 use super::job::Next;
 use super::pages;
 use super::request::{Refusal, Request};
-use super::users::{ACCOUNT, known};
+use super::users::{ACCOUNT, known, unknown};
 use super::view::View;
 use crate::modules::roster::push_item;
 use crate::router::Effect;
@@ -96,11 +96,11 @@ fn add(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     let account = known(view, request)?.jid;
     let contact = jid::contact(&request.jid("contact")?);
     if account == contact {
-        return Err(Refusal::refused("nobody is a contact of oneself"));
+        return Err(Refusal::refused("nobody is a contact of oneself").remedy("name two accounts"));
     }
     let is_ours = view.config.host(contact.domain().as_str()).is_some() && contact.node().is_some();
     if is_ours && !account::exists(view.store, &contact.to_bare())? {
-        return Err(Refusal::not_found(format!("there is no account {contact}")));
+        return Err(unknown(&contact.to_bare()));
     }
     let both = request.has("both");
     keep(view, &account, &contact, |item| {
@@ -158,17 +158,20 @@ fn keep(
     let old = roster::item(view.store, account, contact)?;
     let limits = &view.config.limits;
     if old.is_none() && roster::count(view.store, account)? >= limits.roster_items_max as u64 {
-        return Err(Refusal::refused(format!("the roster of {account} is full (<roster-items-max>)")));
+        return Err(Refusal::refused(format!("the roster of {account} is full (<roster-items-max>)"))
+            .remedy("take contacts out, or raise that limit, see jabber.xml(5), and reload"));
     }
     let mut item = RosterItem { visible: true, ..old.clone().unwrap_or_else(|| RosterItem::new(contact.clone())) };
     change(&mut item);
     if item.name.len() > limits.roster_name_bytes_max
         || item.groups.iter().any(|g| g.len() > limits.roster_name_bytes_max)
     {
-        return Err(Refusal::refused("the name is too long (<roster-name-bytes-max>)"));
+        return Err(Refusal::refused("the name is too long (<roster-name-bytes-max>)").remedy("choose a shorter one"));
     }
     if item.groups.len() > limits.roster_groups_max {
-        return Err(Refusal::refused("the contact is in too many groups (<roster-groups-max>)"));
+        return Err(
+            Refusal::refused("the contact is in too many groups (<roster-groups-max>)").remedy("leave some out")
+        );
     }
     if let Some(version) = roster::upsert(view.store, account, &item)? {
         for effect in push_item(view.router.sessions(), account, &item, version) {
@@ -204,12 +207,14 @@ fn remove(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
         let wish = Stanza::iq(IqType::Set, "control", Some(query)).with_from(owner.clone()).with_to(owner.clone());
         view.carry_out(Effect::Route(wish));
         if is_in(view, &owner, &contact)? {
-            return Err(Refusal::failed(format!("{contact} could not be taken out of the roster of {owner}")));
+            return Err(Refusal::failed(format!("{contact} could not be taken out of the roster of {owner}"))
+                .remedy("the log says why"));
         }
         removed.push(owner.to_string());
     }
     if removed.is_empty() {
-        return Err(Refusal::not_found(format!("{contact} is not in the roster of {account}")));
+        return Err(Refusal::not_found(format!("{contact} is not in the roster of {account}"))
+            .remedy(format!("see jabberctl roster show {account}")));
     }
     view.say(format!("taken out of the roster of {}", removed.join(" and of ")));
     Ok(Next::Done)

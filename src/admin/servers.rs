@@ -165,11 +165,11 @@ fn unblock(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     let still = view.router.blocked(&domain).map(|block| block.domain.clone());
     let because = match &still {
         Some(other) if *other == domain => "jabber.xml blocks it: take the <block> out, and reload".to_owned(),
-        Some(other) => format!("{other} is blocked with all below it"),
+        Some(other) => format!("{other} is blocked with all below it: jabberctl unblock {other}, or jabber.xml"),
         None => String::new(),
     };
     match (was_there, still.is_some()) {
-        (false, false) => Err(Refusal::not_found(format!("{domain} is not blocked"))),
+        (false, false) => Err(Refusal::not_found(format!("{domain} is not blocked")).remedy("see jabberctl blocks")),
         (false, true) => Err(Refusal::refused(format!("{domain} is not blocked by command")).remedy(because)),
         (true, is_still) => {
             if is_still {

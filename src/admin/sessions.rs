@@ -6,6 +6,7 @@ use super::command::{Argument, Column, Command, Does, Kind, Shows, Unit};
 use super::job::Next;
 use super::pages;
 use super::request::{self, Refusal, Request};
+use super::users::unknown;
 use super::view::View;
 use crate::router::{Effect, SessionId};
 use crate::store::account;
@@ -63,7 +64,7 @@ fn sessions(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
         request::served(who.domain().as_str(), view.config)?;
         let bare = who.to_bare();
         if who.node().is_some() && view.router.sessions().count(&bare) == 0 && !account::exists(view.store, &bare)? {
-            return Err(Refusal::not_found(format!("there is no account {bare}")));
+            return Err(unknown(&bare));
         }
     }
     let all = view.router.sessions();
@@ -117,7 +118,7 @@ fn kick(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     }
     let count = sessions.count(&bare);
     if count == 0 && !account::exists(view.store, &bare)? {
-        return Err(Refusal::not_found(format!("there is no account {bare}")));
+        return Err(unknown(&bare));
     }
     view.carry_out(Effect::CloseAccount { account: bare.clone(), except: None, error });
     let what = if count == 1 { "session" } else { "sessions" };

@@ -132,10 +132,12 @@ pub const ENABLE: Command = Command {
 pub(super) fn known(view: &View<'_>, request: &Request) -> Result<account::Account, Refusal> {
     let jid = request.account("account")?;
     let found = account::account(view.store, &jid)?;
-    found.ok_or_else(|| {
-        let host = jid.domain();
-        Refusal::not_found(format!("there is no account {jid}")).remedy(format!("see jabberctl user list {host}"))
-    })
+    found.ok_or_else(|| unknown(&jid))
+}
+
+pub(super) fn unknown(account: &BareJid) -> Refusal {
+    let host = account.domain();
+    Refusal::not_found(format!("there is no account {account}")).remedy(format!("see jabberctl user list {host}"))
 }
 
 fn add(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
@@ -220,7 +222,9 @@ impl Job for Passwd {
         let Some(credentials) = derived(event)? else { return Ok(Next::Wait(self)) };
         let account = self.account;
         if !account::exists(view.store, &account)? {
-            return Err(Refusal::not_found(format!("{account} was removed meanwhile")));
+            return Err(
+                Refusal::not_found(format!("{account} was removed meanwhile")).remedy("nothing is left to be changed")
+            );
         }
         account::set_credentials(view.store, &account, &credentials)?;
         let error = StreamError::new(StreamCondition::Reset, "the password was changed");

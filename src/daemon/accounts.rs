@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::importing::{as_server, assume};
 use super::privileges::{self, Identity};
-use super::{StartError, directories};
+use super::{Refusal, directories};
 use crate::config::Config;
 use crate::net::clock::Dice;
 use crate::store::{Store, account};
@@ -18,37 +19,38 @@ pub const DATABASE: &str = "jabber.db";
 ///
 /// # Errors
 /// When the name or the password cannot be used, the account is there already, or the database cannot be written.
-pub fn add(config: &Config, name: &str, password: &str) -> Result<(), StartError> {
-    let jid = Jid::new(name).map_err(|error| StartError(format!("{name} is no address: {error}")))?;
+pub fn add(config: &Config, name: &str, password: &str) -> Result<(), Refusal> {
+    const LOOKS: &str = "an account looks like romeo@example.org";
+    let jid = Jid::new(name).map_err(|error| Refusal::new(format!("{name} is no address: {error}"), LOOKS))?;
     if !jid.is_bare() || jid.node().is_none() {
-        return Err(StartError(format!("an account looks like name@host, not {name}")));
+        return Err(Refusal::new(format!("{name} is no account"), LOOKS));
     }
     let account = jid.into_bare();
     if config.host(account.domain().as_str()).is_none() {
         let served: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
-        return Err(StartError(format!("{} is not served here; <host> names {}", account.domain(), served.join(", "))));
+        let text = format!("{} is not served here", account.domain());
+        return Err(Refusal::new(text, format!("<host> names {}", served.join(", "))));
     }
-    let password =
-        Password::new(password).map_err(|error| StartError(format!("the password cannot be used: {error}")))?;
-    let identity = Identity::of_server(config)?;
+    let password = Password::new(password)
+        .map_err(|error| Refusal::new(format!("the password cannot be used: {error}"), "choose another password"))?;
+    let identity = as_server(config)?;
     make_data_directory(&config.spool, identity.as_ref())?;
-    // The database belongs to the server's user.
-    identity.as_ref().map_or(Ok(()), Identity::assume)?;
+    assume(identity.as_ref())?;
     create(&config.spool.join(DATABASE), &account, password)
 }
 
-fn create(path: &Path, account: &crate::xmpp::BareJid, password: Password) -> Result<(), StartError> {
+fn create(path: &Path, account: &crate::xmpp::BareJid, password: Password) -> Result<(), Refusal> {
     let Outcome::Derived(credentials) = HashJob::derive(0, password, &mut Dice::new()).run().outcome else {
-        return Err(StartError("the password could not be hashed".into()));
+        return Err(Refusal::new("the password could not be hashed", "choose another password"));
     };
-    let failed = |error: crate::store::Error| StartError(error.to_string());
-    let mut store = Store::open(path).map_err(failed)?;
+    let mut store = Store::open(path)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
     let now = u64::try_from(now).unwrap_or(u64::MAX);
-    if !account::create(&mut store, account, &credentials, now).map_err(failed)? {
-        return Err(StartError(format!("{account} is there already")));
+    if !account::create(&mut store, account, &credentials, now)? {
+        let remedy = format!("to change its password, start the server: jabberctl user passwd {account}");
+        return Err(Refusal::new(format!("{account} is there already"), remedy));
     }
-    store.commit().map_err(failed)?;
+    store.commit()?;
     Ok(())
 }
 
@@ -56,11 +58,11 @@ fn create(path: &Path, account: &crate::xmpp::BareJid, password: Password) -> Re
 ///
 /// # Errors
 /// When the system refuses.
-pub fn make_data_directory(path: &Path, identity: Option<&Identity>) -> Result<(), StartError> {
+pub fn make_data_directory(path: &Path, identity: Option<&Identity>) -> Result<(), Refusal> {
     let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids).unzip();
     directories::make(path, 0o750, owner).map_err(|error| {
         let path = path.display();
-        StartError(format!("cannot make the data directory {path} (<spool>): {error}; make it, or name another"))
+        Refusal::new(format!("cannot make the data directory {path} (<spool>): {error}"), "make it, or name another")
     })
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use nix::unistd::{AccessFlags, access};
 
 use super::privileges::{self, Identity};
-use super::{StartError, accounts, directories, notify};
+use super::{Refusal, StartError, accounts, directories, notify};
 use crate::config::{CommandLine, Config, LogSink};
 use crate::import::report::counted;
 use crate::import::{self, ExportError, Fault, Format, Imported, Passwords, Plan, Progress, Step, jabberd14};
@@ -133,33 +133,16 @@ pub struct Told {
     pub remedies: Vec<String>,
 }
 
-/// Why something that somebody asked for is not done, or not all of it, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The cause.
-    pub text: String,
-    /// The remedy, if there is one.
-    pub remedy: String,
-    /// What else the admin should see to, a line each.
-    pub notes: Vec<String>,
+/// Whom the work is done as.
+pub(super) fn as_server(config: &Config) -> Result<Option<Identity>, Refusal> {
+    Identity::of_server(config)
+        .map_err(|error| Refusal::new(error.0, "make that user, or name another one in jabber.xml: <user>"))
 }
 
-impl Refusal {
-    fn new(text: impl Into<String>, remedy: impl Into<String>) -> Refusal {
-        Refusal { text: text.into(), remedy: remedy.into(), notes: Vec::new() }
-    }
-}
-
-impl From<StartError> for Refusal {
-    fn from(error: StartError) -> Refusal {
-        Refusal::new(error.0, "")
-    }
-}
-
-impl From<crate::store::Error> for Refusal {
-    fn from(error: crate::store::Error) -> Refusal {
-        Refusal::new(error.told(), error.hint())
-    }
+/// The database belongs to the server's user, and files beside it that root makes would be in its way.
+pub(super) fn assume(identity: Option<&Identity>) -> Result<(), Refusal> {
+    let assumed = identity.map_or(Ok(()), Identity::assume);
+    assumed.map_err(|error| Refusal::new(error.0, "run it as root where root is not confined, or as that user"))
 }
 
 /// Imports what somebody names, whether the server runs or not: this process writes to the database beside it, one
@@ -174,11 +157,10 @@ pub fn by_hand(
     path: &Path,
     told: &mut dyn FnMut(Progress) -> ControlFlow<()>,
 ) -> Result<Told, Refusal> {
-    let identity = Identity::of_server(config)?;
+    let identity = as_server(config)?;
     accounts::make_data_directory(&config.spool, identity.as_ref())?;
     let path = whole(path);
-    // The database belongs to the server's user, and files beside it that root makes would be in its way.
-    identity.as_ref().map_or(Ok(()), Identity::assume)?;
+    assume(identity.as_ref())?;
     readable(format, &path, identity.as_ref().map(Identity::name))?;
     let mut store = Store::open(&config.spool.join(accounts::DATABASE))?;
     let plan = Plan { accounts_per_commit: 1, tells_again: true, ..plan(config, vec![path.clone()]) };
@@ -253,7 +235,7 @@ fn readable(format: Format, path: &Path, user: Option<&str>) -> Result<(), Refus
         (io::ErrorKind::PermissionDenied, None) => "run it as root (sudo jabberctl)".to_owned(),
         (io::ErrorKind::NotADirectory, _) => "name the spool directory, or say import xep0227".to_owned(),
         (io::ErrorKind::NotFound, _) => "name a file, or for jabberd14 a directory, that is there".to_owned(),
-        _ => String::new(),
+        _ => "the kernel's log tells of errors of the disk; or name another".to_owned(),
     };
     match read {
         Ok(true) => Ok(()),
@@ -290,15 +272,15 @@ pub fn export(
 ) -> Result<String, Refusal> {
     let database = config.spool.join(accounts::DATABASE);
     if !database.is_file() {
-        return Err(StartError(format!("no accounts to export: {} is not there", database.display())).into());
+        let text = format!("no accounts to export: {} is not there", database.display());
+        return Err(Refusal::new(text, "jabber.xml says where it is; another one is named with -c FILE"));
     }
-    let identity = Identity::of_server(config)?;
+    let identity = as_server(config)?;
     let shown = directory.display();
     let user = identity.as_ref().map(Identity::name);
     let owner = identity.as_ref().filter(|_| privileges::is_root()).map(Identity::ids).unzip();
     directories::make(directory, 0o750, owner).map_err(|error| unwritable(directory, &error, user))?;
-    // The database belongs to the server's user, and files beside it that root makes would be in its way.
-    identity.as_ref().map_or(Ok(()), Identity::assume)?;
+    assume(identity.as_ref())?;
     // Rather now than once for each account.
     let access = access(directory, AccessFlags::W_OK | AccessFlags::X_OK);
     access.map_err(|errno| unwritable(directory, &errno.into(), user))?;

@@ -35,6 +35,37 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
+/// Why something that somebody asked for is not done, or not all of it, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The cause.
+    pub text: String,
+    /// The remedy.
+    pub remedy: String,
+    /// What else the admin should see to, a line each.
+    pub notes: Vec<String>,
+}
+
+impl Refusal {
+    fn new(text: impl Into<String>, remedy: impl Into<String>) -> Refusal {
+        let refusal = Refusal { text: text.into(), remedy: remedy.into(), notes: Vec::new() };
+        debug_assert!(!refusal.remedy.is_empty(), "{}", refusal.text);
+        refusal
+    }
+}
+
+impl From<crate::store::Error> for Refusal {
+    fn from(error: crate::store::Error) -> Refusal {
+        Refusal::new(error.told(), error.hint())
+    }
+}
+
+impl From<Refusal> for StartError {
+    fn from(refusal: Refusal) -> StartError {
+        StartError(format!("{}; {}", refusal.text, refusal.remedy))
+    }
+}
+
 /// A new directory for one test.
 #[cfg(test)]
 fn scratch(name: &str) -> std::path::PathBuf {

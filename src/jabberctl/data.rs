@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jabber::admin::Command;
 use jabber::config::Config;
-use jabber::daemon::{accounts, importing, privileges};
+use jabber::daemon::{Refusal, accounts, importing, privileges};
 use jabber::import::{ExportError, Format, portable};
 use jabber::store::backup::{self, Facts, Progress};
 use jabber::store::{Error, Store, account};
@@ -58,7 +58,8 @@ pub(super) fn obey(line: &Line, command: &'static Command, arguments: &Arguments
     Ok(Code::Done)
 }
 
-fn config(line: &Line) -> Result<Config, Failure> {
+/// The configuration of the server that is meant.
+pub(super) fn config(line: &Line) -> Result<Config, Failure> {
     let given = settings::server(line)?;
     Config::load(&given.config_file(), &given).map_err(|error| {
         Failure::failed(error.to_string()).remedy("it says where the database is; another one is named with -c FILE")
@@ -162,7 +163,9 @@ fn export(
     there(database)?;
     if arguments.text("format") == Some("jabberd14") {
         if arguments.text("host").is_some() {
-            return Err(Failure::usage("--host goes with the format xep0227 only"));
+            return Err(
+                Failure::usage("--host goes with the format xep0227 only").remedy("leave out the one or the other")
+            );
         }
         let mut tell = |done, all| telling.tell(done, all, "accounts");
         return importing::export(config, file, &mut tell).map_err(|refusal| refused(refusal, telling));
@@ -209,7 +212,10 @@ fn export(
 /// A host by the name that somebody gave, as the database writes it.
 fn host(config: &Config, hosts: &[String], name: &str) -> Result<String, Failure> {
     let found = DomainPart::new(name.trim_end_matches('.'));
-    let found = found.map_err(|_| Failure::usage(format!("{name:?} is no domain")))?.as_str().to_owned();
+    let found = found
+        .map_err(|_| Failure::usage(format!("{name:?} is no domain")).remedy("a host looks like example.org"))?
+        .as_str()
+        .to_owned();
     if hosts.contains(&found) || config.host(&found).is_some() {
         return Ok(found);
     }
@@ -217,7 +223,7 @@ fn host(config: &Config, hosts: &[String], name: &str) -> Result<String, Failure
 }
 
 /// What the daemon's room says of work that it did not do, or not all of.
-fn refused(refusal: importing::Refusal, telling: &mut Telling) -> Failure {
+fn refused(refusal: Refusal, telling: &mut Telling) -> Failure {
     for note in &refusal.notes {
         // A closed standard error leaves nobody to tell.
         let _ = telling.show.note(note);

@@ -12,6 +12,9 @@ use super::Failure;
 /// The longest patience that can be asked for: a day.
 const TIMEOUT_SECONDS_MAX: u64 = 86_400;
 
+/// Where all options stand.
+const HELP: &str = "jabberctl help lists all options";
+
 /// A command line.
 #[derive(Default)]
 pub(super) struct Line {
@@ -65,9 +68,10 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
     let mut options_end = None;
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
-        let argument = argument
-            .into_string()
-            .map_err(|raw| Failure::usage(format!("the argument {} is not UTF-8", raw.to_string_lossy())))?;
+        let argument = argument.into_string().map_err(|raw| {
+            Failure::usage(format!("the argument {} is not UTF-8", raw.to_string_lossy()))
+                .remedy("type it in a UTF-8 locale")
+        })?;
         if options_end.is_some() || !argument.starts_with('-') || argument == "-" {
             let wants_word = options_end.is_none()
                 && rest.is_empty()
@@ -95,9 +99,9 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
             (Some(_), Some(value)) => value,
             (Some(_), None) => {
                 let value = arguments.next().and_then(|value| value.into_string().ok());
-                value.ok_or_else(|| Failure::usage(format!("{name} needs a value")))?
+                value.ok_or_else(|| Failure::usage(format!("{name} needs a value")).remedy(HELP))?
             }
-            (None, Some(_)) => return Err(Failure::usage(format!("{name} takes no value"))),
+            (None, Some(_)) => return Err(Failure::usage(format!("{name} takes no value")).remedy(HELP)),
             (None, None) => String::new(),
         };
         match shared.names.first().copied().unwrap_or_default() {
@@ -107,8 +111,10 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
             "--socket" => line.socket = Some(PathBuf::from(value)),
             "--timeout" => {
                 let seconds = value.parse().ok().filter(|seconds| (1..=TIMEOUT_SECONDS_MAX).contains(seconds));
-                let wrong =
-                    || Failure::usage(format!("--timeout is a number of seconds from 1 to {TIMEOUT_SECONDS_MAX}"));
+                let wrong = || {
+                    Failure::usage(format!("--timeout is a number of seconds from 1 to {TIMEOUT_SECONDS_MAX}"))
+                        .remedy(HELP)
+                };
                 line.timeout = Some(Duration::from_secs(seconds.ok_or_else(wrong)?));
             }
             "--help" => help = true,

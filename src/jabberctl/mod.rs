@@ -38,7 +38,7 @@ enum Code {
     Unreachable = 3,
 }
 
-/// Why it failed.
+/// Why it failed, and what to do about it.
 #[derive(Debug)]
 struct Failure {
     code: Code,
@@ -47,32 +47,49 @@ struct Failure {
     remedy: String,
 }
 
+/// What is wrong. Only with a remedy does it become a [`Failure`]: nobody is left alone with a cause.
+#[must_use]
+struct Fault {
+    code: Code,
+    kind: &'static str,
+    text: String,
+}
+
+impl Fault {
+    fn remedy(self, remedy: impl Into<String>) -> Failure {
+        let Fault { code, kind, text } = self;
+        let remedy = remedy.into();
+        debug_assert!(!remedy.is_empty(), "{text}");
+        Failure { code, kind, text, remedy }
+    }
+}
+
 impl Failure {
-    fn new(code: Code, kind: &'static str, text: impl Into<String>) -> Failure {
-        Failure { code, kind, text: text.into(), remedy: String::new() }
+    fn new(code: Code, kind: &'static str, text: impl Into<String>) -> Fault {
+        Fault { code, kind, text: text.into() }
     }
 
-    fn usage(text: impl Into<String>) -> Failure {
+    fn usage(text: impl Into<String>) -> Fault {
         Failure::new(Code::Usage, RefusalKind::Usage.word(), text)
     }
 
-    fn failed(text: impl Into<String>) -> Failure {
+    fn failed(text: impl Into<String>) -> Fault {
         Failure::new(Code::Failed, RefusalKind::Failed.word(), text)
     }
 
-    fn unreachable(text: impl Into<String>) -> Failure {
+    fn unreachable(text: impl Into<String>) -> Fault {
         Failure::new(Code::Unreachable, "unreachable", text)
     }
 
-    fn remedy(self, remedy: impl Into<String>) -> Failure {
-        Failure { remedy: remedy.into(), ..self }
+    /// Who closed our output has seen enough: it is told nothing, and nothing is wrong.
+    fn enough() -> Failure {
+        Failure { code: Code::Done, kind: "", text: String::new(), remedy: String::new() }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "jabberctl: {}", self.text)?;
-        if self.remedy.is_empty() { Ok(()) } else { write!(f, "\n  {}", self.remedy) }
+        write!(f, "jabberctl: {}\n  {}", self.text, self.remedy)
     }
 }
 
@@ -80,8 +97,9 @@ impl fmt::Display for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Failure {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Failure::new(Code::Done, "", ""),
-            _ => Failure::failed(format!("cannot write the answer: {error}")),
+            io::ErrorKind::BrokenPipe => Failure::enough(),
+            _ => Failure::failed(format!("cannot write the answer: {error}"))
+                .remedy("see what standard output is: a file on a full disk, say"),
         }
     }
 }

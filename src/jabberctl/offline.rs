@@ -9,12 +9,11 @@ use jabber::xmpp::Jid;
 use serde_json::json;
 
 use super::line::{Arguments, Line};
-use super::{Code, Failure, say, settings};
+use super::{Code, Failure, say};
 
 /// Makes an account. Only where it is sure that nobody serves the database: the server keeps things in mind.
 pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<Code, Failure> {
-    let given = settings::server(line)?;
-    let config = Config::load(&given.config_file(), &given).map_err(|error| Failure::failed(error.to_string()))?;
+    let config = super::data::config(line)?;
     if let Some(pid) = running(&config) {
         let socket = config.control_socket();
         return Err(Failure::unreachable(format!(
@@ -31,7 +30,7 @@ pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<
         })?;
     }
     let name = arguments.text("account").unwrap_or_default();
-    accounts::add(&config, name, password).map_err(|error| Failure::failed(error.to_string()))?;
+    accounts::add(&config, name, password).map_err(|refusal| Failure::failed(refusal.text).remedy(refusal.remedy))?;
     let policy = Jid::new(name).ok().and_then(|jid| {
         let host = config.host(jid.domain().as_str())?;
         host.name_policy.refuses(jid.node().map(|node| node.as_str()).unwrap_or_default())

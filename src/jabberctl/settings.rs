@@ -46,13 +46,17 @@ fn of(files: [&Path; 2]) -> Result<CommandLine, Failure> {
             let text = format!("{shown} ends the shell that reads it");
             return Err(Failure::failed(text).remedy("it may set variables only; or name the configuration: -c FILE"));
         }
-        Err(error) => return Err(Failure::failed(format!("no shell can be started to read {shown}: {error}"))),
+        Err(error) => {
+            return Err(Failure::failed(format!("no shell can be started to read {shown}: {error}"))
+                .remedy("name the configuration: -c FILE"));
+        }
     };
     let arguments = said.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
     let given = CommandLine::parse(arguments.map(|argument| OsString::from_vec(argument.to_vec())));
     let given = given.map_err(|error| {
         let why = error.0;
         Failure::failed(format!("{shown} gives jabberd what it does not take: {why}"))
+            .remedy("correct that file; or name the configuration: -c FILE")
     })?;
     // What to do is ours to say.
     Ok(CommandLine {

@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The same for a look whether it answers.
 pub(super) const LOOK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// The remedy where the server knows more than it says.
+const LOG: &str = "/var/log/jabber/error.log may say why";
+
 /// The kind of failure that no server runs.
 pub(super) const NO_SERVER: &str = "no-server";
 
@@ -69,11 +72,11 @@ pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments)
         written => written.map_err(|error| cut_off(&error, patience))?,
     }
     drop((request, secret));
-    hear(&stream, patience, Show::new(command, line.json), command)
+    hear(&stream, patience, Show::new(command, line.json))
 }
 
 /// Lines until the last one.
-fn hear(stream: &UnixStream, patience: Duration, mut show: Show, command: &Command) -> Result<Code, Failure> {
+fn hear(stream: &UnixStream, patience: Duration, mut show: Show) -> Result<Code, Failure> {
     let mut input = BufReader::new(stream);
     let mut line = String::new();
     loop {
@@ -100,7 +103,7 @@ fn hear(stream: &UnixStream, patience: Duration, mut show: Show, command: &Comma
             }
             "error" => {
                 show.refused()?;
-                return Err(refused(command, value));
+                return Err(refused(value));
             }
             // A newer server may say more than we know.
             _ => {}
@@ -109,7 +112,7 @@ fn hear(stream: &UnixStream, patience: Duration, mut show: Show, command: &Comma
 }
 
 /// The server's refusal, as our failure.
-fn refused(command: &Command, error: &Value) -> Failure {
+fn refused(error: &Value) -> Failure {
     let text = |key: &str| plain(error.get(key).and_then(Value::as_str).unwrap_or_default());
     let kinds = ["usage", "not-found", "conflict", "refused", "busy", "failed", "unreachable"];
     let kind = kinds.into_iter().find(|kind| text("kind") == *kind).unwrap_or("failed");
@@ -118,13 +121,8 @@ fn refused(command: &Command, error: &Value) -> Failure {
         "unreachable" => Code::Unreachable,
         _ => Code::Failed,
     };
-    let failure = Failure::new(code, kind, text("text"));
-    match text("remedy") {
-        remedy if remedy.is_empty() && kind == "usage" => {
-            failure.remedy(format!("usage: jabberctl {}", command.usage()))
-        }
-        remedy => failure.remedy(remedy),
-    }
+    let remedy = Some(text("remedy")).filter(|remedy| !remedy.is_empty());
+    Failure::new(code, kind, text("text")).remedy(remedy.unwrap_or_else(|| LOG.to_owned()))
 }
 
 /// The socket: as the command line says, or jabber.xml; or where it is by default, and why that is a guess. Who names a
@@ -179,7 +177,8 @@ fn connect(path: &Path, patience: Duration) -> Result<UnixStream, Failure> {
                     "run it as root (sudo jabberctl), or add yourself to the group: adduser NAME {group}; then log in again"
                 ))
             }
-            _ => Failure::unreachable(format!("cannot connect to {shown}: {error}")),
+            _ => Failure::unreachable(format!("cannot connect to {shown}: {error}"))
+                .remedy("name the server's socket: --socket FILE, or <control> in jabber.xml"),
         }
     })
 }
@@ -198,7 +197,7 @@ fn dial(path: &Path, patience: Duration) -> io::Result<UnixStream> {
 pub(super) fn peer(path: &Path, patience: Duration) -> Result<i32, Failure> {
     let stream = connect(path, patience)?;
     let found = getsockopt(&stream, sockopt::PeerCredentials);
-    found.map(|found| found.pid()).map_err(|error| Failure::unreachable(error.to_string()))
+    found.map(|found| found.pid()).map_err(|error| Failure::unreachable(error.to_string()).remedy(LOG))
 }
 
 /// The version of the server.
@@ -224,8 +223,7 @@ fn cut_off(error: &io::Error, patience: Duration) -> Failure {
 }
 
 fn broken(why: &str) -> Failure {
-    Failure::unreachable(format!("the server did not finish its answer: {why}"))
-        .remedy("/var/log/jabber/error.log may say why")
+    Failure::unreachable(format!("the server did not finish its answer: {why}")).remedy(LOG)
 }
 
 /// Before something is destroyed; `what_then` says what it costs.
@@ -240,6 +238,6 @@ pub(super) fn confirm(command: &Command, arguments: &Arguments, what_then: &str)
     io::stdin().read_line(&mut answer)?;
     match answer.trim() {
         "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::failed("nothing was done")),
+        _ => Err(Failure::failed("nothing was done").remedy("answer y to go on, or say --yes")),
     }
 }

@@ -13,12 +13,17 @@ const LINE_BYTES_MAX: u64 = 4_096;
 
 /// Asks for a secret, twice on a terminal.
 pub(super) fn secret(what: &str) -> Result<Zeroizing<String>, Failure> {
-    let unread = |error: io::Error| Failure::failed(format!("cannot read the {what}: {error}"));
+    let unread = |error: io::Error| {
+        Failure::failed(format!("cannot read the {what}: {error}"))
+            .remedy("give it as the first line of standard input")
+    };
     let read = if io::stdin().is_terminal() {
         let first = prompt(&format!("New {what}: ")).map_err(unread)?;
         let again = prompt(&format!("The same {what} again: ")).map_err(unread)?;
         if first != again {
-            return Err(Failure::failed(format!("the two are not the same {what}: nothing was done")));
+            return Err(
+                Failure::failed(format!("the two are not the same {what}: nothing was done")).remedy("try again")
+            );
         }
         first
     } else {

@@ -35,7 +35,9 @@ impl Server {
         let mut client = Client::new(peer);
         let most = self.config.limits.control_clients_max;
         if self.is_stopping {
-            client.fail(&Refusal::busy("the server is stopping"));
+            client.fail(
+                &Refusal::busy("the server is stopping").remedy("ask again when it is up: /etc/init.d/jabber start"),
+            );
         } else if self.controls.len() >= most {
             let refusal = Refusal::busy(format!("{most} clients are connected already"));
             client.fail(&refusal.remedy("wait for them, or see who they are: ss -xp | grep jabber"));
@@ -157,7 +159,11 @@ impl Server {
         let ids: Vec<ConnectionId> = self.controls.keys().copied().collect();
         for id in ids {
             let now = self.now;
-            self.with_control(now, id, |client, _| client.fail(&Refusal::failed("the server stops")));
+            self.with_control(now, id, |client, _| {
+                client.fail(
+                    &Refusal::failed("the server stops").remedy("ask again when it is up: /etc/init.d/jabber start"),
+                )
+            });
         }
     }
 

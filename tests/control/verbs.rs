@@ -110,6 +110,17 @@ fn run(site: &Site, Run(command, arguments, input, code, says): &Run, invitation
     if *code == 2 {
         assert!(told.starts_with("jabberctl: "), "{words:?}: {told}");
     }
+    if *code != 0 {
+        // What failed changed nothing, so it fails again: for a script, with what to do about it.
+        let output = site.ctl(&[&["--json"], words.as_slice()].concat()).input(input).output();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(*code), "{words:?}: {told}");
+        let last = told.lines().last().unwrap_or_default();
+        let error: serde_json::Value = serde_json::from_str(last).unwrap_or_else(|_| panic!("{words:?}: {told}"));
+        let part = |name: &str| error["error"][name].as_str().unwrap_or_default();
+        let is_whole = ["kind", "text", "remedy"].iter().all(|name| !part(name).is_empty());
+        assert!(is_whole && !part("text").contains(part("remedy")), "{words:?}: {told}");
+    }
     if *command == "invite create" && *code == 0 {
         let list = site.ctl(&["--json", "invite", "list"]).json();
         *invitation = list[0]["id"].as_str().map(str::to_owned);

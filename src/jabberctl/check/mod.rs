@@ -172,7 +172,9 @@ pub(super) fn run(line: &Line, arguments: &Arguments) -> Result<Code, Failure> {
         findings.0.retain(|finding| finding.level != Level::Fine);
     }
     // Whoever got nothing must not take the code for a judgement.
-    let cut_off = |error: io::Error| Failure::unreachable(format!("cannot write the answer: {error}"));
+    let cut_off = |error: io::Error| {
+        Failure::unreachable(format!("cannot write the answer: {error}")).remedy("see what standard output is")
+    };
     show(&findings, line.json).map_err(cut_off)?;
     let worst = findings.0.iter().map(|finding| finding.level).max().unwrap_or(Level::Fine);
     Ok(worst.code())

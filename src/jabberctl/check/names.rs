@@ -22,7 +22,10 @@ const SERVICES: [(&str, ListenerKind, &str); 4] = [
 ];
 
 pub(super) fn check(subject: &Subject, server: Option<&str>, findings: &mut Findings) -> Result<(), Failure> {
-    let asker = Asker::new(server).map_err(|why| Failure { code: Code::Unreachable, ..Failure::usage(why) })?;
+    let asker = Asker::new(server).map_err(|why| Failure {
+        code: Code::Unreachable,
+        ..Failure::usage(why).remedy("name it by its address: --dns 192.0.2.53")
+    })?;
     let own = local_addresses();
     for host in &subject.config.hosts {
         let name = host.name.trim_matches(['[', ']']);
