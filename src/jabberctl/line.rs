@@ -66,14 +66,19 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
     // What belongs to the command: words with the place where options end.
     let mut rest: Vec<String> = Vec::new();
     let mut options_end = None;
-    let mut arguments = arguments;
-    while let Some(argument) = arguments.next() {
-        let argument = argument.into_string().map_err(|raw| {
+    // The command itself may stand behind that place.
+    let mut is_whole = false;
+    let text = |raw: OsString| {
+        raw.into_string().map_err(|raw| {
             Failure::usage(format!("the argument {} is not UTF-8", raw.to_string_lossy()))
                 .remedy("type it in a UTF-8 locale")
-        })?;
+        })
+    };
+    let mut arguments = arguments;
+    while let Some(argument) = arguments.next() {
+        let argument = text(argument)?;
         if options_end.is_some() || !argument.starts_with('-') || argument == "-" {
-            let wants_word = options_end.is_none()
+            let wants_word = !is_whole
                 && rest.is_empty()
                 && (words.is_empty() || (words.len() == 1 && has_second(words.first().map_or("", String::as_str))));
             if wants_word {
@@ -85,6 +90,7 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
         }
         if argument == "--" {
             options_end = Some(rest.len());
+            is_whole = !words.is_empty();
             continue;
         }
         let (name, inline) = match argument.split_once('=') {
@@ -98,8 +104,8 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
         let value = match (shared.value, inline) {
             (Some(_), Some(value)) => value,
             (Some(_), None) => {
-                let value = arguments.next().and_then(|value| value.into_string().ok());
-                value.ok_or_else(|| Failure::usage(format!("{name} needs a value")).remedy(HELP))?
+                let wanted = || Failure::usage(format!("{name} needs a value")).remedy(HELP);
+                text(arguments.next().ok_or_else(wanted)?)?
             }
             (None, Some(_)) => return Err(Failure::usage(format!("{name} takes no value")).remedy(HELP)),
             (None, None) => String::new(),

@@ -178,6 +178,11 @@ impl Ctl {
         self
     }
 
+    /// What would be run.
+    pub fn command(self) -> Command {
+        self.command
+    }
+
     pub fn spawn(mut self) -> Child {
         let mut child = self.command.spawn().unwrap();
         if let (Some(text), Some(mut stdin)) = (self.input, child.stdin.take()) {

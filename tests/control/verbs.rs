@@ -1,6 +1,7 @@
 //! Every command of jabberctl's table does its work on a real server, and refuses what it cannot do.
 
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 
 use jabber::admin::{Argument, COMMANDS, Does, Form, Kind};
 
@@ -141,6 +142,25 @@ fn every_command_works_and_refuses() {
     running.stop();
     STOPPED.iter().for_each(|one| run(&site, one, &mut invitation));
     assert!(!site.log().contains("m0ntague") && fs::metadata(site.path("all.xml")).is_ok());
+}
+
+#[test]
+fn the_command_may_stand_behind_the_end_of_options() {
+    let site = Site::new("end-of-options");
+    for (words, code, says) in [
+        (&["--", "status"][..], 3, "the server is not running"),
+        (&["--", "user", "add", "--json"], 1, "jabberctl: --json"),
+        (&["--", "user", "info", "-x"], 3, "the server is not running"),
+        (&["--", "-x"], 2, "there is no command \"-x\""),
+        (&["user", "--", "add"], 2, "\"user\" is no whole command"),
+    ] {
+        let told = site.ctl(words).input("pencil\n").fails(code);
+        assert!(told.contains(says), "{words:?}: {told}");
+    }
+    let mut ctl = site.ctl(&["status", "--socket"]).command();
+    ctl.arg(std::ffi::OsStr::from_bytes(b"a\xff\x1b"));
+    let told = String::from_utf8(ctl.output().unwrap().stderr).unwrap();
+    assert!(told.starts_with("jabberctl: the argument a\u{FFFD}\\u{1b} is not UTF-8"), "{told}");
 }
 
 #[test]
