@@ -18,10 +18,14 @@ mod configurations;
 mod data;
 #[path = "control/metrics.rs"]
 mod metrics;
+#[path = "control/pty.rs"]
+mod pty;
 #[path = "control/site.rs"]
 mod site;
 #[path = "control/sockets.rs"]
 mod sockets;
+#[path = "control/terminal.rs"]
+mod terminal;
 #[path = "control/verbs.rs"]
 mod verbs;
 

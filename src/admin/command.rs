@@ -20,8 +20,8 @@ pub struct Command {
     pub shows: Shows,
     /// The secret that it wants, as the prompt names it: never an argument, since those show in ps(1).
     pub secret: Option<&'static str>,
-    /// It destroys something: jabberctl asks on a terminal, and wants `--yes` elsewhere.
-    pub destroys: bool,
+    /// It destroys something, and what that costs: jabberctl asks on a terminal, and wants `--yes` elsewhere.
+    pub destroys: Option<&'static str>,
     /// It changes something: who asked for it is logged at `notice`.
     pub changes: bool,
     /// The first word alone means this one of its commands.
@@ -48,7 +48,7 @@ impl Command {
         examples: &[],
         shows: Shows::Nothing,
         secret: None,
-        destroys: false,
+        destroys: None,
         changes: false,
         is_usual: false,
         does: Does::Client,

@@ -34,7 +34,7 @@ pub const RESTORE: Command = Command {
         "/etc/init.d/jabber stop && jabberctl restore /var/backups/jabber-2026-11-28.db && /etc/init.d/jabber start",
         "with all that has happened since being lost",
     )],
-    destroys: true,
+    destroys: Some("what happened since that backup is not in it; the database that is there is kept beside it"),
     ..Command::NONE
 };
 

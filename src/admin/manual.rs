@@ -29,8 +29,9 @@ pub fn page() -> String {
          jabberctl speaks to the server through its control socket,\n.IR /run/jabber/control ,\n\
          which root and the members of the server's group may use (jabber.xml(5),\n.IR control ).\n\
          What it is told is on the disk before it says that it is done.\n\
-         Passwords are asked for on the terminal, or are the first line of standard input; they are never arguments.\n\
+         Passwords are asked for on the terminal, twice and unseen, or are the first line of standard input; they are never arguments.\n\
          Of a table on a terminal long cells, but for the last of a line, show their beginning; behind a pipe, and in JSON, they are whole.\n\
+         What a terminal obeys instead of showing it, and what nobody sees, stands as \\eu{1b}; in JSON as \\eu001b.\n\
          Without a server\n.BR help ,\n.BR version ,\n.BR check ,\n.BR \"user add\" ,\n.BR backup ,\n.B export\nand\n\
          .B import\nwork all the same;\n.B restore\nworks only without.\n\
          .SH OPTIONS\nThey may stand before or behind the command.\n",
@@ -47,7 +48,9 @@ pub fn page() -> String {
     page.push_str(
         ".SH EXIT STATUS\n.TP\n.B 0\nDone.\n.TP\n.B 1\nThe server refused it, or it failed; standard error says why and what to do.\n\
          .TP\n.B 2\nThe command line was wrong.\n.TP\n.B 3\nThe server cannot be asked: it does not run, does not answer, or you may not; or the file of\n.B \\-c\ncannot be read.\n.PP\n\
-         .B check\nhas the codes of monitoring: 0 all is well, 1 warnings, 2 something is broken, 3 it could not be found out, which is its code for a wrong command line, too.\n\
+         .B check\nhas the codes of monitoring: 0 all is well, 1 warnings, 2 something is broken, 3 it could not be found out, which is its code for a wrong command line, too.\n.PP\n\
+         A signal ends it as it ends any program; a shell shows 130 for \\(haC.\n\
+         Long work ends between two steps, with 1, and at a second \\(haC at once, with 130.\n\
          .SH FILES\n.TP\n.I /run/jabber/control\nThe control socket.\n.TP\n.I /etc/jabber/jabber.xml\n\
          The server's configuration, which may name another socket.\n\
          .TP\n.IR /etc/default/jabber ,\n.I /etc/jabber/jabber.cfg\n\

@@ -57,7 +57,7 @@ pub const DELETE: Command = Command {
     details: "Its sessions end, its contacts are told that they are none any more, and all that is kept for it goes: as \
               when people remove their accounts themselves.",
     examples: &[("jabberctl --yes user delete romeo@example.org", "without a question, for scripts")],
-    destroys: true,
+    destroys: Some("all that is kept for the account goes, and this cannot be undone"),
     changes: true,
     does: Does::Server(delete),
     ..Command::NONE

@@ -19,7 +19,7 @@ use jabber::xmpp::jid::DomainPart;
 
 use super::line::{Arguments, Line};
 use super::show::Show;
-use super::{Code, Failure, interrupt, settings, talk};
+use super::{Code, Failure, interrupt, settings, terminal};
 
 /// How often the terminal hears of the progress.
 const TOLD: Duration = Duration::from_millis(200);
@@ -29,13 +29,7 @@ const AS_ROOT: &str = "run it as root (sudo jabberctl)";
 
 /// The command by its name; the table has no others that are done here.
 pub(super) fn obey(line: &Line, command: &'static Command, arguments: &Arguments) -> Result<Code, Failure> {
-    if command.destroys && !line.yes {
-        talk::confirm(
-            command,
-            arguments,
-            "what happened since that backup is not in it; the database that is there is kept beside it",
-        )?;
-    }
+    terminal::confirm(line, command, arguments)?;
     let config = config(line)?;
     let database = config.spool.join(accounts::DATABASE);
     let file = PathBuf::from(arguments.text("file").unwrap_or_default());

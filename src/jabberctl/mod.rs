@@ -1,8 +1,8 @@
 //! The sysadmin's tool: reads a command line by the table of commands, asks the server, shows what it answers.
 //!
 //! [`line`] reads the command line, [`talk`] asks the server, [`show`] prints rows as tables or JSON, [`terminal`] asks
-//! for passwords, [`help`] is the help, [`check`] looks at all that a server needs, [`data`] does what is long, until
-//! [`interrupt`] hears ^C.
+//! for passwords and whether it is meant, [`qr`] draws links, [`help`] is the help, [`check`] looks at all that a server
+//! needs, [`data`] does what is long. [`interrupt`] hears ^C.
 //!
 //! Invariants: a password is never an argument; what fails says why and what to do; a closed standard output ends it
 //! quietly.
@@ -13,6 +13,7 @@ mod help;
 mod interrupt;
 mod line;
 mod offline;
+mod qr;
 mod settings;
 mod show;
 mod talk;
@@ -159,10 +160,10 @@ fn say(text: &str) -> Result<Code, Failure> {
 fn end(failure: &Failure, json: bool) -> ExitCode {
     if failure.code != Code::Done {
         let text = if json {
-            serde_json::json!({ "error": { "kind": failure.kind, "text": failure.text, "remedy": failure.remedy } })
-                .to_string()
+            let error = serde_json::json!({ "kind": failure.kind, "text": failure.text, "remedy": failure.remedy });
+            show::json(&serde_json::json!({ "error": error }))
         } else {
-            failure.to_string()
+            show::plain(&failure.to_string())
         };
         // A closed standard error leaves nobody to tell.
         let _ = writeln!(io::stderr(), "{text}");

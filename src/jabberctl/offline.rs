@@ -1,6 +1,7 @@
 //! What works while no server runs: an account is made straight in the database, for scripts and first starts.
 
 use std::fs;
+use std::io::{self, Write as _};
 
 use jabber::config::Config;
 use jabber::daemon::accounts;
@@ -9,7 +10,7 @@ use jabber::xmpp::Jid;
 use serde_json::json;
 
 use super::line::{Arguments, Line};
-use super::{Code, Failure, say};
+use super::{Code, Failure, say, show};
 
 /// Makes an account. Only where it is sure that nobody serves the database: the server keeps things in mind.
 pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<Code, Failure> {
@@ -36,10 +37,11 @@ pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<
         host.name_policy.refuses(jid.node().map(|node| node.as_str()).unwrap_or_default())
     });
     if let Some(refusal) = policy {
-        eprintln!("note: from a client this name would be refused: {refusal}");
+        // A closed standard error leaves nobody to tell.
+        let _ = writeln!(io::stderr(), "note: from a client this name would be refused: {refusal}");
     }
     let done = format!("{name} can log in, once the server runs");
-    say(&if line.json { format!("{}\n", json!({ "done": done })) } else { format!("{done}\n") })
+    say(&if line.json { format!("{}\n", show::json(&json!({ "done": done }))) } else { format!("{done}\n") })
 }
 
 /// The process of a server that the pid file names, if it is one.

@@ -1,17 +1,21 @@
 //! What the server answers, as tables for people or JSON for scripts.
 
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 
 use jabber::admin::{Column, Command, Shows, Unit};
 use jabber::xmpp::datetime;
 use serde_json::{Value, json};
 
-use super::has_reader;
+use super::{has_reader, qr, terminal};
 
 /// Rows that are looked at before the widths of the columns are settled.
 const ROWS_HELD: usize = 200;
 /// Characters of the bar.
 const BAR: usize = 30;
+/// Characters of a line, where the terminal does not say.
+const COLUMNS: usize = 80;
 /// Characters of a cell on a terminal, but for the last of a line: one long name must not move all others out of sight.
 const CELL: usize = 50;
 
@@ -23,6 +27,8 @@ pub(super) struct Show {
     widths: Option<Vec<usize>>,
     rows: usize,
     has_bar: bool,
+    /// The width of the terminal that shows the bar, once it was asked for.
+    room: Option<usize>,
     /// The answer goes to eyes. A program behind a pipe gets every name whole.
     clips: bool,
 }
@@ -30,7 +36,7 @@ pub(super) struct Show {
 impl Show {
     pub(super) fn new(command: &Command, json: bool) -> Show {
         let (shows, clips) = (command.shows, io::stdout().is_terminal());
-        Show { shows, json, held: Vec::new(), widths: None, rows: 0, has_bar: false, clips }
+        Show { shows, json, held: Vec::new(), widths: None, rows: 0, has_bar: false, room: None, clips }
     }
 
     pub(super) fn row(&mut self, row: &Value) -> io::Result<()> {
@@ -39,12 +45,15 @@ impl Show {
         if self.json {
             let mut out = io::stdout().lock();
             return match self.shows {
-                Shows::Table(_) => write!(out, "{}{row}", if self.rows == 1 { "[" } else { ",\n " }),
-                _ => writeln!(out, "{row}"),
+                Shows::Table(_) => write!(out, "{}{}", if self.rows == 1 { "[" } else { ",\n " }, json(row)),
+                _ => writeln!(out, "{}", json(row)),
             };
         }
         match self.shows {
-            Shows::Record(columns) => record(columns, row),
+            Shows::Record(columns) => {
+                record(columns, row)?;
+                self.links(columns, row)
+            }
             Shows::Table(columns) => {
                 let mut cells: Vec<String> = columns.iter().map(|column| cell_of(column, row)).collect();
                 if let (true, Some((_, others))) = (self.clips, cells.split_last_mut()) {
@@ -60,6 +69,19 @@ impl Show {
             }
             Shows::Nothing => Ok(()),
         }
+    }
+
+    /// What a camera can read is drawn, too, or it is said why not.
+    fn links(&mut self, columns: &[Column], row: &Value) -> io::Result<()> {
+        let is_seen = io::stdout().is_terminal();
+        for column in columns.iter().filter(|column| is_seen && matches!(column.unit, Unit::Link)) {
+            let Some(link) = row.get(column.key).and_then(Value::as_str) else { continue };
+            match qr::drawn(link, terminal::columns(io::stdout().as_fd())) {
+                Ok(drawn) => write!(io::stdout().lock(), "\n{drawn}")?,
+                Err(why) => self.note(&why)?,
+            }
+        }
+        io::stdout().flush()
     }
 
     /// Settles the widths, and prints what was held.
@@ -91,15 +113,13 @@ impl Show {
 
     /// How far long work is: `done` of `all` of these things.
     pub(super) fn progress(&mut self, done: u64, all: u64, things: &str) -> io::Result<()> {
-        if !has_reader() {
+        if self.json || !has_reader() || !terminal::is_able() {
             return Ok(());
         }
-        let all = all.max(1);
-        let filled = usize::try_from(done.min(all).saturating_mul(BAR as u64) / all).unwrap_or(0);
-        let bar: String = (0..BAR).map(|at| if at < filled { '#' } else { '.' }).collect();
+        let room = *self.room.get_or_insert_with(|| terminal::columns(io::stderr().as_fd()).unwrap_or(COLUMNS));
         self.has_bar = true;
         let mut out = io::stderr().lock();
-        write!(out, "\r\x1b[K[{bar}] {:3} %  {done} of {all} {things}", done.min(all).saturating_mul(100) / all)?;
+        write!(out, "\r\x1b[K{}", bar(done, all, things, room))?;
         out.flush()
     }
 
@@ -142,12 +162,27 @@ impl Show {
         self.end()?;
         let mut out = io::stdout().lock();
         match (self.json, self.shows) {
-            (true, Shows::Nothing) => writeln!(out, "{}", json!({ "done": text }))?,
+            (true, Shows::Nothing) => writeln!(out, "{}", json(&json!({ "done": text })))?,
             (false, _) if !text.is_empty() => writeln!(out, "{}", plain(text))?,
             _ => {}
         }
         out.flush()
     }
+}
+
+/// The bar with its figures, in one line of a terminal of this width.
+fn bar(done: u64, all: u64, things: &str, columns: usize) -> String {
+    let all = all.max(1);
+    let done_of_it = done.min(all);
+    let figures = format!("{:3} %  {done} of {all} {things}", done_of_it.saturating_mul(100) / all);
+    // A full line may wrap, and then it is not the last one that is wiped.
+    let room = columns.saturating_sub(1);
+    let length = BAR.min(room.saturating_sub(figures.chars().count() + "[] ".len()));
+    if length == 0 {
+        return figures.chars().take(room).collect();
+    }
+    let filled = usize::try_from(done_of_it.saturating_mul(length as u64) / all).unwrap_or(0);
+    format!("[{}{}] {figures}", "#".repeat(filled), ".".repeat(length.saturating_sub(filled)))
 }
 
 /// Leaves the beginning of a long cell.
@@ -177,30 +212,7 @@ fn record(columns: &[Column], row: &Value) -> io::Result<()> {
         let room = " ".repeat(width.saturating_sub(column.title.chars().count()));
         writeln!(out, "{}{room}  {}", column.title, cell_of(column, row))?;
     }
-    for column in columns.iter().filter(|column| matches!(column.unit, Unit::Link)) {
-        let uri = row.get(column.key).and_then(Value::as_str).filter(|_| io::stdout().is_terminal() && is_utf8());
-        if let Some(drawn) = uri.and_then(drawn) {
-            writeln!(out, "\n{drawn}")?;
-        }
-    }
     out.flush()
-}
-
-/// Does the terminal show more than ASCII? The first of these that is set counts (locale(7)).
-fn is_utf8() -> bool {
-    let names = ["LC_ALL", "LC_CTYPE", "LANG"];
-    let set = names.iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    set.is_some_and(|locale| {
-        let locale = locale.to_ascii_lowercase();
-        locale.contains("utf-8") || locale.contains("utf8")
-    })
-}
-
-/// A QR code in half blocks, light on dark as most terminals are, with its quiet zone.
-fn drawn(text: &str) -> Option<String> {
-    use qrcode::render::unicode::Dense1x2;
-    let code = qrcode::QrCode::new(text).ok()?;
-    Some(code.render::<Dense1x2>().dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build())
 }
 
 fn cell_of(column: &Column, row: &Value) -> String {
@@ -210,7 +222,7 @@ fn cell_of(column: &Column, row: &Value) -> String {
     }
 }
 
-/// A value as people read it, without control characters: some of it comes from strangers.
+/// A value as people read it, in one line that tells a terminal nothing: some of it comes from strangers.
 fn cell(unit: Unit, value: Option<&Value>) -> String {
     let value = value.unwrap_or(&Value::Null);
     let text = match (unit, value) {
@@ -228,19 +240,57 @@ fn cell(unit: Unit, value: Option<&Value>) -> String {
         }
         (_, value) => value.to_string(),
     };
-    text.chars().map(|c| if is_obeyed(c) { '?' } else { c }).collect()
+    escaped(&text, |_| false)
 }
 
-/// A character that a terminal obeys instead of showing it: controls, and what turns the direction of what follows, or is
-/// not seen.
+/// A character that a terminal obeys instead of showing it: controls, what turns the direction of what follows, and what
+/// is not seen, so that two names look like one.
 fn is_obeyed(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{FEFF}')
+        || matches!(c,
+            '\u{AD}' | '\u{34F}' | '\u{61C}' | '\u{115F}' | '\u{1160}' | '\u{180E}' | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{206F}' | '\u{3164}' | '\u{FEFF}' | '\u{FFA0}'
+            | '\u{FFF9}'..='\u{FFFB}' | '\u{E0000}'..='\u{E007F}')
 }
 
-/// A text of one or more lines, without the control characters that a terminal obeys.
+/// A text of one or more lines that tells a terminal nothing.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if is_obeyed(c) && c != '\n' { '?' } else { c }).collect()
+    escaped(text, |c| c == '\n')
+}
+
+/// What a terminal would obey stands as in the log: `\u{1b}`.
+fn escaped(text: &str, is_meant: impl Fn(char) -> bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if !is_obeyed(c) || is_meant(c) => out.push(c),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c => {
+                // A string takes all.
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
+            }
+        }
+    }
+    out
+}
+
+/// A value as JSON that tells a terminal nothing: it means the same with what is obeyed written as `\u009b`, and that can
+/// stand within strings only.
+pub(super) fn json(value: &Value) -> String {
+    let mut out = String::new();
+    for c in value.to_string().chars() {
+        if !is_obeyed(c) {
+            out.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            // A string takes all.
+            let _ = write!(out, "\\u{unit:04x}");
+        }
+    }
+    out
 }
 
 fn bytes(count: u64) -> String {
@@ -276,7 +326,14 @@ mod tests {
 
     #[test]
     fn a_terminal_is_told_nothing_by_strangers() {
-        assert_eq!(plain("one\ntwo \u{1b}[2J\u{9b}2J\r\u{7}é\u{202E}nimda"), "one\ntwo ?[2J?2J??é?nimda");
+        assert_eq!(
+            plain("one\ntwo \u{1b}[2J\u{9b}2J\r\u{7}é\u{202E}nimda"),
+            "one\ntwo \\u{1b}[2J\\u{9b}2J\\r\\u{7}é\\u{202e}nimda"
+        );
+        let value = json!({ "a\u{9b}": ["\u{1b}\n\u{7f}\u{202E}é\u{E0041}\\", 1] });
+        let text = json(&value);
+        assert_eq!(text, r#"{"a\u009b":["\u001b\n\u007f\u202eé\udb40\udc41\\",1]}"#);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 
     #[test]
@@ -287,6 +344,25 @@ mod tests {
             clip(&mut cell);
             assert_eq!(cell, shown);
         }
+    }
+
+    #[test]
+    fn a_long_bar_was_wrapped_and_never_wiped() {
+        let rows = [
+            (0, 5, 80, "[..............................]   0 %  0 of 5 things"),
+            (5, 5, 80, "[##############################] 100 %  5 of 5 things"),
+            (7, 5, 80, "[##############################] 100 %  7 of 5 things"),
+            (0, 0, 80, "[..............................]   0 %  0 of 1 things"),
+            (3, 5, 36, "[#######.....]  60 %  3 of 5 things"),
+            (3, 5, 24, " 60 %  3 of 5 things"),
+            (3, 5, 9, " 60 %  3"),
+            (3, 5, 0, ""),
+        ];
+        for (done, all, columns, shown) in rows {
+            assert_eq!(bar(done, all, "things", columns), shown);
+            assert!(shown.len() < columns.max(1));
+        }
+        bar(u64::MAX, u64::MAX, "things", usize::MAX);
     }
 
     #[test]
@@ -301,7 +377,7 @@ mod tests {
             (Unit::Moment, json!(null), "never"),
             (Unit::Number, json!(null), "-"),
             (Unit::Text, json!(["a", "b"]), "a, b"),
-            (Unit::Text, json!("a\u{1b}[31mb"), "a?[31mb"),
+            (Unit::Text, json!("a\u{1b}[31mb\nc\td"), "a\\u{1b}[31mb\\nc\\td"),
         ];
         for (unit, value, expected) in rows {
             assert_eq!(cell(unit, Some(&value)), expected);

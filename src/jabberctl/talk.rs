@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::line::{Arguments, Line};
 use super::show::{Show, plain};
-use super::{Code, Failure, has_reader, settings, terminal};
+use super::{Code, Failure, settings, terminal};
 
 /// How long the server may say nothing: the slowest step of any command, a dial to another server, ends before.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -34,9 +34,7 @@ pub(super) const NO_SERVER: &str = "no-server";
 
 /// Asks the server, and shows the answer.
 pub(super) fn ask(line: &Line, command: &'static Command, arguments: &Arguments) -> Result<Code, Failure> {
-    if command.destroys && !line.yes {
-        confirm(command, arguments, "this cannot be undone")?;
-    }
+    terminal::confirm(line, command, arguments)?;
     let secret = match command.secret {
         Some(what) => Some(terminal::secret(what)?),
         None => None,
@@ -224,20 +222,4 @@ fn cut_off(error: &io::Error, patience: Duration) -> Failure {
 
 fn broken(why: &str) -> Failure {
     Failure::unreachable(format!("the server did not finish its answer: {why}")).remedy(LOG)
-}
-
-/// Before something is destroyed; `what_then` says what it costs.
-pub(super) fn confirm(command: &Command, arguments: &Arguments, what_then: &str) -> Result<(), Failure> {
-    let what: Vec<&str> = arguments.0.values().filter_map(Value::as_str).collect();
-    let what = format!("{} {}", command.name, what.join(" "));
-    if !has_reader() || !io::IsTerminal::is_terminal(&io::stdin()) {
-        return Err(Failure::usage(format!("{what}: {what_then}")).remedy("say --yes if it is meant"));
-    }
-    write!(io::stderr(), "{what}: {what_then}. Go on? [y/N] ")?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    match answer.trim() {
-        "y" | "Y" | "yes" => Ok(()),
-        _ => Err(Failure::failed("nothing was done").remedy("answer y to go on, or say --yes")),
-    }
 }

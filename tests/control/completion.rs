@@ -1,63 +1,21 @@
 //! The completion of the shells, by the shells themselves: somebody types at a terminal, and presses the tabulator.
 
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::process::{Child, Command, Stdio};
+use std::fs;
+use std::process::Command;
 
-use jabber::net::uninterrupted;
-use nix::pty::openpty;
-
+use crate::pty::Terminal;
 use crate::site::Site;
 
-/// A shell at a terminal of its own.
-struct Shell {
-    child: Child,
-    terminal: File,
-    seen: String,
-}
+/// What begins a shell's answers, and its prompt.
+const PROMPT: &str = "<ready>";
 
-impl Shell {
-    /// What begins its answers, and its prompt.
-    const PROMPT: &str = "<ready>";
-
-    fn start(mut command: Command) -> Shell {
-        let pair = openpty(None, None).unwrap();
-        let end = File::from(pair.slave);
-        let twin = || Stdio::from(end.try_clone().unwrap());
-        command.stdin(twin()).stdout(twin()).stderr(twin()).env("TERM", "dumb");
-        let child = command.spawn().unwrap();
-        Shell { child, terminal: File::from(pair.master), seen: String::new() }
-    }
-
-    /// Reads on until it sees this, and takes all up to its end.
-    fn until(&mut self, wanted: &str) -> String {
-        loop {
-            if let Some(at) = self.seen.find(wanted) {
-                let rest = self.seen.split_off(at + wanted.len());
-                return std::mem::replace(&mut self.seen, rest);
-            }
-            let mut buffer = [0; 4096];
-            let count = uninterrupted(|| self.terminal.read(&mut buffer)).unwrap_or_default();
-            assert!(count > 0, "the shell ended before {wanted}: {}", self.seen);
-            self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
-        }
-    }
-
-    /// The words of the command line that becomes of these keys.
-    fn types(&mut self, keys: &str) -> String {
-        // It takes keys from then on.
-        self.until(Shell::PROMPT);
-        self.terminal.write_all(format!("{keys}\n").as_bytes()).unwrap();
-        self.until("[[");
-        self.until("]]").trim_end_matches("]]").to_owned()
-    }
-}
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// The words of the command line that becomes of these keys.
+fn words(shell: &mut Terminal, keys: &str) -> String {
+    // It takes keys from then on.
+    shell.until(PROMPT);
+    shell.types(&format!("{keys}\n"));
+    shell.until("[[");
+    shell.until("]]").trim_end_matches("]]").to_owned()
 }
 
 /// What is typed, with `\t` for the tabulator, and what becomes of it.
@@ -86,10 +44,11 @@ const TYPED: &[(&str, &str)] = &[
 ];
 
 /// A test's own file for the shell to start with: a jabberctl that tells what it is called with.
-fn completes(site: &Site, command: Command, name: &str) {
-    let mut shell = Shell::start(command);
-    for (keys, words) in TYPED {
-        assert_eq!(shell.types(keys), *words, "{name}: {keys}");
+fn completes(site: &Site, mut command: Command, name: &str) {
+    command.env("TERM", "dumb");
+    let mut shell = Terminal::start(command, 80);
+    for (keys, expected) in TYPED {
+        assert_eq!(words(&mut shell, keys), *expected, "{name}: {keys}");
     }
     drop(shell);
     assert!(fs::metadata(&site.directory).is_ok());
@@ -106,7 +65,7 @@ fn bash_completes() {
         "PS1='{}'; bind 'TAB: menu-complete'; bind 'set enable-bracketed-paste off'\n\
          source {}/jabberctl\n\
          jabberctl() {{ local IFS='|'; printf '%s\\n' \"[\"\"[$*]\"\"]\"; }}\n",
-        Shell::PROMPT,
+        PROMPT,
         scripts()
     );
     site.write("start", &start);
@@ -129,7 +88,7 @@ fn zsh_completes() {
          unset zle_bracketed_paste; PROMPT='{}'; RPROMPT=\n\
          jabberctl() {{ print -r -- \"[\"\"[${{(j:|:)@}}]\"\"]\" }}\n",
         scripts(),
-        Shell::PROMPT
+        PROMPT
     );
     site.write(".zshrc", &start);
     let mut command = Command::new("timeout");

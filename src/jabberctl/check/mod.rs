@@ -25,7 +25,7 @@ use jabber::daemon::privileges::{Identity, is_root};
 use serde_json::{Value, json};
 
 use super::line::{Arguments, Line};
-use super::{Code, Failure, settings, talk};
+use super::{Code, Failure, settings, show, talk};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -301,14 +301,15 @@ fn show(findings: &Findings, json: bool) -> io::Result<()> {
             .iter()
             .map(|f| json!({ "level": f.level.word(), "area": f.area, "text": f.text, "remedy": f.remedy }))
             .collect();
-        writeln!(out, "{}", Value::Array(all))?;
+        writeln!(out, "{}", show::json(&Value::Array(all)))?;
         return out.flush();
     }
     for finding in &findings.0 {
-        let text: String = finding.text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        writeln!(out, "{:8}  {:12}  {text}", finding.level.word(), finding.area)?;
+        // A line each.
+        let line = |text: &str| show::plain(text).replace('\n', " ");
+        writeln!(out, "{:8}  {:12}  {}", finding.level.word(), finding.area, line(&finding.text))?;
         if !finding.remedy.is_empty() {
-            writeln!(out, "{:8}  {:12}    -> {}", "", "", finding.remedy)?;
+            writeln!(out, "{:8}  {:12}    -> {}", "", "", line(&finding.remedy))?;
         }
     }
     let count = |level: Level| findings.0.iter().filter(|finding| finding.level == level).count();
