@@ -57,6 +57,10 @@ struct Fault {
 }
 
 impl Fault {
+    fn new(code: Code, kind: &'static str, text: impl Into<String>) -> Fault {
+        Fault { code, kind, text: text.into() }
+    }
+
     fn remedy(self, remedy: impl Into<String>) -> Failure {
         let Fault { code, kind, text } = self;
         let remedy = remedy.into();
@@ -66,20 +70,16 @@ impl Fault {
 }
 
 impl Failure {
-    fn new(code: Code, kind: &'static str, text: impl Into<String>) -> Fault {
-        Fault { code, kind, text: text.into() }
-    }
-
     fn usage(text: impl Into<String>) -> Fault {
-        Failure::new(Code::Usage, RefusalKind::Usage.word(), text)
+        Fault::new(Code::Usage, RefusalKind::Usage.word(), text)
     }
 
     fn failed(text: impl Into<String>) -> Fault {
-        Failure::new(Code::Failed, RefusalKind::Failed.word(), text)
+        Fault::new(Code::Failed, RefusalKind::Failed.word(), text)
     }
 
     fn unreachable(text: impl Into<String>) -> Fault {
-        Failure::new(Code::Unreachable, "unreachable", text)
+        Fault::new(Code::Unreachable, "unreachable", text)
     }
 
     /// Who closed our output has seen enough: it is told nothing, and nothing is wrong.

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 
 use super::line::{Arguments, Line};
 use super::show::{Show, plain};
-use super::{Code, Failure, settings, terminal};
+use super::{Code, Failure, Fault, settings, terminal};
 
 /// How long the server may say nothing: the slowest step of any command, a dial to another server, ends before.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -120,7 +120,7 @@ fn refused(error: &Value) -> Failure {
         _ => Code::Failed,
     };
     let remedy = Some(text("remedy")).filter(|remedy| !remedy.is_empty());
-    Failure::new(code, kind, text("text")).remedy(remedy.unwrap_or_else(|| LOG.to_owned()))
+    Fault::new(code, kind, text("text")).remedy(remedy.unwrap_or_else(|| LOG.to_owned()))
 }
 
 /// The socket: as the command line says, or jabber.xml; or where it is by default, and why that is a guess. Who names a
@@ -155,13 +155,13 @@ fn connect(path: &Path, patience: Duration) -> Result<UnixStream, Failure> {
                 Failure::unreachable(format!("the server takes no connection at {shown} for {seconds} s: it hangs"))
                     .remedy("/var/log/jabber/error.log may say why; end it with: /etc/init.d/jabber restart")
             }
-            io::ErrorKind::NotFound => Failure::new(
+            io::ErrorKind::NotFound => Fault::new(
                 Code::Unreachable,
                 NO_SERVER,
                 format!("the server is not running: its control socket {shown} is not there"),
             )
             .remedy("start it: /etc/init.d/jabber start; one with another jabber.xml is named with -c FILE"),
-            io::ErrorKind::ConnectionRefused => Failure::new(
+            io::ErrorKind::ConnectionRefused => Fault::new(
                 Code::Unreachable,
                 NO_SERVER,
                 format!("the server is not running: nobody listens at {shown}"),
