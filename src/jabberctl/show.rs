@@ -26,8 +26,9 @@ pub(super) struct Show {
     held: Vec<Vec<String>>,
     widths: Option<Vec<usize>>,
     rows: usize,
-    has_bar: bool,
-    /// The width of the terminal that shows the bar, once it was asked for.
+    /// A line is to be wiped that says how it goes.
+    has_line: bool,
+    /// The width of the terminal that shows how it goes, once it was asked for.
     room: Option<usize>,
     /// The answer goes to eyes. A program behind a pipe gets every name whole.
     clips: bool,
@@ -36,11 +37,11 @@ pub(super) struct Show {
 impl Show {
     pub(super) fn new(command: &Command, json: bool) -> Show {
         let (shows, clips) = (command.shows, io::stdout().is_terminal());
-        Show { shows, json, held: Vec::new(), widths: None, rows: 0, has_bar: false, room: None, clips }
+        Show { shows, json, held: Vec::new(), widths: None, rows: 0, has_line: false, room: None, clips }
     }
 
     pub(super) fn row(&mut self, row: &Value) -> io::Result<()> {
-        self.clear_bar();
+        self.wipe();
         self.rows = self.rows.saturating_add(1);
         if self.json {
             let mut out = io::stdout().lock();
@@ -107,32 +108,44 @@ impl Show {
     }
 
     pub(super) fn note(&mut self, text: &str) -> io::Result<()> {
-        self.clear_bar();
+        self.wipe();
         writeln!(io::stderr(), "note: {}", plain(text))
     }
 
     /// How far long work is: `done` of `all` of these things.
     pub(super) fn progress(&mut self, done: u64, all: u64, things: &str) -> io::Result<()> {
+        self.passing(|room| bar(done, all, things, room))
+    }
+
+    /// Nothing more comes for now: whoever waits for a table that is not whole yet sees its last row.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
+        let Some(row) = self.held.last().map(|row| row.join("  ")) else { return Ok(()) };
+        // A full line may wrap, and then it is not the last one that is wiped.
+        self.passing(|room| row.chars().take(room.saturating_sub(1)).collect())
+    }
+
+    /// Draws a line that is wiped before anything else is shown, for a terminal of this width.
+    fn passing(&mut self, text: impl FnOnce(usize) -> String) -> io::Result<()> {
         if self.json || !has_reader() || !terminal::is_able() {
             return Ok(());
         }
         let room = *self.room.get_or_insert_with(|| terminal::columns(io::stderr().as_fd()).unwrap_or(COLUMNS));
-        self.has_bar = true;
+        self.has_line = true;
         let mut out = io::stderr().lock();
-        write!(out, "\r\x1b[K{}", bar(done, all, things, room))?;
+        write!(out, "\r\x1b[K{}", text(room))?;
         out.flush()
     }
 
-    fn clear_bar(&mut self) {
-        if std::mem::take(&mut self.has_bar) {
-            // A terminal that is gone shows no bar.
+    fn wipe(&mut self) {
+        if std::mem::take(&mut self.has_line) {
+            // A terminal that is gone shows no line.
             let _ = write!(io::stderr(), "\r\x1b[K");
         }
     }
 
     /// It failed in the middle: what is there is shown, and JSON is left open, so that nobody takes it for all.
     pub(super) fn break_off(&mut self) -> io::Result<()> {
-        self.clear_bar();
+        self.wipe();
         self.release()?;
         let mut out = io::stdout().lock();
         if self.json && matches!(self.shows, Shows::Table(_)) && self.rows > 0 {
@@ -148,7 +161,7 @@ impl Show {
 
     /// No more rows come.
     fn end(&mut self) -> io::Result<()> {
-        self.clear_bar();
+        self.wipe();
         self.release()?;
         let mut out = io::stdout().lock();
         if self.json && matches!(self.shows, Shows::Table(_)) {

@@ -79,6 +79,10 @@ fn hear(stream: &UnixStream, patience: Duration, mut show: Show) -> Result<Code,
     let mut line = String::new();
     loop {
         line.clear();
+        if input.buffer().is_empty() {
+            // A closed standard error leaves nobody to tell.
+            let _ = show.wait();
+        }
         let count = match input.read_line(&mut line) {
             Ok(count) => count,
             Err(error) => {

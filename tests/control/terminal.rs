@@ -333,6 +333,64 @@ fn long_work_draws_a_bar_and_wipes_it() {
     assert!(screen(&shown).starts_with("jabberctl: "), "{shown:?}");
 }
 
+#[test]
+fn long_work_at_a_terminal_ends_by_a_key() {
+    let site = Site::new("key");
+    site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
+    let file = site.path("in.xml").display().to_string();
+    let users: String = (0..20).map(|n| format!("<user name='u{n}' password='pencil'/>")).collect();
+    site.write(
+        "in.xml",
+        &format!("<server-data xmlns='urn:xmpp:pie:0'><host jid='localhost'>{users}</host></server-data>"),
+    );
+    // It waits for whoever writes to the database, after it has made a copy of it.
+    let holder = rusqlite::Connection::open(site.path("spool/jabber.db")).unwrap();
+    holder.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut terminal = Terminal::lent(site.ctl(&["import", "xep0227", &file]), 200, &[]);
+    terminal.until(" pages of the database, copied before");
+    terminal.types("\u{3}");
+    terminal.until("^C");
+    holder.execute_batch("ROLLBACK").unwrap();
+    let (code, shown) = terminal.end();
+    assert_eq!(code, 1, "{shown:?}");
+    assert!(screen(&shown).starts_with("jabberctl: the import was stopped"), "{shown:?}");
+    let _running = site.start();
+    assert!(site.ctl(&["--json", "status"]).json()["accounts"].as_u64().unwrap() < 21);
+}
+
+#[test]
+fn who_waits_for_the_rest_of_a_table_saw_nothing() {
+    let site = Site::new("waits");
+    let path = site.path("slow");
+    let listener = UnixListener::bind(&path).unwrap();
+    let row = |text: &str| json!({ "row": { "step": "dns", "result": "ok", "millis": 7, "text": text, "remedy": "" } });
+    for (option, columns, passing) in [
+        ("-y", 200, "\r\u{1b}[Kdns  ok  7 ms  one after the other  "),
+        ("-y", 30, "\r\u{1b}[Kdns  ok  7 ms  one after the "),
+        // A program waits for all.
+        ("--json", 200, ""),
+    ] {
+        let ctl = site.ctl(&[option, "--socket", path.to_str().unwrap(), "ping", "slow.example"]);
+        let mut terminal = Terminal::lent(ctl, columns, &[]);
+        let mut client = listener.accept().unwrap().0;
+        writeln!(client, "{}", row("one after the other")).unwrap();
+        if !passing.is_empty() {
+            terminal.until(passing);
+        }
+        writeln!(client, "{}\n{}", row("two"), json!({ "done": "" })).unwrap();
+        let (code, shown) = terminal.end();
+        assert_eq!(code, 0, "{shown}");
+        match option {
+            "--json" => assert_eq!(serde_json::from_str::<Value>(&shown).unwrap()[1]["text"], "two", "{shown}"),
+            _ => assert_eq!(
+                screen(&shown),
+                "STEP  RESULT  AFTER  WHAT                 REMEDY\ndns   ok       7 ms  one after the other\n\
+                 dns   ok       7 ms  two\n"
+            ),
+        }
+    }
+}
+
 /// What strangers would like a terminal to obey.
 const HOSTILE: &str = "\u{1b}[2J\u{9b}31m\r\n\u{7}\u{202E}x\u{7f}\u{200B}";
 
