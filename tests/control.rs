@@ -510,8 +510,8 @@ fn domains_are_blocked_and_let_in_again() {
     assert_eq!(
         blocks,
         serde_json::json!([
-            {"domain": "other.example", "subdomains": false, "action": "drop", "origin": "jabberctl"},
-            {"domain": "spam.example", "subdomains": true, "action": "bounce", "origin": "jabberctl"},
+            {"domain": "other.example", "subdomains": false, "action": "drop", "origin": "command"},
+            {"domain": "spam.example", "subdomains": true, "action": "bounce", "origin": "command"},
         ])
     );
     assert_eq!(site.ctl(&["unblock", "spam.example"]).success(), "the block of spam.example is taken back\n");

@@ -75,7 +75,10 @@ pub const UNBLOCK: Command = Command {
 pub const BLOCKS: Command = Command {
     name: "blocks",
     summary: "list the blocked domains",
-    examples: &[("jabberctl blocks", "those of jabber.xml, and those made since")],
+    examples: &[(
+        "jabberctl blocks",
+        "those of jabber.xml, and those made since by command, here or by an admin's client",
+    )],
     shows: Shows::Table(&[
         Column::text("domain", "Domain"),
         Column::of("subdomains", "With all below", Unit::YesNo),
@@ -187,7 +190,7 @@ fn blocks(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
             "domain": block.domain,
             "subdomains": block.subdomains,
             "action": block.action.name(),
-            "origin": match origin { Origin::File => "jabber.xml", Origin::Command => "jabberctl" },
+            "origin": match origin { Origin::File => "jabber.xml", Origin::Command => "command" },
         })
     });
     let rows: Vec<Value> = rows.collect();

@@ -229,9 +229,10 @@ limits! {
     invitations_per_account_max, "invitations-per-account-max": usize = 20, at least 1;
     /// Invitations of one host that are not used yet. Outcome: resource-constraint.
     invitations_per_host_max, "invitations-per-host-max": usize = 10_000, at least 1;
-    /// Ad-hoc commands that one account may have under way. Outcome: resource-constraint.
+    /// Ad-hoc commands that one account may have under way. Outcome: session-expired for its oldest.
     commands_per_account_max, "commands-per-account-max": usize = 10, at least 1;
-    /// Ad-hoc commands under way at one time, of all accounts. Outcome: resource-constraint.
+    /// Ad-hoc commands under way at one time, of all accounts. Outcome: session-expired for the oldest of who has the most;
+    /// resource-constraint for users while only admins have any.
     commands_max, "commands-max": usize = 1_000, at least 10;
     /// Bytes of the forms that one ad-hoc command under way keeps. Outcome: bad-payload.
     command_bytes_max, "command-bytes-max": usize = 65_536, at least 4_096;

@@ -6,7 +6,8 @@
 //! | asked the last | complete, prev (not at first), cancel; execute is complete | the end |
 //! | ended | nothing: `<session-expired/>` | |
 //!
-//! Sessions live in memory only: what a command does it does at its end, at once.
+//! Sessions live in memory only: what a command does it does at its end, at once, or when a password is turned into keys;
+//! then its requester is looked at again.
 
 mod sessions;
 
@@ -35,9 +36,10 @@ struct Commands {
     next_token: u64,
 }
 
-/// A command that waits for the keys of a password.
+/// A command that waits for the keys of a password. Its session is as it was before the form with it.
 struct Waiting {
     pending: Pending,
+    owner: SessionId,
     head: Head,
     finish: Finish,
 }
@@ -94,14 +96,9 @@ impl Module for Commands {
 
     fn answer(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
         let request = iq.payload();
-        let session = context.requesting_session();
-        let jid = session.and_then(|id| context.sessions.by_id(id)).map(|session| session.jid().clone());
-        let (Some(session), Some(jid)) = (session, jid) else { return Err(command::forbidden()) };
+        let session = context.requesting_session().ok_or_else(command::forbidden)?;
         let node = request.attribute("node").ok_or(Condition::BadRequest)?;
-        let command = context.commands().find(|command| command.node == node).ok_or_else(|| unknown(node))?;
-        if !(command.may)(context, &jid.to_bare()) {
-            return Err(command::forbidden());
-        }
+        let (command, jid) = admitted(context, node, session)?;
         speaks_english(request)?;
         let action = Action::of(request)?;
         let known = request.attribute("sessionid");
@@ -113,11 +110,16 @@ impl Module for Commands {
 
     fn woke(&mut self, context: &mut Context<'_>, wake: Wake) -> Result<(), StanzaError> {
         let Wake::Hashed(result) = wake else { return Ok(()) };
-        let Some(Waiting { pending, head, finish }) = self.waiting.remove(&result.token) else { return Ok(()) };
-        let done = match result.outcome {
+        let Some(Waiting { pending, owner, head, finish }) = self.waiting.remove(&result.token) else { return Ok(()) };
+        // Who was an admin when he asked may be none by now.
+        let done = admitted(context, head.node, owner).and_then(|_| match result.outcome {
             sasl::Outcome::Derived(credentials) => finish(context, &credentials),
             _ => Err(busy()),
-        };
+        });
+        // XEP-0050 §3.3: only what is completed ends a session. What was refused may be said otherwise.
+        if done.is_ok() {
+            self.sessions.end(&head.session, owner);
+        }
         context.answer_later(&pending, done.map(|outcome| Some(head.completed(&outcome))));
         Ok(())
     }
@@ -125,6 +127,7 @@ impl Module for Commands {
     fn session(&mut self, _: &mut Context<'_>, session: SessionId, event: &SessionEvent) -> Result<(), StanzaError> {
         if *event == SessionEvent::Ended {
             self.sessions.forget(session);
+            self.waiting.retain(|_, waiting| waiting.owner != session);
         }
         Ok(())
     }
@@ -136,9 +139,9 @@ impl Commands {
         if asked.action != Action::Execute {
             return Err(command::bad_request("bad-action", "A command begins with \"execute\"."));
         }
-        let stage = asked.stage(context, &[])?;
-        if let Stage::Ask(_) | Stage::AskLast(_) = stage {
-            let under = Under::new(asked.head.node, asked.session, asked.requester.to_bare());
+        let mut under = Under::new(context, asked.head.node, asked.session, asked.requester.to_bare());
+        let stage = asked.stage(context, &mut under)?;
+        if let Stage::Ask(_) | Stage::AskLast(_) | Stage::AskLastOf(..) = stage {
             self.sessions.open(context, &asked.head.session, under)?;
         }
         self.answer_with(context, asked, 0, stage)
@@ -176,10 +179,11 @@ impl Commands {
         }
         let answer = filled_in(asked.iq.payload(), &form, context.config.limits.command_bytes_max, under)?;
         under.forms.push(answer);
-        let stage = asked.stage(context, &under.forms);
-        let is_over = matches!(stage, Ok(Stage::Done(_) | Stage::Hash(..)));
+        let stage = asked.stage(context, under);
+        let (is_over, is_later) = (matches!(stage, Ok(Stage::Done(_))), matches!(stage, Ok(Stage::Hash(..))));
         let reply = stage.and_then(|stage| self.answer_with(context, asked, under.forms.len(), stage));
-        if reply.is_err() {
+        // A password is not kept longer than it takes, and what comes of it is not known yet.
+        if reply.is_err() || is_later {
             under.forms.pop();
         }
         Ok((reply?, is_over))
@@ -195,7 +199,7 @@ impl Commands {
         let head = &asked.head;
         match stage {
             Stage::Ask(form) => Ok(head.executing(&form, stages_before, false).into()),
-            Stage::AskLast(form) => Ok(head.executing(&form, stages_before, true).into()),
+            Stage::AskLast(form) | Stage::AskLastOf(form, _) => Ok(head.executing(&form, stages_before, true).into()),
             Stage::Done(outcome) => Ok(head.completed(&outcome).into()),
             Stage::Hash(password, finish) => {
                 if self.waiting.len() >= WAITING_MAX {
@@ -204,7 +208,8 @@ impl Commands {
                 self.next_token += 1;
                 let job = HashJob::derive(self.next_token, password, context.random);
                 context.hash(job);
-                let waiting = Waiting { pending: context.keep(asked.iq), head: head.clone(), finish };
+                let (pending, owner) = (context.keep(asked.iq), asked.session);
+                let waiting = Waiting { pending, owner, head: head.clone(), finish };
                 self.waiting.insert(self.next_token, waiting);
                 Ok(Reply::Later)
             }
@@ -212,17 +217,36 @@ impl Commands {
     }
 }
 
+/// The command of this node, and who asks for it, if he may use it: an account of ours, by a session that is there.
+fn admitted(context: &Context<'_>, node: &str, session: SessionId) -> Result<(&'static Command, FullJid), StanzaError> {
+    let jid = context.sessions.by_id(session).map(|session| session.jid().clone()).ok_or_else(command::forbidden)?;
+    let command = context.commands().find(|command| command.node == node).ok_or_else(|| unknown(node))?;
+    match (command.may)(context, &jid.to_bare()) {
+        true => Ok((command, jid)),
+        false => Err(command::forbidden()),
+    }
+}
+
 impl Asked<'_> {
-    /// What the command says after these forms.
-    fn stage(&self, context: &mut Context<'_>, forms: &[Submitted]) -> Result<Stage, StanzaError> {
-        (self.command.stage)(context, &Call { requester: &self.requester, forms })
+    /// What the command says after the forms that were filled in so far.
+    fn stage(&self, context: &mut Context<'_>, under: &mut Under) -> Result<Stage, StanzaError> {
+        let mut stage = self.look(context, under)?;
+        if let Stage::AskLastOf(_, shown) = &mut stage {
+            under.shown = std::mem::take(shown);
+        }
+        Ok(stage)
     }
 
-    /// What it asks after the forms that were filled in so far, and whether it is the last it asks.
+    fn look(&self, context: &mut Context<'_>, under: &Under) -> Result<Stage, StanzaError> {
+        let call = Call { requester: &self.requester, forms: &under.forms, shown: &under.shown };
+        (self.command.stage)(context, &call)
+    }
+
+    /// What it asks after them, and whether it is the last it asks.
     fn form(&self, context: &mut Context<'_>, under: &Under) -> Result<(Form, bool), StanzaError> {
-        match self.stage(context, &under.forms)? {
+        match self.look(context, under)? {
             Stage::Ask(form) => Ok((form, false)),
-            Stage::AskLast(form) => Ok((form, true)),
+            Stage::AskLast(form) | Stage::AskLastOf(form, _) => Ok((form, true)),
             // A command that does not ask any more what it asked before.
             Stage::Done(_) | Stage::Hash(..) => Err(command::expired()),
         }

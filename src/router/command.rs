@@ -28,6 +28,8 @@ pub struct Call<'a> {
     pub requester: &'a FullJid,
     /// What was filled in, a form for each [`Stage`] that asked; the engine has judged each by the form it answers.
     pub forms: &'a [Submitted],
+    /// What the form showed that was filled in last, as [`Stage::AskLastOf`] gave it.
+    pub shown: &'a [String],
 }
 
 /// What a stage comes to.
@@ -36,6 +38,9 @@ pub enum Stage {
     Ask(Form),
     /// The last form.
     AskLast(Form),
+    /// The last form, and what it shows: it is remembered in [`Call::shown`], for a client need not send it back, and
+    /// others may change it meanwhile.
+    AskLastOf(Form, Vec<String>),
     /// The command is done.
     Done(Outcome),
     /// A password is turned into keys first, and this is done with them.
@@ -111,7 +116,7 @@ pub fn bad_payload(fault: &Fault) -> StanzaError {
 
 /// XEP-0050 §4.4: the session is over.
 pub fn expired() -> StanzaError {
-    let text = "This command was completed, canceled, or waited too long; start it again.";
+    let text = "This command was completed, canceled, waited too long, or gave way to newer ones; start it again.";
     StanzaError::new(Condition::NotAllowed, text).with_specific(Element::new("session-expired", ns::COMMANDS))
 }
 

@@ -83,8 +83,11 @@ impl Bench {
         self.login(number);
         assert!(self.work().contains("<success"));
         self.says(number, HEADER);
-        let bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq><presence/>";
-        let heard = self.says(number, bind);
+        let bind = format!(
+            "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>r{number}</resource></bind>\
+             </iq><presence/>"
+        );
+        let heard = self.says(number, &bind);
         assert!(heard.contains("<jid>"));
         heard
     }
@@ -564,4 +567,67 @@ fn what_waited_behind_older_messages_was_lost_with_the_store() {
     store::tests::lose_table(&bench.server.store, "offline");
     let heard = bench.says(1, &format!("<iq type='result' to='xmpp.test' id='offline-{question}'/>"));
     assert!(heard.contains("id='for-one'"), "{heard}");
+}
+
+const ADMIN: &str = "<global><acl xmlns='http://jabberd.org/ns/acl'><grant feature='administer'>\
+                     <jid>romeo@xmpp.test</jid></grant></acl></global>";
+
+/// A command of XEP-0133, with its answer to a form once it has a session.
+fn command(name: &str, answer: Option<(&str, &str)>) -> String {
+    let (session, form) = answer.map_or((String::new(), String::new()), |(session, fields)| {
+        (format!(" sessionid='{session}'"), format!("<x xmlns='jabber:x:data' type='submit'>{fields}</x>"))
+    });
+    format!(
+        "<iq type='set' id='c' to='xmpp.test'><command xmlns='http://jabber.org/protocol/commands' \
+         node='http://jabber.org/protocol/admin#{name}'{session}>{form}</command></iq>"
+    )
+}
+
+fn field(var: &str, value: &str) -> String {
+    format!("<field var='{var}'><value>{value}</value></field>")
+}
+
+/// The session of a command that asks.
+fn command_session(heard: &str) -> String {
+    let Some((_, rest)) = heard.split_once("sessionid='") else { panic!("{heard}") };
+    rest.split_once('\'').unwrap().0.to_owned()
+}
+
+/// Who was taken from the list of admins, or thrown out, while a password was made into keys still added an account.
+#[test]
+fn who_is_no_admin_any_more_when_the_password_is_ready_adds_nobody() {
+    let mut bench = Bench::with("", ADMIN);
+    bench.register();
+    let tybalt = BareJid::new("tybalt@xmpp.test").unwrap();
+    let fields = field("accountjid", tybalt.as_str()) + &field("password", "secret");
+    for number in 1..=3 {
+        bench.session(number);
+    }
+    let add = |bench: &mut Bench, number| {
+        let session = command_session(&bench.says(number, &command("add-user", None)));
+        let heard = bench.says(number, &command("add-user", Some((&session, &fields))));
+        assert!(heard.contains("(hash)"), "{heard}");
+    };
+    // Thrown out by another session.
+    add(&mut bench, 1);
+    let romeo = BareJid::new("romeo@xmpp.test").unwrap();
+    let of_one = |(_, session): &(_, &crate::router::Session)| session.connection() == ConnectionId(1);
+    let first = bench.server.router().sessions().of(&romeo).find(of_one).unwrap().1.jid().to_string();
+    let session = command_session(&bench.says(2, &command("end-user-session", None)));
+    let heard = bench.says(2, &command("end-user-session", Some((&session, &field("accountjids", &first)))));
+    assert!(heard.contains("completed") && heard.contains("(close)"), "{heard}");
+    let heard = bench.work();
+    assert!(!heard.contains("completed"), "{heard}");
+    assert!(!account::exists(&bench.server.store, &tybalt).unwrap());
+    // The connection died.
+    add(&mut bench, 2);
+    bench.input(Input::Gone { id: ConnectionId(2), reason: "reset" });
+    bench.work();
+    // An admin no longer.
+    add(&mut bench, 3);
+    let others = Bench::new("").server.config.clone();
+    bench.input(Input::Reload(others));
+    let heard = bench.work();
+    assert!(heard.contains("<forbidden"), "{heard}");
+    assert!(!account::exists(&bench.server.store, &tybalt).unwrap());
 }

@@ -35,6 +35,8 @@ pub(super) fn add(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, S
     let fields = fields_in(context, answer)?;
     let admin = call.requester.to_bare();
     let finish = move |context: &mut Context<'_>, credentials: &account::Credentials| {
+        // Another may have been faster.
+        accounts::room_for(context, &account)?;
         let now = context.now.unix_millis;
         context.store.savepoint(|store| {
             if !account::create(store, &account, credentials, now)? {
