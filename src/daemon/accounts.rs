@@ -61,8 +61,9 @@ fn create(path: &Path, account: &crate::xmpp::BareJid, password: Password) -> Re
 pub fn make_data_directory(path: &Path, identity: Option<&Identity>) -> Result<(), Refusal> {
     let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids).unzip();
     directories::make(path, 0o750, owner).map_err(|error| {
-        let path = path.display();
-        Refusal::new(format!("cannot make the data directory {path} (<spool>): {error}"), "make it, or name another")
+        let (path, more) = (path.display(), super::who_knows_more(&error));
+        let remedy = format!("make it, or name another{more}");
+        Refusal::new(format!("cannot make the data directory {path} (<spool>): {error}"), remedy)
     })
 }
 

@@ -459,10 +459,10 @@ fn open_targets(sink: &LogSink) -> Result<Vec<Target>, StartError> {
     for target in &sink.targets {
         match target {
             LogTarget::File { path, place } => targets.push(Target::File(LogFile::open(path).map_err(|error| {
-                let path = path.display();
+                let (path, more) = (path.display(), super::who_knows_more(&error));
                 StartError(format!(
                     "cannot open the log file {path} ({place}): {error}; its directory must exist, and the user \
-                     jabberd runs as must be able to write there"
+                     jabberd runs as must be able to write there{more}"
                 ))
             })?)),
             LogTarget::Stderr => targets.push(Target::Stderr),

@@ -66,6 +66,16 @@ impl From<Refusal> for StartError {
     }
 }
 
+/// What a failure to write has to add: the walls of jabber.service look like modes or a disk to who is behind them.
+fn who_knows_more(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            "; jabberctl check files, as root, tells what bars the way: the disk, a mode, or jabber.service"
+        }
+        _ => "",
+    }
+}
+
 /// A new directory for one test.
 #[cfg(test)]
 fn scratch(name: &str) -> std::path::PathBuf {

@@ -49,9 +49,10 @@ impl PidFile {
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> StartError {
-    let place = path.display();
+    let (place, more) = (path.display(), super::who_knows_more(error));
     StartError(format!(
-        "cannot write the pid file {place}: {error}; its directory must exist and be writable, or <pidfile> name another"
+        "cannot write the pid file {place}: {error}; its directory must exist and be writable, or <pidfile> name another\
+         {more}"
     ))
 }
 

@@ -71,7 +71,7 @@ pub(super) enum Cause {
 /// What to do with a database that is not whole.
 const DAMAGED: &str = "restore a backup, or see sqlite3's .recover";
 /// Nobody's rights are to blame.
-const READ_ONLY: &str = "its disk is mounted read-only: the kernel's log may say why; jabberctl backup works all the same; then mount it with -o remount,rw";
+const READ_ONLY: &str = "its disk is mounted read-only, or jabber.service closes it to the server: jabberctl check files tells which, and what to do; jabberctl backup works all the same";
 
 fn is_on_read_only_disk(path: &Path) -> bool {
     let directory = path.parent().unwrap_or(path);

@@ -55,8 +55,12 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     sockets(subject, findings);
     if subject.by_systemd {
         let pidfile = subject.config.pidfile.as_deref().and_then(Path::parent);
-        let all = directories.iter().map(|(path, _)| path.as_path()).chain(pidfile).chain([directory]);
-        walls(&unit(), all, findings);
+        let needed = directories.iter().map(|(path, _)| path.as_path()).chain(pidfile);
+        let all = needed.map(|path| (path, Level::Critical)).chain([(directory, Level::Warning)]);
+        let unit = unit();
+        walls(&unit, all, findings);
+        let certificates = subject.config.certificates.iter().flat_map(|source| [&source.certificate, &source.key]);
+        hidden(&unit, certificates.map(PathBuf::as_path), findings);
     }
     directories.dedup();
     for (directory, what) in &directories {
@@ -68,32 +72,69 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
 
 /// What systemd says of the unit's walls; nothing where there is no such unit.
 fn unit() -> String {
-    let properties = ["--property=ProtectSystem", "--property=ReadWritePaths", "--property=RuntimeDirectory"];
+    let properties = ["ProtectSystem", "ProtectHome", "ReadWritePaths", "RuntimeDirectory"];
+    let properties = properties.map(|name| format!("--property={name}"));
     let asked = Command::new("systemctl").args(["show", "jabber"]).args(properties).output();
     asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
 }
 
+fn property<'a>(unit: &'a str, name: &str) -> &'a str {
+    unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("")
+}
+
+/// A path as it is written, and where its links lead.
+fn names(path: &Path) -> [PathBuf; 2] {
+    [path.to_owned(), path.canonicalize().unwrap_or_else(|_| path.to_owned())]
+}
+
+/// systemd.exec(5), `ProtectHome=`: these are not there for the server, nor what is opened in them.
+fn is_home(unit: &str, path: &Path) -> bool {
+    matches!(property(unit, "ProtectHome"), "yes" | "tmpfs")
+        && ["/home", "/root", "/run/user"].iter().any(|home| names(path).iter().any(|path| path.starts_with(home)))
+}
+
 /// systemd.exec(5), `ProtectSystem=strict`: outside of these directories the server writes nothing, whatever their modes say.
-fn walls<'a>(unit: &str, directories: impl Iterator<Item = &'a Path>, findings: &mut Findings) {
-    let property = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).unwrap_or("");
-    if property("ProtectSystem") != "strict" {
+/// Each directory comes with how bad that is.
+fn walls<'a>(unit: &str, directories: impl Iterator<Item = (&'a Path, Level)>, findings: &mut Findings) {
+    if property(unit, "ProtectSystem") != "strict" {
         return;
     }
-    let mut open: Vec<PathBuf> =
-        property("ReadWritePaths").split_whitespace().map(|path| path.trim_start_matches(['-', '+']).into()).collect();
-    open.extend(property("RuntimeDirectory").split_whitespace().map(|name| Path::new("/run").join(name)));
+    let mut open: Vec<PathBuf> = property(unit, "ReadWritePaths")
+        .split_whitespace()
+        .map(|path| path.trim_start_matches(['-', '+']).into())
+        .collect();
+    open.extend(property(unit, "RuntimeDirectory").split_whitespace().map(|name| Path::new("/run").join(name)));
     // PrivateTmp has these of its own.
     open.extend(["/tmp", "/var/tmp"].map(PathBuf::from));
-    for directory in directories {
-        let real = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
-        if !open.iter().any(|open| real.starts_with(open) || directory.starts_with(open)) {
-            let shown = directory.display();
-            findings.warning(
-                AREA,
-                format!("jabber.service does not let the server write to {shown}"),
-                format!("systemctl edit jabber: [Service] ReadWritePaths={shown}; then restart it"),
-            );
+    for (directory, level) in directories {
+        let is_home = is_home(unit, directory);
+        if !is_home && open.iter().any(|open| names(directory).iter().any(|path| path.starts_with(open))) {
+            continue;
         }
+        let shown = directory.display();
+        let then = if level == Level::Critical { ": the server does not start" } else { "" };
+        let home = if is_home { "ProtectHome=no, below it " } else { "" };
+        findings.add(
+            level,
+            AREA,
+            format!("jabber.service does not let the server write to {shown}{then}"),
+            format!(
+                "systemctl edit jabber, and write [Service], below it {home}ReadWritePaths={shown}; \
+                 then restart the server"
+            ),
+        );
+    }
+}
+
+/// Files that the server only reads.
+fn hidden<'a>(unit: &str, files: impl Iterator<Item = &'a Path>, findings: &mut Findings) {
+    for file in files.filter(|file| is_home(unit, file)) {
+        let shown = file.display();
+        findings.critical(
+            AREA,
+            format!("jabber.service hides {shown} from the server"),
+            "copy it to /etc/jabber/ssl, and name that place in jabber.xml",
+        );
     }
 }
 
@@ -271,19 +312,36 @@ mod tests {
 
     #[test]
     fn what_the_unit_keeps_the_server_from_was_all_well() {
-        let unit = "ProtectSystem=strict\nReadWritePaths=-/var/lib/jabber -/srv/chat\nRuntimeDirectory=jabber\n";
-        let told = |unit: &str| {
+        let unit = "ProtectSystem=strict\nProtectHome=yes\nReadWritePaths=-/var/lib/jabber -/srv/chat /home/chat\n\
+                    RuntimeDirectory=jabber\n";
+        let told = |unit: &str, level: Level, paths: &[&str]| {
             let mut findings = Findings::default();
-            let all = ["/var/lib/jabber", "/srv/chat/log", "/run/jabber", "/srv/chatter", "/srv/chatter"];
-            walls(unit, all.into_iter().map(Path::new), &mut findings);
+            walls(unit, paths.iter().map(|path| (Path::new(path), level)), &mut findings);
             findings.0
         };
-        let found = told(unit);
+        let all = ["/var/lib/jabber", "/srv/chat/log", "/run/jabber", "/srv/chatter", "/srv/chatter"];
+        let found = told(unit, Level::Critical, &all);
         let [found] = found.as_slice() else { panic!("{found:?}") };
-        assert!(found.level == Level::Warning && found.text.ends_with("write to /srv/chatter"), "{found:?}");
-        assert!(found.remedy.contains("ReadWritePaths=/srv/chatter"), "{found:?}");
+        assert!(
+            found.level == Level::Critical && found.text.contains("write to /srv/chatter: the server"),
+            "{found:?}"
+        );
+        assert!(found.remedy.contains("below it ReadWritePaths=/srv/chatter;"), "{found:?}");
+        let found = told(unit, Level::Warning, &["/srv/chatter"]);
+        assert!(found[0].level == Level::Warning && found[0].text.ends_with("/srv/chatter"), "{found:?}");
+        // What is opened within a home that is hidden stays hidden.
+        let found = told(unit, Level::Critical, &["/home/chat"]);
+        assert!(found[0].remedy.contains("below it ProtectHome=no, below it ReadWritePaths=/home/chat;"), "{found:?}");
+        assert!(told(&unit.replace("Home=yes", "Home=no"), Level::Critical, &["/home/chat"]).is_empty());
         // Another unit, or none.
-        assert!(told(&unit.replace("strict", "full")).is_empty() && told("").is_empty());
+        assert!(told(&unit.replace("strict", "full"), Level::Critical, &all).is_empty());
+        assert!(told("", Level::Critical, &all).is_empty());
+
+        let mut findings = Findings::default();
+        let files = ["/etc/jabber/ssl/a.pem", "/root/.acme.sh/a.pem"];
+        hidden(unit, files.into_iter().map(Path::new), &mut findings);
+        let [found] = findings.0.as_slice() else { panic!("{findings:?}") };
+        assert!(found.text.contains("hides /root/.acme.sh/a.pem"), "{found:?}");
     }
 
     #[test]
