@@ -6,7 +6,8 @@
 //! tells how far it is, is the caller's: it is asked after each [`STEP_PAGES`].
 //!
 //! A copy has its name only when it is whole: it is made under another name, checked, synced, then renamed. One that was
-//! interrupted leaves a file `.NAME.partial`, which the next one replaces.
+//! interrupted leaves a file `.NAME.partial`, which the next one replaces; who is at work on one holds a lock on it, so of two
+//! copies to one file at once the second is refused.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -111,6 +112,7 @@ fn copy_to(database: &Path, file: &Path, overwrite: bool, how: Reading, pace: Pa
         }
     }
     let partial = partial_path(file).map_err(|io| Error::new(file, Cause::Write("find the directory", io)))?;
+    let _held = begin(&partial, file)?;
     let made = copy(database, &partial, how, pace)
         .and_then(|()| finish(&partial))
         .and_then(|facts| put(&partial, file, overwrite).map(|()| facts));
@@ -177,6 +179,7 @@ pub fn restore(file: &Path, database: &Path, label: &str, pace: Pace<'_>) -> Res
         refuse_if_open(database)?;
     }
     let partial = partial_path(database).map_err(|io| Error::new(database, Cause::Write("find the directory", io)))?;
+    let _held = begin(&partial, database)?;
     let facts = copy(file, &partial, Reading::Copy, pace)
         .and_then(|()| finish(&partial))
         .and_then(|facts| own(&partial, database).map(|()| facts))
@@ -241,7 +244,52 @@ fn partial_path(file: &Path) -> io::Result<PathBuf> {
     Ok(directory.canonicalize()?.join(name))
 }
 
-/// The pages of one database into a new file.
+/// Makes the file that a copy is written to, empty, in the place of one that was left behind. What is returned holds it, and
+/// must live as long as its name is used. `file` is the name that the copy gets in the end.
+///
+/// Nobody removes a file that another holds: who removes one has its lock, and saw after that that the name is still its.
+fn begin(partial: &Path, file: &Path) -> Result<File, Error> {
+    let written = |io| Error::new(partial, Cause::Write("write the file", io));
+    let begun = || Error::new(file, Cause::Begun);
+    let is_free = |found: &File| hold(found) && is_named(found, partial);
+    let mut options = OpenOptions::new();
+    // Nobody's pipe is waited for, and nobody's link followed.
+    options.read(true).write(true).mode(MODE).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK);
+    let left = options.open(partial);
+    match &left {
+        Ok(left) if !is_free(left) => return Err(begun()),
+        Err(io) if io.kind() == io::ErrorKind::NotFound => {}
+        Err(io) if io.kind() == io::ErrorKind::PermissionDenied => return Err(written(io.kind().into())),
+        _ => fs::remove_file(partial).map_err(written)?,
+    }
+    let made = options.create_new(true).open(partial).map_err(|io| match io.kind() {
+        io::ErrorKind::AlreadyExists => begun(),
+        _ => written(io),
+    })?;
+    if !is_free(&made) {
+        return Err(begun());
+    }
+    // A log that was left behind is none of this one's.
+    for end in ["-wal", "-shm"] {
+        let _ = fs::remove_file(beside(partial, end));
+    }
+    Ok(made)
+}
+
+/// Locks a byte that SQLite, which locks others, leaves alone (its file format, §1.3.1 "lock-byte page"). Has nobody else it?
+/// On a file system without locks everybody may have it.
+fn hold(file: &File) -> bool {
+    let wanted = lock_of(libc::F_WRLCK, SHARED_FIRST + SHARED_SIZE, 1);
+    !matches!(fcntl(file, FcntlArg::F_OFD_SETLK(&wanted)), Err(Errno::EAGAIN | Errno::EACCES))
+}
+
+/// Has this file that name still?
+fn is_named(file: &File, path: &Path) -> bool {
+    let id = |found: io::Result<fs::Metadata>| found.map(|found| (found.dev(), found.ino())).ok();
+    id(file.metadata()).is_some_and(|own| id(path.symlink_metadata()) == Some(own))
+}
+
+/// The pages of one database into a new file, which [`begin`] made.
 fn copy(database: &Path, partial: &Path, how: Reading, pace: Pace<'_>) -> Result<(), Error> {
     let source = match opened(database, how) {
         Ok(source) => source,
@@ -252,7 +300,6 @@ fn copy(database: &Path, partial: &Path, how: Reading, pace: Pace<'_>) -> Result
     };
     migrate::format(&source).map_err(|cause| Error::new(database, cause))?;
     let written = |cause| Error::new(partial, cause);
-    make_empty(partial).map_err(|io| written(Cause::Write("write the file", io)))?;
     let mut target = Connection::open_with_flags(partial, AS_IT_IS).map_err(|sql| written(Cause::Sql(sql)))?;
     // It is synced as a whole, and thrown away if anything goes wrong.
     let quick = target.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;");
@@ -316,7 +363,9 @@ fn copy_files(database: &Path, partial: &Path, pace: Pace<'_>) -> Result<(), Err
     for (from, to) in [(Some(file.try_clone().map_err(error)?), partial.to_owned()), (log, wal_path(partial))] {
         let Some(mut from) = from else { continue };
         let written = |io| Error::new(&to, Cause::Write("write the file", io));
-        make_empty(&to).map_err(written)?;
+        if to != partial {
+            make_empty(&to).map_err(written)?;
+        }
         let mut out = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(&to).map_err(written)?;
         loop {
             let step = unsigned(STEP_PAGES.into()).saturating_mul(PAGE_BYTES);
@@ -442,14 +491,19 @@ fn set_log_aside(database: &Path, label: &str) -> Result<(), Error> {
 }
 
 /// The bytes that SQLite locks for as long as a database in use is open (its file format, §1.3.1 "lock-byte page").
+const SHARED_FIRST: i64 = 0x4000_0002;
+const SHARED_SIZE: i64 = 510;
+
 fn range(kind: i32) -> libc::flock {
-    const SHARED_FIRST: i64 = 0x4000_0002;
-    const SHARED_SIZE: i64 = 510;
+    lock_of(kind, SHARED_FIRST, SHARED_SIZE)
+}
+
+fn lock_of(kind: i32, first: i64, size: i64) -> libc::flock {
     libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: SHARED_FIRST,
-        l_len: SHARED_SIZE,
+        l_start: first,
+        l_len: size,
         l_pid: 0,
     }
 }

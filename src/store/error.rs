@@ -56,6 +56,8 @@ pub(super) enum Cause {
     NoBackup,
     /// A copy of the database was to replace the database.
     Itself,
+    /// Somebody else is at work on a copy that is to have this name.
+    Begun,
     /// What SQLite's own check found wrong with a file.
     Unsound(String),
     /// The same of the database itself.
@@ -193,6 +195,7 @@ impl Error {
             Cause::NotAFile(_) => "name a regular file",
             Cause::NoBackup => "name a file that jabberctl backup made",
             Cause::Itself => "name another file: nothing was changed",
+            Cause::Begun => "wait until that is done, or name another file: nothing was changed",
             Cause::Damaged(_) => DAMAGED,
             Cause::Unsound(_) => "take another backup; sqlite3's .recover may save a part of this one",
             Cause::InUse(_) => "stop the server first: /etc/init.d/jabber stop",
@@ -234,6 +237,7 @@ impl Error {
             Cause::NoBackup => f.write_str("this is no database of jabberd"),
             Cause::Exists => f.write_str("the file is there already"),
             Cause::Itself => f.write_str("this is the database itself"),
+            Cause::Begun => f.write_str("another backup or restore to this file is under way"),
             Cause::Unsound(found) | Cause::Damaged(found) => write!(f, "damaged: {found}"),
             Cause::InUse(Some(process)) => write!(f, "process {process} has the database open"),
             Cause::InUse(None) => f.write_str("somebody has the database open"),

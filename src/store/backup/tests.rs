@@ -131,6 +131,67 @@ fn a_copy_that_ends_early_leaves_nothing_under_its_name() {
 }
 
 #[test]
+fn two_copies_to_one_file_at_once_took_each_others_half() {
+    let scratch = Scratch::new("backup-one-file");
+    let mut store = with_accounts(&scratch.database(), &["a@h"]);
+    meta::set(&mut store, "large", &vec![7; 4 << 20]).unwrap();
+    store.commit().unwrap();
+    let (file, partial) = (scratch.0.join("copy.db"), scratch.0.join(".copy.db.partial"));
+    // What a process that died left behind holds nobody up.
+    fs::write(&partial, "half a page").unwrap();
+    fs::write(beside(&partial, "-wal"), "half a log").unwrap();
+    for overwrite in [false, true] {
+        let mut refused = 0;
+        let mut second = |_| {
+            let error = make(&scratch.database(), &file, overwrite, &mut on).unwrap_err();
+            assert!(error.told().contains("under way") && error.hint().contains("name another file"), "{error}");
+            refused += 1;
+            ControlFlow::Continue(())
+        };
+        assert_eq!(make(&scratch.database(), &file, overwrite, &mut second).unwrap().accounts, 1);
+        assert!(refused > 3, "{refused}");
+        assert!(file.exists() && !partial.exists() && !beside(&partial, "-wal").exists());
+    }
+    // Beside each other, to two files.
+    let other = scratch.0.join("other.db");
+    let mut third = |_| {
+        make(&scratch.database(), &other, true, &mut on).unwrap();
+        ControlFlow::Continue(())
+    };
+    make(&scratch.database(), &file, true, &mut third).unwrap();
+    drop(store);
+    // Nor does a second restore take the half of the first.
+    let mut again = |_| {
+        let error = restore(&other, &scratch.database(), "2", &mut on).unwrap_err();
+        assert!(error.told().contains("under way"), "{error}");
+        ControlFlow::Continue(())
+    };
+    assert_eq!(restore(&file, &scratch.database(), "1", &mut again).unwrap().facts.accounts, 1);
+    assert_eq!(names(&scratch.database()), ["a@h"]);
+}
+
+#[test]
+fn of_many_that_begin_at_once_one_makes_the_copy() {
+    const MAKERS: usize = 8;
+    let scratch = Scratch::new("backup-race");
+    drop(with_accounts(&scratch.database(), &["a@h"]));
+    let (file, begin) = (scratch.0.join("copy.db"), std::sync::Barrier::new(MAKERS));
+    let make = || {
+        begin.wait();
+        make(&scratch.database(), &file, false, &mut on).map(drop)
+    };
+    let done: Vec<_> = thread::scope(|scope| {
+        let makers: Vec<_> = (0..MAKERS).map(|_| scope.spawn(make)).collect();
+        makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+    });
+    for error in done.iter().filter_map(|done| done.as_ref().err()) {
+        assert!(error.told().contains("under way") || error.is_there(), "{error}");
+    }
+    assert_eq!(done.iter().filter(|done| done.is_ok()).count(), 1, "{done:?}");
+    assert_eq!(names(&file), ["a@h"]);
+}
+
+#[test]
 fn copies_of_its_own_accord_are_few_and_many_imports_push_out_nothing_but_each_other() {
     let scratch = Scratch::new("backup-prune");
     let _store = with_accounts(&scratch.database(), &["a@h"]);
@@ -213,6 +274,7 @@ fn files_of_a_server_that_is_down_make_a_copy_with_all_that_is_in_the_log() {
             told.push(progress);
             ControlFlow::Continue(())
         };
+        let _held = begin(&partial, &from).unwrap();
         copy_files(&from, &partial, &mut tell).unwrap();
         assert!(told.iter().all(|progress| progress.done <= progress.all) && !told.is_empty());
         assert_eq!(finish(&partial).unwrap().accounts, accounts);
@@ -226,6 +288,7 @@ fn files_of_a_server_that_is_down_make_a_copy_with_all_that_is_in_the_log() {
     let why = copy_files(&database, &partial, &mut on).unwrap_err().to_string();
     assert!(why.contains("has the database open"), "{why}");
     drop(held);
+    let _held = begin(&partial, &database).unwrap();
     let mut once = true;
     let changed = copy_files(&database, &partial, &mut |_| {
         if std::mem::take(&mut once) {
