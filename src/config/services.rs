@@ -22,12 +22,7 @@ const IN_PROCESS: &[(&str, &str)] = &[
 
 /// Reads a component. A service with nothing that we know of still keeps its address, and answers with errors.
 pub(super) fn read(reading: &mut Reading, section: &Section<'_>) -> Option<Component> {
-    let mut hosts = vec![section.id.clone()];
-    for (host, _) in &section.hosts {
-        if !hosts.contains(host) {
-            hosts.push(host.clone());
-        }
-    }
+    let hosts = addresses(section);
     if let Some(block) = section.block("jud") {
         reading.without_effect(block, "it is for a directory that is loaded");
     }
@@ -38,6 +33,17 @@ pub(super) fn read(reading: &mut Reading, section: &Section<'_>) -> Option<Compo
         && matches!(link, Link::Accept(_) | Link::Connect(_));
     let place = section.tree.place.clone();
     Some(Component { id: section.id.clone(), hosts, link, senders, takes_rest, place })
+}
+
+/// The id, which is an address, too, and those of `<host>`; each once.
+fn addresses(section: &Section<'_>) -> Vec<String> {
+    let mut all = vec![section.id.clone()];
+    for (host, _) in &section.hosts {
+        if !all.contains(host) {
+            all.push(host.clone());
+        }
+    }
+    all
 }
 
 /// The port that a component comes to, if it is one that comes to us.
@@ -102,9 +108,7 @@ fn link(reading: &mut Reading, section: &Section<'_>) -> Option<Link> {
 fn loaded(reading: &mut Reading, section: &Section<'_>, load: &Tree) -> Link {
     let name = load.children().next().map_or("nothing", |function| function.name.as_str());
     let instead = IN_PROCESS.iter().find(|(own, _)| *own == name).map_or("run it as a component", |(_, text)| text);
-    let names: Vec<&str> =
-        std::iter::once(&section.id).chain(section.hosts.iter().map(|(host, _)| host)).map(String::as_str).collect();
-    let names = names.join(", ");
+    let names = addresses(section).join(", ");
     let text = format!("<{name}> cannot be loaded from a file: stanzas to {names} come back as errors");
     reading.warn(&load.place, format!("{text}; instead: {instead}"));
     Link::Bounce(format!("{name} is not loaded"))

@@ -116,6 +116,8 @@ const ROWS: &[(&str, &str, Said)] = &[
         "<host>y.test</host><load><msntrans>./m.so</msntrans></load>",
         Bounced("stanzas to x.test, y.test come back"),
     ),
+    (SERVICE, "<host>x.test</host><load><jud>./jud.so</jud></load>", Noticed("answers at x.test: jud.so")),
+    (SERVICE, "<host>x.test</host><load><icqtrans>./i.so</icqtrans></load>", Bounced("stanzas to x.test come back")),
     (SERVICE, "<load><yahootrans>./y.so</yahootrans></load>", Bounced("a transport as a component")),
     (SERVICE, "<load><mine>./mine.so</mine></load>", Bounced("instead: run it as a component")),
     (SERVICE, "<exec>/bin/x</exec>", Bounced("programs are not run by <exec>")),
