@@ -304,16 +304,44 @@ impl Keeper {
 /// The first certificate among the places that can be used. `make` allows to make one in a host's last place; a service
 /// may have none.
 fn first_usable(wanted: &Wanted, owner: Option<(u32, u32)>, make: bool) -> Result<Option<Loaded>, StartError> {
+    let mut passed_over = Vec::new();
+    let found = look_for(wanted, owner, make, &mut passed_over)?;
+    for why in passed_over.iter().filter(|_| wants_better(wanted, found.as_ref(), unix_seconds())) {
+        log::warn!(target: &wanted.name, "{why}; looking elsewhere");
+    }
+    Ok(found)
+}
+
+/// Would another certificate be of use? Let's Encrypt's directory is closed to the server wherever certbot is, so who has a
+/// good one from elsewhere (its deploy hook gives it) is not told of that; nor is a service, which shows its host's.
+fn wants_better(wanted: &Wanted, found: Option<&Loaded>, now: i64) -> bool {
+    let is_good = |found: &Loaded| {
+        let certificate = &found.certificate;
+        let covers = certificate.covers(wanted.name.trim_matches(['[', ']']));
+        !found.is_self_made && covers && certificate.expires_unix_seconds() > now
+    };
+    matches!(wanted.kind, WantedKind::Host(_)) && !found.is_some_and(is_good)
+}
+
+/// See [`first_usable`]; `passed_over` has what is there and could not be used.
+fn look_for(
+    wanted: &Wanted,
+    owner: Option<(u32, u32)>,
+    make: bool,
+    passed_over: &mut Vec<StartError>,
+) -> Result<Option<Loaded>, StartError> {
     let host = &wanted.name;
     let loaded = |certificate: Certificate, file: &Path, is_self_made| {
         let (host, file, certificate) = (host.clone(), file.to_owned(), Arc::new(certificate));
         Some(Loaded { host, file, certificate, is_self_made, warned: 0 })
     };
     let WantedKind::Host(services) = &wanted.kind else {
-        return Ok(first_given(host, &wanted.sources)?.and_then(|(given, file)| loaded(given, file, false)));
+        return Ok(
+            first_given(host, &wanted.sources, passed_over)?.and_then(|(given, file)| loaded(given, file, false))
+        );
     };
     let (own, others) = wanted.sources.split_last().ok_or_else(|| StartError(format!("no certificate for {host}")))?;
-    if let Some((certificate, file)) = first_given(host, others)? {
+    if let Some((certificate, file)) = first_given(host, others, passed_over)? {
         return Ok(loaded(certificate, file, false));
     }
     match load(own) {
@@ -338,6 +366,7 @@ fn first_usable(wanted: &Wanted, owner: Option<(u32, u32)>, make: bool) -> Resul
 fn first_given<'a>(
     host: &str,
     sources: &'a [CertificateSource],
+    passed_over: &mut Vec<StartError>,
 ) -> Result<Option<(Certificate, &'a Path)>, StartError> {
     for source in sources {
         match load(source) {
@@ -355,7 +384,7 @@ fn first_given<'a>(
             Err(error) if source.place.is_some() => return Err(error.start_error()),
             Err(LoadError { missing: true, .. }) => {}
             // Let's Encrypt's directory, found and not readable.
-            Err(error) => log::warn!(target: host, "{}; looking elsewhere", error.start_error()),
+            Err(error) => passed_over.push(error.start_error()),
         }
     }
     Ok(None)
@@ -548,15 +577,15 @@ mod tests {
         std::fs::remove_dir_all(directory).unwrap();
     }
 
-    /// A chain of an authority nobody knows, over since yesterday, with its key.
-    fn expired_of_an_authority() -> String {
+    /// A chain of an authority nobody knows, for so many days more, with its key.
+    fn of_an_authority(host: &str, days: i64) -> String {
         let authority = KeyPair::generate().unwrap();
         let mut parameters = CertificateParams::new(vec![]).unwrap();
         parameters.distinguished_name.push(DnType::CommonName, "authority");
         let issuer = rcgen::Issuer::new(parameters, authority);
-        let mut parameters = CertificateParams::new(vec!["chat.test".to_owned()]).unwrap();
+        let mut parameters = CertificateParams::new(vec![host.to_owned()]).unwrap();
         let now = OffsetDateTime::now_utc();
-        (parameters.not_before, parameters.not_after) = (now - Duration::days(90), now - Duration::days(1));
+        (parameters.not_before, parameters.not_after) = (now - Duration::days(90), now + Duration::days(days));
         let key = KeyPair::generate().unwrap();
         parameters.signed_by(&key, &issuer).unwrap().pem() + &key.serialize_pem()
     }
@@ -567,12 +596,38 @@ mod tests {
         let config = config("chat.test", &directory);
         Keeper::load(&config, None).unwrap();
         let path = directory.join("ssl/chat.test.pem");
-        let before = expired_of_an_authority();
+        let before = of_an_authority("chat.test", -1);
         std::fs::write(&path, &before).unwrap();
         let (keeper, _) = Keeper::load(&config, None).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
         assert!(keeper.problems()[0].contains("has expired"), "{:?}", keeper.problems());
         assert!(!keeper.loaded[0].is_self_made);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn who_has_a_good_certificate_was_told_of_a_closed_directory() {
+        let directory = crate::daemon::scratch("certificate-closed");
+        let at = |name: &str| CertificateSource { place: None, ..named(&directory.join(name), &directory.join(name)) };
+        // What cannot be read, whoever looks: as certbot's directory for the server's user.
+        std::fs::create_dir(directory.join("closed")).unwrap();
+        let wanted = |kind| Wanted { name: "chat.test".to_owned(), sources: vec![at("closed"), at("own.pem")], kind };
+        let host = wanted(WantedKind::Host(Vec::new()));
+        let found = |wanted: &Wanted| {
+            let mut passed_over = Vec::new();
+            let found = look_for(wanted, None, true, &mut passed_over).unwrap();
+            assert_eq!(passed_over.len(), 1);
+            wants_better(wanted, found.as_ref(), unix_seconds())
+        };
+        // Its own make, that of an authority, the same when it has expired, and one for somebody else.
+        assert!(found(&host));
+        std::fs::write(directory.join("own.pem"), of_an_authority("chat.test", 30)).unwrap();
+        assert!(!found(&host));
+        for (name, days) in [("chat.test", -1), ("other.test", 30)] {
+            std::fs::write(directory.join("own.pem"), of_an_authority(name, days)).unwrap();
+            assert!(found(&host), "{name} {days}");
+        }
+        assert!(!found(&wanted(WantedKind::Service("chat.test".to_owned()))));
         std::fs::remove_dir_all(directory).unwrap();
     }
 
