@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use jabber::config::{Config, LogTarget};
+use jabber::config::{Config, Link, LogTarget};
 use jabber::daemon::privileges::is_root;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::AccessFlags;
@@ -56,11 +56,18 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     if subject.by_systemd {
         let pidfile = subject.config.pidfile.as_deref().and_then(Path::parent);
         let needed = directories.iter().map(|(path, _)| path.as_path()).chain(pidfile);
-        let all = needed.map(|path| (path, Level::Critical)).chain([(directory, Level::Warning)]);
+        // Whose stanzas are taken from files that are deleted then.
+        let stanzas = subject.config.components.iter().filter_map(|component| match &component.link {
+            Link::Directory(path) => Some(path.as_path()),
+            _ => None,
+        });
+        let others = [directory].into_iter().chain(stanzas).map(|path| (path, Level::Warning));
+        let all = needed.map(|path| (path, Level::Critical)).chain(others);
         let unit = unit();
         walls(&unit, all, findings);
         let certificates = subject.config.certificates.iter().flat_map(|source| [&source.certificate, &source.key]);
-        hidden(&unit, certificates.map(PathBuf::as_path), findings);
+        let trusted = subject.config.authorities.iter().map(|authority| &authority.path);
+        hidden(&unit, certificates.chain(trusted).map(PathBuf::as_path), findings);
     }
     directories.dedup();
     for (directory, what) in &directories {
