@@ -24,6 +24,8 @@ mod pty;
 mod site;
 #[path = "control/sockets.rs"]
 mod sockets;
+#[path = "control/status.rs"]
+mod status;
 #[path = "control/terminal.rs"]
 mod terminal;
 #[path = "control/verbs.rs"]
@@ -153,7 +155,7 @@ fn strange_bytes_harm_nobody() {
     clients.last_mut().unwrap().read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "");
     drop(clients);
-    while !site.ctl(&["status"]).output().status.success() {}
+    site::until("there is room for another client", || site.ctl(&["status"]).output().status.success().then_some(()));
 }
 
 /// A server with these accounts, each with its name as the password.
@@ -532,17 +534,17 @@ fn domains_are_blocked_and_let_in_again() {
 
 #[test]
 fn failing_domains_have_their_reasons() {
-    let site = Site::with("s2s", &site::federation());
-    let _running = site.start();
+    let site = Site::new("s2s");
     // Nobody listens there.
-    site.ctl(&["message", "x@127.45.0.1", "hello"]).success();
-    let row = loop {
+    let sections = site::federation(site.port(), &[("nobody.test", site.port())]);
+    site.write("jabber.xml", &site.xml(&sections));
+    let _running = site.start();
+    site.ctl(&["message", "x@nobody.test", "hello"]).success();
+    let row = site::until("the domain fails", || {
         let rows = site.ctl(&["--json", "s2s", "--failing"]).json();
-        if rows[0]["state"] == "failing" {
-            break rows[0].clone();
-        }
-    };
-    assert_eq!((&row["local"], &row["remote"]), (&"localhost".into(), &"127.45.0.1".into()), "{row}");
+        (rows[0]["state"] == "failing").then(|| rows[0].clone())
+    });
+    assert_eq!((&row["local"], &row["remote"]), (&"localhost".into(), &"nobody.test".into()), "{row}");
     assert!(row["reason"].as_str().unwrap().contains("refused"), "{row}");
     assert_eq!(site.ctl(&["--json", "s2s", "other.example"]).json(), serde_json::json!([]));
 }
@@ -704,7 +706,10 @@ fn the_way_to_another_server_is_tried_step_by_step() {
     let _running = island.start();
     let told = island.ctl(&["ping", "other.example"]).fails(1);
     assert!(told.contains("this server is an island"), "{told}");
-    let site = Site::with("ping", &site::federation());
+    let site = Site::new("ping");
+    // Nobody listens there.
+    let sections = site::federation(site.port(), &[("nobody.test", site.port())]);
+    site.write("jabber.xml", &site.xml(&sections));
     let _running = site.start();
     let steps = |domain: &str| {
         let output = site.ctl(&["--json", "ping", domain]).output();
@@ -715,15 +720,14 @@ fn the_way_to_another_server_is_tried_step_by_step() {
         (output.status.code(), rows, String::from_utf8(output.stderr).unwrap())
     };
     let row = |step: &str, result: &str| (step.to_owned(), result.to_owned());
-    // Nobody listens there.
-    let (code, rows, why) = steps("127.45.0.1");
+    let (code, rows, why) = steps("nobody.test");
     assert_eq!(code, Some(1));
     assert_eq!(rows, [row("block", "ok"), row("dns", "ok"), row("connect", "failed"), row("connect", "failed")]);
-    assert!(why.contains("127.45.0.1 cannot be reached"), "{why}");
+    assert!(why.contains("nobody.test cannot be reached"), "{why}");
     // Straight after, without waiting for the time of the next try.
-    assert_eq!(steps("127.45.0.1").1.len(), 4);
-    site.ctl(&["block", "127.45.0.1"]).success();
-    let (code, rows, why) = steps("127.45.0.1");
+    assert_eq!(steps("nobody.test").1.len(), 4);
+    site.ctl(&["block", "nobody.test"]).success();
+    let (code, rows, why) = steps("nobody.test");
     assert_eq!((code, rows), (Some(1), vec![row("block", "failed")]));
     assert!(why.contains("is blocked"), "{why}");
     for (arguments, code, says) in [
@@ -738,20 +742,14 @@ fn the_way_to_another_server_is_tried_step_by_step() {
 
 #[test]
 fn two_servers_reach_each_other() {
-    // Each knows where the other is by jabber.xml, and has the other's certificate to trust.
-    let (one, other) = ("127.45.1.1", "127.45.1.2");
-    let sites: Vec<Site> = [(one, other), (other, one)]
-        .iter()
-        .map(|(own, _)| {
-            let site = Site::with(&format!("reach-{own}"), "");
-            let xml = site.xml(
-                "<service id='s2s'><dialback xmlns='jabber:config:dialback'><ip port='5269'>OWN</ip></dialback></service>
-                 <service id='dns'><dnsrv xmlns='jabber:config:dnsrv'/></service>",
-            );
-            site.write("jabber.xml", &xml.replace("OWN", own).replace("<host>localhost</host>", &format!("<host>{own}</host>")));
-            site
-        })
-        .collect();
+    // Each knows where the other is by jabber.xml.
+    let (one, other) = ("one.test", "other.test");
+    let sites = [one, other].map(|own| Site::new(&format!("reach-{own}")));
+    let ports = [sites[0].port(), sites[1].port()];
+    for (at, (own, far)) in [(one, other), (other, one)].into_iter().enumerate() {
+        let xml = sites[at].xml(&site::federation(ports[at], &[(far, ports[1 - at])]));
+        sites[at].write("jabber.xml", &xml.replace("<host>localhost</host>", &format!("<host>{own}</host>")));
+    }
     let _running: Vec<_> = sites.iter().map(Site::start).collect();
     let output = sites[0].ctl(&["--json", "ping", other]).output();
     let text = String::from_utf8(output.stdout).unwrap();

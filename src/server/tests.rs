@@ -196,6 +196,19 @@ fn who_read_a_list_slowly_lost_the_rest_of_it() {
 }
 
 #[test]
+fn how_long_it_is_up_is_told() {
+    let mut bench = Bench::new("");
+    bench.input(Input::Control { id: ConnectionId(1), peer: admin::Peer { uid: 0, gid: 0, pid: 1 } });
+    for (more_millis, seconds) in [(999, 0), (1, 1), (89_000, 90)] {
+        bench.now.monotonic_millis += more_millis;
+        // Whatever the wall's clock does.
+        bench.now.unix_millis = 0;
+        let told = bench.says(1, "{\"command\":\"status\"}\n");
+        assert!(told.contains(&format!("\"up_seconds\":{seconds},")), "{told}");
+    }
+}
+
+#[test]
 fn a_full_disk_was_seen_by_nobody() {
     let mut bench = Bench::new("");
     let (watcher, control) = (ConnectionId(1), ConnectionId(2));

@@ -4,18 +4,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::time::Duration;
 
 use jabber::net::any_peer::AnyPeer;
 use jabber::net::uninterrupted;
 use rustls::pki_types::{CertificateDer, ServerName};
 
-use crate::site::{Client, Site};
+use crate::site::{Client, PATIENCE, Port, Site};
 
 /// A fixture, as it would stand on this machine: paths below the site, ports that are free, plain logins for the client of
 /// 2004 that the test is.
@@ -41,8 +40,8 @@ fn adapted(site: &Site, name: &str) -> (String, Vec<(String, u16)>) {
     (text, ports)
 }
 
-/// A loopback address that nobody else has: what is free there stays free until the server takes it.
-fn own_address() -> IpAddr {
+/// A loopback address that nobody else has.
+fn own_address() -> Ipv4Addr {
     static COUNT: AtomicU8 = AtomicU8::new(1);
     let [_, _, middle, low] = std::process::id().to_be_bytes();
     [127, 64 + middle % 64, low, COUNT.fetch_add(1, Ordering::Relaxed)].into()
@@ -57,11 +56,8 @@ fn moved(text: &str, include: &str, site: &Site) -> (String, Vec<(String, u16)>)
             old.extend(numbers.map(str::to_owned));
         }
     }
-    // All are held until all are chosen.
-    let held: Vec<(String, TcpListener)> =
-        old.into_iter().map(|number| (number, TcpListener::bind((site.address, 0)).unwrap())).collect();
-    let ports: Vec<(String, u16)> =
-        held.iter().map(|(number, socket)| (number.clone(), socket.local_addr().unwrap().port())).collect();
+    let IpAddr::V4(address) = site.address else { panic!("{}", site.address) };
+    let ports: Vec<(String, u16)> = old.into_iter().map(|number| (number, site.hold(Port::at(address)))).collect();
     let moved = |text: &str| {
         let address = site.address;
         let mut text = text.replace("127.0.0.1", &address.to_string());
@@ -102,7 +98,7 @@ fn shown(address: IpAddr, port: u16, host: &str) -> CertificateDer<'static> {
     let name = ServerName::try_from(host.to_owned()).unwrap();
     let session = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
     let socket = TcpStream::connect((address, port)).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut stream = rustls::StreamOwned::new(session, socket);
     stream.write_all(b"</").unwrap();
     // Until it has answered, the handshake may not be over.
@@ -112,11 +108,6 @@ fn shown(address: IpAddr, port: u16, host: &str) -> CertificateDer<'static> {
 
 fn port_of(ports: &[(String, u16)], old: &str) -> u16 {
     ports.iter().find(|(number, _)| number == old).unwrap().1
-}
-
-/// An address of the test's own, and a port that is free there.
-fn free_port() -> SocketAddr {
-    TcpListener::bind((own_address(), 0)).unwrap().local_addr().unwrap()
 }
 
 const MESSAGE: &str = "<message to='juliet@xmpp.test' id='m'><body>Art thou there?</body></message>";
@@ -149,7 +140,7 @@ fn the_configurations_of_old_serve() {
     ];
     for (name, lines, tls) in rows {
         let mut site = Site::new(&format!("configuration-{}", name.trim_end_matches(".xml")));
-        (site.host, site.address) = ("xmpp.test", own_address());
+        (site.host, site.address) = ("xmpp.test", own_address().into());
         let (text, ports) = adapted(&site, name);
         site.write("jabber.xml", &text);
         site.port = port_of(&ports, "5222");
@@ -285,14 +276,15 @@ fn the_server_becomes_the_user_that_the_file_names() {
 #[test]
 fn the_proxy_listens_where_the_file_says() {
     let site = Site::new("configuration-proxy");
-    let place = free_port();
+    let held = Port::at(own_address());
+    let place = held.place;
     let (ip, port) = (place.ip(), place.port());
     let proxy = format!("<proxy65 xmlns='urn:jabber:config:3'><ip>{ip}</ip><port>{port}</port></proxy65>");
     site.write("jabber.xml", &site.xml("").replace("<register/>", &proxy));
     let running = site.start();
     assert!(site.log().contains(&place.to_string()), "{}", site.log());
     let mut client = TcpStream::connect(place).unwrap();
-    client.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
     // SOCKS5, one method: no authentication (RFC 1928 §3).
     client.write_all(&[5, 1, 0]).unwrap();
     let mut answer = [0; 2];
@@ -304,7 +296,8 @@ fn the_proxy_listens_where_the_file_says() {
 #[test]
 fn a_component_listens_where_the_file_says() {
     let site = Site::new("configuration-component");
-    let place = free_port();
+    let held = Port::at(own_address());
+    let place = held.place;
     let (ip, port) = (place.ip(), place.port());
     let service = format!(
         "<service id='icq.localhost'><accept><ip>{ip}</ip><port>{port}</port><secret>s</secret></accept></service>"
@@ -312,7 +305,7 @@ fn a_component_listens_where_the_file_says() {
     site.write("jabber.xml", &site.xml(&service));
     let running = site.start();
     let mut component = TcpStream::connect(place).unwrap();
-    component.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    component.set_read_timeout(Some(PATIENCE)).unwrap();
     component
         .write_all(
             b"<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' \

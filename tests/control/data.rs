@@ -1,14 +1,20 @@
 //! Backup, restore, export and import by jabberctl, beside a server that runs and without one; and all of them killed.
 
+use std::ffi::OsStr;
 use std::fs;
+use std::io::Read as _;
+use std::ops::ControlFlow;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
-use crate::site::{Client, Site};
+use jabber::net::uninterrupted;
+use jabber::store::backup;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+
+use crate::site::{Client, Site, until};
 
 /// A document of XEP-0227 whose users cost no password work.
 fn document(users: usize, card_bytes: usize) -> String {
@@ -30,16 +36,43 @@ fn accounts(site: &Site) -> u64 {
     site.ctl(&["--json", "status"]).json()["accounts"].as_u64().unwrap()
 }
 
-/// Runs jabberctl and kills it after a while.
-fn killed(site: &Site, arguments: &[&str], after: Duration) {
+/// Runs jabberctl, which the kernel kills as soon as it writes a byte beyond so many into any file.
+fn killed_writing(site: &Site, arguments: &[&str], bytes: u64) {
+    let mut command = Command::new("prlimit");
+    command.arg("--core=0").arg(format!("--fsize={bytes}")).arg(env!("CARGO_BIN_EXE_jabberctl"));
+    command.arg("-c").arg(site.path("jabber.xml")).args(arguments);
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.signal(), Some(nix::libc::SIGXFSZ), "{bytes} bytes: {output:?}");
+}
+
+/// Runs jabberctl and kills it when so many names have come and gone in a directory. False if it was done before that.
+fn killed_at(site: &Site, arguments: &[&str], directory: &Path, names: usize) -> bool {
+    const ENDED: &str = "ended";
+    let events = Inotify::init(InitFlags::IN_CLOEXEC).unwrap();
+    let flags = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVE;
+    events.add_watch(directory, flags).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_jabberctl"));
     command.arg("-c").arg(site.path("jabber.xml")).args(arguments);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    thread::sleep(after);
-    // It may be done already, which is one of the moments, too.
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    // Its output ends when it does, which becomes an event as well.
+    let (mut output, ended) = (child.stdout.take().unwrap(), directory.join(ENDED));
+    let waiter = thread::spawn(move || {
+        let mut said = String::new();
+        output.read_to_string(&mut said).unwrap();
+        fs::write(&ended, &said).unwrap();
+        fs::remove_file(&ended).unwrap();
+    });
+    let (mut seen, mut is_over) = (0, false);
+    while seen < names && !is_over {
+        let came = uninterrupted(|| Ok(events.read_events()?)).unwrap();
+        is_over = came.iter().any(|event| event.name.as_deref() == Some(OsStr::new(ENDED)));
+        seen += came.iter().filter(|event| event.name.as_deref() != Some(OsStr::new(ENDED))).count();
+    }
+    // What was seen was done; it may be further by now, or at its end, which is one of the moments, too.
     let _ = child.kill();
     child.wait().unwrap();
+    waiter.join().unwrap();
+    seen >= names
 }
 
 fn shown(path: &Path) -> &str {
@@ -317,48 +350,78 @@ fn an_export_into_a_place_of_roots_fails_once_and_not_for_each_account() {
     assert_eq!(fs::read_dir(&denied).unwrap().count(), 0);
 }
 
+/// The copy goes on when the server has answered: one that held it up, by a lock say, would wait for itself.
 #[test]
 fn messages_flow_while_backups_are_made() {
+    const EACH_STEP: u64 = 3;
     let site = Site::new("flow");
     let running = site.start();
     let file = site.path("in.xml");
-    fs::write(&file, document(200, 20_000)).unwrap();
+    fs::write(&file, document(300, 20_000)).unwrap();
     site.ctl(&["import", "xep0227", shown(&file)]).success();
     site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
-    let mut romeo = Client::connect(&site);
-    let mut say = |text: &str, until: &str| {
-        romeo.send(text);
-        romeo.until(until);
-    };
-    let login = "<iq type='set' id='a'><query xmlns='jabber:iq:auth'><username>romeo</username>\
-                 <password>pencil</password><resource>r</resource></query></iq>";
-    say(login, "type='result'");
-    say("<presence/><message to='romeo@localhost/r'><body>begin</body></message>", "<body>begin</body>");
+    let mut romeo = Client::login(&site, "romeo", "pencil");
     let mut sent = 0;
-    for round in 0..3 {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_jabberctl"));
-        let copy = site.path(&format!("copy{round}.db"));
-        command.arg("-c").arg(site.path("jabber.xml")).arg("backup").arg(&copy).stdout(Stdio::null());
-        let mut backup = command.spawn().unwrap();
-        let status = loop {
-            // Each is answered before the next is sent, and writes to the database: a message for who is away.
-            sent += 1;
-            say(
-                &format!(
+    let (database, copy) = (site.path("spool/jabber.db"), site.path("copy.db"));
+    for round in 1..=2 {
+        let mut told = Vec::new();
+        let facts = backup::make(&database, &copy, true, &mut |progress| {
+            told.push(progress);
+            for _ in 0..EACH_STEP {
+                // One is kept, for who is away; the answer tells that it is on the disk.
+                sent += 1;
+                romeo.send(&format!(
                     "<message to='u1@localhost' type='chat'><body>{sent}</body></message>\
-                     <message to='romeo@localhost/r'><body>{sent}</body></message>"
-                ),
-                &format!("<body>{sent}</body>"),
-            );
-            if let Some(status) = backup.try_wait().unwrap() {
-                break status;
+                     <message to='romeo@localhost/orchard'><body>{sent}</body></message>"
+                ));
+                romeo.until(&format!("<body>{sent}</body>"));
             }
-        };
-        assert!(status.success());
+            // Nor do commands wait.
+            assert_eq!(accounts(&site), 301);
+            ControlFlow::Continue(())
+        });
+        assert_eq!(facts.unwrap().accounts, 301);
+        let all = told[0].all;
+        let step = u64::try_from(backup::STEP_PAGES).unwrap();
+        let expected: Vec<u64> = (1..=all.div_ceil(step)).map(|number| all.min(number * step)).collect();
+        assert!(expected.len() > 5, "{all} pages");
+        assert_eq!(told.iter().map(|progress| progress.done).collect::<Vec<_>>(), expected);
+        // It is the database as it was when the copy began.
+        let kept = rusqlite::Connection::open(&copy).unwrap();
+        let kept = kept.query_row("SELECT count(*) FROM offline", [], |row| row.get::<_, i64>(0)).unwrap();
+        let before = if round == 1 { 0 } else { sent - EACH_STEP * u64::try_from(expected.len()).unwrap() };
+        assert_eq!(u64::try_from(kept).unwrap(), before, "round {round}");
     }
-    assert!(sent > 3, "{sent}");
+    let info = site.ctl(&["--json", "user", "info", "u1@localhost"]).json();
+    assert_eq!(info["offline_messages"], sent, "{info}");
+    // And so does jabberctl.
+    let told = site.ctl(&["backup", "--overwrite", shown(&copy)]).success();
+    assert!(told.contains("301 accounts"), "{told}");
     running.stop();
-    assert!(site.ctl(&["--yes", "restore", shown(&site.path("copy2.db"))]).success().contains("201 accounts"));
+    assert!(site.ctl(&["--yes", "restore", shown(&copy)]).success().contains("301 accounts"));
+}
+
+#[test]
+fn of_two_backups_to_one_file_one_is_told_that_the_other_is_under_way() {
+    let site = Site::new("two-backups");
+    let running = site.start();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("one\n").success();
+    let (database, copy) = (site.path("spool/jabber.db"), site.path("copy.db"));
+    let mut refused = 0;
+    let facts = backup::make(&database, &copy, false, &mut |_| {
+        for more in [&["backup"][..], &["backup", "--overwrite"]] {
+            let (text, remedy) = refusal(&site, &[more, &[shown(&copy)]].concat());
+            assert!(text.contains("another backup or restore to this file is under way"), "{text}");
+            assert!(remedy.contains("wait until that is done, or name another file"), "{remedy}");
+            refused += 1;
+        }
+        // To another file both go on.
+        site.ctl(&["backup", "--overwrite", shown(&site.path("other.db"))]).success();
+        ControlFlow::Continue(())
+    });
+    assert_eq!((facts.unwrap().accounts, refused), (1, 2));
+    site.ctl(&["backup", "--overwrite", shown(&copy)]).success();
+    running.stop();
 }
 
 #[test]
@@ -372,16 +435,14 @@ fn long_work_ends_when_it_is_asked_to_and_can_be_begun_again() {
     holder.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut child = site.ctl(&["import", "xep0227", shown(&file)]).spawn();
     let process = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
-    let takes_signals = || {
+    until("it takes signals", || {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be asked to");
         let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
         // Not SIGINT: what runs in the background is often started with that ignored, and leaves it so.
-        u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (nix::libc::SIGTERM - 1)) != 0
-    };
-    while !takes_signals() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before it could be asked to");
-        thread::yield_now();
-    }
+        let is_caught = u64::from_str_radix(caught.trim(), 16).unwrap() & (1 << (nix::libc::SIGTERM - 1)) != 0;
+        is_caught.then_some(())
+    });
     nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGTERM).unwrap();
     holder.execute_batch("ROLLBACK").unwrap();
     let output = child.wait_with_output().unwrap();
@@ -396,44 +457,77 @@ fn long_work_ends_when_it_is_asked_to_and_can_be_begun_again() {
 }
 
 #[test]
-fn whenever_they_are_killed_nothing_is_lost_or_half_done() {
+fn wherever_they_are_killed_nothing_is_lost_or_half_done() {
+    const ACCOUNTS: u64 = 150;
     let site = Site::new("killed");
     let running = site.start();
-    let (document_file, copy) = (site.path("in.xml"), site.path("copy.db"));
-    fs::write(&document_file, document(400, 20_000)).unwrap();
-    // An import beside a server that goes on serving.
-    let mut before = 0;
-    for round in 0..6 {
-        killed(&site, &["import", "xep0227", shown(&document_file)], Duration::from_millis(20 + 60 * round));
-        let name = format!("kin{round}@localhost");
-        site.ctl(&["user", "add", &name]).input("secret\n").success();
+    let (document_file, copies) = (site.path("in.xml"), site.path("copies"));
+    let copy = copies.join("copy.db");
+    fs::create_dir(&copies).unwrap();
+    fs::write(&document_file, document(ACCOUNTS.try_into().unwrap(), 20_000)).unwrap();
+    let import = ["import", "xep0227", shown(&document_file)];
+    // An import beside a server that goes on serving: killed in the middle of writes to the log, which only grows while
+    // somebody reads the database as it was.
+    let reader = rusqlite::Connection::open(site.path("spool/jabber.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT 1 FROM sqlite_schema;").unwrap();
+    let mut all = 0;
+    for (round, more) in [10_000, 50_000, 100_001, 300_000, 500_003].into_iter().enumerate() {
+        let log = fs::metadata(site.path("spool/jabber.db-wal")).unwrap().len();
+        killed_writing(&site, &import, log + more);
+        site.ctl(&["user", "add", &format!("kin{round}@localhost")]).input("secret\n").success();
         let now = accounts(&site);
-        assert!(now > before, "{now} after {before}");
-        before = now;
+        assert!(now > all, "{now} after {all}");
+        all = now;
     }
-    site.ctl(&["import", "xep0227", shown(&document_file)]).success();
-    assert_eq!(accounts(&site), 406);
-    // A backup of it.
-    for round in 0..8 {
-        killed(&site, &["backup", shown(&copy), "--overwrite"], Duration::from_millis(5 + 25 * round));
-        if copy.exists() {
-            assert!(site.ctl(&["backup", shown(&site.path("second.db"))]).success().contains("406 accounts"));
-            fs::remove_file(site.path("second.db")).unwrap();
-        }
-        site.ctl(&["status"]).success();
+    drop(reader);
+    site.ctl(&import).success();
+    all = ACCOUNTS + 5;
+    assert_eq!(accounts(&site), all);
+
+    // A backup of it: in the middle of what it writes, and at each name that comes and goes. The one before stays.
+    site.ctl(&["backup", shown(&copy)]).success();
+    let bytes = fs::metadata(&copy).unwrap().len();
+    let is_whole = |accounts: u64| assert_eq!(backup::verify(&copy).unwrap().accounts, accounts);
+    for limit in [0, 4_096, bytes / 3, bytes / 2 + 1, bytes - 4_096, bytes - 1] {
+        killed_writing(&site, &["backup", "--overwrite", shown(&copy)], limit);
+        is_whole(all);
     }
-    site.ctl(&["backup", shown(&copy), "--overwrite"]).success();
+    let mut places = 1;
+    while killed_at(&site, &["backup", "--overwrite", shown(&copy)], &copies, places) {
+        is_whole(all);
+        places += 1;
+        assert!(places < 100, "a backup makes no more names than that");
+    }
+    assert!(places > 2, "{places}");
+    is_whole(all);
+    let names = || fs::read_dir(&copies).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
+    assert_eq!(names(), ["copy.db"]);
     site.ctl(&["user", "add", "late@localhost"]).input("secret\n").success();
     running.kill();
-    // A restore: at every moment the database is the one or the other.
-    for round in 0..8 {
-        killed(&site, &["--yes", "restore", shown(&copy)], Duration::from_millis(5 + 25 * round));
-        let out = site.path(&format!("out{round}.xml"));
+
+    // A restore: wherever it ends, the database is the one or the other.
+    let restore = ["--yes", "restore", shown(&copy)];
+    let out = site.path("out.xml");
+    let export = || {
         let told = site.ctl(&["export", shown(&out)]).success();
-        assert!(told.contains("406 accounts") || told.contains("407 accounts"), "{told}");
+        fs::remove_file(&out).unwrap();
+        told
+    };
+    for limit in [0, 4_096, bytes / 3, bytes - 1] {
+        killed_writing(&site, &restore, limit);
+        let told = export();
+        assert!(told.contains(&format!(" {} accounts", all + 1)), "{told}");
     }
-    site.ctl(&["--yes", "restore", shown(&copy)]).success();
+    let mut places = 1;
+    while killed_at(&site, &restore, &site.path("spool"), places) {
+        let told = export();
+        assert!([all, all + 1].iter().any(|count| told.contains(&format!(" {count} accounts"))), "{told}");
+        places += 1;
+        assert!(places < 100, "a restore makes no more names than that");
+    }
+    assert!(places > 4, "{places}");
+    site.ctl(&restore).success();
     let running = site.start();
-    assert_eq!(accounts(&site), 406);
+    assert_eq!(accounts(&site), all);
     running.stop();
 }

@@ -2,18 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
-use std::time::Duration;
 
-use crate::site::{Client, Running, Site};
+use crate::site::{Client, PATIENCE, Running, Site, until};
 
 /// A server with metrics, and their port.
 fn watched(name: &str) -> (Site, Running, u16) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let site = Site::with(name, &format!("<metrics xmlns='urn:jabber:config:3' port='{port}'/>"));
+    let site = Site::new(name);
+    let port = site.port();
+    site.write("jabber.xml", &site.xml(&format!("<metrics xmlns='urn:jabber:config:3' port='{port}'/>")));
     let running = site.start();
     (site, running, port)
 }
@@ -21,7 +21,7 @@ fn watched(name: &str) -> (Site, Running, u16) {
 /// What is said to these bytes, until the server closes.
 fn said(port: u16, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(bytes).unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
@@ -108,14 +108,15 @@ fn what_nobody_reads_is_seen() {
     let mut romeo = Client::login(&site, "romeo", "romeo");
     // More than both kernels' buffers hold, in pieces, until some of it waits in the server.
     let much = "x".repeat(60_000);
-    while samples(port)["jabber_output_queue_bytes"] < 50_000.0 {
+    until("something waits for who does not read", || {
         romeo.send(&format!(
             "<message to='juliet@localhost/orchard'><body>{much}</body></message><iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
         ));
         romeo.until("id='p'");
-    }
+        (samples(port)["jabber_output_queue_bytes"] >= 50_000.0).then_some(())
+    });
     drop(juliet);
-    while samples(port)["jabber_sessions{host=\"localhost\"}"] > 1.0 {}
+    until("who left has no session", || (samples(port)["jabber_sessions{host=\"localhost\"}"] == 1.0).then_some(()));
     assert_eq!(samples(port)["jabber_output_queue_bytes"], 0.0);
     running.stop();
 }
@@ -131,7 +132,7 @@ fn who_watches_may_come_by_a_socket() {
     assert_eq!(found.permissions().mode() & 0o777, 0o660);
     let ask = |path_asked: &str| {
         let mut stream = UnixStream::connect(&path).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream
             .write_all(format!("GET {path_asked} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes())
             .unwrap();
@@ -204,8 +205,9 @@ fn every_panel_shows_what_there_is() {
 
 #[test]
 fn a_full_disk_looked_like_health() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let site = Site::with("full", &format!("<metrics xmlns='urn:jabber:config:3' port='{port}'/>"));
+    let site = Site::new("full");
+    let port = site.port();
+    site.write("jabber.xml", &site.xml(&format!("<metrics xmlns='urn:jabber:config:3' port='{port}'/>")));
     // A file that may not grow is as good as a disk that is full, if the signal that tells so is not obeyed.
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_jabberd")]);

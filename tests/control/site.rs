@@ -1,18 +1,58 @@
 //! A server of one test's own, and jabberctl for it.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jabber::net::uninterrupted;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, setsockopt, socket, sockopt};
 
 /// Only a broken program makes a test wait this long.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Asks until there is an answer. `what` is awaited, for who reads why a test failed.
+pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = ask() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "not in {} seconds: {what}", PATIENCE.as_secs());
+    }
+}
+
+/// A port that nobody else gets while this lives: it is bound, but nobody listens, so connections to it are refused. A server
+/// that takes addresses at once after others (`SO_REUSEADDR`, as ours does) can have it all the same.
+pub struct Port {
+    pub place: SocketAddr,
+    _bound: OwnedFd,
+}
+
+impl Port {
+    pub fn new() -> Port {
+        Port::at(Ipv4Addr::LOCALHOST)
+    }
+
+    /// On this address of loopback.
+    pub fn at(address: Ipv4Addr) -> Port {
+        let bound = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        setsockopt(&bound, sockopt::ReuseAddr, &true).unwrap();
+        bind(bound.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(address, 0))).unwrap();
+        let place: SockaddrIn = getsockname(bound.as_raw_fd()).unwrap();
+        Port { place: SocketAddrV4::from(place).into(), _bound: bound }
+    }
+
+    pub fn number(&self) -> u16 {
+        self.place.port()
+    }
+}
 
 /// A directory with a configuration, for one test.
 pub struct Site {
@@ -21,7 +61,9 @@ pub struct Site {
     /// What clients ask for.
     pub host: &'static str,
     /// Where clients connect to.
-    pub address: std::net::IpAddr,
+    pub address: IpAddr,
+    /// Ports that nobody else shall get.
+    pub ports: RefCell<Vec<Port>>,
 }
 
 impl Site {
@@ -33,11 +75,23 @@ impl Site {
     pub fn with(name: &str, extra: &str) -> Site {
         let directory = std::env::temp_dir().join(format!("jabberctl-site-{}-{name}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        // Free a moment ago: the kernel gives out another one next time.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let site = Site { directory, port, host: "localhost", address: [127, 0, 0, 1].into() };
+        let own = Port::new();
+        let (port, address) = (own.number(), own.place.ip());
+        let site = Site { directory, port, host: "localhost", address, ports: RefCell::new(vec![own]) };
         site.write("jabber.xml", &site.xml(extra));
         site
+    }
+
+    /// A port for one more use of this site's.
+    pub fn port(&self) -> u16 {
+        self.hold(Port::new())
+    }
+
+    /// Keeps a port as long as the site lives.
+    pub fn hold(&self, port: Port) -> u16 {
+        let number = port.number();
+        self.ports.borrow_mut().push(port);
+        number
     }
 
     pub fn xml(&self, extra: &str) -> String {
@@ -134,6 +188,10 @@ impl Drop for Site {
 pub struct Running(Child);
 
 impl Running {
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
     fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(self.0.id().try_into().unwrap());
         nix::sys::signal::kill(pid, signal).unwrap();
@@ -297,11 +355,13 @@ impl Client {
     }
 }
 
-/// A section that speaks to other servers.
-pub fn federation() -> String {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+/// A section that speaks to other servers, at this port, and knows where these are.
+pub fn federation(port: u16, others: &[(&str, u16)]) -> String {
+    let host = |(name, port): &(&str, u16)| format!("<host name='{name}' ip='127.0.0.1' port='{port}'/>");
+    let others: String = others.iter().map(host).collect();
     format!(
-        "<service id='s2s'><dialback xmlns='jabber:config:dialback'><ip port='{port}'>127.0.0.1</ip></dialback></service>
+        "<service id='s2s'><dialback xmlns='jabber:config:dialback'><ip port='{port}'>127.0.0.1</ip>{others}</dialback>
+         </service>
          <service id='dns'><dnsrv xmlns='jabber:config:dnsrv'/></service>"
     )
 }

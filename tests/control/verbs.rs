@@ -227,8 +227,8 @@ fn an_announcement_reaches_the_users_of_all_hosts() {
     );
     let running = site.start();
     site.ctl(&["user", "add", "bee@other.test"]).input("pencil\n").success();
-    let other =
-        Site { host: "other.test", directory: site.directory.join("none"), port: site.port, address: site.address };
+    let (directory, ports) = (site.directory.join("none"), Default::default());
+    let other = Site { host: "other.test", directory, port: site.port, address: site.address, ports };
     let mut bee = Client::login(&other, "bee", "pencil");
     let told = site.ctl(&["announce", "to all"]).success();
     assert!(told.contains("localhost, other.test"), "{told}");
