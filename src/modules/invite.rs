@@ -58,8 +58,8 @@ fn invite_stage(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, Sta
     let mode = setting::registration(context.store, context.host)?;
     let registers = context.host.modules.is_on("mod_register")
         && (mode != RegistrationMode::Closed || may_create(context, &inviter));
-    let wish =
-        Wish { localpart: String::new(), registers, befriends: true, uses: 1, days: context.host.invitations.days };
+    let days = context.host.invitations.days;
+    let wish = Wish { localpart: String::new(), for_contact: true, registers, befriends: true, uses: 1, days };
     let (token, made) = make(context, &inviter, &wish)?;
     Ok(told(&uri::roster(&inviter, &token, registers), &made).into())
 }
@@ -100,6 +100,7 @@ fn create_stage(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, Sta
         return Err(fault(Fault::new("{urn:jabber:config:3}uses", "one name makes one account")));
     }
     let wish = Wish {
+        for_contact: false,
         registers: true,
         befriends: answer.boolean("roster-subscription").map_err(fault)?.unwrap_or(false),
         days: number("{urn:jabber:config:3}days", context.host.invitations.days)?,
@@ -126,6 +127,7 @@ fn free_name(context: &Context<'_>, name: &str) -> Result<String, StanzaError> {
 /// What an invitation is to be good for.
 struct Wish {
     localpart: String,
+    for_contact: bool,
     registers: bool,
     befriends: bool,
     uses: u32,
@@ -150,7 +152,8 @@ fn make(context: &mut Context<'_>, inviter: &BareJid, wish: &Wish) -> Result<(St
         localpart: wish.localpart.clone(),
         registers: wish.registers,
         befriends: wish.befriends,
-        by_admin: context.host.may_administer(inviter),
+        for_contact: wish.for_contact,
+        by_server: false,
         created: now,
         expires: now.saturating_add(u64::from(wish.days).saturating_mul(DAY)),
         uses: wish.uses,

@@ -79,9 +79,9 @@ impl Module for Registration {
                 self.preauth.show(context, connection, address, iq)
             }
             Requester::Connection(connection, _) if iq.kind() == IqType::Get => {
-                let invited = self.preauth.of(context, connection);
-                let name = invited.map(|invited| invited.localpart.as_str()).unwrap_or_default();
-                let register = open(context, invited)?;
+                let invited = self.preauth.left_to(context, connection)?;
+                let register = open(context, invited.as_ref())?;
+                let name = invited.as_ref().map(|invited| invited.localpart.as_str()).unwrap_or_default();
                 Ok(form::blank(&register, name).into())
             }
             Requester::Connection(_, address) => {
@@ -174,14 +174,23 @@ fn record_refusal(context: &Context<'_>, iq: &Iq<'_>, address: IpAddr, error: &S
     log::info!(target: &format!("record:{who}"), "login fail {address} {code} (null)");
 }
 
-/// The form, if registration is open, or open to who has this invitation. XEP-0077 §3.1: a host without registration has
-/// no such service.
+/// The form, if registration is open, or open to who has this invitation.
+///
+/// XEP-0077 §3.1: a host without registration has no such service. One that registers who is invited has it, so others
+/// are refused (XEP-0445 §3 offers it to all).
 fn open<'a>(context: &Context<'a>, invited: Option<&Invite>) -> Result<Cow<'a, Register>, StanzaError> {
-    let closed = |text: &str| Err(StanzaError::new(Condition::ServiceUnavailable, text));
-    match setting::registration(context.store, context.host)? {
-        RegistrationMode::Invite if invited.is_none() => closed("Accounts are made by invitation here."),
-        RegistrationMode::Closed if invited.is_none() => {
-            closed("Accounts cannot be made here; ask the administrator for one.")
+    let told = invite::registration(context.store, context.host, context.now.unix_millis)?;
+    let is_invited = invited.is_some_and(|invited| preauth::opens(context, invited));
+    let refused = |condition, text: &str| Err(StanzaError::new(condition, text));
+    match told {
+        RegistrationMode::Invite if !is_invited => {
+            let text = "Accounts are made by invitation here: open the invitation in a client that knows invitations, \
+                        or ask the administrator for an account.";
+            refused(Condition::NotAllowed, text)
+        }
+        RegistrationMode::Closed if !is_invited => {
+            let text = "Accounts cannot be made here; ask the administrator for one.";
+            refused(Condition::ServiceUnavailable, text)
         }
         _ => Ok(context.host.register.as_ref().map_or_else(|| Cow::Owned(Register::default()), Cow::Borrowed)),
     }
@@ -191,7 +200,7 @@ impl Registration {
     /// XEP-0077 §3.1: a new account, asked for before login.
     fn register(&mut self, context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
         let invited = match context.requester {
-            Requester::Connection(connection, _) => self.preauth.of(context, connection).cloned(),
+            Requester::Connection(connection, _) => self.preauth.left_to(context, connection)?,
             _ => None,
         };
         let register = open(context, invited.as_ref())?;
@@ -204,7 +213,7 @@ impl Registration {
         let password = accounts::usable_password(&submitted.password, context.config.limits.password_bytes_max)?;
         let rate = &context.config.registration_rate;
         // An admin knows how many were invited. Of people, each account may invite, and so may who came by that.
-        let is_known = invited.as_ref().is_some_and(|invited| invited.by_admin);
+        let is_known = invited.as_ref().is_some_and(|invited| invited.is_of_an_admin(context.host));
         if let (Requester::Connection(_, address), false) = (context.requester, is_known) {
             let remembered_max = context.config.limits.addresses_remembered_max;
             let bound = rate.bound_for(address).map(|most| (most, rate.seconds));
@@ -315,7 +324,8 @@ fn forbidden(rule: &Option<String>) -> Result<(), StanzaError> {
     }
 }
 
-/// The keys are there: the account is made, unless somebody was faster.
+/// The keys are there: the account is made, unless somebody was faster, or it may not be made any more: the admin may
+/// have closed registration meanwhile, or kept the name for somebody.
 fn create(
     context: &mut Context<'_>,
     account: &BareJid,
@@ -324,6 +334,8 @@ fn create(
     invited: Option<&Invite>,
     requester: Requester,
 ) -> Result<(), StanzaError> {
+    open(context, invited)?;
+    new_account(context, &submitted.username, invited)?;
     let now = context.now;
     context.store.savepoint(|store| {
         if !account::create(store, account, credentials, now.unix_millis)? {
@@ -332,8 +344,7 @@ fn create(
         if let Some(invited) = invited {
             // XEP-0445 §4: only now it is used.
             if !invite::take(store, &invited.id)? {
-                let text = "The invitation was used or revoked in the meantime.";
-                return Err(StanzaError::new(Condition::NotAllowed, text));
+                return Err(preauth::spent());
             }
             if let Some(inviter) = invited.inviter.as_ref().filter(|_| invited.befriends) {
                 invite::set_inviter(store, account, inviter)?;
@@ -386,6 +397,11 @@ fn change(
     session: SessionId,
     submitted: Option<&Submitted>,
 ) -> Result<(), StanzaError> {
+    // Whose session was ended meanwhile has no say any more: the account may be disabled, or have another password.
+    if context.sessions.by_id(session).is_none_or(|session| session.account() != account) {
+        return Err(StanzaError::new(Condition::NotAllowed, "Your session has ended; nothing was changed."));
+    }
+    forbidden(&context.host.forbidden.password_change)?;
     if let Some(submitted) = submitted {
         registration::set(context.store, account, &submitted.to_element(context.now).to_string())?;
     }

@@ -4,6 +4,8 @@
 use super::*;
 use crate::config::{ListenerKind, Source};
 use crate::store::account::{self, Credentials};
+use crate::store::invite::{self, Invite};
+use crate::store::setting;
 use crate::xmpp::BareJid;
 use crate::xmpp::random::NoDice;
 
@@ -115,6 +117,14 @@ impl Bench {
 
     /// A stranger's login by PLAIN.
     fn login(&mut self, number: u64) -> String {
+        self.stranger(number);
+        // NUL, romeo, NUL, pencil.
+        let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AHJvbWVvAHBlbmNpbA==</auth>";
+        self.says(number, auth)
+    }
+
+    /// A stream on which nothing is asked for yet. What is offered.
+    fn stranger(&mut self, number: u64) -> String {
         let (id, listener) = (ConnectionId(number), Arc::clone(&self.listener));
         self.input(Input::Accepted { id, listener: &listener, peer: "192.0.2.1:40000".parse().unwrap() });
         let tls = TlsInfo {
@@ -127,10 +137,29 @@ impl Bench {
             peer: Vec::new(),
         };
         self.input(Input::Secured { id, tls });
-        self.says(number, HEADER);
-        // NUL, romeo, NUL, pencil.
-        let auth = "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>AHJvbWVvAHBlbmNpbA==</auth>";
-        self.says(number, auth)
+        self.says(number, HEADER)
+    }
+
+    fn set_registration(&mut self, word: &str) {
+        setting::set(&mut self.server.store, "xmpp.test", setting::REGISTRATION, word).unwrap();
+    }
+
+    /// An invitation to an account, under a token.
+    fn invites(&mut self, inviter: Option<&BareJid>, localpart: &str, token: &str) {
+        let invite = Invite {
+            id: String::new(),
+            host: "xmpp.test".to_owned(),
+            inviter: inviter.cloned(),
+            localpart: localpart.to_owned(),
+            registers: true,
+            befriends: false,
+            for_contact: false,
+            by_server: inviter.is_none(),
+            created: self.now.unix_millis,
+            expires: self.now.unix_millis + 1_000_000,
+            uses: 1,
+        };
+        invite::create(&mut self.server.store, token, &invite).unwrap();
     }
 }
 
@@ -143,6 +172,75 @@ fn so_much_password_work_waits_and_no_more() {
     assert_eq!([bench.login(1), bench.login(2)], ["(hash)(off)", "(hash)(off)"]);
     let refused = bench.login(3);
     assert!(refused.contains("<temporary-auth-failure/>") && !refused.contains("(hash)"), "{refused}");
+}
+
+fn asks_for_an_account(name: &str) -> String {
+    let fields = format!("<username>{name}</username><password>secret</password>");
+    format!("<iq type='set' id='r'><query xmlns='jabber:iq:register'>{fields}</query></iq>")
+}
+
+fn shows(token: &str) -> String {
+    format!("<iq type='set' id='p' to='xmpp.test'><preauth xmlns='urn:xmpp:pars:0' token='{token}'/></iq>")
+}
+
+/// Whether an account may be made was asked before its password was made into keys, and not after.
+#[test]
+fn registration_was_closed_and_a_name_kept_while_a_password_waited() {
+    let mut bench = Bench::new("");
+    bench.set_registration("open");
+    for (number, name) in [(1, "tybalt"), (2, "juliet")] {
+        bench.stranger(number);
+        assert!(bench.says(number, &asks_for_an_account(name)).contains("(hash)"));
+    }
+    bench.invites(None, "juliet", "for-juliet");
+    let heard = bench.work();
+    assert!(heard.contains("<conflict"), "{heard}");
+    bench.set_registration("closed");
+    let heard = bench.work();
+    assert!(heard.contains("<not-allowed"), "{heard}");
+    for name in ["tybalt@xmpp.test", "juliet@xmpp.test"] {
+        assert!(!account::exists(&bench.server.store, &BareJid::new(name).unwrap()).unwrap());
+    }
+}
+
+/// The password of an account was changed by a session that had been thrown out before it was done.
+#[test]
+fn whose_session_was_ended_meanwhile_changes_nothing() {
+    let mut bench = Bench::new("");
+    let romeo = bench.register();
+    bench.session(1);
+    let heard = bench.says(1, &asks_for_an_account("romeo").replace("id='r'", "id='r' to='xmpp.test'"));
+    assert!(heard.contains("(hash)"), "{heard}");
+    bench.input(Input::Gone { id: ConnectionId(1), reason: "reset" });
+    account::set_disabled(&mut bench.server.store, &romeo, true).unwrap();
+    bench.work();
+    account::set_disabled(&mut bench.server.store, &romeo, false).unwrap();
+    bench.session(2);
+}
+
+/// Who had been an admin when he invited opened closed registration for ever.
+#[test]
+fn an_ex_admins_invitation_opens_nothing() {
+    let admin = "<global><acl xmlns='http://jabberd.org/ns/acl'><grant feature='administer'><jid>romeo@xmpp.test</jid>\
+                 </grant></acl></global>";
+    let mut bench = Bench::with("", admin);
+    let romeo = bench.register();
+    assert!(!bench.stranger(1).contains("iq-register"));
+    bench.invites(Some(&romeo), "", "of-romeo");
+    bench.invites(None, "", "of-the-server");
+    assert!(bench.stranger(2).contains("iq-register"));
+    for number in [1, 2] {
+        assert!(bench.says(number, &shows("of-romeo")).contains("type='result'"));
+    }
+    assert!(bench.says(2, &asks_for_an_account("tybalt")).contains("(hash)"));
+    let others = Bench::new("").server.config.clone();
+    bench.input(Input::Reload(others));
+    for heard in [bench.says(1, &asks_for_an_account("juliet")), bench.work()] {
+        assert!(heard.contains("<not-allowed"), "{heard}");
+    }
+    bench.stranger(3);
+    assert!(bench.says(3, &shows("of-romeo")).contains("<item-not-found"));
+    assert!(bench.says(3, &shows("of-the-server")).contains("type='result'"));
 }
 
 #[test]

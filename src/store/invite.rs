@@ -9,7 +9,8 @@ use ring::digest;
 use rusqlite::{Row, params};
 use subtle::ConstantTimeEq as _;
 
-use super::{Error, Store, account_id, key, signed, unsigned};
+use super::{Error, Store, account_id, key, setting, signed, unsigned};
+use crate::config::{Host, RegistrationMode};
 use crate::xmpp::BareJid;
 
 /// How long an invitation is kept that can no longer be begun with: who showed it in time may still be filling in the
@@ -31,8 +32,10 @@ pub struct Invite {
     pub registers: bool,
     /// Whoever uses it and the inviter become contacts.
     pub befriends: bool,
-    /// An admin made it: it makes an account even where registration is closed.
-    pub by_admin: bool,
+    /// It was made for a contact, who may have an account elsewhere (XEP-0379); else only for a new account.
+    pub for_contact: bool,
+    /// jabberctl made it, whoever the inviter is.
+    pub by_server: bool,
     /// When it was made, in Unix milliseconds.
     pub created: u64,
     /// Until when it can be shown, in Unix milliseconds.
@@ -42,6 +45,19 @@ pub struct Invite {
 }
 
 impl Invite {
+    /// Does an admin of the host stand behind it, now? Who was one when he invited may be none any more.
+    pub fn is_of_an_admin(&self, host: &Host) -> bool {
+        self.by_server || self.inviter.as_ref().is_some_and(|inviter| host.may_administer(inviter))
+    }
+
+    /// May it be used by a contact with this address, who has an account already?
+    ///
+    /// XEP-0379 §5.2: whose name is known is the only one who may. Who has an account makes none, so an invitation to
+    /// an account is nobody's.
+    pub fn befriends_contact(&self, contact: &BareJid) -> bool {
+        self.for_contact && (self.localpart.is_empty() || self.names(contact))
+    }
+
     /// Is it for this name?
     pub fn names(&self, account: &BareJid) -> bool {
         !self.localpart.is_empty()
@@ -70,7 +86,7 @@ macro_rules! all {
     ($rest:literal) => {
         concat!(
             "SELECT i.id, i.host, a.localpart || '@' || a.host, i.localpart, i.registers, i.befriends, i.created,
-                 i.expires, i.uses, i.hash, i.by_admin
+                 i.expires, i.uses, i.hash, i.for_contact, i.by_server
              FROM invite i LEFT JOIN account a ON a.id = i.account ",
             $rest
         )
@@ -89,7 +105,8 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Invite, Vec<u8>)> {
         created: row.get(6).map(unsigned)?,
         expires: row.get(7).map(unsigned)?,
         uses: row.get(8)?,
-        by_admin: row.get(10)?,
+        for_contact: row.get(10)?,
+        by_server: row.get(11)?,
     };
     Ok((invite, row.get(9)?))
 }
@@ -103,33 +120,30 @@ pub fn create(store: &mut Store, token: &str, invite: &Invite) -> Result<String,
     let now = signed(invite.created);
     store.savepoint(|store| {
         store.write("DELETE FROM invite WHERE expires < ?1", [now.saturating_sub(KEPT_AFTER_MILLIS)])?;
-        let Invite { host, localpart, registers, befriends, by_admin, expires, uses, .. } = invite;
-        let values = params![id, hash, host, localpart, registers, befriends, by_admin, now, signed(*expires), uses];
+        let Invite { host, localpart, registers, befriends, for_contact, by_server, expires, uses, .. } = invite;
+        let (inviter_host, inviter_localpart) = invite.inviter.as_ref().map(key).unzip();
+        let sql = "INSERT INTO invite
+                   SELECT ?1, ?2, ?3, a.id, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
+                   FROM (SELECT 1) LEFT JOIN account a ON a.host = ?12 AND a.localpart = ?13
+                   WHERE a.id IS NOT NULL OR ?12 IS NULL";
+        let values = params![
+            id,
+            hash,
+            host,
+            localpart,
+            registers,
+            befriends,
+            for_contact,
+            by_server,
+            now,
+            signed(*expires),
+            uses,
+            inviter_host,
+            inviter_localpart
+        ];
         match &invite.inviter {
-            None => {
-                let sql = "INSERT INTO invite VALUES (?1, ?2, ?3, NULL, ?4, ?5, ?6, ?7, ?8, ?9, ?10)";
-                store.write(sql, values)?;
-            }
-            Some(inviter) => {
-                let (inviter_host, inviter_localpart) = key(inviter);
-                let sql = "INSERT INTO invite SELECT ?1, ?2, ?3, id, ?4, ?5, ?6, ?7, ?8, ?9, ?10 FROM account
-                           WHERE host = ?11 AND localpart = ?12";
-                let values = params![
-                    id,
-                    hash,
-                    host,
-                    localpart,
-                    registers,
-                    befriends,
-                    by_admin,
-                    now,
-                    signed(*expires),
-                    uses,
-                    inviter_host,
-                    inviter_localpart
-                ];
-                store.write_for(inviter, sql, values)?;
-            }
+            None => store.write(sql, values).map(drop)?,
+            Some(inviter) => store.write_for(inviter, sql, values)?,
         }
         Ok(id.clone())
     })
@@ -161,6 +175,41 @@ pub fn take(store: &mut Store, id: &str) -> Result<bool, Error> {
     Ok(taken)
 }
 
+/// Could it be used now, but for its time? Who showed it may still be filling in the form (XEP-0445 §4).
+///
+/// # Errors
+/// When the database fails.
+pub fn is_left(store: &Store, id: &str) -> Result<bool, Error> {
+    let sql = "SELECT 1 FROM invite i LEFT JOIN account a ON a.id = i.account
+               WHERE i.id = ?1 AND i.uses > 0 AND NOT coalesce(a.disabled, 0)";
+    Ok(store.one(sql, [id], |_| Ok(()))?.is_some())
+}
+
+/// Who may register at a host, as strangers are told: where nobody can be invited, invitations open nothing, and what is
+/// closed is by invitation as soon as one was made that may open it.
+///
+/// One that is over, or of a user, is counted too: who comes with it hears what is wrong with it, not that there is no
+/// registration at all.
+///
+/// # Errors
+/// When the database fails.
+pub fn registration(store: &Store, host: &Host, unix_millis: u64) -> Result<RegistrationMode, Error> {
+    let mode = setting::registration(store, host)?;
+    if mode == RegistrationMode::Open {
+        return Ok(mode);
+    }
+    if !host.modules.is_on("mod_invite") {
+        return Ok(RegistrationMode::Closed);
+    }
+    if mode == RegistrationMode::Invite {
+        return Ok(mode);
+    }
+    let since = signed(unix_millis).saturating_sub(KEPT_AFTER_MILLIS);
+    let sql = "SELECT 1 FROM invite WHERE host = ?1 AND registers = 1 AND expires > ?2 LIMIT 1";
+    let one = store.one(sql, params![host.name, since], |_| Ok(()))?;
+    Ok(if one.is_some() { RegistrationMode::Invite } else { RegistrationMode::Closed })
+}
+
 /// Takes an invitation back; `false` when there was none of this name at this host.
 ///
 /// # Errors
@@ -169,7 +218,7 @@ pub fn revoke(store: &mut Store, host: &str, id: &str) -> Result<bool, Error> {
     Ok(store.write("DELETE FROM invite WHERE host = ?1 AND id = ?2", [host, id])? > 0)
 }
 
-/// Those of a host that can still be used, oldest first, at most `limit`; with `inviter` only his.
+/// Those of a host that can still be used, newest first, at most `limit`; with `inviter` only his.
 ///
 /// # Errors
 /// When the database fails.
@@ -183,14 +232,14 @@ pub fn list(
     let (now, limit) = (signed(unix_millis), signed(limit as u64));
     let found = match inviter.map(key) {
         None => {
-            let sql = all!("WHERE i.host = ?1 AND i.expires > ?2 ORDER BY i.created, i.id LIMIT ?3");
+            let sql = all!("WHERE i.host = ?1 AND i.expires > ?2 ORDER BY i.created DESC, i.id LIMIT ?3");
             store.all(sql, params![host, now, limit], read)?
         }
         Some((inviter_host, inviter_localpart)) => {
             let sql = all!(
                 "WHERE i.account = (SELECT id FROM account WHERE host = ?4 AND localpart = ?5)
                      AND i.host = ?1 AND i.expires > ?2
-                 ORDER BY i.created, i.id LIMIT ?3"
+                 ORDER BY i.created DESC, i.id LIMIT ?3"
             );
             store.all(sql, params![host, now, limit, inviter_host, inviter_localpart], read)?
         }
@@ -263,7 +312,8 @@ mod tests {
             localpart: localpart.to_owned(),
             registers: true,
             befriends: true,
-            by_admin: false,
+            for_contact: true,
+            by_server: false,
             created: 1_000,
             expires: 5_000,
             uses: 2,
@@ -295,6 +345,45 @@ mod tests {
         assert!(by_token(&store, "one").unwrap().is_none() && !take(&mut store, &id).unwrap());
         disable(&mut store, false).unwrap();
         assert!(by_token(&store, "one").unwrap().is_some() && take(&mut store, &id).unwrap());
+    }
+
+    #[test]
+    fn who_has_an_account_becomes_a_contact_by_no_invitation_to_an_account() {
+        let rows = [
+            (true, "", "tybalt@elsewhere", true),
+            (true, "juliet", "juliet@h", true),
+            (true, "juliet", "tybalt@h", false),
+            (true, "juliet", "juliet@elsewhere", false),
+            (false, "", "tybalt@h", false),
+            (false, "juliet", "juliet@h", false),
+        ];
+        for (for_contact, localpart, contact, is_good) in rows {
+            let made = Invite { for_contact, ..invite(Some("romeo@h"), localpart) };
+            assert_eq!(made.befriends_contact(&jid(contact)), is_good, "{for_contact} {localpart} {contact}");
+        }
+    }
+
+    #[test]
+    fn what_is_closed_is_by_invitation_while_there_is_one() {
+        let mut store = store_with(&["romeo@h"]);
+        let (open, invited, closed) = (RegistrationMode::Open, RegistrationMode::Invite, RegistrationMode::Closed);
+        let mut host = Host::new("h");
+        let told = |store: &Store, host: &Host, at| registration(store, host, at).unwrap();
+        let no_account = Invite { registers: false, ..invite(Some("romeo@h"), "") };
+        create(&mut store, "one", &no_account).unwrap();
+        assert_eq!(told(&store, &host, 2_000), closed);
+        let id = create(&mut store, "two", &invite(None, "")).unwrap();
+        assert_eq!((told(&store, &host, 2_000), told(&store, &Host::new("other"), 2_000)), (invited, closed));
+        // Who comes late hears why.
+        assert_eq!((told(&store, &host, 5_001), told(&store, &host, 5_001 + 86_400_000)), (invited, closed));
+        host.modules.off.insert("mod_invite".to_owned());
+        assert_eq!(told(&store, &host, 2_000), closed);
+        setting::set(&mut store, "h", setting::REGISTRATION, "invite").unwrap();
+        assert_eq!((told(&store, &host, 2_000), told(&store, &Host::new("h"), 2_000)), (closed, invited));
+        setting::set(&mut store, "h", setting::REGISTRATION, "open").unwrap();
+        assert_eq!(told(&store, &host, 2_000), open);
+        assert!(is_left(&store, &id).unwrap() && take(&mut store, &id).unwrap() && is_left(&store, &id).unwrap());
+        assert!(take(&mut store, &id).unwrap() && !is_left(&store, &id).unwrap());
     }
 
     #[test]

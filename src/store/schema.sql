@@ -89,13 +89,15 @@ CREATE TABLE invite (                        -- XEP-0401, XEP-0445: of a token o
     localpart       TEXT NOT NULL,           -- the name that the new account must have, or ''
     registers       INTEGER NOT NULL,
     befriends       INTEGER NOT NULL,
-    by_admin        INTEGER NOT NULL,        -- good where registration is closed
+    for_contact     INTEGER NOT NULL,        -- good for who has an account elsewhere (XEP-0379)
+    by_server       INTEGER NOT NULL,        -- made by jabberctl: good where registration is closed
     created         INTEGER NOT NULL,
     expires         INTEGER NOT NULL,
     uses            INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX invite_by_name ON invite (host, localpart);
 CREATE INDEX invite_by_account ON invite (account);
+CREATE INDEX invite_by_time ON invite (host, registers, expires);
 
 CREATE TABLE invited (                       -- by whose invitation an account was made
     account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,

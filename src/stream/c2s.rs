@@ -29,7 +29,7 @@ use super::sasl::{Exchange, HashJob, Offer};
 use super::wire::{self, Wire};
 use super::{Env, TlsInfo, bind, features, header};
 use crate::config::{Config, Host, Limits, Listener, RegistrationMode, StartTls};
-use crate::store::setting;
+use crate::store::invite;
 use crate::xml::Element;
 use crate::xml::reader::{Event, StreamHeader};
 use crate::xmpp::stanza::NotAStanza;
@@ -349,8 +349,10 @@ impl C2s {
                         features::tls_only()
                     } else {
                         let shown = self.narrowed(env, offer.clone(), announced.as_deref());
-                        let registration = (!self.hide_registration)
-                            .then(|| setting::registration(env.store, host).unwrap_or(RegistrationMode::Closed));
+                        let registration = (!self.hide_registration).then(|| {
+                            let told = invite::registration(env.store, host, env.now.unix_millis);
+                            told.unwrap_or(RegistrationMode::Closed)
+                        });
                         let ways = Ways::of(env.config, host);
                         features::login(host, &shown, ways, self.may_start_tls(), registration)
                     };

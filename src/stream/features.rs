@@ -23,6 +23,8 @@ pub fn tls_only() -> Element {
 }
 
 /// Before login: mechanisms, registration if it may be shown, login of old clients; TLS too where it may come.
+///
+/// `registration` is what [`crate::store::invite::registration`] says.
 pub fn login(
     host: &Host,
     offer: &Offer,
@@ -54,7 +56,10 @@ pub fn login(
         // XEP-0445 §3: who is invited may come where others may not.
         if host.modules.is_on("mod_invite") {
             all = all.with_child(Element::new("register", ns::REGISTER_TOKEN));
+            // Compat: Conversations and Snikket look for this before they show an invitation.
+            all = all.with_child(Element::new("register", ns::REGISTER_INVITED));
         }
+        // XEP-0077 §8. Where it is by invitation, too: XEP-0445 §3 has both, and clients go on by this one.
         if mode != RegistrationMode::Closed {
             all = all.with_child(Element::new("register", ns::REGISTER_FEATURE));
         }

@@ -114,6 +114,8 @@ pub const INVITATION: &str = "urn:xmpp:invite#invitation";
 pub const PREAUTH: &str = "urn:xmpp:pars:0";
 /// XEP-0445 §3: registration with a token, as a stream feature.
 pub const REGISTER_TOKEN: &str = "urn:xmpp:ibr-token:0";
+/// The same, as clients call it that knew it before XEP-0445.
+pub const REGISTER_INVITED: &str = "urn:xmpp:invite";
 /// XEP-0065: SOCKS5 bytestreams.
 pub const BYTESTREAMS: &str = "http://jabber.org/protocol/bytestreams";
 /// XEP-0066: out-of-band data.

@@ -25,9 +25,27 @@ pub(super) struct Preauth {
 impl Preauth {
     /// The invitation that a stream showed, if it still counts: the header after TLS may name another host, and the admin
     /// may have closed registration since.
-    pub(super) fn of(&self, context: &Context<'_>, connection: ConnectionId) -> Option<&Invite> {
+    fn of(&self, context: &Context<'_>, connection: ConnectionId) -> Option<&Invite> {
         let shown = self.shown.iter().find(|(shower, _)| *shower == connection).map(|(_, invite)| invite);
         shown.filter(|invite| invite.host == context.host.name && opens(context, invite))
+    }
+
+    /// The invitation with which a stream may register. One that was used or revoked since is forgotten, and where
+    /// everybody may register, so may this stream (XEP-0445 §4).
+    pub(super) fn left_to(
+        &mut self,
+        context: &Context<'_>,
+        connection: ConnectionId,
+    ) -> Result<Option<Invite>, StanzaError> {
+        let Some(shown) = self.of(context, connection) else { return Ok(None) };
+        if invite::is_left(context.store, &shown.id)? {
+            return Ok(Some(shown.clone()));
+        }
+        self.forget(connection);
+        match setting::registration(context.store, context.host)? {
+            RegistrationMode::Open => Ok(None),
+            RegistrationMode::Invite | RegistrationMode::Closed => Err(spent()),
+        }
     }
 
     /// The stream has registered.
@@ -67,11 +85,19 @@ impl Preauth {
     }
 }
 
-/// Does it open registration? Where that is closed, only if the server or an admin invited.
-fn opens(context: &Context<'_>, invite: &Invite) -> bool {
+/// Others were faster, or it was taken back.
+pub(super) fn spent() -> StanzaError {
+    StanzaError::new(Condition::NotAllowed, "The invitation was used or revoked in the meantime.")
+}
+
+/// Does it open registration, as things are now? Where that is closed, only if the server invited, or who is an admin.
+pub(super) fn opens(context: &Context<'_>, invite: &Invite) -> bool {
+    if !context.host.modules.is_on("mod_invite") {
+        return false;
+    }
     match setting::registration(context.store, context.host) {
         Ok(RegistrationMode::Open | RegistrationMode::Invite) => true,
-        Ok(RegistrationMode::Closed) => invite.by_admin,
+        Ok(RegistrationMode::Closed) => invite.is_of_an_admin(context.host),
         Err(_) => false,
     }
 }
