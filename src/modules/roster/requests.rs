@@ -2,7 +2,8 @@
 
 use crate::router::{Context, Flow, SessionId};
 use crate::store::roster::{self, RosterItem};
-use crate::xmpp::{BareJid, Condition, Jid, PresenceType, Stanza, StanzaError, jid};
+use crate::xml::Element;
+use crate::xmpp::{BareJid, Condition, Jid, MessageType, PresenceType, Stanza, StanzaError, jid, ns};
 
 use super::subscription::{self, Half, Inbound, Request, State};
 use super::{preauth, push};
@@ -64,6 +65,15 @@ pub(super) fn inbound(
     let before = State::of(old.as_ref());
     let (after, act) = subscription::inbound(before, request);
     let stanza = stanza.clone().with_from(contact.clone()).with_to(account.clone());
+    // XEP-0379 §3.5: an invitation counts wherever they stand, unless they see one another already or there is no room: a
+    // request that waits is granted by it, and who was let in before is asked in turn.
+    let may_be_invited = request == Request::Subscribe
+        && (before.to, before.from) != (Half::Yes, Half::Yes)
+        && (old.is_some() || has_room(context, account)?);
+    if may_be_invited && preauth::admits(context, account, &contact, &stanza)? {
+        befriend(context, account, &contact, old)?;
+        return Ok(Flow::Handled);
+    }
     match (act, request) {
         (Inbound::Drop, _) => {}
         (Inbound::Approve, _) => {
@@ -71,9 +81,6 @@ pub(super) fn inbound(
             context.route(reply.with_from(account.clone()).with_to(contact.clone()));
             change(context, account, &contact, old, after, None)?;
             send_presence(context, account, &contact);
-        }
-        (Inbound::Deliver, Request::Subscribe) if preauth::admits(context, account, &stanza)? => {
-            befriend(context, account, &contact)?;
         }
         (Inbound::Deliver, Request::Subscribe) => {
             let Some(kept) = to_keep(context, account, old.is_some(), &stanza)? else { return Ok(Flow::Handled) };
@@ -93,8 +100,12 @@ pub(super) fn inbound(
 }
 
 /// XEP-0379 §3.5: a contact that showed an invitation is let in, and asked in turn.
-fn befriend(context: &mut Context<'_>, account: &BareJid, contact: &Jid) -> Result<(), StanzaError> {
-    let old = roster::item(context.store, account, contact)?;
+fn befriend(
+    context: &mut Context<'_>,
+    account: &BareJid,
+    contact: &Jid,
+    old: Option<RosterItem>,
+) -> Result<(), StanzaError> {
     let before = State::of(old.as_ref());
     let to = if before.to == Half::Yes { Half::Yes } else { Half::Asked };
     change(context, account, contact, old, State { to, from: Half::Yes, ..before }, None)?;
@@ -112,12 +123,39 @@ pub(super) fn acquaint(context: &mut Context<'_>, account: &BareJid, inviter: &B
     if account == inviter || !crate::store::account::exists(context.store, inviter)? {
         return Ok(());
     }
-    // The inviter's roster may be full; then there is nothing in the other either.
+    // Neither is in one list only. XEP-0379 §5.2: what an invitation does not do is left to people, who must know of it.
+    for (user, contact) in [(inviter, account), (account, inviter)] {
+        let is_known = roster::item(context.store, user, &Jid::from(contact.clone()))?.is_some();
+        if !is_known && !has_room(context, user)? {
+            return tell_both(context, account, inviter);
+        }
+    }
     for (user, contact) in [(inviter, account), (account, inviter)] {
         let contact = Jid::from(contact.clone());
         let old = roster::item(context.store, user, &contact)?;
         let state = State { to: Half::Yes, from: Half::Yes, ..State::of(old.as_ref()) };
         change(context, user, &contact, old, state, None)?;
+    }
+    Ok(())
+}
+
+/// They are no contacts though an invitation said so: there is no room in the inviter's list.
+fn tell_both(context: &mut Context<'_>, account: &BareJid, inviter: &BareJid) -> Result<(), StanzaError> {
+    let host = jid::of_host(&context.host.name).ok_or(Condition::InternalServerError)?;
+    log::info!(target: &context.host.name, "{account} and {inviter} are no contacts: the roster is full");
+    let to_inviter = format!(
+        "{account} made an account by your invitation, but your list of contacts is full: remove somebody from it, then \
+         add {account}."
+    );
+    let to_account = format!(
+        "{inviter} invited you, but has no room for more contacts: ask {inviter} to make room, then add {inviter} to \
+         yours."
+    );
+    for (to, body) in [(inviter, to_inviter), (account, to_account)] {
+        let message = Stanza::message(MessageType::Normal)
+            .with_child(Element::new("subject", ns::CLIENT).with_text("You are not contacts yet"))
+            .with_child(Element::new("body", ns::CLIENT).with_text(body));
+        context.route(message.with_from(host.clone()).with_to(to.clone()));
     }
     Ok(())
 }
