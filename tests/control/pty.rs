@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jabber::net::uninterrupted;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
@@ -41,6 +42,10 @@ impl Terminal {
     pub fn start(mut command: Command, columns: u16) -> Terminal {
         let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
         let pair = openpty(Some(&size), None).unwrap();
+        // A program that had our end of its own terminal would never see that we are gone, and stay.
+        for end in [&pair.master, &pair.slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).unwrap();
+        }
         let end = File::from(pair.slave);
         let twin = || Stdio::from(end.try_clone().unwrap());
         let child = command.stdin(twin()).stdout(twin()).stderr(twin()).spawn().unwrap();
