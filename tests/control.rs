@@ -34,6 +34,7 @@ mod verbs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use site::{Client, Site};
 
 #[test]
@@ -148,6 +149,12 @@ fn strange_bytes_harm_nobody() {
     }
     drop(client);
     // More clients than there may be: the others are told, and the next one finds room again.
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    if hard < 4_096 {
+        println!("left out: a process may have {hard} files open here");
+        return;
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, soft.max(4_096), hard).unwrap();
     let mut clients: Vec<_> = (0..1000).map(|_| site.connect()).collect();
     let refused = clients.iter_mut().skip(900).map(site::line).filter(|line| line.contains("\"busy\"")).count();
     assert_eq!(refused, 100);
@@ -800,7 +807,7 @@ fn a_reader_who_has_seen_enough_is_no_failure() {
     let config = site.path("jabber.xml");
     let script =
         format!("set -o pipefail; {program} -c {} help | true; {program} -c {0} user list | true", config.display());
-    let output = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    let output = std::process::Command::new("bash").args(["-c", &script]).env("LC_ALL", "C").output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 

@@ -6,15 +6,30 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use jabber::net::uninterrupted;
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, setsockopt, socket, sockopt::ReuseAddr,
+};
 
 /// Only a broken program makes a test wait this long.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A port of 127.0.0.1 that nobody else is given as long as this process lives. It is bound here and not listened at, so
+/// that the kernel passes it over, and a server that asks for it by its number gets it, again and again.
+fn free_port() -> u16 {
+    let held = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    setsockopt(&held, ReuseAddr, &true).unwrap();
+    bind(held.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).unwrap();
+    let port = getsockname::<SockaddrIn>(held.as_raw_fd()).unwrap().port();
+    std::mem::forget(held);
+    port
+}
 
 /// A directory with a configuration, for one test.
 struct Site {
@@ -26,9 +41,7 @@ impl Site {
     fn new(name: &str) -> Site {
         let directory = std::env::temp_dir().join(format!("jabberd-site-{}-{name}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        // Free a moment ago: the kernel gives out another one next time.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let site = Site { directory, port };
+        let site = Site { directory, port: free_port() };
         site.write("jabber.xml", &site.xml(""));
         site
     }

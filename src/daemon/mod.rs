@@ -76,10 +76,11 @@ fn who_knows_more(error: &std::io::Error) -> &'static str {
     }
 }
 
-/// A new directory for one test.
+/// A new directory for one test, and a umask that is not the business of whoever runs it.
 #[cfg(test)]
 fn scratch(name: &str) -> std::path::PathBuf {
     let directory = std::env::temp_dir().join(format!("jabberd-test-{}-{name}", std::process::id()));
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     std::fs::create_dir_all(&directory).unwrap();
     directory
 }

@@ -348,9 +348,14 @@ mod tests {
         (listener, address)
     }
 
-    /// An address where nobody listens.
-    fn closed(address: &str) -> SocketAddr {
-        listen(address).1
+    /// An address where nobody listens, nor will: the kernel gives it to nobody as long as it is held here.
+    fn closed(address: [u8; 4]) -> SocketAddr {
+        let [a, b, c, d] = address;
+        let held = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        socket::bind(held.as_raw_fd(), &SockaddrIn::new(a, b, c, d, 0)).unwrap();
+        let own: SockaddrIn = socket::getsockname(held.as_raw_fd()).unwrap();
+        std::mem::forget(held);
+        SocketAddr::from((own.ip(), own.port()))
     }
 
     /// A port whose queue is full: it does not answer.
@@ -368,7 +373,7 @@ mod tests {
     #[test]
     fn the_first_that_is_open_wins() {
         let (_listener, open) = listen("127.0.0.1:0");
-        let refused = closed("127.0.0.1:0");
+        let refused = closed([127, 0, 0, 1]);
         let no_ipv6 = SocketAddr::new("::1".parse().unwrap(), open.port());
         for addresses in [vec![open], vec![refused, open], vec![no_ipv6, open], vec![refused, no_ipv6, refused, open]] {
             let mut world = World::new(&[]);
@@ -379,7 +384,7 @@ mod tests {
 
     #[test]
     fn failures_are_told_in_one_line() {
-        let (one, other) = (closed("127.0.0.1:0"), closed("127.0.0.2:0"));
+        let (one, other) = (closed([127, 0, 0, 1]), closed([127, 0, 0, 2]));
         let mut world = World::new(&[]);
         world.start(&[one, other]);
         assert_eq!(failure(&world.race()), format!("refused by {one}, refused by {other}"));
@@ -402,7 +407,7 @@ mod tests {
         world.millis += STAGGER_MILLIS;
         assert_eq!(peer_of(&world.race()), open);
         // Alone it is waited for, and refusals before it are told as well.
-        let refused = closed("127.0.0.1:0");
+        let refused = closed([127, 0, 0, 1]);
         world.start(&[silent, refused]);
         assert!(world.advance().is_none());
         world.millis += STAGGER_MILLIS;

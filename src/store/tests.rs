@@ -20,12 +20,13 @@ fn value(store: &Store, key: &str) -> Option<Vec<u8>> {
     meta::value(store, key).unwrap()
 }
 
-/// A directory of the test's own, gone afterwards.
+/// A directory of the test's own, gone afterwards. The umask is not the business of whoever runs the test.
 pub(super) struct Scratch(pub PathBuf);
 
 impl Scratch {
     pub(super) fn new(name: &str) -> Scratch {
         let path = std::env::temp_dir().join(format!("jabber-store-{}-{name}", std::process::id()));
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir(&path).unwrap();
         Scratch(path)

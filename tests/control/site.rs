@@ -74,6 +74,8 @@ impl Site {
     /// With more in its configuration.
     pub fn with(name: &str, extra: &str) -> Site {
         let directory = std::env::temp_dir().join(format!("jabberctl-site-{}-{name}", std::process::id()));
+        // What others may do here is said by each test, and not by whoever runs it.
+        nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         fs::create_dir_all(&directory).unwrap();
         let own = Port::new();
         let (port, address) = (own.number(), own.place.ip());
