@@ -7,7 +7,7 @@
 //! | ended | nothing: `<session-expired/>` | |
 //!
 //! Sessions live in memory only: what a command does it does at its end, at once, or when a password is turned into keys;
-//! then its requester is looked at again.
+//! then its requester is looked at again. Only reading jabber.xml again takes longer than the request.
 
 mod sessions;
 
@@ -15,13 +15,13 @@ use std::collections::HashMap;
 
 use self::sessions::{Sessions, Under};
 use crate::router::command::{self, Call, Command, Finish, Outcome, Stage};
-use crate::router::{About, Answers, Context, Module, Pending, Reply, Scope, SessionEvent, SessionId, Wake};
+use crate::router::{About, Answers, Context, Module, Pending, Reply, Reread, Scope, SessionEvent, SessionId, Wake};
 use crate::stream::sasl::{self, HashJob};
 use crate::xml::Element;
 use crate::xmpp::data_form::{self, Form, FormKind, Submitted};
 use crate::xmpp::{Condition, FullJid, Iq, IqType, StanzaError, ns};
 
-/// Commands whose password is being worked on; with more, the next is told to come back.
+/// Commands whose password is being worked on, or that wait for jabber.xml; with more, the next is told to come back.
 const WAITING_MAX: usize = 50;
 
 /// The module.
@@ -36,12 +36,20 @@ struct Commands {
     next_token: u64,
 }
 
-/// A command that waits for the keys of a password. Its session is as it was before the form with it.
+/// A command whose answer is not there yet. Its session is as it was before the form that was filled in last.
 struct Waiting {
     pending: Pending,
     owner: SessionId,
     head: Head,
-    finish: Finish,
+    then: Then,
+}
+
+/// What it does when that is there for which it waits.
+enum Then {
+    /// The keys of a password.
+    Keys(Finish),
+    /// What came of reading jabber.xml again.
+    Reread(fn(&Context<'_>, Reread) -> Outcome),
 }
 
 /// What each answer about one session begins with.
@@ -109,13 +117,23 @@ impl Module for Commands {
     }
 
     fn woke(&mut self, context: &mut Context<'_>, wake: Wake) -> Result<(), StanzaError> {
-        let Wake::Hashed(result) = wake else { return Ok(()) };
-        let Some(Waiting { pending, owner, head, finish }) = self.waiting.remove(&result.token) else { return Ok(()) };
-        // Who was an admin when he asked may be none by now.
-        let done = admitted(context, head.node, owner).and_then(|_| match result.outcome {
-            sasl::Outcome::Derived(credentials) => finish(context, &credentials),
-            _ => Err(busy()),
-        });
+        let token = match &wake {
+            Wake::Hashed(result) => result.token,
+            Wake::Reread(token, _) => *token,
+            Wake::Timer(_) => return Ok(()),
+        };
+        let Some(Waiting { pending, owner, head, then }) = self.waiting.remove(&token) else { return Ok(()) };
+        let done = match (then, wake) {
+            // Who was an admin when he asked may be none by now.
+            (Then::Keys(finish), Wake::Hashed(result)) => {
+                admitted(context, head.node, owner).and_then(|_| match result.outcome {
+                    sasl::Outcome::Derived(credentials) => finish(context, &credentials),
+                    _ => Err(busy()),
+                })
+            }
+            (Then::Reread(told), Wake::Reread(_, what)) => Ok(told(context, what)),
+            _ => return Ok(()),
+        };
         // XEP-0050 §3.3: only what is completed ends a session. What was refused may be said otherwise.
         if done.is_ok() {
             self.sessions.end(&head.session, owner);
@@ -180,7 +198,8 @@ impl Commands {
         let answer = filled_in(asked.iq.payload(), &form, context.config.limits.command_bytes_max, under)?;
         under.forms.push(answer);
         let stage = asked.stage(context, under);
-        let (is_over, is_later) = (matches!(stage, Ok(Stage::Done(_))), matches!(stage, Ok(Stage::Hash(..))));
+        let is_over = matches!(stage, Ok(Stage::Done(_)));
+        let is_later = matches!(stage, Ok(Stage::Hash(..) | Stage::Reload(_)));
         let reply = stage.and_then(|stage| self.answer_with(context, asked, under.forms.len(), stage));
         // A password is not kept longer than it takes, and what comes of it is not known yet.
         if reply.is_err() || is_later {
@@ -202,18 +221,28 @@ impl Commands {
             Stage::AskLast(form) | Stage::AskLastOf(form, _) => Ok(head.executing(&form, stages_before, true).into()),
             Stage::Done(outcome) => Ok(head.completed(&outcome).into()),
             Stage::Hash(password, finish) => {
-                if self.waiting.len() >= WAITING_MAX {
-                    return Err(busy());
-                }
-                self.next_token += 1;
-                let job = HashJob::derive(self.next_token, password, context.random);
+                let token = self.wait(context, asked, Then::Keys(finish))?;
+                let job = HashJob::derive(token, password, context.random);
                 context.hash(job);
-                let (pending, owner) = (context.keep(asked.iq), asked.session);
-                let waiting = Waiting { pending, owner, head: head.clone(), finish };
-                self.waiting.insert(self.next_token, waiting);
+                Ok(Reply::Later)
+            }
+            Stage::Reload(told) => {
+                let token = self.wait(context, asked, Then::Reread(told))?;
+                context.reload(token);
                 Ok(Reply::Later)
             }
         }
+    }
+
+    /// Keeps a request that is answered later, if there is room; by this number it is found again.
+    fn wait(&mut self, context: &Context<'_>, asked: &Asked<'_>, then: Then) -> Result<u64, StanzaError> {
+        if self.waiting.len() >= WAITING_MAX {
+            return Err(busy());
+        }
+        self.next_token += 1;
+        let (pending, owner, head) = (context.keep(asked.iq), asked.session, asked.head.clone());
+        self.waiting.insert(self.next_token, Waiting { pending, owner, head, then });
+        Ok(self.next_token)
     }
 }
 
@@ -248,7 +277,7 @@ impl Asked<'_> {
             Stage::Ask(form) => Ok((form, false)),
             Stage::AskLast(form) | Stage::AskLastOf(form, _) => Ok((form, true)),
             // A command that does not ask any more what it asked before.
-            Stage::Done(_) | Stage::Hash(..) => Err(command::expired()),
+            Stage::Done(_) | Stage::Hash(..) | Stage::Reload(_) => Err(command::expired()),
         }
     }
 }

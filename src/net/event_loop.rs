@@ -26,6 +26,7 @@ use super::tls::Settings;
 use crate::admin::{Outside, Peer, Refusal, Told};
 use crate::config::{Config, ListenerKind};
 use crate::http::Response;
+use crate::router::ModuleTimer;
 use crate::server::{Unfound, Word};
 use crate::xmpp::Now;
 
@@ -137,6 +138,8 @@ pub struct EventLoop<E> {
     found: Vec<(u64, Result<Vec<Candidate>, Unfound>)>,
     /// What clients of the control socket want of the world around, for the next tick.
     outside: Vec<(ConnectionId, Outside)>,
+    /// Who wishes that the configuration is read again.
+    rereaders: Vec<Box<ModuleTimer>>,
 }
 
 /// All that a loop is made from.
@@ -231,6 +234,7 @@ impl<E: Engine> EventLoop<E> {
             measures,
             found: Vec::new(),
             outside: Vec::new(),
+            rereaders: Vec::new(),
         })
     }
 
@@ -351,7 +355,7 @@ impl<E: Engine> EventLoop<E> {
                 Output::TellRoom { id } => self.connections.tell_room(id),
                 Output::Spoke { id } => self.connections.spoke(id),
                 Output::Hash(job) => self.hashing.request(job),
-                Output::Reload => self.signals.reload.store(true, Ordering::Release),
+                Output::Reload(wish) => self.rereaders.push(wish),
                 Output::Stop => self.signals.terminate.store(true, Ordering::Release),
                 Output::Outside { id, what } => self.outside.push((id, what)),
                 Output::Find { ticket, domain, services } => {
@@ -400,7 +404,7 @@ impl<E: Engine> EventLoop<E> {
                 Output::Hear { id, hears } => self.connections.hear(id, hears),
                 // The server counts who waits for it, and forgets nobody before the result is there.
                 Output::Hash(job) => self.hashing.request(job),
-                Output::Outside { .. } | Output::Reload => {}
+                Output::Outside { .. } | Output::Reload(_) => {}
             }
         }
         self.connections.lose_tick(&why);
@@ -527,6 +531,13 @@ impl<E: Engine> EventLoop<E> {
             // What is wrong with the new configuration was logged.
             let _ = self.reload(now);
         }
+        let rereaders = std::mem::take(&mut self.rereaders);
+        if !rereaders.is_empty() {
+            let what = self.reload(now);
+            for wish in rereaders {
+                self.engine.handle(now, Input::Reread { wish, what: what.clone() });
+            }
+        }
         for (id, what) in std::mem::take(&mut self.outside) {
             let told = match what {
                 Outside::Reload => self.reload(now).map_or_else(Told::Failed, Told::Reloaded),
@@ -590,6 +601,7 @@ impl<E: Engine> EventLoop<E> {
         if told
             || !self.found.is_empty()
             || !self.outside.is_empty()
+            || !self.rereaders.is_empty()
             || self.connections.has_work()
             || self.relays.has_work()
             || waits(&self.control)

@@ -216,7 +216,7 @@ impl Engine for Puppet {
                 let _ = self.heard.send((id, Heard::Line("there is room".to_owned())));
                 self.say(id, "there is room");
             }
-            Input::Timeout | Input::Reload(_) | Input::Control { .. } | Input::Told { .. } => {}
+            Input::Timeout | Input::Reload(_) | Input::Control { .. } | Input::Told { .. } | Input::Reread { .. } => {}
             Input::Watcher { .. } | Input::OutputQueued { .. } | Input::Unhearing { .. } => {}
         }
     }

@@ -4,6 +4,7 @@
 //! forms that were filled in so far. While it asks it must change nothing: who goes a step back is asked again.
 
 use super::context::Context;
+use super::module::Reread;
 use crate::store::account::Credentials;
 use crate::stream::sasl::Password;
 use crate::xml::Element;
@@ -45,6 +46,8 @@ pub enum Stage {
     Done(Outcome),
     /// A password is turned into keys first, and this is done with them.
     Hash(Password, Finish),
+    /// jabber.xml is read again, and this is said of it.
+    Reload(fn(&Context<'_>, Reread) -> Outcome),
 }
 
 /// What is done with the keys of a password.

@@ -60,8 +60,8 @@ pub enum Effect {
     Blocks { added: Vec<Block>, removed: Vec<String> },
     /// End the server then, on the monotonic clock.
     Stop { at_millis: u64 },
-    /// Read jabber.xml again.
-    Reload,
+    /// Read jabber.xml again; the module at this place in the table is woken with what came of it.
+    Reload { module: usize, host: String, token: u64 },
 }
 
 /// A request that will be answered later: who asked, and what.
@@ -197,9 +197,10 @@ impl Context<'_> {
         self.effects.push(Effect::Stop { at_millis });
     }
 
-    /// Has jabber.xml read again.
-    pub fn reload(&mut self) {
-        self.effects.push(Effect::Reload);
+    /// Has jabber.xml read again; [`super::Module::woke`] hears what came of it.
+    pub fn reload(&mut self, token: u64) {
+        let host = self.host.name.clone();
+        self.effects.push(Effect::Reload { module: self.module, host, token });
     }
 
     /// Deletes an account with all its data, after telling the modules.

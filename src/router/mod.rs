@@ -38,7 +38,7 @@ pub use hosts::Hosts;
 use hosts::{HostPlace, ServicePlace};
 pub use ids::{ConnectionId, IdMap, SessionId};
 use module::Point;
-pub use module::{About, AccountEvent, Answers, Flow, Module, Reply, Scope, ServiceAbout, SessionEvent, Wake};
+pub use module::{About, AccountEvent, Answers, Flow, Module, Reply, Reread, Scope, ServiceAbout, SessionEvent, Wake};
 pub use remote::{LinkState, Remotes};
 pub use sessions::{Session, Sessions, Visibility};
 pub use shares::Sender;
@@ -83,8 +83,8 @@ pub enum Out {
     WalkTimer { at_millis: u64 },
     /// The server is to end then.
     Stop { at_millis: u64 },
-    /// jabber.xml is to be read again.
-    Reload,
+    /// jabber.xml is to be read again; [`Router::reread`] wants to know what came of it.
+    Reload(ModuleTimer),
     /// The answer to a question of [`Router::ask`], by its id.
     Answered(String, Stanza),
     /// [`Router::woke`] wants this back when all that was sent on that connection has left.
@@ -100,7 +100,7 @@ pub struct HashTicket {
     host: String,
 }
 
-/// Whose timer it is.
+/// Whose timer or wish it is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ModuleTimer {
     module: usize,
@@ -365,6 +365,12 @@ impl Router {
         self.work(env);
     }
 
+    /// jabber.xml was read again, as a module wished.
+    pub fn reread(&mut self, env: &mut Env<'_>, wish: &ModuleTimer, what: Reread) {
+        self.wake(env, wish.module, &wish.host, Wake::Reread(wish.token, what));
+        self.work(env);
+    }
+
     fn wake(&mut self, env: &mut Env<'_>, module: usize, host: &str, wake: Wake) {
         let Some(host) = self.hosts.place(host) else { return };
         let call = Call { point: Point::Woke, host, service: None, depth: 0, requester: Requester::Elsewhere };
@@ -441,7 +447,7 @@ impl Router {
                 }
             }
             Effect::Stop { at_millis } => self.out.push(Out::Stop { at_millis }),
-            Effect::Reload => self.out.push(Out::Reload),
+            Effect::Reload { module, host, token } => self.out.push(Out::Reload(ModuleTimer { module, host, token })),
             Effect::Join { one, other, bytes_per_second } => self.out.push(Out::Join { one, other, bytes_per_second }),
             Effect::AccountCreated(account) => self.tell_account(env, depth, &account, AccountEvent::Created),
             Effect::DeleteAccount(account) => {

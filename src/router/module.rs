@@ -170,7 +170,12 @@ pub enum Wake {
     Timer(u64),
     /// Password work it asked for is done.
     Hashed(HashResult),
+    /// jabber.xml was read again, as it asked with this token.
+    Reread(u64, Reread),
 }
+
+/// What came of reading jabber.xml again: what of it is not in force, or why the old one is kept.
+pub type Reread = Result<Vec<String>, String>;
 
 /// The methods of a module, as numbers of bits.
 #[derive(Clone, Copy)]

@@ -65,7 +65,7 @@ pub use self::words::Word;
 use crate::admin::{self, Outside, Told};
 use crate::config::{Block, Config, Listener, LogSink};
 pub use crate::router::ConnectionId;
-use crate::router::{HashTicket, IdMap, Router};
+use crate::router::{HashTicket, IdMap, ModuleTimer, Reread, Router};
 use crate::store::{self, Store, meta, plain_password};
 pub use crate::stream::TlsInfo;
 use crate::stream::certificate::{Trust, TrustNobody};
@@ -172,6 +172,13 @@ pub enum Input<'a> {
     Terminate,
     /// The configuration changed.
     Reload(Arc<Config>),
+    /// What came of [`Output::Reload`].
+    Reread {
+        /// Whose wish it was.
+        wish: Box<ModuleTimer>,
+        /// What of the configuration is not in force, or why the old one is kept.
+        what: Reread,
+    },
 }
 
 /// What shall happen outside, in order for each connection.
@@ -255,8 +262,8 @@ pub enum Output {
     },
     /// Do password work beside the loop.
     Hash(HashJob),
-    /// Read the configuration again, as after SIGHUP.
-    Reload,
+    /// Read the configuration again, as after SIGHUP; [`Input::Reread`] comes back.
+    Reload(Box<ModuleTimer>),
     /// End, as after SIGTERM: [`Input::Terminate`] comes back.
     Stop,
     /// Do what a client of the control socket wants of the world outside.
@@ -473,6 +480,10 @@ impl Server {
             Input::Timeout => {}
             Input::Terminate => self.terminate(now),
             Input::Reload(config) => self.reload(now, config),
+            Input::Reread { wish, what } => {
+                self.router.reread(&mut router_env!(self, now), &wish, what);
+                self.flush_router(now);
+            }
         }
     }
 

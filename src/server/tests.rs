@@ -14,6 +14,8 @@ struct Bench {
     now: Now,
     listener: Arc<Listener>,
     jobs: Vec<HashJob>,
+    /// Who wishes that jabber.xml is read again.
+    rereaders: Vec<Box<ModuleTimer>>,
     /// Do peers take what is sent to them?
     takes: bool,
 }
@@ -33,7 +35,7 @@ impl Bench {
         let listener = config.listeners.iter().find(|listener| listener.kind == ListenerKind::C2sTls).unwrap();
         let listener = Arc::new(listener.clone());
         let server = Server::new(config, Store::in_memory().unwrap(), Box::new(NoDice), now).unwrap();
-        Bench { server, now, listener, jobs: Vec::new(), takes: true }
+        Bench { server, now, listener, jobs: Vec::new(), rereaders: Vec::new(), takes: true }
     }
 
     /// What is sent, the jobs that are given away, who is not read and who is, and the ends of connections.
@@ -52,6 +54,7 @@ impl Bench {
                     text.push_str("(hash)");
                     self.jobs.push(job);
                 }
+                Output::Reload(wish) => self.rereaders.push(wish),
                 Output::Hear { hears, .. } => text.push_str(if hears { "(on)" } else { "(off)" }),
                 Output::Close { .. } => text.push_str("(close)"),
                 Output::TellRoom { id } if self.takes => text.push_str(&self.input(Input::Room { id })),
@@ -741,4 +744,27 @@ fn who_is_no_admin_any_more_when_the_password_is_ready_adds_nobody() {
     let heard = bench.work();
     assert!(heard.contains("<forbidden"), "{heard}");
     assert!(!account::exists(&bench.server.store, &tybalt).unwrap());
+}
+
+/// A broken jabber.xml was answered as if it had been read (XEP-0050 §3.6).
+#[test]
+fn an_admin_is_told_that_jabber_xml_is_broken() {
+    let mut bench = Bench::with("", ADMIN);
+    bench.register();
+    bench.session(1);
+    let reload = command("reload", None).replace("http://jabber.org/protocol/admin", "urn:jabber:config:3");
+    let mut told = |what: Reread| {
+        assert_eq!(bench.says(1, &reload), "", "nobody knows yet");
+        let wish = bench.rereaders.pop().unwrap();
+        bench.input(Input::Reread { wish, what })
+    };
+    let heard = told(Err("jabber.xml:3:5: unexpected end".to_owned()));
+    assert!(heard.contains("status='completed'") && heard.contains("<note type='error'>"), "{heard}");
+    assert!(heard.contains("jabber.xml:3:5: unexpected end"), "{heard}");
+    let heard = told(Ok(vec!["port 5222 stays".to_owned()]));
+    assert!(
+        heard.contains("<note type='info'>") && heard.contains("<note type='warn'>port 5222 stays</note>"),
+        "{heard}"
+    );
+    assert!(!heard.contains("type='error'"), "{heard}");
 }

@@ -533,7 +533,7 @@ impl World {
             Output::Park { .. } | Output::Hear { .. } | Output::Spoke { .. } => {}
             Output::Join { one, other, bytes_per_second } => self.joined.push((one.0, other.0, bytes_per_second)),
             // There is no control socket here.
-            Output::Outside { .. } | Output::Reload | Output::Stop => {}
+            Output::Outside { .. } | Output::Reload(_) | Output::Stop => {}
             Output::TellDrained { id } => self.input(server, Input::Drained { id }),
             Output::TellRoom { id } => self.input(server, Input::Room { id }),
             Output::Hash(job) => {

@@ -562,7 +562,7 @@ impl World {
             Output::Find { ticket, domain, .. } => return own.finding.push_back((ticket, domain)),
             Output::Connect { id, addresses, .. } => return own.dialing.push_back((id, addresses[0])),
             // There is no control socket here, and nobody administers.
-            Output::Outside { .. } | Output::Reload | Output::Stop => return,
+            Output::Outside { .. } | Output::Reload(_) | Output::Stop => return,
             // Nobody moves files here.
             Output::Park { .. } | Output::Join { .. } => return,
             Output::Hear { id, hears: true } => {

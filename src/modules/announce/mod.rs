@@ -96,7 +96,7 @@ impl Module for Announce {
     fn woke(&mut self, context: &mut Context<'_>, wake: Wake) -> Result<(), StanzaError> {
         match wake {
             Wake::Timer(token) => self.jobs.step(context, token),
-            Wake::Hashed(_) => Ok(()),
+            Wake::Hashed(_) | Wake::Reread(..) => Ok(()),
         }
     }
 }

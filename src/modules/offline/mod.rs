@@ -132,7 +132,7 @@ impl Module for Offline {
     fn woke(&mut self, context: &mut Context<'_>, wake: Wake) -> Result<(), StanzaError> {
         match wake {
             Wake::Timer(token) => self.waited(context, token),
-            Wake::Hashed(_) => Ok(()),
+            Wake::Hashed(_) | Wake::Reread(..) => Ok(()),
         }
     }
 }

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use super::{ask, fault, letters};
 use crate::config::RegistrationMode;
-use crate::router::Context;
 use crate::router::command::{Call, Outcome, Severity, Stage};
+use crate::router::{Context, Reread};
 use crate::store::setting;
 use crate::xmpp::StanzaError;
 use crate::xmpp::data_form::{Field, FieldType};
 
+/// How much is told of a jabber.xml that is not perfect; error.log has all of it.
+const NOTICES_MAX: usize = 20;
 /// The delays that XEP-0133 §4.31 offers, in seconds.
 const DELAYS: [(&str, u64); 7] = [
     ("30 seconds", 30),
@@ -76,7 +78,20 @@ pub(super) fn registration(context: &mut Context<'_>, call: &Call<'_>) -> Result
 
 /// jabber.xml is read again, as by SIGHUP.
 pub(super) fn reload(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, StanzaError> {
-    context.reload();
     log::info!(target: &context.host.name, "{} has jabber.xml read again", call.requester.to_bare());
-    Ok(Outcome::noted("jabber.xml is read again; error.log says if something is wrong with it.").into())
+    Ok(Stage::Reload(reread))
+}
+
+/// XEP-0050 §3.6: what failed is completed, with a note that says so.
+fn reread(context: &Context<'_>, what: Reread) -> Outcome {
+    let not_in_force = match what {
+        Ok(not_in_force) => not_in_force,
+        Err(why) => {
+            let text = format!("jabber.xml cannot be used, and what was in force stays: {why}");
+            return Outcome::default().with_note(Severity::Error, text);
+        }
+    };
+    let notices = context.config.notices.iter().map(ToString::to_string).chain(not_in_force).take(NOTICES_MAX);
+    notices
+        .fold(Outcome::noted("jabber.xml was read again."), |outcome, notice| outcome.with_note(Severity::Warn, notice))
 }

@@ -178,7 +178,9 @@ impl Memory {
                 None => self.server.handle(self.now, Input::Gone { id, reason: "refused" }),
             },
             // There is no control socket here.
-            Output::Outside { .. } | Output::Reload => {}
+            Output::Outside { .. } => {}
+            // jabber.xml is as it was.
+            Output::Reload(wish) => self.server.handle(self.now, Input::Reread { wish, what: Ok(Vec::new()) }),
             Output::Stop => self.server.handle(self.now, Input::Terminate),
             Output::TellDrained { id } => self.server.handle(self.now, Input::Drained { id }),
             Output::TellRoom { id } => self.server.handle(self.now, Input::Room { id }),
