@@ -336,7 +336,7 @@ impl Server {
         let mut env = router_env!(self, now);
         if let Some(session) = self.router.unbind(&mut env, session) {
             record_end(&self.config, now, &session, peer, reason);
-            self.left(now, session.account());
+            self.left(now, &session);
         }
         self.flush_router(now);
     }
@@ -611,7 +611,7 @@ impl Server {
                             connection.session = None;
                             record_end(&self.config, now, &session, connection.peer, reason);
                         }
-                        self.left(now, session.account());
+                        self.left(now, &session);
                         self.close(now, id, error);
                     }
                     Out::CloseUnbound(account, error) => {

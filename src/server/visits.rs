@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 
 use super::{Server, Timer};
 use crate::config::LogSink;
-use crate::store::last;
+use crate::router::Session;
+use crate::store::last::{self, Visit};
 use crate::xmpp::{BareJid, Now};
 
 /// How long after a login it is written down.
@@ -17,34 +18,42 @@ const WAIT_MILLIS: u64 = 60_000;
 const PAGE: usize = 200;
 const PAGE_MILLIS: u64 = 20;
 
-/// Who logged in and is not written down yet, with the moment, in Unix milliseconds: one of each account.
-pub(super) type Newcomers = BTreeMap<BareJid, u64>;
+/// Who logged in and is not written down yet: one of each account.
+pub(super) type Newcomers = BTreeMap<BareJid, Visit>;
 
 impl Server {
     /// A session begins.
     pub(super) fn came(&mut self, now: Now, account: BareJid) {
+        self.keep_later(now, account, Visit { came: now.unix_millis, seen: now.unix_millis });
+    }
+
+    fn keep_later(&mut self, now: Now, account: BareJid, visit: Visit) {
         if self.newcomers.is_empty() {
             self.timers.set(now.monotonic_millis.saturating_add(WAIT_MILLIS), Timer::Newcomers);
         }
-        self.newcomers.insert(account, now.unix_millis);
+        let newest = self.newcomers.get(&account).map_or(visit.came, |known| visit.came.max(known.came));
+        self.newcomers.insert(account, Visit { came: newest, ..visit });
     }
 
     /// A session has ended. While the database refuses, the moment waits in memory: a tick that is lost costs all who spoke
     /// in it. At the end of the server all are written in one go.
-    pub(super) fn left(&mut self, now: Now, account: &BareJid) {
+    pub(super) fn left(&mut self, now: Now, session: &Session) {
+        let account = session.account();
+        let millis = now.monotonic_millis.saturating_sub(session.opened_millis());
+        let visit = Visit { came: now.unix_millis.saturating_sub(millis), seen: now.unix_millis };
         if self.is_stopping || self.store.refuses() {
-            return self.came(now, account.clone());
+            return self.keep_later(now, account.clone(), visit);
         }
-        self.newcomers.remove(account);
-        self.keep_visit(account, now.unix_millis);
+        let newer = self.newcomers.remove(account).map_or(visit.came, |newcomer| newcomer.came.max(visit.came));
+        self.keep_visit(account, Visit { came: newer, ..visit });
     }
 
     /// Writes some of the newcomers down. While the database refuses, they wait: a tick that is lost costs others, too.
     pub(super) fn keep_newcomers(&mut self, now: Now) {
         let fails = self.store.refuses();
         for _ in 0..if fails { 0 } else { PAGE } {
-            let Some((account, unix_millis)) = self.newcomers.pop_first() else { return };
-            self.keep_visit(&account, unix_millis);
+            let Some((account, visit)) = self.newcomers.pop_first() else { return };
+            self.keep_visit(&account, visit);
         }
         if !self.newcomers.is_empty() {
             let wait = if fails { WAIT_MILLIS } else { PAGE_MILLIS };
@@ -58,14 +67,15 @@ impl Server {
         if self.store.refuses() {
             return;
         }
-        let kept = self.store.savepoint(|store| all.iter().try_for_each(|(who, at)| last::set_visit(store, who, *at)));
+        let kept =
+            self.store.savepoint(|store| all.iter().try_for_each(|(who, visit)| last::set_visit(store, who, *visit)));
         if let Err(error) = kept {
             log::error!(target: LogSink::INTERNAL, "the last visits of who is here are not kept: {error}");
         }
     }
 
-    fn keep_visit(&mut self, account: &BareJid, unix_millis: u64) {
-        let kept = self.store.savepoint(|store| last::set_visit(store, account, unix_millis));
+    fn keep_visit(&mut self, account: &BareJid, visit: Visit) {
+        let kept = self.store.savepoint(|store| last::set_visit(store, account, visit));
         if let Err(error) = kept {
             log::error!(target: LogSink::INTERNAL, "the last visit of {account} is not kept: {error}");
         }

@@ -522,7 +522,7 @@ mod tests {
             let _ = privacy::set(&mut store, account, "l", "<list/>", bounds).unwrap();
             let _ = privacy::set_filter(&mut store, account, Some("<query/>"), 1000).unwrap();
             last::set(&mut store, account, &last::Last { unix_millis: 1, status: String::new() }).unwrap();
-            last::set_visit(&mut store, account, 1).unwrap();
+            last::set_visit(&mut store, account, last::Visit { came: 1, seen: 1 }).unwrap();
             let _ = private::set(&mut store, account, "a", "b", "<a/>", bounds).unwrap();
             let _ = offline::append(&mut store, account, "<message/>", 1, bounds).unwrap();
             motd::mark_seen(&mut store, account, 1).unwrap();

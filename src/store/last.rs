@@ -14,6 +14,15 @@ pub struct Last {
     pub status: String,
 }
 
+/// A login to an account, of which nobody need have known, in Unix milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Visit {
+    /// When it began.
+    pub came: u64,
+    /// When it ended, or was known last.
+    pub seen: u64,
+}
+
 /// The status with which the moment of an account's making is kept. Compat: jabberd 1.4 says so to whoever asks for the
 /// last activity of somebody who was never here.
 pub const REGISTERED: &str = "Registered";
@@ -31,14 +40,25 @@ pub fn visit(store: &Store, account: &BareJid) -> Result<Option<u64>, Error> {
     Ok(seen.max(left))
 }
 
-/// Notes that somebody is, or was until now, logged in to the account, if there is one.
+/// When somebody logged in to the account for the last time, in Unix milliseconds. Of an account that was imported nobody
+/// knows it.
 ///
 /// # Errors
 /// When the database fails.
-pub fn set_visit(store: &mut Store, account: &BareJid, unix_millis: u64) -> Result<(), Error> {
+pub fn login(store: &Store, account: &BareJid) -> Result<Option<u64>, Error> {
+    let sql = concat!("SELECT came_at FROM visit WHERE account = ", account_id!());
+    store.one(sql, key(account), |row| row.get(0).map(unsigned))
+}
+
+/// Notes that somebody is, or was until then, logged in to the account, if there is one.
+///
+/// # Errors
+/// When the database fails.
+pub fn set_visit(store: &mut Store, account: &BareJid, visit: Visit) -> Result<(), Error> {
     let (host, localpart) = key(account);
-    let sql = "INSERT OR REPLACE INTO visit SELECT id, ?3 FROM account WHERE host = ?1 AND localpart = ?2";
-    store.write(sql, params![host, localpart, signed(unix_millis)]).map(drop)
+    let sql = "INSERT INTO visit SELECT id, ?3, ?4 FROM account WHERE host = ?1 AND localpart = ?2
+               ON CONFLICT DO UPDATE SET came_at = max(came_at, excluded.came_at), seen_at = excluded.seen_at";
+    store.write(sql, params![host, localpart, signed(visit.came), signed(visit.seen)]).map(drop)
 }
 
 /// When the account's last session ended, or else when it was made, if that is known.
@@ -79,11 +99,16 @@ mod tests {
         }
         set(&mut store, &jid("a@h"), &Last { unix_millis: 5, status: REGISTERED.to_owned() }).unwrap();
         assert_eq!((visit(&store, &jid("a@h")).unwrap(), of(&store, &jid("a@h")).unwrap().is_some()), (None, true));
-        set_visit(&mut store, &jid("a@h"), 7).unwrap();
+        assert_eq!(login(&store, &jid("a@h")).unwrap(), None);
+        // Of two sessions the newer one was the last login, whichever ends last.
+        for (came, seen) in [(6, 6), (5, 7)] {
+            set_visit(&mut store, &jid("a@h"), Visit { came, seen }).unwrap();
+        }
         assert_eq!(visit(&store, &jid("a@h")).unwrap(), Some(7));
+        assert_eq!(login(&store, &jid("a@h")).unwrap(), Some(6));
         set(&mut store, &jid("a@h"), &Last { unix_millis: 9, status: String::new() }).unwrap();
         assert_eq!(visit(&store, &jid("a@h")).unwrap(), Some(9));
-        set_visit(&mut store, &jid("nobody@h"), 7).unwrap();
+        set_visit(&mut store, &jid("nobody@h"), Visit { came: 7, seen: 7 }).unwrap();
         let last = Last { unix_millis: 1, status: String::new() };
         assert!(set(&mut store, &jid("nobody@h"), &last).unwrap_err().is_no_account());
     }

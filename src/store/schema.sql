@@ -117,6 +117,7 @@ CREATE TABLE last_activity (                 -- XEP-0012
 
 CREATE TABLE visit (                         -- for admins: with any session, shown to contacts or not
     account         INTEGER PRIMARY KEY REFERENCES account ON DELETE CASCADE,
+    came_at         INTEGER NOT NULL,        -- the last login
     seen_at         INTEGER NOT NULL
 );
 
