@@ -185,7 +185,7 @@ impl Commands {
         asked: &Asked<'_>,
         under: &mut Under,
     ) -> Result<(Reply, bool), StanzaError> {
-        if asked.action == Action::Cancel {
+        if asked.action == Action::Cancel || is_given_up(asked.iq.payload()) {
             return Ok((asked.head.to_element("canceled").into(), true));
         }
         let (form, is_last) = asked.form(context, under)?;
@@ -318,6 +318,15 @@ impl Head {
             .with_children(outcome.notes.iter().map(note))
             .with_children(outcome.form.as_ref().map(Form::to_element))
     }
+}
+
+/// Was the form given up?
+///
+/// Deviation: XEP-0050 §3.5.1 takes a form that is canceled for one that is filled in. Compat: libpurple's button to cancel
+/// sends such a form without a field and without an action; taken for filled in, it would do what nobody wanted.
+fn is_given_up(request: &Element) -> bool {
+    let form = request.child("x", ns::DATA_FORMS).filter(|form| data_form::kind_of(form) == Some(FormKind::Cancel));
+    request.attribute("action").is_none() && form.is_some_and(|form| form.children().next().is_none())
 }
 
 /// The form in a request, if it answers what was asked.

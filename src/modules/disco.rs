@@ -48,7 +48,9 @@ impl Module for Disco {
         let is_host = is_server && context.service().is_none();
         match iq.payload().attribute("node").filter(|node| !node.is_empty()) {
             None => {}
-            Some(ns::COMMANDS) if is_host => return Ok(command_list(context, to, wants_info).into()),
+            Some(ns::COMMANDS) if is_host && context.has_commands() => {
+                return Ok(command_list(context, to, wants_info).into());
+            }
             Some(node) => {
                 let command = context.commands().find(|command| is_host && command.node == node);
                 // XEP-0030 §3.2: a node that is not known is not found.

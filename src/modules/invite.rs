@@ -27,14 +27,21 @@ pub fn new() -> Box<dyn Module> {
 struct Invitations;
 
 const COMMANDS: &[Command] = &[
-    Command { node: "urn:xmpp:invite#invite", name: "Invite somebody", may: may_invite, stage: invite_stage },
+    Command {
+        node: "urn:xmpp:invite#invite",
+        name: "Invite somebody",
+        may: may_invite,
+        needs: None,
+        stage: invite_stage,
+    },
     Command {
         node: "urn:xmpp:invite#create-account",
         name: "Invite somebody to an account",
         may: may_create,
+        needs: None,
         stage: create_stage,
     },
-    Command { node: LIST, name: "Invitations that are not used yet", may: may_invite, stage: list_stage },
+    Command { node: LIST, name: "Invitations that are not used yet", may: may_invite, needs: None, stage: list_stage },
 ];
 
 impl Module for Invitations {

@@ -7,7 +7,7 @@
 //! | edit-admin | jabber.xml names the admins: who steals a session for an hour must not stay one |
 //! | restart | whoever started the process can start it again; it cannot itself |
 //!
-//! Each of them gets XEP-0133 §5's `<feature-not-implemented/>`. All commands are about the host that is asked; only
+//! Each of them gets XEP-0133 §5's `<feature-not-implemented/>`, as do those whose module is off. All commands are about the host that is asked; only
 //! stopping, reading jabber.xml again and the blacklist concern all hosts.
 
 mod accounts;
@@ -23,6 +23,9 @@ use crate::store::account;
 use crate::xmpp::data_form::{Fault, Field, FieldType, Form, Submitted};
 use crate::xmpp::{BareJid, Jid, StanzaError, ns};
 
+/// The modules that do what some commands ask for.
+const ANNOUNCE: &str = "mod_announce";
+const REGISTER: &str = "mod_register";
 /// How many accounts one command may be about.
 const ACCOUNTS_MAX: usize = 100;
 
@@ -47,7 +50,12 @@ fn may(context: &Context<'_>, account: &BareJid) -> bool {
 type StageOf = fn(&mut Context<'_>, &Call<'_>) -> Result<Stage, StanzaError>;
 
 const fn row(node: &'static str, name: &'static str, stage: StageOf) -> Command {
-    Command { node, name, may, stage }
+    Command { node, name, may, needs: None, stage }
+}
+
+/// A row whose work another module does.
+const fn by(needs: &'static str, row: Command) -> Command {
+    Command { needs: Some(needs), ..row }
 }
 
 /// The nodes are those of XEP-0133 §4, in its order; the last two are ours.
@@ -73,14 +81,14 @@ const COMMANDS: &[Command] = &[
     row("http://jabber.org/protocol/admin#get-online-users-list", "List users who are online", lists::online_list),
     row("http://jabber.org/protocol/admin#get-active-users", "List users who are active", lists::active_list),
     row("http://jabber.org/protocol/admin#get-idle-users", "List users who are idle", lists::idle_list),
-    row("http://jabber.org/protocol/admin#announce", "Announce to users who are online", letters::announce),
-    row("http://jabber.org/protocol/admin#set-motd", "Set the message of the day", letters::set_motd),
-    row("http://jabber.org/protocol/admin#edit-motd", "Edit the message of the day", letters::edit_motd),
-    row("http://jabber.org/protocol/admin#delete-motd", "Delete the message of the day", letters::delete_motd),
-    row("http://jabber.org/protocol/admin#set-welcome", "Set the welcome message", letters::set_welcome),
-    row("http://jabber.org/protocol/admin#delete-welcome", "Delete the welcome message", letters::delete_welcome),
+    by(ANNOUNCE, row("http://jabber.org/protocol/admin#announce", "Announce to users who are online", letters::announce)),
+    by(ANNOUNCE, row("http://jabber.org/protocol/admin#set-motd", "Set the message of the day", letters::set_motd)),
+    by(ANNOUNCE, row("http://jabber.org/protocol/admin#edit-motd", "Edit the message of the day", letters::edit_motd)),
+    by(ANNOUNCE, row("http://jabber.org/protocol/admin#delete-motd", "Delete the message of the day", letters::delete_motd)),
+    by(REGISTER, row("http://jabber.org/protocol/admin#set-welcome", "Set the welcome message", letters::set_welcome)),
+    by(REGISTER, row("http://jabber.org/protocol/admin#delete-welcome", "Delete the welcome message", letters::delete_welcome)),
     row("http://jabber.org/protocol/admin#shutdown", "Shut the server down", service::shut_down),
-    row("urn:jabber:config:3#registration", "Open or close registration", service::registration),
+    by(REGISTER, row(service::REGISTRATION, "Open or close registration", service::registration)),
     row("urn:jabber:config:3#reload", "Read jabber.xml again", service::reload),
 ];
 

@@ -19,6 +19,8 @@ pub struct Command {
     pub name: &'static str,
     /// May this account use it? Who may not does not see it either.
     pub may: fn(&Context<'_>, &BareJid) -> bool,
+    /// jabber.xml's name of the module that does the work, if it is another: without it there is no such command.
+    pub needs: Option<&'static str>,
     /// The next stage.
     pub stage: fn(&mut Context<'_>, &Call<'_>) -> Result<Stage, StanzaError>,
 }

@@ -12,7 +12,7 @@ use crate::config::{Block, BrowseItem, Config, Host, Service};
 use crate::store::Store;
 use crate::stream::sasl::HashJob;
 use crate::xml::Element;
-use crate::xmpp::{BareJid, Iq, Jid, Now, Random, Stanza, StanzaError, StreamError, jid};
+use crate::xmpp::{BareJid, Iq, Jid, Now, Random, Stanza, StanzaError, StreamError, jid, ns};
 
 /// Who sent the stanza at hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -269,9 +269,15 @@ impl Context<'_> {
         self.host.services_for(account).map(Cow::Borrowed).chain(own).collect()
     }
 
-    /// The ad-hoc commands of this host, in the order of the modules.
+    /// Is there anything at this host that carries commands out?
+    pub fn has_commands(&self) -> bool {
+        self.abouts().any(|about| about.disco.contains(&ns::COMMANDS))
+    }
+
+    /// The ad-hoc commands of this host that can be carried out (XEP-0133 §3), in the order of the modules.
     pub fn commands(&self) -> impl Iterator<Item = &'static Command> {
-        self.abouts().flat_map(|about| about.commands)
+        let can = |command: &&Command| command.needs.is_none_or(|module| self.host.modules.is_on(module));
+        self.abouts().filter(|_| self.has_commands()).flat_map(|about| about.commands).filter(can)
     }
 
     /// Those that the sender of the stanza at hand may use. Only our own people may: what another server says of its

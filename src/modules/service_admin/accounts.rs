@@ -97,7 +97,7 @@ pub(super) fn delete(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage
         let form = ask("Deleting a user", "Fill out this form to delete a user.");
         return Ok(Stage::AskLast(form.with(some_accounts("The Jabber ID(s) to delete"))));
     };
-    for account in accounts_in(context, answer)? {
+    for account in others_in(context, call, answer)? {
         log::info!(target: &context.host.name, "user {account} is deleted by {}", call.requester.to_bare());
         accounts::remove(context, &account);
     }
@@ -110,11 +110,17 @@ pub(super) fn disable(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stag
         let form = ask("Disabling a user", "Fill out this form to disable a user.");
         return Ok(Stage::AskLast(form.with(some_accounts("The Jabber ID(s) to disable"))));
     };
-    let accounts = accounts_in(context, answer)?;
-    if accounts.contains(&call.requester.to_bare()) {
-        return Err(fault("accountjids", "you would lock yourself out"));
-    }
+    let accounts = others_in(context, call, answer)?;
     set_disabled(context, call, &accounts, true)
+}
+
+/// The accounts in a field, without the admin's own: the last one would leave nobody behind.
+fn others_in(context: &Context<'_>, call: &Call<'_>, answer: &Submitted) -> Result<Vec<BareJid>, StanzaError> {
+    let accounts = accounts_in(context, answer)?;
+    match accounts.contains(&call.requester.to_bare()) {
+        true => Err(fault("accountjids", "you would lock yourself out")),
+        false => Ok(accounts),
+    }
 }
 
 /// XEP-0133 §4.4.

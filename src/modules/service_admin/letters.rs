@@ -23,9 +23,6 @@ fn text_in(answer: &Submitted, var: &str) -> Result<String, StanzaError> {
 
 /// Hands a text to mod_announce, in the host's own name.
 pub(super) fn carry(context: &mut Context<'_>, way: &str, text: Option<String>) -> Result<(), StanzaError> {
-    if !context.host.modules.is_on("mod_announce") {
-        return Err(StanzaError::new(Condition::FeatureNotImplemented, "mod_announce is switched off in jabber.xml."));
-    }
     let host = jid::of_host(&context.host.name).ok_or(Condition::InternalServerError)?;
     let to = Jid::new(&format!("{}/announce/{way}", context.host.name)).map_err(|_| Condition::InternalServerError)?;
     let body = text.map(|text| Element::new("body", ns::CLIENT).with_text(text));

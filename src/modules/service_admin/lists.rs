@@ -13,8 +13,9 @@ use crate::xmpp::data_form::{Field, FieldType};
 
 /// How long a page is at most, for who asks for all.
 const PAGE_MAX: usize = 1_000;
-/// The lengths that XEP-0133 §4.18 offers.
+/// The lengths that XEP-0133 §4.18 offers, and the one that the form shows.
 const LENGTHS: [usize; 6] = [25, 50, 75, 100, 150, 200];
+const LENGTH: usize = 100;
 /// The name after which a page begins: XEP-0133 §4.18 lets us have a field of our own.
 const AFTER: &str = "{urn:jabber:config:3}after";
 /// Who has sent nothing for so long is idle.
@@ -94,10 +95,12 @@ fn list(context: &mut Context<'_>, call: &Call<'_>, kind: Kind) -> Result<Stage,
             &format!("Requesting list of {word} users"),
             &format!("Fill out this form to request the {word} users of this service."),
         );
-        return Ok(Stage::AskLast(form.with(length.offering("None", "none").valued("100")).with(after)));
+        return Ok(Stage::AskLast(form.with(length.offering("None", "none").valued(LENGTH.to_string())).with(after)));
     };
     let most = match answer.value("max_items") {
-        None | Some("none") => PAGE_MAX,
+        // XEP-0004 §3.5: who leaves a field out is content with what it shows.
+        None => LENGTH,
+        Some("none") => PAGE_MAX,
         Some(number) => number.parse().map_err(|_| fault("max_items", "it is not a number"))?,
     };
     let after = answer.value(AFTER).map(|name| name.split('@').next().unwrap_or(name)).unwrap_or_default();

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{ask, fault, letters};
+use super::{ANNOUNCE, ask, fault, letters};
 use crate::config::RegistrationMode;
 use crate::router::command::{Call, Outcome, Severity, Stage};
 use crate::router::{Context, Reread};
 use crate::store::setting;
 use crate::xmpp::StanzaError;
-use crate::xmpp::data_form::{Field, FieldType};
+use crate::xmpp::data_form::{Field, FieldType, Form};
 
 /// How much is told of a jabber.xml that is not perfect; error.log has all of it.
 const NOTICES_MAX: usize = 20;
@@ -25,6 +25,7 @@ const DELAYS: [(&str, u64); 7] = [
 
 /// XEP-0133 §4.31: the same end as by SIGTERM. Of two that are under way the earlier one counts.
 pub(super) fn shut_down(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, StanzaError> {
+    let can_announce = context.host.modules.is_on(ANNOUNCE);
     let Some(answer) = call.forms.first() else {
         let mut delay =
             Field::new(FieldType::ListSingle, "delay").labelled("Time delay before shutting down").required();
@@ -33,19 +34,27 @@ pub(super) fn shut_down(context: &mut Context<'_>, call: &Call<'_>) -> Result<St
         }
         let form = ask("Shutting down the service", "Fill out this form to shut down the service.")
             .with(delay)
-            .with(Field::lines("announcement", "").labelled("Announcement"));
+            .with_fields(can_announce.then(|| Field::lines("announcement", "").labelled("Announcement")));
         return Ok(Stage::AskLast(form));
     };
     let seconds = answer.number("delay").ok().flatten().and_then(|seconds| u64::try_from(seconds).ok());
     let seconds = seconds.ok_or_else(|| fault("delay", "it is not a number"))?;
     let text = answer.text("announcement");
+    let mut outcome = Outcome::noted(format!("The server stops in {seconds} seconds."));
     if !text.trim().is_empty() {
-        letters::carry(context, "online", Some(text))?;
+        if can_announce {
+            letters::carry(context, "online", Some(text))?;
+        } else {
+            outcome = outcome.with_note(Severity::Warn, "mod_announce is not loaded: nobody is told.");
+        }
     }
     context.stop_after(Duration::from_secs(seconds));
     log::warn!(target: &context.host.name, "{} shuts the server down in {seconds} seconds", call.requester.to_bare());
-    Ok(Outcome::noted(format!("The server stops in {seconds} seconds.")).into())
+    Ok(outcome.into())
 }
+
+/// The node of what opens and closes registration, and its form.
+pub(super) const REGISTRATION: &str = "urn:jabber:config:3#registration";
 
 /// Who may register, over what jabber.xml says.
 pub(super) fn registration(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, StanzaError> {
@@ -59,7 +68,9 @@ pub(super) fn registration(context: &mut Context<'_>, call: &Call<'_>) -> Result
             .offering("Whom an administrator invited", RegistrationMode::Closed.name())
             .offering("As jabber.xml says", "default")
             .valued(mode.name());
-        return Ok(Stage::AskLast(ask("Registration", "Choose who may make an account from a client.").with(field)));
+        // XEP-0068 §3.4: the field is ours, and so is the form.
+        let form = Form::ask(REGISTRATION).titled("Registration");
+        return Ok(Stage::AskLast(form.instructed("Choose who may make an account from a client.").with(field)));
     };
     let host = &context.host.name;
     match answer.value("registration").and_then(RegistrationMode::of) {
@@ -68,12 +79,7 @@ pub(super) fn registration(context: &mut Context<'_>, call: &Call<'_>) -> Result
     }
     let mode = setting::registration(context.store, context.host)?;
     log::info!(target: host, "{} sets registration to {}", call.requester.to_bare(), mode.name());
-    let outcome = Outcome::noted(format!("Registration is {}.", mode.name()));
-    Ok(match context.host.modules.is_on("mod_register") {
-        true => outcome,
-        false => outcome.with_note(Severity::Warn, "mod_register is not loaded: nobody can register."),
-    }
-    .into())
+    Ok(Outcome::noted(format!("Registration is {}.", mode.name())).into())
 }
 
 /// jabber.xml is read again, as by SIGHUP.
