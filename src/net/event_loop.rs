@@ -139,7 +139,7 @@ pub struct EventLoop<E> {
     /// What clients of the control socket want of the world around, for the next tick.
     outside: Vec<(ConnectionId, Outside)>,
     /// Who wishes that the configuration is read again.
-    rereaders: Vec<Box<ModuleTimer>>,
+    rereaders: Vec<ModuleTimer>,
 }
 
 /// All that a loop is made from.

@@ -638,7 +638,7 @@ impl Server {
                     Out::BouncesTimer { at_millis } => self.timers.set(at_millis, Timer::Bounces),
                     Out::WalkTimer { at_millis } => self.timers.set(at_millis, Timer::Walk),
                     Out::Stop { at_millis } => self.timers.set(at_millis, Timer::Stop),
-                    Out::Reload(wish) => self.outputs.push(Output::Reload(Box::new(wish))),
+                    Out::Reload(wish) => self.outputs.push(Output::Reload(wish)),
                     Out::WhenDrained(id, timer) => self.tell_drained(id, timer),
                     Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(Box::new(timer))),
                 }

@@ -175,7 +175,7 @@ pub enum Input<'a> {
     /// What came of [`Output::Reload`].
     Reread {
         /// Whose wish it was.
-        wish: Box<ModuleTimer>,
+        wish: ModuleTimer,
         /// What of the configuration is not in force, or why the old one is kept.
         what: Reread,
     },
@@ -263,7 +263,7 @@ pub enum Output {
     /// Do password work beside the loop.
     Hash(HashJob),
     /// Read the configuration again, as after SIGHUP; [`Input::Reread`] comes back.
-    Reload(Box<ModuleTimer>),
+    Reload(ModuleTimer),
     /// End, as after SIGTERM: [`Input::Terminate`] comes back.
     Stop,
     /// Do what a client of the control socket wants of the world outside.

@@ -15,7 +15,7 @@ struct Bench {
     listener: Arc<Listener>,
     jobs: Vec<HashJob>,
     /// Who wishes that jabber.xml is read again.
-    rereaders: Vec<Box<ModuleTimer>>,
+    rereaders: Vec<ModuleTimer>,
     /// Do peers take what is sent to them?
     takes: bool,
 }
