@@ -1,12 +1,13 @@
 //! A request as a line of JSON, read once into checked values; and why one is refused.
 
 use std::fmt;
+use std::net::Ipv6Addr;
 
 use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::command::{Argument, Command, Form, Kind};
-use crate::config::Config;
+use crate::config::{Config, hosts};
 use crate::stream::sasl::Password;
 use crate::xml;
 use crate::xmpp::{BareJid, Jid, jid};
@@ -321,8 +322,14 @@ pub(super) fn served(host: &str, config: &Config) -> Result<(), Refusal> {
     Err(Refusal::not_found(format!("{host} is not served here")).remedy(format!("<host> names {}", hosts.join(", "))))
 }
 
+/// An address as the admin typed it: an address of IPv6 may lack its brackets, and A-labels are U-labels.
 fn address(text: &str) -> Result<Jid, Refusal> {
-    jid::stable(text).ok_or_else(|| {
+    let domain = text.rsplit('@').next().unwrap_or_default();
+    let bracketed = domain
+        .parse::<Ipv6Addr>()
+        .is_ok()
+        .then(|| format!("{}[{domain}]", text.strip_suffix(domain).unwrap_or_default()));
+    jid::stable(bracketed.as_deref().unwrap_or(text)).map(jid::with_one_name).ok_or_else(|| {
         Refusal::usage(format!("\"{}\" is no address", shown(text))).remedy("an address looks like romeo@example.org")
     })
 }
@@ -337,8 +344,8 @@ pub(crate) fn account(text: &str) -> Result<BareJid, Refusal> {
 }
 
 fn domain(text: &str) -> Result<String, Refusal> {
-    match jid::DomainPart::new(text.trim_end_matches('.')) {
-        Ok(domain) => Ok(domain.as_str().to_owned()),
+    match hosts::host_name(text.trim_end_matches('.')) {
+        Ok(domain) => Ok(domain),
         Err(_) => Err(Refusal::usage(format!("\"{}\" is no domain", shown(text)))),
     }
 }
@@ -347,4 +354,22 @@ fn domain(text: &str) -> Result<String, Refusal> {
 fn shown(text: &str) -> String {
     const CHARACTERS: usize = 80;
     text.chars().take(CHARACTERS).map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_written_another_way_was_not_served() {
+        let accounts = [
+            ("a@xn--bcher-kva.example", "a@bücher.example"),
+            ("a@2001:DB8:0::1", "a@[2001:db8::1]"),
+            ("a@[2001:db8:0::1]", "a@[2001:db8::1]"),
+        ];
+        for (typed, meant) in accounts {
+            assert_eq!(account(typed).unwrap().as_str(), meant);
+            assert_eq!(domain(&typed[2..]).unwrap(), meant[2..]);
+        }
+    }
 }

@@ -7,7 +7,7 @@ use super::job::Next;
 use super::pages;
 use super::request::{Refusal, Request};
 use super::view::{Stream, View};
-use crate::config::{Block, BlockAction, one_name};
+use crate::config::{Block, BlockAction};
 use crate::router::{LinkState, Origin};
 use crate::stream::dialback::Pair;
 
@@ -143,12 +143,11 @@ impl Way {
 }
 
 fn block(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
-    let given = request.domain("domain")?;
-    let domain = one_name(&given).into_owned();
+    let domain = request.domain("domain")?;
     if domain.contains('*') {
         return Err(Refusal::usage("'*' is in no domain").remedy("--subdomains blocks all domains below one"));
     }
-    if view.config.is_own(&domain) || view.config.is_own(&given) {
+    if view.config.is_own(&domain) {
         return Err(Refusal::refused(format!("{domain} is served here"))
             .remedy("to keep one of its users out: jabberctl user disable"));
     }
@@ -162,7 +161,7 @@ fn block(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
 }
 
 fn unblock(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
-    let domain = one_name(&request.domain("domain")?).into_owned();
+    let domain = request.domain("domain")?;
     let (router, mut env) = view.router();
     let was_there = router.unblock(&mut env, &domain)?;
     let still = view.router.blocked(&domain).map(|block| block.domain.clone());

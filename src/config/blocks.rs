@@ -1,13 +1,12 @@
 //! Blocked domains: `<block xmlns='urn:jabber:config:3'>`, and jabberd 1.4's services that swallow or bounce everything.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-use std::net::Ipv6Addr;
 
 use super::components::{Component, Link};
 use super::hosts::host_name;
 use super::reading::{Reading, Refusal};
 use super::tree::Tree;
+use crate::xmpp::jid::one_name;
 
 /// A domain with which nothing is exchanged, in either direction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,19 +40,6 @@ impl BlockAction {
             BlockAction::Unsubscribe(_) => "unsubscribe",
         }
     }
-}
-
-/// The one name of a domain that may be written in several ways, and is one for the DNS: A-labels as U-labels (RFC 7622
-/// §3.2.1), and an address of IPv6 in its shortest form. Not every server writes them so.
-pub fn one_name(domain: &str) -> Cow<'_, str> {
-    if let Some(address) = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        return address.parse::<Ipv6Addr>().map_or(domain.into(), |address| format!("[{address}]").into());
-    }
-    if memchr::memmem::find(domain.as_bytes(), b"xn--").is_none() {
-        return domain.into();
-    }
-    let (unicode, valid) = idna::domain_to_unicode(domain);
-    if valid.is_ok() { unicode.into() } else { domain.into() }
 }
 
 /// Blocks by domain.
@@ -123,7 +109,7 @@ pub(super) fn read(reading: &mut Reading, tree: &Tree) -> Option<Block> {
     let text = tree.text();
     let named = match text.contains('*') {
         true => Err("'*' is in no domain".to_owned()),
-        false => host_name(&text).map(|domain| one_name(&domain).into_owned()),
+        false => host_name(&text),
     };
     let domain = match named {
         Ok(domain) => domain,

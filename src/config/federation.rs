@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::hosts::is_below;
+use crate::xmpp::jid::one_name;
 
 /// Everything about other servers but the ports, which are among the listeners.
 #[derive(Clone, PartialEq, Eq)]
@@ -49,6 +50,7 @@ impl fmt::Debug for Federation {
 impl Federation {
     /// The policy for a remote domain: its own, that of the nearest domain above it, or the default.
     pub fn policy(&self, domain: &str) -> RemotePolicy {
+        let domain = &*one_name(domain);
         let fits = |policy: &&RemotePolicy| match policy.domain.as_deref() {
             Some(own) => domain == own || is_below(domain, own),
             None => true,

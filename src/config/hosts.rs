@@ -7,6 +7,7 @@ use super::access::{Grants, feature};
 use super::modules::Modules;
 use super::own_services::ServiceOptions;
 use crate::xml::Element;
+use crate::xmpp::jid::one_name;
 use crate::xmpp::{BareJid, Jid};
 
 /// A domain that we serve.
@@ -459,7 +460,7 @@ impl OfflineTypes {
         OfflineTypes { normal: false, chat: false, headline: false, groupchat: false, error: false };
 }
 
-/// The name of a host as we keep it: nameprepped, addresses in their usual form, IPv6 in brackets.
+/// The name of a host as we keep it: nameprepped, A-labels as U-labels, addresses in their usual form, IPv6 in brackets.
 ///
 /// IPv6 addresses are taken with and without brackets (RFC 7622 §3.2 wants them).
 ///
@@ -471,7 +472,7 @@ pub fn host_name(text: &str) -> Result<String, String> {
         return Ok(format!("[{address}]"));
     }
     match Jid::new(text) {
-        Ok(jid) if jid.node().is_none() && jid.resource().is_none() => Ok(jid.domain().as_str().to_owned()),
+        Ok(jid) if jid.node().is_none() && jid.resource().is_none() => Ok(one_name(jid.domain().as_str()).into_owned()),
         Ok(_) => Err("a host has no '@' and no '/'".to_owned()),
         Err(_) if text.is_empty() => Err("it is empty".to_owned()),
         Err(_) => Err("a label has characters that a domain cannot have, or is empty or too long".to_owned()),

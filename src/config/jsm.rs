@@ -10,7 +10,7 @@ use super::modules::{self, Modules};
 use super::own_services::{self, ServiceKind};
 use super::reading::{self, Reading, Refusal};
 use super::tree::{ACL_NS, Tree};
-use crate::xmpp::jid::NodePart;
+use crate::xmpp::jid::{NodePart, with_one_name};
 use crate::xmpp::{BareJid, Jid, ns};
 
 /// What may stand in `<jsm>`, for "did you mean".
@@ -304,7 +304,7 @@ fn admin(reading: &mut Reading, tree: &Tree, host: &mut Host) {
 
 /// A bare JID, or nothing after a warning.
 pub(super) fn bare_jid(reading: &mut Reading, place: &Place, text: &str) -> Option<BareJid> {
-    let jid = Jid::new(text.trim()).map(|jid| jid.to_bare());
+    let jid = Jid::new(text.trim()).map(|jid| with_one_name(jid).to_bare());
     if let Err(error) = &jid {
         reading.warn(place, format!("\"{text}\" is not a JID ({error}): ignored"));
     }

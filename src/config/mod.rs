@@ -44,7 +44,7 @@ mod storage;
 mod tree;
 
 pub use access::{Access, Grants, Karma, Network, Rate, customer};
-pub use blocks::{Block, BlockAction, Blocks, one_name};
+pub use blocks::{Block, BlockAction, Blocks};
 pub use certificates::{AuthorityFile, CertificateSource};
 pub use cmdline::CommandLine;
 pub use components::{Component, Link};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::error::Place;
-use super::hosts::host_name;
+use super::hosts::{host_address, host_name};
 use super::modules;
 use super::reading::{self, Reading, Refusal};
 use super::tree::{CORE_NS, Tree};
@@ -206,7 +206,7 @@ fn host(reading: &mut Reading, tree: &Tree, section: &mut Section<'_>) {
             "one name without blanks or line breaks".to_owned(),
         ))
     } else {
-        match host_name(&text) {
+        match host_name(&text).and_then(servable) {
             Ok(name) => {
                 section.hosts.push((name, tree.place.clone()));
                 None
@@ -229,6 +229,18 @@ fn host(reading: &mut Reading, tree: &Tree, section: &mut Section<'_>) {
     }
 }
 
+/// A name is not served that nobody can find: the sign for any name, or what others take for an address (RFC 3696 §2).
+fn servable(name: String) -> Result<String, String> {
+    if name.contains('*') {
+        return Err("'*' stands for no name; <host/> takes what no other section names".to_owned());
+    }
+    let last = name.rsplit('.').next().unwrap_or_default();
+    if host_address(&name).is_none() && last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err("it ends as an address does, and is none".to_owned());
+    }
+    Ok(name)
+}
+
 /// The name in what people write into `<host>`: in a link, with a port, in somebody's address.
 fn meant_host(text: &str) -> String {
     let text = text.trim();
@@ -237,7 +249,8 @@ fn meant_host(text: &str) -> String {
     let text = text.rsplit('@').next().unwrap_or_default();
     let text = text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(text, |(name, _)| name);
     let is_plain = text.contains('.') || text == "localhost";
-    host_name(text).ok().filter(|_| is_plain).unwrap_or_else(|| "chat.example.org".to_owned())
+    let text = text.trim_start_matches("*.");
+    host_name(text).and_then(servable).ok().filter(|_| is_plain).unwrap_or_else(|| "chat.example.org".to_owned())
 }
 
 /// A child with a namespace of its own is a module's configuration, and no error even if no module wants it.

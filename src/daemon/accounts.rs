@@ -11,6 +11,7 @@ use crate::net::clock::Dice;
 use crate::store::{Store, account};
 use crate::stream::sasl::{HashJob, Outcome, Password};
 use crate::xmpp::Jid;
+use crate::xmpp::jid::with_one_name;
 
 /// The database's name in the data directory.
 pub const DATABASE: &str = "jabber.db";
@@ -21,7 +22,9 @@ pub const DATABASE: &str = "jabber.db";
 /// When the name or the password cannot be used, the account is there already, or the database cannot be written.
 pub fn add(config: &Config, name: &str, password: &str) -> Result<(), Refusal> {
     const LOOKS: &str = "an account looks like romeo@example.org";
-    let jid = Jid::new(name).map_err(|error| Refusal::new(format!("{name} is no address: {error}"), LOOKS))?;
+    let jid = Jid::new(name)
+        .map(with_one_name)
+        .map_err(|error| Refusal::new(format!("{name} is no address: {error}"), LOOKS))?;
     if !jid.is_bare() || jid.node().is_none() {
         return Err(Refusal::new(format!("{name} is no account"), LOOKS));
     }

@@ -478,8 +478,8 @@ fn self_signed_pem(host: &str, services: &[String]) -> Result<String, rcgen::Err
         Some(address) => names.push(SanType::IpAddress(address)),
         None => {
             for domain in std::iter::once(host).chain(services.iter().map(String::as_str)) {
-                // A name beyond ASCII has no place in a DNS name; the next line carries it.
-                if let Ok(name) = domain.try_into() {
+                // A DNS name has A-labels (RFC 5280 §7.2), the other one the name as it is.
+                if let Ok(name) = idna::domain_to_ascii(domain).unwrap_or_default().try_into() {
                     names.push(SanType::DnsName(name));
                 }
                 names.push(SanType::OtherName((XMPP_ADDR.to_vec(), OtherNameValue::Utf8String(domain.to_owned()))));
@@ -557,14 +557,20 @@ mod tests {
     #[test]
     fn one_is_made_where_there_is_none() {
         let directory = crate::daemon::scratch("certificate-made");
-        for (host, name) in [("chat.test", "chat.test"), ("192.0.2.1", "192.0.2.1"), ("[2001:db8::1]", "2001:db8::1")] {
+        let rows = [
+            ("chat.test", "chat.test"),
+            ("bücher.test", "bücher.test"),
+            ("192.0.2.1", "192.0.2.1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+        ];
+        for (host, name) in rows {
             let config = config(host, &directory);
             let (keeper, _) = Keeper::load(&config, None).unwrap();
             let certificate = &keeper.loaded[0].certificate;
             assert!(certificate.covers(name));
             // A domain has its services below it; nobody finds any below an address.
             let services = config.services.iter().filter(|service| certificate.covers(&service.name)).count();
-            assert_eq!(services, if host == "chat.test" { config.services.len() } else { 0 });
+            assert_eq!(services, if host_address(host).is_none() { config.services.len() } else { 0 });
             assert!(certificate.expires_unix_seconds() > unix_seconds() + 3600 * DAY);
             let path = directory.join("ssl").join(format!("{name}.pem"));
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);

@@ -514,9 +514,8 @@ impl log::Log for Handle {
         if !ours && levels.of(LogSink::INTERNAL) < LevelFilter::Debug {
             return;
         }
-        let (kind, about) = kind_and_subject(record.target(), record.level());
-        // A line without a target of its own has the path of its module.
-        let about = if !ours || about.contains("::") && !about.starts_with('[') { LogSink::INTERNAL } else { about };
+        let (kind, about) = kind_and_subject(record);
+        let about = if ours { about } else { LogSink::INTERNAL };
         if record.level() > levels.of(about) && kind != "record" {
             return;
         }
@@ -529,12 +528,17 @@ impl log::Log for Handle {
 }
 
 /// The type of a line, and what it is about. Components have types of their own.
-fn kind_and_subject(target: &str, level: Level) -> (&str, &str) {
+fn kind_and_subject<'r>(record: &Record<'r>) -> (&'r str, &'r str) {
+    let target = record.target();
+    // A line without a target of its own has the path of its module.
+    if record.module_path() == Some(target) {
+        return (kind(record.level()), LogSink::INTERNAL);
+    }
     if let Some(about) = target.strip_prefix("record:") {
         return ("record", about);
     }
     let named = target.strip_prefix("type:").and_then(|rest| rest.split_once(':'));
-    named.unwrap_or((kind(level), target))
+    named.unwrap_or((kind(record.level()), target))
 }
 
 fn kind(level: Level) -> &'static str {
@@ -561,8 +565,12 @@ mod tests {
             ("record:juliet@xmpp.test", ("record", "juliet@xmpp.test")),
             ("type:stat:icq.xmpp.test", ("stat", "icq.xmpp.test")),
             ("type:stat:u@[2001:db8::1]", ("stat", "u@[2001:db8::1]")),
+            // It was taken for the path of a module.
+            ("record:u@[2001:db8::1]", ("record", "u@[2001:db8::1]")),
+            ("jabber::server", ("notice", LogSink::INTERNAL)),
         ] {
-            assert_eq!(kind_and_subject(target, Level::Info), expected);
+            let record = Record::builder().target(target).module_path(Some("jabber::server")).build();
+            assert_eq!(kind_and_subject(&record), expected, "{target}");
         }
     }
 

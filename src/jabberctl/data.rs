@@ -10,12 +10,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use jabber::admin::Command;
 use jabber::config::Config;
+use jabber::config::hosts::host_name;
 use jabber::daemon::{Refusal, accounts, importing, privileges};
 use jabber::import::{ExportError, Format, portable};
 use jabber::store::backup::{self, Facts, Progress};
 use jabber::store::{Error, Store, account};
 use jabber::xmpp::datetime;
-use jabber::xmpp::jid::DomainPart;
 
 use super::line::{Arguments, Line};
 use super::show::Show;
@@ -205,11 +205,8 @@ fn export(
 
 /// A host by the name that somebody gave, as the database writes it.
 fn host(config: &Config, hosts: &[String], name: &str) -> Result<String, Failure> {
-    let found = DomainPart::new(name.trim_end_matches('.'));
-    let found = found
-        .map_err(|_| Failure::usage(format!("{name:?} is no domain")).remedy("a host looks like example.org"))?
-        .as_str()
-        .to_owned();
+    let found = host_name(name.trim_end_matches('.'))
+        .map_err(|_| Failure::usage(format!("{name:?} is no domain")).remedy("a host looks like example.org"))?;
     if hosts.contains(&found) || config.host(&found).is_some() {
         return Ok(found);
     }

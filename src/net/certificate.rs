@@ -142,7 +142,8 @@ impl Certificate {
 
     /// Is it for this host (an exact name or address, or a wild card for its first label, RFC 6125 §6.4.3)?
     pub fn covers(&self, host: &str) -> bool {
-        let host = host.to_lowercase();
+        // RFC 9525 §6.3: certificates write A-labels.
+        let host = idna::domain_to_ascii(host).unwrap_or_else(|_| host.to_lowercase());
         self.names.iter().any(|name| *name == host || wildcard(&host).is_some_and(|wild| *name == wild))
     }
 }

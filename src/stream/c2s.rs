@@ -466,7 +466,7 @@ impl C2s {
 
     /// A first-level element of a bound client.
     fn stanza_element(&mut self, env: &mut Env<'_>, jid: FullJid, element: Element) {
-        match Stanza::parse(element.clone()) {
+        match env.stanza(element.clone()) {
             Ok(stanza) => {
                 // What has one owner is changed in place.
                 drop(element);

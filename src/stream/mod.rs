@@ -22,13 +22,15 @@ pub mod sm;
 pub mod socks5;
 pub(crate) mod wire;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::config::federation::RemotePolicy;
 use crate::config::{BlockAction, Blocks, Config};
 use crate::store::Store;
 use crate::xml::Element;
-use crate::xmpp::{Now, Random, ns};
+use crate::xmpp::stanza::NotAStanza;
+use crate::xmpp::{Jid, Now, Random, Stanza, jid, ns};
 
 /// What a step of a stream is handed.
 pub struct Env<'a> {
@@ -96,6 +98,27 @@ impl Env<'_> {
     /// Is this domain blocked in a way that it is told of?
     pub fn refuses(&self, domain: &str) -> bool {
         self.blocks.of(domain).is_some_and(|block| block.action == BlockAction::Bounce)
+    }
+
+    /// Reads a stanza. Where it means a domain of ours it has the name that we have for it: RFC 7622 §3.2.1 wants U-labels,
+    /// but people and programs write A-labels, too.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn stanza(&self, element: Element) -> Result<Stanza, NotAStanza> {
+        let mut stanza = Stanza::parse(element)?;
+        let ours = |jid: Option<&Jid>| {
+            let is_other =
+                |jid: &&Jid| matches!(jid::one_name(jid::domain(jid)), Cow::Owned(name) if self.is_own(&name));
+            jid.filter(is_other).map(|jid| jid::with_one_name(jid.clone()))
+        };
+        if let Some(to) = ours(stanza.to()) {
+            stanza = stanza.with_to(to);
+        }
+        if let Some(from) = ours(stanza.from()) {
+            stanza = stanza.with_from(from);
+        }
+        Ok(stanza)
     }
 
     /// Is this domain one of ours, or a component's?

@@ -549,15 +549,16 @@ impl S2sIn {
         self.proved.insert(pair, how);
     }
 
-    /// A domain name in an attribute, prepared.
-    fn domain(element: &Element, name: &str) -> Option<String> {
-        let domain = jid::of_host(element.attribute(name)?)?;
-        Some(domain.to_string())
+    /// Who says it and to which domain of ours (by the name that we have for it), prepared.
+    fn addresses(element: &Element) -> Option<(String, String)> {
+        let domain = |name| element.attribute(name).and_then(jid::of_host);
+        let (from, to) = (domain("from")?, domain("to")?);
+        Some((from.to_string(), jid::one_name(jid::domain(&to)).into_owned()))
     }
 
     /// XEP-0220 §2.2.1: somebody says that it is `from`.
     fn result(&mut self, env: &mut Env<'_>, element: &Element) {
-        let (Some(from), Some(to)) = (Self::domain(element, "from"), Self::domain(element, "to")) else {
+        let Some((from, to)) = Self::addresses(element) else {
             return self.fail(env, &StreamCondition::ImproperAddressing.into());
         };
         let key = element.text().trim().to_string();
@@ -614,7 +615,7 @@ impl S2sIn {
 
     /// XEP-0220 §2.2.2: we are asked whether a key is ours.
     fn verify(&mut self, env: &mut Env<'_>, element: &Element) {
-        let (Some(from), Some(to)) = (Self::domain(element, "from"), Self::domain(element, "to")) else {
+        let Some((from, to)) = Self::addresses(element) else {
             return self.fail(env, &StreamCondition::ImproperAddressing.into());
         };
         let stream_id = element.attribute("id").unwrap_or_default().to_string();
@@ -634,7 +635,7 @@ impl S2sIn {
 
     /// RFC 6120 §8.1.2.2: between servers both addresses must be there, and `from` must be proved.
     fn stanza(&mut self, env: &mut Env<'_>, element: Element) {
-        let stanza = match Stanza::parse(element.clone()) {
+        let stanza = match env.stanza(element.clone()) {
             Ok(stanza) => stanza,
             Err(NotAStanza::UnknownName) => return self.fail(env, &wire::unsupported(&element)),
             // Not for anybody, but it was a stanza, so it counts.

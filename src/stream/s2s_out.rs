@@ -580,7 +580,7 @@ impl S2sOut {
                     self.actions.push_back(Action::Verified { pair, stream_id, verdict });
                 }
             }
-            (_, ns::CLIENT, _) if self.bidi => match Stanza::parse(element.clone()) {
+            (_, ns::CLIENT, _) if self.bidi => match env.stanza(element.clone()) {
                 Ok(stanza) => self.stanza(env, stanza),
                 Err(NotAStanza::UnknownName) => self.fail(&wire::unsupported(&element)),
                 // Not for anybody, but it was a stanza, so it counts.

@@ -1,5 +1,8 @@
 //! JIDs (RFC 7622, by way of the stringprep profiles of RFC 6122 that the field still uses).
 
+use std::borrow::Cow;
+use std::net::Ipv6Addr;
+
 pub use jid::{BareJid, DomainPart, FullJid, Jid, NodePart, ResourcePart};
 
 /// The bare JID of a host: a domainpart alone.
@@ -14,6 +17,28 @@ pub fn of_host(host: &str) -> Option<Jid> {
 pub fn stable(text: &str) -> Option<Jid> {
     let jid = Jid::new(text).ok()?;
     (text.is_ascii() || Jid::new(jid.as_str()).is_ok_and(|again| again == jid)).then_some(jid)
+}
+
+/// The one name of a domain that may be written in several ways, and is one for the DNS: A-labels as U-labels (RFC 7622
+/// §3.2.1), and an address of IPv6 in its shortest form. Not every server writes them so.
+pub fn one_name(domain: &str) -> Cow<'_, str> {
+    if let Some(address) = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        let shortest = address.parse::<Ipv6Addr>().ok().map(|address| format!("[{address}]"));
+        return shortest.filter(|shortest| shortest != domain).map_or(domain.into(), Cow::Owned);
+    }
+    if memchr::memmem::find(domain.as_bytes(), b"xn--").is_none() {
+        return domain.into();
+    }
+    let (unicode, valid) = idna::domain_to_unicode(domain);
+    if valid.is_ok() { unicode.into() } else { domain.into() }
+}
+
+/// The same address with the [one name](one_name) of its domain.
+pub fn with_one_name(jid: Jid) -> Jid {
+    let Cow::Owned(name) = one_name(domain(&jid)) else { return jid };
+    let localpart = jid.node().map(|node| format!("{node}@")).unwrap_or_default();
+    let resource = jid.resource().map(|resource| format!("/{resource}")).unwrap_or_default();
+    Jid::new(&format!("{localpart}{name}{resource}")).unwrap_or(jid)
 }
 
 /// The domainpart as text.

@@ -25,6 +25,7 @@ fn hosts_are_names_and_addresses() {
         ("2001:DB8::1", Ok("[2001:db8::1]")),
         ("[2001:db8:0::1]", Ok("[2001:db8::1]")),
         ("MÜNCHEN.example", Ok("münchen.example")),
+        ("XN--mnchen-3ya.example", Ok("münchen.example")),
         ("localhost", Ok("localhost")),
         ("a_b.example", Ok("a_b.example")),
         ("a@b", Err(())),
@@ -35,6 +36,16 @@ fn hosts_are_names_and_addresses() {
     ];
     for (text, expected) in rows {
         assert_eq!(hosts::host_name(text).map_err(|_| ()), expected.map(str::to_owned), "{text}");
+    }
+}
+
+#[test]
+fn a_host_that_nobody_can_find_was_served() {
+    for name in ["*.example.org", "192.0.2.300", "192.0.2", "[192.0.2.1]"] {
+        let refusal = read(&format!(
+            "<jabber><service id='x'><host>{name}</host><jsm xmlns='jabber:config:jsm'/></service></jabber>"
+        ));
+        assert!(refusal.unwrap_err().to_string().contains("is not legal"), "{name}");
     }
 }
 

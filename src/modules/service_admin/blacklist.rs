@@ -1,7 +1,7 @@
 //! XEP-0133 §4.11: domains with which nothing is exchanged. The blocks are the whole server's.
 
 use super::{ask, fault};
-use crate::config::{Block, BlockAction, hosts, one_name};
+use crate::config::{Block, BlockAction, hosts};
 use crate::router::Context;
 use crate::router::command::{self, Call, Outcome, Severity, Stage};
 use crate::store::blocks;
@@ -76,7 +76,7 @@ fn domains_in(context: &Context<'_>, jids: Vec<Jid>) -> Result<Vec<String>, Stan
         if context.config.is_own(&name) {
             return Err(fault(LIST, format!("{name} is served here")));
         }
-        domains.push(one_name(&name).into_owned());
+        domains.push(name);
     }
     Ok(domains)
 }

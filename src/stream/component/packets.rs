@@ -22,7 +22,7 @@ impl Component {
 
     fn stanza(&mut self, env: &mut Env<'_>, element: Element) {
         let start_tag = start_tag(&element);
-        let parsed = Stanza::parse(element);
+        let parsed = env.stanza(element);
         let (Ok(stanza), false) = (&parsed, parsed.as_ref().is_ok_and(|stanza| stanza.from().is_none())) else {
             return invalid(&start_tag);
         };
