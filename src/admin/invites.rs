@@ -54,7 +54,7 @@ pub const LIST: Command = Command {
     name: "invite list",
     arguments: &[Argument::optional("host", Kind::Host, "only of this host; without, of all")],
     summary: "list the invitations that can still be used",
-    details: "The first thousand of each host, oldest first; those of users, too.",
+    details: "The newest thousand of each host; those of users, too.",
     examples: &[("jabberctl invite list", "who may still come")],
     shows: Shows::Table(&[
         Column::text("id", "Id"),
@@ -98,7 +98,7 @@ fn create(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     let days = within(request, "days", u64::from(host.invitations.days), u64::from(Invitations::DAYS_MAX))?;
     let now = view.now.unix_millis;
     let most = view.config.limits.invitations_per_host_max;
-    if invite::list(view.store, &host.name, None, now, most)?.len() >= most {
+    if invite::count(view.store, &host.name, None, now)? >= most as u64 {
         return Err(Refusal::refused(format!("{} has {most} invitations that are not used yet", host.name))
             .remedy("revoke some: jabberctl invite list; or raise <invitations-per-host-max>, see jabber.xml(5)"));
     }
@@ -169,7 +169,12 @@ fn list(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     let hosts = view.config.hosts.iter().map(|host| host.name.clone());
     let hosts: Vec<String> = hosts.filter(|host| only.as_ref().is_none_or(|only| only == host)).collect();
     for host in hosts {
-        for invite in invite::list(view.store, &host, None, view.now.unix_millis, LIST_MAX)? {
+        let now = view.now.unix_millis;
+        let older = invite::count(view.store, &host, None, now)?.saturating_sub(LIST_MAX as u64);
+        if older > 0 {
+            view.answer.note(format!("{host}: {older} older ones are not listed"));
+        }
+        for invite in invite::list(view.store, &host, None, now, LIST_MAX)? {
             view.answer.row(json!({
                 "id": invite.id,
                 "host": invite.host,

@@ -8,7 +8,7 @@ use super::modules::Modules;
 use super::own_services::ServiceOptions;
 use crate::xml::Element;
 use crate::xmpp::jid::one_name;
-use crate::xmpp::{BareJid, Jid};
+use crate::xmpp::{BareJid, Jid, uri};
 
 /// A domain that we serve.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,7 +113,7 @@ impl Host {
         let shown = self.shown_admins();
         let readers = self.admins.iter().filter(|admin| admin.read);
         let named = readers.map(|admin| &admin.jid).filter(|jid| !shown.contains(jid));
-        let mut addresses: Vec<String> = shown.iter().copied().chain(named).map(|jid| format!("xmpp:{jid}")).collect();
+        let mut addresses: Vec<String> = shown.iter().copied().chain(named).map(|jid| uri::of(jid)).collect();
         let mut seen = std::collections::BTreeSet::new();
         addresses.retain(|address| seen.insert(address.clone()));
         addresses

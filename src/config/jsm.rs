@@ -11,7 +11,7 @@ use super::own_services::{self, ServiceKind};
 use super::reading::{self, Reading, Refusal};
 use super::tree::{ACL_NS, Tree};
 use crate::xmpp::jid::{NodePart, with_one_name};
-use crate::xmpp::{BareJid, Jid, ns};
+use crate::xmpp::{BareJid, Jid, ns, uri};
 
 /// What may stand in `<jsm>`, for "did you mean".
 const KNOWN: &[&str] = &[
@@ -117,9 +117,9 @@ fn contacts(reading: &mut Reading, tree: &Tree) -> Vec<Contact> {
             let address = if text.is_empty() {
                 None
             } else if is_uri(&text) {
-                Some(text)
+                Some(uri::of_iri(&text))
             } else if let Ok(jid) = Jid::new(&text) {
-                Some(format!("xmpp:{jid}"))
+                Some(uri::of(&jid))
             } else {
                 let text = format!("\"{text}\" is neither an address of the web, of mail nor a JID: ignored");
                 reading.warn(&child.place, text);

@@ -227,7 +227,7 @@ limits! {
     accepts_per_tick, "accepts-per-tick": usize = 100, at least 1;
     /// Invitations of one account that are not used yet. Outcome: resource-constraint.
     invitations_per_account_max, "invitations-per-account-max": usize = 20, at least 1;
-    /// Invitations of one host that are not used yet. Outcome: resource-constraint.
+    /// Invitations of one host that are not used yet; a tenth of them is kept for admins. Outcome: resource-constraint.
     invitations_per_host_max, "invitations-per-host-max": usize = 10_000, at least 1;
     /// Ad-hoc commands that one account may have under way. Outcome: session-expired for its oldest.
     commands_per_account_max, "commands-per-account-max": usize = 10, at least 1;

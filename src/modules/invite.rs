@@ -14,6 +14,8 @@ use crate::xmpp::{BareJid, Condition, StanzaError, datetime, ns, uri};
 
 /// How often an invitation may be used at most.
 const USES_MAX: i64 = 100;
+/// One in so many of the invitations that a host may have is kept for its admins.
+const KEPT_PART: usize = 10;
 /// A node of ours, for what the XEP does not have.
 const LIST: &str = "urn:jabber:config:3#invitations";
 /// Milliseconds of a day.
@@ -38,7 +40,8 @@ const COMMANDS: &[Command] = &[
         node: "urn:xmpp:invite#create-account",
         name: "Invite somebody to an account",
         may: may_create,
-        needs: None,
+        // XEP-0401 §2: who could make no account is not invited to one.
+        needs: Some("mod_register"),
         stage: create_stage,
     },
     Command { node: LIST, name: "Invitations that are not used yet", may: may_invite, needs: None, stage: list_stage },
@@ -147,7 +150,10 @@ fn make(context: &mut Context<'_>, inviter: &BareJid, wish: &Wish) -> Result<(St
     let full = |most: usize, whose: Option<&BareJid>| -> Result<bool, StanzaError> {
         Ok(invite::count(context.store, host, whose, now)? >= most as u64)
     };
-    if full(limits.invitations_per_account_max, Some(inviter))? || full(limits.invitations_per_host_max, None)? {
+    let all = limits.invitations_per_host_max;
+    // What is kept for admins and jabberctl, users cannot fill.
+    let of_host = if may_create(context, inviter) { all } else { all.saturating_sub(all.div_ceil(KEPT_PART)) };
+    if full(limits.invitations_per_account_max, Some(inviter))? || full(of_host, None)? {
         let text = "Too many invitations are not used yet; revoke some, or wait until they expire.";
         return Err(StanzaError::new(Condition::ResourceConstraint, text));
     }
@@ -185,26 +191,31 @@ fn list_stage(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, Stanz
     let account = call.requester.to_bare();
     let is_admin = may_create(context, &account);
     let whose = (!is_admin).then_some(&account);
-    let shown = LIST_MAX.min(context.config.limits.invitations_per_host_max);
-    let all = invite::list(context.store, &context.host.name, whose, context.now.unix_millis, shown)?;
-    if all.is_empty() && call.forms.len() < 2 {
-        return Ok(Outcome::noted("There are no invitations that can still be used.").into());
-    }
-    let chosen = call.forms.first().and_then(|form| form.value("invitation"));
-    let chosen = chosen.and_then(|id| all.iter().find(|invite| invite.id == id));
-    match (call.forms.len(), chosen) {
-        (0, _) => {
-            let mut field = Field::new(FieldType::ListSingle, "invitation").labelled("Invitation").required();
-            for invite in &all {
-                field = field.offering(described(invite), invite.id.clone());
-            }
-            Ok(Stage::Ask(Form::ask(LIST).titled("Invitations").instructed("Choose one to revoke it.").with(field)))
+    let (host, now) = (&context.host.name, context.now.unix_millis);
+    let Some(answer) = call.forms.first() else {
+        let newest = invite::list(context.store, host, whose, now, LIST_MAX)?;
+        if newest.is_empty() {
+            return Ok(Outcome::noted("There are no invitations that can still be used.").into());
         }
+        let mut field = Field::new(FieldType::ListSingle, "invitation").labelled("Invitation").required();
+        for invite in &newest {
+            field = field.offering(described(invite), invite.id.clone());
+        }
+        let all = invite::count(context.store, host, whose, now)?;
+        let instructions = match all > newest.len() as u64 {
+            true => format!("Choose one to revoke it. These are the newest {} of {all}.", newest.len()),
+            false => "Choose one to revoke it.".to_owned(),
+        };
+        return Ok(Stage::Ask(Form::ask(LIST).titled("Invitations").instructed(instructions).with(field)));
+    };
+    let id = answer.value("invitation").unwrap_or_default();
+    let chosen = invite::by_id(context.store, host, whose, id, now)?;
+    match (call.forms.len(), chosen) {
         (_, None) => Err(command::bad_payload(&Fault::new("invitation", "it was used, revoked, or has expired"))),
         (1, Some(invite)) => {
             let form = Form::ask(LIST)
                 .titled("Revoke an invitation")
-                .with(Field::new(FieldType::Fixed, "").valued(described(invite)))
+                .with(Field::new(FieldType::Fixed, "").valued(described(&invite)))
                 .with(Field::boolean("revoke", false).labelled("Revoke it").required());
             Ok(Stage::AskLast(form))
         }
@@ -220,14 +231,15 @@ fn list_stage(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, Stanz
     }
 }
 
-/// How many invitations are shown at a time, oldest first.
+/// How many invitations are shown at a time, the newest.
 const LIST_MAX: usize = 200;
 
 /// One invitation in a line.
 fn described(invite: &Invite) -> String {
     let whose = invite.inviter.as_ref().map_or_else(|| "the server".to_owned(), BareJid::to_string);
     let what = match (invite.registers, invite.localpart.as_str()) {
-        (true, "") => "an account or contact".to_owned(),
+        (true, "") if invite.for_contact => "an account or contact".to_owned(),
+        (true, "") => "an account".to_owned(),
         (true, name) => format!("the account {name}"),
         (false, _) => "a contact".to_owned(),
     };

@@ -247,6 +247,22 @@ pub fn list(
     Ok(found.into_iter().map(|(invite, _)| invite).collect())
 }
 
+/// The one of this public name that can still be used at a host; with `inviter` only if it is his.
+///
+/// # Errors
+/// When the database fails.
+pub fn by_id(
+    store: &Store,
+    host: &str,
+    inviter: Option<&BareJid>,
+    id: &str,
+    unix_millis: u64,
+) -> Result<Option<Invite>, Error> {
+    let sql = all!("WHERE i.id = ?1 AND i.host = ?2 AND i.expires > ?3");
+    let found = store.one(sql, params![id, host, signed(unix_millis)], read)?.map(|(invite, _)| invite);
+    Ok(found.filter(|invite| inviter.is_none() || invite.inviter.as_ref() == inviter))
+}
+
 /// How many of a host can still be used; with `inviter` only his.
 ///
 /// # Errors
@@ -411,6 +427,9 @@ mod tests {
         assert_eq!(names(&store, Some("romeo@h"), 1), [""]);
         let counts = |inviter: Option<&str>, at| count(&store, "h", inviter.map(jid).as_ref(), at).unwrap();
         assert_eq!((counts(None, 1), counts(Some("romeo@h"), 1), counts(None, 5_000)), (2, 1, 0));
+        let found =
+            |inviter: Option<&str>, at| by_id(&store, "h", inviter.map(jid).as_ref(), &id, at).unwrap().is_some();
+        assert!(found(None, 1) && !found(Some("romeo@h"), 1) && !found(None, 5_000));
         assert!(names(&store, Some("paris@h"), 1).is_empty() && names(&store, None, 5_000).is_empty());
         revoke(&mut store, "h", &id).unwrap();
         assert!(!kept(&store, "juliet@h", 1));

@@ -1,26 +1,53 @@
-//! XMPP URIs (RFC 5122, XEP-0147) that invitations are told as.
+//! XMPP URIs (RFC 5122, XEP-0147): addresses of people, and what invitations are told as.
+//!
+//! A URI has nothing but ASCII: what an IRI may have besides, in a host, too, is UTF-8 behind percent signs (RFC 5122
+//! §2.7.2, RFC 3986 §3.2.2, RFC 3987 §3.1).
 
-use super::BareJid;
+use super::{BareJid, Jid, jid};
+
+/// The URI of an address.
+pub fn of(address: &Jid) -> String {
+    let localpart = address.node().map(|node| escaped(node.as_str()) + "@").unwrap_or_default();
+    let resource = address.resource().map(|resource| format!("/{}", escaped(resource.as_str()))).unwrap_or_default();
+    format!("xmpp:{localpart}{}{resource}", host(jid::domain(address)))
+}
+
+/// A URI of any scheme, typed by people with letters that only an IRI has (RFC 3987 §3.1).
+pub fn of_iri(iri: &str) -> String {
+    let mut uri = String::new();
+    for byte in iri.bytes() {
+        match byte {
+            b'!'..=b'~' => uri.push(char::from(byte)),
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri
+}
 
 /// XEP-0401 §5.4: where to make an account; an empty localpart leaves the name to who makes it.
-pub fn register(localpart: &str, host: &str, token: &str) -> String {
+pub fn register(localpart: &str, domain: &str, token: &str) -> String {
+    let domain = host(domain);
     match localpart.is_empty() {
-        true => format!("xmpp:{host}?register;preauth={token}"),
-        false => format!("xmpp:{}@{host}?register;preauth={token}", escaped(localpart)),
+        true => format!("xmpp:{domain}?register;preauth={token}"),
+        false => format!("xmpp:{}@{domain}?register;preauth={token}", escaped(localpart)),
     }
 }
 
 /// XEP-0401 §5.1: whom to become a contact of; `ibr=y` where the token makes an account, too.
 pub fn roster(inviter: &BareJid, token: &str, registers: bool) -> String {
-    let localpart = inviter.node().map(|node| escaped(node.as_str())).unwrap_or_default();
     let ibr = if registers { ";ibr=y" } else { "" };
-    format!("xmpp:{localpart}@{}?roster;preauth={token}{ibr}", inviter.domain())
+    format!("{}?roster;preauth={token}{ibr}", of(inviter))
 }
 
-/// RFC 5122 §2.2: what may stand in a localpart of a URI; the rest is escaped.
-fn escaped(localpart: &str) -> String {
+/// RFC 3986 §3.2.2: an IPv6 address stands in its brackets, all else is escaped as a name.
+fn host(domain: &str) -> String {
+    if domain.starts_with('[') { domain.to_owned() } else { escaped(domain) }
+}
+
+/// RFC 5122 §2.2: what may stand in a part of an address in a URI; the rest is escaped.
+fn escaped(part: &str) -> String {
     let mut uri = String::new();
-    for byte in localpart.bytes() {
+    for byte in part.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => uri.push(char::from(byte)),
             b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'*' | b'+' | b',' | b'=' => uri.push(char::from(byte)),
@@ -45,8 +72,25 @@ mod tests {
         for (localpart, uri) in rows {
             assert_eq!(register(localpart, "h.test", "t"), uri);
         }
+        assert_eq!(register("a", "b\u{fc}cher.example", "t"), "xmpp:a@b%C3%BCcher.example?register;preauth=t");
         let romeo = BareJid::new("romeo@h.test").unwrap();
         assert_eq!(roster(&romeo, "t", false), "xmpp:romeo@h.test?roster;preauth=t");
         assert_eq!(roster(&romeo, "t", true), "xmpp:romeo@h.test?roster;preauth=t;ibr=y");
+    }
+
+    #[test]
+    fn addresses_become_uris() {
+        let rows = [
+            ("h.test", "xmpp:h.test"),
+            ("what?#x@h.test", "xmpp:what%3F%23x@h.test"),
+            ("j\u{fc}rgen@b\u{fc}cher.example", "xmpp:j%C3%BCrgen@b%C3%BCcher.example"),
+            // RFC 5122 §2.7.2.
+            ("ji\u{159}i@\u{10d}echy.example/v Praze", "xmpp:ji%C5%99i@%C4%8Dechy.example/v%20Praze"),
+            ("romeo@[::1]/a/b", "xmpp:romeo@[::1]/a%2Fb"),
+        ];
+        for (address, uri) in rows {
+            assert_eq!(of(&Jid::new(address).unwrap()), uri);
+        }
+        assert_eq!(of_iri("mailto:j\u{fc}rgen@h.test?subject=a%20b"), "mailto:j%C3%BCrgen@h.test?subject=a%20b");
     }
 }
