@@ -6,10 +6,9 @@ use super::request::{Refusal, Request};
 use super::users::unknown;
 use super::view::View;
 use crate::config::Host;
-use crate::router::Effect;
 use crate::store::account;
 use crate::xml::Element;
-use crate::xmpp::{Jid, MessageType, Stanza, jid, ns};
+use crate::xmpp::{Condition, Jid, MessageType, Stanza, StanzaError, jid, ns};
 
 const FROM: Argument = Argument::option("from", Kind::Host, "the host that speaks; without, the first of jabber.xml");
 const HOST: Argument = Argument::option("from", Kind::Host, "the host that speaks, to its own users; without, all");
@@ -25,6 +24,7 @@ pub const MESSAGE: Command = Command {
         SUBJECT,
     ],
     summary: "send somebody a message from the server",
+    details: "Done is what was delivered or kept; a message to another server is on its way.",
     examples: &[("jabberctl message romeo@example.org 'Your mailbox is full'", "waits for him if he is away")],
     changes: true,
     does: Does::Server(message),
@@ -79,6 +79,16 @@ fn no_address(host: &str) -> Refusal {
     Refusal::failed(format!("{host} is no address")).remedy("correct <host> in jabber.xml, and restart the server")
 }
 
+/// Nobody gets it, now or later.
+fn unsent(to: &Jid, error: &StanzaError) -> Refusal {
+    if error.condition() == Condition::InternalServerError {
+        let why = format!("it could not be kept, and {to} does not get it");
+        return Refusal::failed(why).remedy("the log says why; then send it again");
+    }
+    let why = format!("{to} does not get it: {}", error.reason());
+    Refusal::refused(why).remedy("disabled, full, or nobody of this address now? see jabberctl user info")
+}
+
 fn message(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     let to = request.jid("to")?;
     let from = speaker(view, request)?;
@@ -89,7 +99,7 @@ fn message(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     if view.router.blocked(to.domain().as_str()).is_some() {
         return Err(Refusal::refused(format!("{} is blocked", to.domain())).remedy("see jabberctl blocks"));
     }
-    view.carry_out(Effect::Route(stanza(request).with_from(from).with_to(to.clone())));
+    view.send(stanza(request).with_from(from).with_to(to.clone())).map_err(|error| unsent(&to, &error))?;
     view.say(match is_ours {
         true => format!("sent to {to}"),
         false => format!("on its way to {to}"),
@@ -121,7 +131,7 @@ fn announce(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     for host in &on {
         let from = jid::of_host(host).ok_or_else(|| no_address(host))?;
         let to = Jid::new(&format!("{host}/{resource}")).map_err(|_| no_address(host))?;
-        view.carry_out(Effect::Route(stanza(request).with_from(from).with_to(to)));
+        view.send(stanza(request).with_from(from).with_to(to.clone())).map_err(|error| unsent(&to, &error))?;
     }
     if !off.is_empty() {
         view.answer.note(format!("announcements are off at {off}: {remedy}"));

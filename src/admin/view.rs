@@ -13,7 +13,7 @@ use crate::router::{Effect, Env, Router};
 use crate::store::Store;
 use crate::stream::dialback::Pair;
 use crate::stream::sasl::HashJob;
-use crate::xmpp::{Now, Random, Stanza};
+use crate::xmpp::{Now, Random, Stanza, StanzaError};
 
 /// What a command is handed with every step.
 pub struct View<'a> {
@@ -51,6 +51,15 @@ impl View<'_> {
     pub fn carry_out(&mut self, effect: Effect) {
         let mut env = Env { now: self.now, random: self.random, store: self.store };
         self.router.carry_out(&mut env, effect);
+    }
+
+    /// Sends a stanza of a host of ours on its way, now.
+    ///
+    /// # Errors
+    /// Whom it is for does not get it, and why.
+    pub fn send(&mut self, stanza: Stanza) -> Result<(), StanzaError> {
+        let mut env = Env { now: self.now, random: self.random, store: self.store };
+        self.router.send(&mut env, stanza)
     }
 
     /// The environment of an entry into the router, and the router.

@@ -353,6 +353,18 @@ impl Router {
         self.work(env);
     }
 
+    /// A message of the server's own, from the admin. The error is what its sender would hear: nobody has got it, and
+    /// nothing of it is kept.
+    ///
+    /// # Errors
+    /// Those of the way that it goes. One to another server may fail later.
+    pub fn send(&mut self, env: &mut Env<'_>, stanza: Stanza) -> Result<(), StanzaError> {
+        let parcel = Parcel { stanza, requester: Requester::Elsewhere, depth: 0 };
+        self.undone_if_refused(env, |router, env| router.dispatch(env, parcel))?;
+        self.work(env);
+        Ok(())
+    }
+
     /// Password work is done.
     pub fn hashed(&mut self, env: &mut Env<'_>, ticket: &HashTicket, result: HashResult) {
         self.wake(env, ticket.module, &ticket.host, Wake::Hashed(result));
@@ -480,14 +492,24 @@ impl Router {
         depth: u32,
         handle: impl FnOnce(&mut Router, &mut Env<'_>) -> Result<(), StanzaError>,
     ) {
+        if let Err(error) = self.undone_if_refused(env, handle) {
+            self.bounce(env, &stanza, requester, depth, &error);
+        }
+    }
+
+    fn undone_if_refused(
+        &mut self,
+        env: &mut Env<'_>,
+        handle: impl FnOnce(&mut Router, &mut Env<'_>) -> Result<(), StanzaError>,
+    ) -> Result<(), StanzaError> {
         let (queued, written) = (self.queue.len(), self.out.len());
         let Env { now, random, store } = env;
         let outcome = store.savepoint(|store| handle(self, &mut Env { now: *now, random: &mut **random, store }));
-        if let Err(error) = outcome {
+        if outcome.is_err() {
             self.queue.truncate(queued);
             self.out.truncate(written);
-            self.bounce(env, &stanza, requester, depth, &error);
         }
+        outcome
     }
 
     /// Forgets what was under way when a bug ended it; the store has undone its writes.

@@ -45,11 +45,12 @@ impl Commits {
         self.failing.as_ref()
     }
 
-    fn failed(&mut self, now: Now, why: String) {
+    /// `what` became of those who wanted something kept, for the log.
+    fn failed(&mut self, now: Now, what: &str, why: String) {
         self.failures = self.failures.saturating_add(1);
         let now_millis = now.monotonic_millis;
         let Some(failing) = &mut self.failing else {
-            log::error!(target: LogSink::INTERNAL, "the database refused to commit, streams that asked for it are closed: {why}");
+            log::error!(target: LogSink::INTERNAL, "the database refused to commit, {what}: {why}");
             self.failing = Some(Failing {
                 why,
                 since_unix_millis: now.unix_millis,
@@ -94,6 +95,9 @@ impl Server {
     /// When the commit failed: the outputs of this tick must be dropped and their streams closed.
     pub fn commit(&mut self) -> Result<Option<Tick>, store::Error> {
         self.ticks += 1;
+        if let Some(why) = self.store.take_unbegun() {
+            self.commits.failed(self.now, "who asked for it was refused", why);
+        }
         let committed = match self.store.commit() {
             // Nobody of this tick wrote, so nobody of it loses anything if the trial fails.
             Ok(None) if self.commits.is_trial_due(self.now) => Ok(self.try_commit()),
@@ -128,7 +132,7 @@ impl Server {
     fn note_commit(&mut self, committed: &Result<Option<Tick>, store::Error>) {
         match committed {
             Ok(_) => self.commits.worked(self.now),
-            Err(error) => self.commits.failed(self.now, error.to_string()),
+            Err(error) => self.commits.failed(self.now, "streams that asked for it are closed", error.to_string()),
         }
     }
 }

@@ -423,6 +423,7 @@ impl Server {
         };
         server.forget_plain_passwords(now);
         server.restore_queues(now)?;
+        server.store.wait_briefly()?;
         server.call_components(now);
         Ok(server)
     }

@@ -6,6 +6,7 @@ use crate::config::{ListenerKind, Source};
 use crate::store::account::{self, Credentials};
 use crate::store::invite::{self, Invite};
 use crate::store::setting;
+use crate::store::tests::Scratch;
 use crate::xmpp::BareJid;
 use crate::xmpp::random::NoDice;
 
@@ -26,6 +27,10 @@ impl Bench {
     }
 
     fn with(limits: &str, root: &str) -> Bench {
+        Bench::on(Store::in_memory().unwrap(), limits, root)
+    }
+
+    fn on(store: Store, limits: &str, root: &str) -> Bench {
         let text = format!(
             "<jabber><service id='sessions'><host>xmpp.test</host></service>{root}\
              <limits xmlns='urn:jabber:config:3'>{limits}</limits></jabber>"
@@ -34,7 +39,7 @@ impl Bench {
         let now = Now { unix_millis: 1_000_000, monotonic_millis: 1_000 };
         let listener = config.listeners.iter().find(|listener| listener.kind == ListenerKind::C2sTls).unwrap();
         let listener = Arc::new(listener.clone());
-        let server = Server::new(config, Store::in_memory().unwrap(), Box::new(NoDice), now).unwrap();
+        let server = Server::new(config, store, Box::new(NoDice), now).unwrap();
         Bench { server, now, listener, jobs: Vec::new(), rereaders: Vec::new(), takes: true }
     }
 
@@ -353,6 +358,44 @@ fn a_full_disk_was_seen_by_nobody() {
     bench.input(Input::Timeout);
     assert!(health(&mut bench).ends_with("\r\n\r\nok\n"));
     assert!(status(&mut bench).contains("\"commit_failures\":3,\"commits_fail\":null"));
+}
+
+#[test]
+fn a_message_that_was_lost_was_said_to_be_sent_and_a_locked_database_was_seen_by_nobody() {
+    let scratch = Scratch::new("locked");
+    let mut bench = Bench::on(Store::open(&scratch.database()).unwrap(), "", "");
+    bench.register();
+    let (watcher, control) = (ConnectionId(1), ConnectionId(2));
+    bench.input(Input::Watcher { id: watcher });
+    bench.input(Input::Control { id: control, peer: admin::Peer { uid: 0, gid: 0, pid: 1 } });
+    let health = |bench: &mut Bench| bench.says(1, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    let ask = |bench: &mut Bench, command: &str, arguments: &str| {
+        bench.says(2, &format!("{{\"command\":\"{command}\",\"arguments\":{arguments}}}\n"))
+    };
+    let message = |bench: &mut Bench| ask(bench, "message", "{\"to\":\"romeo@xmpp.test\",\"text\":\"hello\"}");
+    assert!(message(&mut bench).contains("sent to romeo@xmpp.test"));
+    let lock = store::tests::Lock::take(&scratch.database());
+    for number in 1..=2 {
+        let told = message(&mut bench);
+        assert!(told.contains("\"kind\":\"failed\"") && told.contains("could not be kept"), "{told}");
+        assert_eq!(bench.server.commits.failures(), number);
+    }
+    let told = ask(&mut bench, "announce", "{\"text\":\"hello\",\"update\":true}");
+    assert!(told.contains("could not be kept"), "{told}");
+    let told = health(&mut bench);
+    assert!(told.contains(" 503 ") && told.contains("database is locked"), "{told}");
+    let told = ask(&mut bench, "status", "{}");
+    assert!(told.contains("\"commit_failures\":3,\"commits_fail\":\"since ") && told.contains("locked"), "{told}");
+    drop(lock);
+    bench.now.monotonic_millis += 10_000;
+    bench.input(Input::Timeout);
+    assert!(health(&mut bench).ends_with("\r\n\r\nok\n"));
+    let told = ask(&mut bench, "user info", "{\"account\":\"romeo@xmpp.test\"}");
+    assert!(told.contains("\"offline_messages\":1,"), "{told}");
+    // Nobody there who takes it: that is no success either.
+    ask(&mut bench, "user disable", "{\"account\":\"romeo@xmpp.test\"}");
+    let told = message(&mut bench);
+    assert!(told.contains("\"kind\":\"refused\"") && told.contains("does not get it"), "{told}");
 }
 
 #[test]

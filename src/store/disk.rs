@@ -61,7 +61,8 @@ pub enum Checkpoint {
 }
 
 /// Held by [`Disk`] while a [`Store`] is to begin no transaction. SQLite's own locks are polled for, and a loop that
-/// begins one transaction right after the other would win every time.
+/// begins one transaction right after the other would win every time. Nor does a loop wait long at those: here it does, for
+/// a write of [`Disk`]'s that the disk takes its time for.
 pub(super) type Gate = Arc<Mutex<()>>;
 
 /// The disk's side of an open database. Drop it before the [`Store`].
@@ -175,6 +176,8 @@ impl Checkpoints {
             if !self.complete {
                 self.copy("PRAGMA wal_checkpoint(PASSIVE)")?;
             }
+            let gate = Arc::clone(&self.gate);
+            let _closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
             if self.restart(wal)? {
                 return Ok(Checkpoint::Restarted);
             }
@@ -202,7 +205,7 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// When all is copied: the write of one page. Did it find the log as it was, and so start it again? If somebody
+    /// With the gate closed, when all is copied: the write of one page. Did it find the log as it was, and so start it again? If somebody
     /// had appended, it is appended too, and the next checkpoint has something to copy.
     fn restart(&mut self, wal: &File) -> rusqlite::Result<bool> {
         if !self.complete {
@@ -230,6 +233,18 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // SQLite opens the log at the first read.
     connection.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))?;
     Ok(connection)
+}
+
+/// How long the loop waits for somebody else's write lock, in each tick that writes: meanwhile every user stands still. A
+/// tool of ours holds it for one account at a time, and [`Disk`] behind the gate.
+pub(super) const LOOP_BUSY: Duration = Duration::from_millis(50);
+/// How often the loop looks: a tool that writes one account after the other leaves it moments.
+pub(super) const LOOP_BUSY_STEP: Duration = Duration::from_micros(200);
+
+/// The loop's busy handler: SQLite's own looks ever more seldom.
+pub(super) fn wait_for_loop(tries: i32) -> bool {
+    thread::sleep(LOOP_BUSY_STEP);
+    u32::try_from(tries).is_ok_and(|tries| LOOP_BUSY_STEP.saturating_mul(tries) < LOOP_BUSY)
 }
 
 /// SQLite's own busy handler sleeps for milliseconds, with the loop held meanwhile.

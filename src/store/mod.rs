@@ -50,8 +50,7 @@ use crate::xmpp::BareJid;
 use error::Cause;
 pub use error::Error;
 
-/// How long the loop waits for somebody else's write lock: a tool of the admin's, or [`disk::Disk`] for one page.
-/// Longer, and every user stands still; shorter, and a `sqlite3` shell left open makes people lose messages.
+/// How long a tool, or a server that starts, waits for somebody else's write lock.
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Kibibytes of database pages kept in memory.
@@ -97,7 +96,9 @@ pub struct Store {
     savepoints_made: usize,
     /// Has no tick been kept since the last one was lost?
     refuses: bool,
-    /// Closed by [`disk::Disk`] for a moment when the log must start again.
+    /// Why this tick's transaction could not begin, mostly for somebody else's lock: it is not tried again in this tick.
+    unbegun: Option<String>,
+    /// Closed by [`disk::Disk`] while it writes, and for a moment when the log must start again.
     gate: disk::Gate,
 }
 
@@ -192,6 +193,7 @@ impl Store {
             savepoints: 0,
             savepoints_made: 0,
             refuses: false,
+            unbegun: None,
             gate: disk::Gate::default(),
         }
     }
@@ -205,6 +207,14 @@ impl Store {
     pub fn size(&self) -> Size {
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
         Size { database_bytes: bytes(&self.path), log_bytes: bytes(&wal_path(&self.path)) }
+    }
+
+    /// From now on nobody else's lock is waited for long: the loop of a server begins.
+    ///
+    /// # Errors
+    /// None that SQLite is known to have.
+    pub fn wait_briefly(&self) -> Result<(), Error> {
+        self.connection.busy_handler(Some(disk::wait_for_loop)).map_err(|error| self.error(Cause::Sql(error)))
     }
 
     /// Is there no file, and nothing to be kept?
@@ -235,6 +245,12 @@ impl Store {
         self.end();
         self.tick = Tick(self.tick.0.saturating_add(1));
         Ok(Some(self.tick))
+    }
+
+    /// Why nothing could be written in this tick, if somebody tried: another process holds the database, say. Who tried was
+    /// told so, and nothing is lost with the tick; before its commit it is asked for once.
+    pub fn take_unbegun(&mut self) -> Option<String> {
+        self.unbegun.take()
     }
 
     /// Was the last tick that wrote lost, as on a full disk? Who can wait with what it writes does, for what others say in
@@ -289,6 +305,7 @@ impl Store {
     fn end(&mut self) {
         self.open = false;
         self.lost = false;
+        self.unbegun = None;
         self.savepoints_made = 0;
     }
 
@@ -329,9 +346,16 @@ impl Store {
 
     /// Before each write: the tick's transaction, and the savepoints the code is in, made now if they are not yet.
     fn begin(&mut self) -> Result<(), Error> {
+        if self.unbegun.is_some() {
+            // Each further write would wait as long as the first one did.
+            return Err(self.error(Cause::TickLost));
+        }
         if !self.open {
             drop(self.gate.lock().unwrap_or_else(PoisonError::into_inner));
-            self.run("BEGIN IMMEDIATE")?;
+            if let Err(error) = self.run("BEGIN IMMEDIATE") {
+                (self.refuses, self.unbegun) = (true, Some(error.to_string()));
+                return Err(error);
+            }
             self.open = true;
         } else if self.connection.is_autocommit() {
             // After some failures (a full disk) SQLite rolls back on its own. Going on would commit each statement

@@ -21,10 +21,10 @@ fn value(store: &Store, key: &str) -> Option<Vec<u8>> {
 }
 
 /// A directory of the test's own, gone afterwards. The umask is not the business of whoever runs the test.
-pub(super) struct Scratch(pub PathBuf);
+pub(crate) struct Scratch(pub PathBuf);
 
 impl Scratch {
-    pub(super) fn new(name: &str) -> Scratch {
+    pub(crate) fn new(name: &str) -> Scratch {
         let path = std::env::temp_dir().join(format!("jabber-store-{}-{name}", std::process::id()));
         nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
         let _ = std::fs::remove_dir_all(&path);
@@ -32,7 +32,7 @@ impl Scratch {
         Scratch(path)
     }
 
-    pub(super) fn database(&self) -> PathBuf {
+    pub(crate) fn database(&self) -> PathBuf {
         self.0.join("jabber.db")
     }
 }
@@ -172,6 +172,39 @@ fn a_transaction_that_sqlite_gave_up_is_never_committed_in_part() {
 pub(crate) fn leave_room(store: &Store, pages: i64) {
     let used: i64 = store.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     store.connection.pragma_update(None, "max_page_count", used + pages).unwrap();
+}
+
+/// Another process that holds the database.
+pub(crate) struct Lock(Connection);
+
+impl Lock {
+    pub(crate) fn take(database: &Path) -> Lock {
+        let connection = Connection::open(database).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        Lock(connection)
+    }
+}
+
+#[test]
+fn somebody_elses_lock_held_the_loop_at_each_write() {
+    let scratch = Scratch::new("locked");
+    let mut store = Store::open(&scratch.database()).unwrap();
+    store.wait_briefly().unwrap();
+    let looks = (0..).take_while(|tries| disk::wait_for_loop(*tries)).count();
+    assert_eq!(u128::try_from(looks).unwrap(), disk::LOOP_BUSY.as_micros() / disk::LOOP_BUSY_STEP.as_micros());
+    let lock = Lock::take(&scratch.database());
+    let error = meta::set(&mut store, "name", b"1").unwrap_err();
+    assert!(error.to_string().contains("database is locked"), "{error}");
+    // It is over for this tick, even if the lock is gone meanwhile.
+    lock.0.execute_batch("ROLLBACK").unwrap();
+    let error = meta::set(&mut store, "name", b"2").unwrap_err();
+    assert!(error.to_string().contains("given up"), "{error}");
+    let why = store.take_unbegun().unwrap();
+    assert!(why.contains("database is locked"), "{why}");
+    assert!(store.refuses() && store.commit().unwrap().is_none());
+    meta::set(&mut store, "name", b"3").unwrap();
+    assert!(store.take_unbegun().is_none() && store.commit().unwrap().is_some() && !store.refuses());
+    assert_eq!(meta::value(&store, "name").unwrap().unwrap(), b"3");
 }
 
 /// A table that is not there, as in a file that is damaged.
