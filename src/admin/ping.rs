@@ -10,6 +10,7 @@ use super::request::{Refusal, Request};
 use super::view::{Ask, View};
 use crate::stream::dialback::Pair;
 use crate::xml::Element;
+use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{IqType, Jid, Stanza, jid, ns};
 
 /// How long the way may take, with all places that are tried, and then the answer.
@@ -128,7 +129,7 @@ impl Job for Reaching {
                     (false, "tls") if !is_last => "warning",
                     (false, _) => "failed",
                 };
-                let remedy = remedy(name, &self.way.pair);
+                let remedy = remedy(name, &text, &self.way.pair);
                 self.way.row(view, name, result, text.clone(), if is_fine { "" } else { &remedy });
                 match (is_last, is_fine) {
                     (false, _) => Ok(Next::Wait(self)),
@@ -138,17 +139,21 @@ impl Job for Reaching {
             }
             Event::Woken if view.now.monotonic_millis >= self.until_millis => {
                 let why = format!("not in {} seconds", PATIENCE.0.as_secs());
-                Ok(self.way.failed(&why, remedy("connect", &self.way.pair)))
+                Ok(self.way.failed(&why, remedy("connect", &why, &self.way.pair)))
             }
             _ => Ok(Next::Wait(self)),
         }
     }
 }
 
-/// What to do about a step that failed.
-fn remedy(step: &str, pair: &Pair) -> String {
+/// What to do about a step that failed with these words.
+fn remedy(step: &str, why: &str, pair: &Pair) -> String {
     let (from, to) = (&pair.from, &pair.to);
     match step {
+        // RFC 6120 §4.9.3.6: whoever answered serves others.
+        _ if why.contains(StreamCondition::HostUnknown.name()) => {
+            format!("that server does not serve {to}: see where its name leads: host -t SRV _xmpp-server._tcp.{to}")
+        }
         "dns" => format!("is the name right? see: host -t SRV _xmpp-server._tcp.{to}"),
         "connect" => "is that server up? does a firewall let us out to that port?".to_owned(),
         "tls" => format!("its certificate is its admin's matter; <remote> in jabber.xml may ask less of {to}"),
@@ -180,7 +185,7 @@ impl Job for Asking {
         match condition(&answer) {
             Some(condition) if is_of_the_way(&condition) => {
                 let text = format!("the ping came back: {condition}");
-                let remedy = remedy("connect", &self.way.pair);
+                let remedy = remedy("connect", &text, &self.way.pair);
                 self.way.row(view, "ping", "failed", text.clone(), &remedy);
                 Ok(self.way.failed(&text, remedy))
             }

@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn requests_are_answered_in_their_order_however_they_are_cut() {
-        let bytes = b"GET /a?x=1 HTTP/1.1\r\nHost: h\r\n\r\nHEAD /b HTTP/1.1\r\nhost: h\r\n\r\nGET /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /d HTTP/1.1\r\n\r\n";
+        let bytes = b"GET /a?x=1 HTTP/1.1\r\nHost: h\r\n\r\nHEAD http://h:9105/b HTTP/1.1\r\nhost: h\r\n\r\nGET /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nGET /d HTTP/1.1\r\n\r\n";
         let whole = talk(bytes, bytes.len());
         assert!(whole.1);
         assert_eq!(whole.0.matches("HTTP/1.1 200 OK\r\n").count(), 3);

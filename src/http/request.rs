@@ -76,11 +76,21 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Request, usize)>, Bad> {
     let wants = |word: &str| values("connection").any(|value| value.split(',').any(|part| part.trim() == word));
     let request = Request {
         method: method.to_owned(),
-        path: target.split(['?', '#']).next().unwrap_or_default().to_owned(),
+        path: path(target).to_owned(),
         accept: values("accept").collect::<Vec<_>>().join(","),
         is_head: method == "HEAD",
         // RFC 9112 §9.3.
         keeps_alive: if version == 1 { !wants("close") } else { false },
     };
     Ok(Some((request, length)))
+}
+
+/// The path of a target in either form (RFC 9112 §3.2.1, §3.2.2: a server takes both).
+fn path(target: &str) -> &str {
+    let after_scheme = target.strip_prefix("http://").or_else(|| target.strip_prefix("https://"));
+    let path = match after_scheme {
+        Some(rest) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
+        None => target,
+    };
+    path.split(['?', '#']).next().unwrap_or_default()
 }

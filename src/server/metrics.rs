@@ -312,6 +312,10 @@ impl Server {
             }
         }
         text.family("jabber_stanza_errors", "counter", "Stanzas of type error in either direction, by condition");
+        // Whoever counts needs the beginning, too.
+        if metrics.errors.is_empty() {
+            text.sample("jabber_stanza_errors_total", &[("condition", "other")], 0);
+        }
         for (condition, number) in &metrics.errors {
             text.sample("jabber_stanza_errors_total", &[("condition", condition)], *number);
         }

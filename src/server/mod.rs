@@ -66,13 +66,16 @@ use crate::admin::{self, Outside, Told};
 use crate::config::{Block, Config, Listener, LogSink};
 pub use crate::router::ConnectionId;
 use crate::router::{HashTicket, IdMap, ModuleTimer, Reread, Router};
-use crate::store::{self, Store, meta, plain_password};
+use crate::store::{self, Store, account, meta, plain_password};
 pub use crate::stream::TlsInfo;
 use crate::stream::certificate::{Trust, TrustNobody};
 use crate::stream::dialback::DialbackSecret;
 use crate::stream::sasl::{DecoySecret, HashJob, HashResult, Outcome};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Now, Random, StreamError};
+
+/// Hosts that are served no longer are named at most so many.
+const UNSERVED_MAX: usize = 20;
 
 /// The reason of [`Input::Gone`] where what the peer was about to be told could not be kept.
 pub const DISK_FAILED: &str = "the disk failed";
@@ -425,7 +428,28 @@ impl Server {
         server.restore_queues(now)?;
         server.store.wait_briefly()?;
         server.call_components(now);
+        server.tell_unserved();
         Ok(server)
+    }
+
+    /// Accounts stay with the name of their host. Whoever gives the host another hears where they are.
+    fn tell_unserved(&self) {
+        let count = |host: &String| account::count(&self.store, host).map(|count| (host.clone(), count));
+        let unserved = account::hosts(&self.store).and_then(|hosts| {
+            hosts
+                .iter()
+                .filter(|host| self.config.host(host).is_none())
+                .take(UNSERVED_MAX)
+                .map(count)
+                .collect::<Result<Vec<_>, _>>()
+        });
+        match unserved {
+            Ok(unserved) => unserved.iter().for_each(|(host, count)| {
+                log::warn!(target: LogSink::INTERNAL,
+                    "{count} accounts of {host} cannot log in: no <host> in jabber.xml names it; name it, too, or again");
+            }),
+            Err(error) => log::error!(target: LogSink::INTERNAL, "the hosts of the accounts could not be read: {error}"),
+        }
     }
 
     /// Takes one input and does all that follows from it.
@@ -619,6 +643,7 @@ impl Server {
         }
         self.drop_foreign_dials(now);
         self.reload_components(now);
+        self.tell_unserved();
         self.passwords_at_millis = now.monotonic_millis;
         self.forget_plain_passwords(now);
     }

@@ -340,3 +340,21 @@ fn no_record_is_kept_where_the_list_leaves_mod_log_out() {
         assert_eq!(records.contains("session end"), is_listed, "{records}");
     }
 }
+
+#[test]
+fn a_host_that_got_another_name_kept_its_accounts_to_itself() {
+    let site = Site::new("configuration-renamed");
+    let running = site.start();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("romeo\n").success();
+    let told = "1 accounts of localhost cannot log in";
+    assert!(!site.log().contains(told));
+    let renamed = site.xml("").replace("<host>localhost</host>", "<host>verona.example</host>");
+    assert!(renamed.contains("verona"));
+    site.write("jabber.xml", &renamed);
+    site.ctl(&["reload"]).success();
+    assert_eq!(site.log().matches(told).count(), 1, "{}", site.log());
+    running.stop();
+    let running = site.start();
+    assert_eq!(site.log().matches(told).count(), 2, "{}", site.log());
+    running.stop();
+}

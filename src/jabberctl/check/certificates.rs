@@ -130,7 +130,10 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_own_place: 
         );
     }
     if !certificate.covers(host.trim_matches(['[', ']'])) {
-        let names = certificate.names().join(", ");
+        let names = match certificate.names() {
+            [] => "no name at all (the common name does not count)".to_owned(),
+            names => names.join(", "),
+        };
         findings.critical(
             AREA,
             format!("{host}: {shown} is for {names}, not for {host}: clients refuse it"),
@@ -171,7 +174,7 @@ fn is_trusted(subject: &Subject, (host, file): (&str, &Path), chain: &[u8], now:
                 findings.warning(
                     AREA,
                     format!("{host}: other servers and clients may not trust {shown}: {why}"),
-                    "the file must hold the whole chain: own certificate first, then each authority's (fullchain.pem)",
+                    "the file must hold the whole chain: own certificate first, then each authority's (fullchain.pem), up to one that others know",
                 );
             }
         }
@@ -210,12 +213,12 @@ fn how_to_open(subject: &Subject, path: &Path) -> String {
 
 fn key_is_secret(path: &Path, host: &str, findings: &mut Findings) {
     use std::os::unix::fs::PermissionsExt as _;
-    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0) {
+    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o006 != 0) {
         let shown = path.display();
         findings.critical(
             AREA,
-            format!("{host}: the key {shown} can be read by everybody"),
-            format!("chmod o-r {shown}"),
+            format!("{host}: the key {shown} can be read or changed by everybody"),
+            format!("chmod o-rw {shown}"),
         );
     }
 }
