@@ -39,6 +39,7 @@ pub const STATUS: Command = Command {
         Column::of("log_bytes", "Database log", Unit::Bytes),
         Column::number("commit_failures", "Failed commits"),
         Column::text("commits_fail", "Commits fail"),
+        Column::text("database_displaced", "Database displaced"),
     ]),
     does: Does::Server(status),
     ..Command::NONE
@@ -87,6 +88,7 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
         "log_bytes": size.log_bytes,
         "commit_failures": failures,
         "commits_fail": refused,
+        "database_displaced": view.store.displaced().map(|error| error.to_string()),
     }));
     Ok(Next::Done)
 }

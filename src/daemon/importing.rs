@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::{AccessFlags, access};
 
 use super::privileges::{self, Identity};
@@ -40,6 +42,7 @@ const PATIENCE: &str = "EXTEND_TIMEOUT_USEC=300000000";
 /// # Errors
 /// When the database cannot be used.
 pub fn open(path: &Path, terminate: &AtomicBool) -> Result<Option<Store>, StartError> {
+    tell_of_loss(path);
     let mut telling = Telling::new();
     let opened = Store::open_in_steps(path, &mut |backup::Progress { done, all }| {
         let pages = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
@@ -54,6 +57,22 @@ pub fn open(path: &Path, terminate: &AtomicBool) -> Result<Option<Store>, StartE
             Ok(None)
         }
         Err(error) => Err(StartError(error.to_string())),
+    }
+}
+
+/// A start makes a new database where none is. Where one was, the admin wants to know before people register anew.
+fn tell_of_loss(path: &Path) {
+    let (shown, copies) = (path.display(), path.with_file_name(backup::DIRECTORY));
+    let copies = match backup::has_copies(path) {
+        true => {
+            format!("copies of the old one are in {}: stop the server, and jabberctl restore one", copies.display())
+        }
+        false => "if there were accounts, stop the server, and jabberctl restore a backup".to_owned(),
+    };
+    if backup::is_empty(path) {
+        log::warn!(target: LogSink::INTERNAL, "{shown} is empty: a new database begins, without an account; {copies}");
+    } else if backup::has_copies(path) && path.symlink_metadata().is_err() {
+        log::warn!(target: LogSink::INTERNAL, "{shown} is not there: a new database begins, without an account; {copies}");
     }
 }
 
@@ -162,6 +181,7 @@ pub fn by_hand(
     let path = whole(path);
     assume(identity.as_ref())?;
     readable(format, &path, identity.as_ref().map(Identity::name))?;
+    let _alone = alone(&config.spool)?;
     let mut store = Store::open(&config.spool.join(accounts::DATABASE))?;
     let plan = Plan { accounts_per_commit: 1, tells_again: true, ..plan(config, vec![path.clone()]) };
     let mut report = ReportFile::new(&config.spool, plan.now_unix_millis);
@@ -191,6 +211,19 @@ pub fn by_hand(
         false => format!("imported {counts}; report={}", report.path.display()),
     };
     Ok(Told { text, remedies: done.remedies })
+}
+
+/// Nobody else imports by hand as long as the value lives: two would do the same work.
+fn alone(directory: &Path) -> Result<Option<Flock<File>>, Refusal> {
+    let Ok(opened) = File::open(directory) else { return Ok(None) };
+    match Flock::lock(opened, FlockArg::LockExclusiveNonblock) {
+        Ok(held) => Ok(Some(held)),
+        Err((_, Errno::EWOULDBLOCK)) => {
+            Err(Refusal::new("another import is under way", "wait until it is done: this one imported nothing"))
+        }
+        // A file system without locks.
+        Err(_) => Ok(None),
+    }
 }
 
 /// What is wrong with an import, with the first of its reasons: whoever reads nothing else knows.

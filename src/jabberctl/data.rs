@@ -19,7 +19,7 @@ use jabber::xmpp::datetime;
 
 use super::line::{Arguments, Line};
 use super::show::Show;
-use super::{Code, Failure, interrupt, settings, terminal};
+use super::{Code, Failure, displaced, interrupt, settings, talk, terminal};
 
 /// How often the terminal hears of the progress.
 const TOLD: Duration = Duration::from_millis(200);
@@ -37,6 +37,9 @@ pub(super) fn obey(line: &Line, command: &'static Command, arguments: &Arguments
         return Err(
             Failure::usage("a name of a file is wanted").remedy(format!("usage: jabberctl {}", command.usage()))
         );
+    }
+    if matches!(command.name, "backup" | "export") {
+        in_place(line, &config, &database)?;
     }
     let mut telling = Telling { show: Show::new(command, line.json), told: None, wish: interrupt::listen()? };
     let said = match command.name {
@@ -127,6 +130,16 @@ fn there(database: &Path) -> Result<(), Failure> {
         }
         Err(error) => Err(Failure::failed(format!("there is no database {}: {error}", database.display()))
             .remedy("jabber.xml says where it is; another one is named with -c FILE")),
+    }
+}
+
+/// A server that runs may hold another file than the one of that name: a copy of the latter would be none of its data.
+fn in_place(line: &Line, config: &Config, database: &Path) -> Result<(), Failure> {
+    let socket = line.socket.clone().unwrap_or_else(|| config.control_socket());
+    let process = talk::peer(&socket, line.timeout.unwrap_or(talk::LOOK_PATIENCE)).ok();
+    match process.and_then(|process| displaced::look(process, database)) {
+        Some((text, remedy)) => Err(Failure::failed(text).remedy(remedy)),
+        None => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod check;
 mod data;
+mod displaced;
 mod help;
 mod interrupt;
 mod line;

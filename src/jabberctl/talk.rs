@@ -202,16 +202,16 @@ pub(super) fn peer(path: &Path, patience: Duration) -> Result<i32, Failure> {
     found.map(|found| found.pid()).map_err(|error| Failure::unreachable(error.to_string()).remedy(LOG))
 }
 
-/// The version of the server.
-pub(super) fn version(line: &Line) -> Option<String> {
+/// What the server says of itself, by the columns of `status`.
+pub(super) fn status(line: &Line) -> Option<Value> {
     let patience = line.timeout.unwrap_or(LOOK_PATIENCE);
     let stream = connect(&socket_of(line).ok()?.0, patience).ok()?;
     stream.set_read_timeout(Some(patience)).ok()?;
     (&stream).write_all(b"{\"command\":\"status\"}\n").ok()?;
     let mut answer = String::new();
     BufReader::new(&stream).read_line(&mut answer).ok()?;
-    let answer: Value = serde_json::from_str(&answer).ok()?;
-    answer.get("row")?.get("version")?.as_str().map(str::to_owned)
+    let mut answer: Value = serde_json::from_str(&answer).ok()?;
+    answer.get_mut("row").map(Value::take)
 }
 
 fn cut_off(error: &io::Error, patience: Duration) -> Failure {

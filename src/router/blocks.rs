@@ -33,6 +33,8 @@ pub enum Origin {
 pub(super) struct Table {
     made: Blocks,
     in_force: Blocks,
+    /// Were they changed in this tick, which is not committed yet?
+    is_unkept: bool,
     lines: HashMap<String, Lines>,
 }
 
@@ -146,8 +148,25 @@ impl Router {
                 log::info!(target: "s2s", "{domain} is not blocked by command any more");
             }
         }
+        self.blocks.is_unkept = true;
         self.blocks_changed(env);
         Ok(was_there)
+    }
+
+    /// A tick that wrote was committed.
+    pub fn blocks_are_kept(&mut self) {
+        self.blocks.is_unkept = false;
+    }
+
+    /// A tick was lost: what it changed is in force no longer.
+    pub fn blocks_are_lost(&mut self, store: &Store) {
+        if !std::mem::take(&mut self.blocks.is_unkept) {
+            return;
+        }
+        match self.load_blocks(store) {
+            Ok(()) => log::warn!(target: "s2s", "the change of blocks could not be kept: they are as they were before"),
+            Err(error) => log::error!(target: "s2s", "the blocks of domains cannot be read again: {error}"),
+        }
     }
 
     /// The blocks or jabber.xml changed: what waits for a blocked domain is stopped.

@@ -10,6 +10,8 @@ use crate::xmpp::{Now, datetime};
 const TRIAL_MILLIS: u64 = 10_000;
 /// How often the log is told that it still fails.
 const REMINDER_MILLIS: u64 = 10 * 60_000;
+/// How often it is looked whether the database is in its place.
+const PLACE_MILLIS: u64 = 60_000;
 /// What a trial writes: more than the rest of room that a larger commit has left in the log when it failed.
 const TRIAL: (&str, &[u8]) = ("commit trial", &[0; 32_768]);
 
@@ -21,6 +23,10 @@ pub(super) struct Commits {
     failing: Option<Failing>,
     /// Is there a timer for the next trial?
     is_planned: bool,
+    /// Was the log told that the database is not in its place?
+    pub(super) is_displaced: bool,
+    /// When to look next.
+    place_millis: u64,
 }
 
 /// No commit has worked since.
@@ -95,6 +101,7 @@ impl Server {
     /// When the commit failed: the outputs of this tick must be dropped and their streams closed.
     pub fn commit(&mut self) -> Result<Option<Tick>, store::Error> {
         self.ticks += 1;
+        self.look_at_place();
         if let Some(why) = self.store.take_unbegun() {
             self.commits.failed(self.now, "who asked for it was refused", why);
         }
@@ -107,6 +114,11 @@ impl Server {
                 committed
             }
         };
+        match &committed {
+            Ok(None) => {}
+            Ok(Some(_)) => self.router.blocks_are_kept(),
+            Err(_) => self.router.blocks_are_lost(&self.store),
+        }
         if let Some(failing) = self.commits.failing.as_ref().filter(|_| !self.commits.is_planned) {
             self.timers.set(failing.tried_millis.saturating_add(TRIAL_MILLIS), Timer::Trial);
             self.commits.is_planned = true;
@@ -117,6 +129,22 @@ impl Server {
     /// The timer of the next trial has gone off; the tick that it is in makes the trial.
     pub(super) fn trial_is_due(&mut self) {
         self.commits.is_planned = false;
+    }
+
+    /// Commits work on a file that was moved away, and nobody finds again what they kept: the log is told, once.
+    fn look_at_place(&mut self) {
+        let now_millis = self.now.monotonic_millis;
+        if now_millis < self.commits.place_millis {
+            return;
+        }
+        self.commits.place_millis = now_millis.saturating_add(PLACE_MILLIS);
+        let displaced = self.store.displaced();
+        match (&displaced, self.commits.is_displaced) {
+            (Some(error), false) => log::error!(target: LogSink::INTERNAL, "{error}"),
+            (None, true) => log::warn!(target: LogSink::INTERNAL, "the database is in its place again"),
+            _ => {}
+        }
+        self.commits.is_displaced = displaced.is_some();
     }
 
     fn try_commit(&mut self) -> Option<Tick> {

@@ -254,7 +254,10 @@ impl Server {
                     "nothing can be kept, the database refuses to commit: {}\n",
                     failing.why
                 )),
-                None => Response::text("ok\n"),
+                None => match self.store.displaced() {
+                    Some(error) => Response::unavailable(format!("what is kept will not be found again: {error}\n")),
+                    None => Response::text("ok\n"),
+                },
             },
             _ => Response::not_found(),
         }

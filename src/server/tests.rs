@@ -399,6 +399,49 @@ fn a_message_that_was_lost_was_said_to_be_sent_and_a_locked_database_was_seen_by
 }
 
 #[test]
+fn a_database_that_was_moved_away_was_all_well() {
+    let scratch = Scratch::new("displaced");
+    let mut bench = Bench::on(Store::open(&scratch.database()).unwrap(), "", "");
+    let (watcher, control) = (ConnectionId(1), ConnectionId(2));
+    bench.input(Input::Watcher { id: watcher });
+    bench.input(Input::Control { id: control, peer: admin::Peer { uid: 0, gid: 0, pid: 1 } });
+    let health = |bench: &mut Bench| bench.says(1, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    let status = |bench: &mut Bench| bench.says(2, "{\"command\":\"status\"}\n");
+    assert!(status(&mut bench).contains("\"database_displaced\":null"));
+    std::fs::rename(scratch.database(), scratch.0.join("elsewhere.db")).unwrap();
+    let told = health(&mut bench);
+    assert!(told.contains(" 503 ") && told.contains("will not be found again"), "{told}");
+    let told = status(&mut bench);
+    assert!(told.contains("\"database_displaced\":\"") && told.contains("moved, removed or replaced"), "{told}");
+    // The log is told as well, once.
+    bench.now.monotonic_millis += 60_000;
+    bench.input(Input::Timeout);
+    assert!(bench.server.commits.is_displaced);
+    std::fs::rename(scratch.0.join("elsewhere.db"), scratch.database()).unwrap();
+    assert!(health(&mut bench).ends_with("\r\n\r\nok\n"));
+    bench.now.monotonic_millis += 60_000;
+    bench.input(Input::Timeout);
+    assert!(!bench.server.commits.is_displaced);
+}
+
+#[test]
+fn a_block_that_could_not_be_kept_was_in_force() {
+    let mut bench = Bench::new("");
+    let block =
+        |domain: &str| Block { domain: domain.to_owned(), subdomains: false, action: crate::config::BlockAction::Drop };
+    bench.server.block(bench.now, block("kept.test")).unwrap();
+    bench.input(Input::Timeout);
+    store::tests::leave_room(&bench.server.store, 2);
+    bench.server.block(bench.now, block("lost.test")).unwrap();
+    bench.server.unblock(bench.now, "kept.test").unwrap();
+    // The disk is full before the tick ends.
+    assert!(meta::set(&mut bench.server.store, "large", &[0; 100_000]).is_err());
+    assert!(bench.server.commit().is_err());
+    assert!(bench.server.router().blocked("lost.test").is_none());
+    assert!(bench.server.router().blocked("kept.test").is_some());
+}
+
+#[test]
 fn a_stream_that_the_disk_closed_was_not_counted() {
     let mut bench = Bench::new("");
     for (number, reason) in [(1, DISK_FAILED), (2, "connection lost: reset")] {

@@ -26,7 +26,7 @@ use super::{beside, migrate, unsigned, wal_path};
 
 mod automatic;
 
-pub use automatic::{DIRECTORY, KEPT, automatic};
+pub use automatic::{DIRECTORY, KEPT, automatic, has_copies};
 
 /// Pages copied at a time: a megabyte, some milliseconds of reading and writing.
 pub const STEP_PAGES: i32 = 256;
@@ -100,12 +100,18 @@ fn copy_to(database: &Path, file: &Path, overwrite: bool, how: Reading, pace: Pa
     if id(file).is_some_and(|found| [id(database), id(&wal_path(database))].contains(&Some(found))) {
         return Err(Error::new(file, Cause::Itself));
     }
+    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+    if ["-wal", "-shm", "-journal"].iter().any(|end| name.ends_with(end.as_bytes())) {
+        return Err(Error::new(file, Cause::PartOfDatabase));
+    }
     if let Ok(found) = file.symlink_metadata() {
         // A file in the place of a link is not what was asked for, and nobody makes a device again.
         let why = match no_file(&found) {
             _ if found.is_symlink() => Some(Cause::Link(file.read_link().unwrap_or_default())),
             Some(what) => Some(Cause::NotAFile(what)),
-            None => (!overwrite).then_some(Cause::Exists),
+            None if !overwrite => Some(Cause::Exists),
+            // A slip of the pen takes nobody's keys or logs.
+            None => (found.len() > 0 && !has_header(file)).then_some(Cause::NoCopyThere),
         };
         if let Some(why) = why {
             return Err(Error::new(file, why));
@@ -205,16 +211,23 @@ fn swap(partial: &Path, database: &Path, label: &str, there: bool) -> Result<Opt
         return Ok(None);
     }
     fold_log(database)?;
+    let aside = aside_path(database, label);
     let old = OpenOptions::new().read(true).write(true).open(database);
     let old = old.map_err(|error| Error::new(database, Cause::Io("open the file", error)))?;
     // From here on nobody can begin to use it.
     lock(&old, database)?;
     set_log_aside(database, label)?;
-    let aside = aside_path(database, label);
     // A second name first: there is no moment without a database.
     let linked = fs::hard_link(database, &aside);
-    linked.map_err(|error| Error::new(&aside, Cause::Io("keep the old database under this name", error)))?;
-    put(partial, database, true)?;
+    let linked = linked.map_err(|error| Error::new(&aside, Cause::Io("keep the old database under this name", error)));
+    if let Err(error) = linked.and_then(|()| put(partial, database, true)) {
+        // What is under the second name would be the database itself, and whoever restored it would change both.
+        if is_named(&old, database) {
+            let _ = fs::remove_file(&aside);
+            let _ = fs::rename(wal_path(&aside), wal_path(database));
+        }
+        return Err(error);
+    }
     drop(old);
     Ok(Some(aside))
 }
@@ -468,6 +481,12 @@ fn fold_log(database: &Path) -> Result<(), Error> {
         }
         _ => Ok(()),
     }
+}
+
+/// Is this a file without a byte in it, nor one in a log beside it?
+pub fn is_empty(database: &Path) -> bool {
+    let is_nothing = |found: io::Result<fs::Metadata>| found.is_ok_and(|found| found.len() == 0);
+    is_nothing(database.metadata()) && wal_path(database).metadata().map_or(true, |log| log.len() == 0)
 }
 
 /// Does the file begin as all of SQLite's do?

@@ -40,6 +40,14 @@ pub(super) enum Cause {
     SyncFailedBefore,
     /// The write-ahead log was deleted or replaced while the server ran.
     WalRemoved,
+    /// The file that is open has another name or none, and perhaps another file has its.
+    Displaced,
+    /// A file without a byte in it.
+    Empty,
+    /// A file that is there is none of those that may be overwritten: it is no copy of a database.
+    NoCopyThere,
+    /// A name that SQLite gives to a part of a database.
+    PartOfDatabase,
     /// Data for an account that does not exist.
     NoAccount(BareJid),
     /// The system does not let somebody who runs a tool write a copy; the text says what.
@@ -112,7 +120,7 @@ impl Error {
     pub(super) fn of_backup(self) -> Error {
         let Inner { path, cause } = *self.0;
         let cause = match cause {
-            Cause::Foreign => Cause::NoBackup,
+            Cause::Foreign | Cause::Empty => Cause::NoBackup,
             Cause::Sql(error) => match error.sqlite_error_code() {
                 Some(ErrorCode::NotADatabase) => Cause::NoBackup,
                 Some(ErrorCode::DatabaseCorrupt) => Cause::Unsound(error.to_string()),
@@ -177,6 +185,10 @@ impl Error {
             Cause::TickLost => "see the error before this one",
             Cause::SyncFailedBefore => "look for disk errors in the kernel's log, then restart the server",
             Cause::WalRemoved => "stop the server before touching its files; restart it now",
+            Cause::Displaced => "move it back to its place; jabberctl check files tells where it is, or how to save it",
+            Cause::Empty => "restore a backup; without one remove the file: the next start makes it anew",
+            Cause::NoCopyThere => "name another file, or remove this one: nothing was changed",
+            Cause::PartOfDatabase => "name another file",
             Cause::NoAccount(_) => "the account was removed meanwhile",
             Cause::Write(_, error) => match error.kind() {
                 io::ErrorKind::NotFound => "make the directory, or name another",
@@ -229,6 +241,12 @@ impl Error {
             Cause::TickLost => f.write_str("the running transaction was given up"),
             Cause::SyncFailedBefore => f.write_str("an earlier sync failed, nothing more can be promised"),
             Cause::WalRemoved => f.write_str("the write-ahead log (-wal) was deleted or replaced"),
+            Cause::Displaced => {
+                f.write_str("the server holds a file that has this name no more: it was moved, removed or replaced")
+            }
+            Cause::Empty => f.write_str("the file is empty"),
+            Cause::NoCopyThere => f.write_str("what is there is no database, and is not replaced by one"),
+            Cause::PartOfDatabase => f.write_str("SQLite takes a file of this name for a part of a database"),
             Cause::NoAccount(account) => write!(f, "no account {account}"),
             Cause::Write(what, error) => write!(f, "cannot {what}: {error}"),
             Cause::Read(error) => write!(f, "cannot read it: {error}"),

@@ -97,6 +97,7 @@ pub(super) fn format(connection: &Connection) -> Result<i64, Cause> {
     match pragma(connection, "application_id")? {
         APPLICATION if found > VERSION => Err(Cause::Newer { found, known: VERSION }),
         APPLICATION => Ok(found),
+        _ if is_empty(connection)? => Err(Cause::Empty),
         _ => Err(Cause::Foreign),
     }
 }

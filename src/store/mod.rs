@@ -37,7 +37,7 @@ pub mod vcard;
 use std::fs::{OpenOptions, Permissions};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -85,6 +85,8 @@ pub struct Size {
 pub struct Store {
     connection: Connection,
     path: PathBuf,
+    /// Which file had that name when it was opened, by device and inode.
+    file: Option<(u64, u64)>,
     /// The last commit that wrote.
     tick: Tick,
     /// Has this tick's transaction begun?
@@ -187,6 +189,7 @@ impl Store {
         Store {
             connection,
             path: path.to_owned(),
+            file: id(path),
             tick: Tick(0),
             open: false,
             lost: false,
@@ -207,6 +210,11 @@ impl Store {
     pub fn size(&self) -> Size {
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |found| found.len());
         Size { database_bytes: bytes(&self.path), log_bytes: bytes(&wal_path(&self.path)) }
+    }
+
+    /// Has the open file lost its name? It was moved, removed or replaced: what is kept in it the next start does not find.
+    pub fn displaced(&self) -> Option<Error> {
+        (id(&self.path) != self.file).then(|| self.error(Cause::Displaced))
     }
 
     /// From now on nobody else's lock is waited for long: the loop of a server begins.
@@ -462,6 +470,11 @@ fn signed(number: u64) -> i64 {
 
 fn unsigned(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+/// Which file has this name, if any.
+fn id(path: &Path) -> Option<(u64, u64)> {
+    path.metadata().ok().map(|found| (found.dev(), found.ino()))
 }
 
 /// The file whose name has this at its end: SQLite's own beside a database are `-wal`, `-shm` and `-journal`.

@@ -207,6 +207,22 @@ fn somebody_elses_lock_held_the_loop_at_each_write() {
     assert_eq!(meta::value(&store, "name").unwrap().unwrap(), b"3");
 }
 
+#[test]
+fn a_database_that_was_moved_away_was_never_missed() {
+    let scratch = Scratch::new("moved");
+    let (here, elsewhere) = (scratch.database(), scratch.0.join("elsewhere.db"));
+    let store = Store::open(&here).unwrap();
+    assert!(store.displaced().is_none());
+    std::fs::rename(&here, &elsewhere).unwrap();
+    let told = store.displaced().unwrap().to_string();
+    assert!(told.contains("moved, removed or replaced") && told.contains("back to its place"), "{told}");
+    std::fs::write(&here, "another").unwrap();
+    assert!(store.displaced().is_some());
+    std::fs::rename(&elsewhere, &here).unwrap();
+    assert!(store.displaced().is_none());
+    assert!(Store::in_memory().unwrap().displaced().is_none());
+}
+
 /// A table that is not there, as in a file that is damaged.
 pub(crate) fn lose_table(store: &Store, name: &str) {
     store.connection.execute_batch(&format!("DROP TABLE {name}")).unwrap();

@@ -588,9 +588,14 @@ fn a_damaged_database_was_all_well() {
     check(&site, &["files"]).has("critical", "jabber.db: ", "restore a backup").ends(2);
     fs::write(&path, "this is none").unwrap();
     check(&site, &["files"]).has("critical", "jabber.db: ", "restore a backup").ends(2);
-    // One of a first start that was cut short is made anew.
+    // A start would take it for new, as one of a first start that was cut short.
     fs::write(&path, "").unwrap();
-    check(&site, &["files"]).lacks("jabber.db:");
+    check(&site, &["files"]).has("warning", "jabber.db is empty", "restore a backup");
+    fs::create_dir(site.path("spool/backup")).unwrap();
+    site.write("spool/backup/jabber-x.db", "");
+    check(&site, &["files"]).has("critical", "jabber.db is empty", "one of the copies in").ends(2);
+    site.start().stop();
+    assert!(site.log().contains("jabber.db is empty: a new database begins"), "{}", site.log());
 }
 
 #[test]

@@ -402,6 +402,43 @@ fn messages_flow_while_backups_are_made() {
 }
 
 #[test]
+fn what_a_server_kept_in_a_file_without_a_name_could_not_be_saved() {
+    let site = Site::new("displaced");
+    let running = site.start();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("one\n").success();
+    let (here, elsewhere, copy) = (site.path("spool/jabber.db"), site.path("elsewhere.db"), site.path("copy.db"));
+    fs::rename(&here, &elsewhere).unwrap();
+    site.ctl(&["user", "add", "juliet@localhost"]).input("two\n").success();
+    for area in ["files", "server"] {
+        let told = site.ctl(&["check", area]).output();
+        let text = String::from_utf8(told.stdout).unwrap();
+        assert!(told.status.code() == Some(2) && text.contains("critical"), "{text}");
+    }
+    let (text, remedy) = refusal(&site, &["backup", shown(&copy)]);
+    assert!(text.contains("is not the file that the server") && text.contains(shown(&elsewhere)), "{text}");
+    assert!(remedy.contains(&format!("mv {} {}", shown(&elsewhere), shown(&here))), "{remedy}");
+    fs::rename(&elsewhere, &here).unwrap();
+    site.ctl(&["backup", shown(&copy)]).success();
+    let told = site.ctl(&["check", "files"]).output();
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert!(text.contains("jabber.db is whole") && !text.contains("is not the file"), "{text}");
+    // Removed: then it has what the server still has open, and no name anywhere.
+    fs::remove_file(&here).unwrap();
+    site.ctl(&["user", "add", "paris@localhost"]).input("three\n").success();
+    let (_, remedy) = refusal(&site, &["export", shown(&copy)]);
+    let (rescue, then) = remedy.split_once("; then ").unwrap();
+    assert_eq!(then, "stop the server, and: jabberctl restore rescued.db");
+    let saved = Command::new("sh").args(["-ec", rescue]).current_dir(&site.directory).status().unwrap();
+    assert!(saved.success(), "{rescue}");
+    running.stop();
+    let told = site.ctl(&["--yes", "restore", shown(&site.path("rescued.db"))]).success();
+    assert!(told.contains("3 accounts"), "{told}");
+    let running = site.start();
+    assert_eq!(accounts(&site), 3);
+    running.stop();
+}
+
+#[test]
 fn of_two_backups_to_one_file_one_is_told_that_the_other_is_under_way() {
     let site = Site::new("two-backups");
     let running = site.start();

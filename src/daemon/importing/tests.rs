@@ -150,6 +150,20 @@ fn progress_in_words() {
 }
 
 #[test]
+fn an_import_beside_another_did_all_the_work_again() {
+    let directory = scratch("import-twice");
+    let config = Config { spool: directory.clone(), ..Config::for_host("xmpp.test") };
+    let import = || by_hand(&config, Format::Jabberd14, &fixture("1.4.3-flat"), &mut |_| ControlFlow::Continue(()));
+    let held = alone(&directory).unwrap();
+    let refusal = import().unwrap_err();
+    assert!(refusal.text.contains("another import is under way"), "{refusal:?}");
+    drop(held);
+    let said = import().map_or_else(|refusal| refusal.text, |told| told.text);
+    assert!(said.contains("accounts=12"), "{said}");
+    fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
 fn another_directory_is_imported_by_name() {
     let directory = scratch("import-by-name");
     let config = Config { spool: directory.clone(), ..Config::for_host("xmpp.test") };

@@ -7,13 +7,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jabber::daemon::accounts::DATABASE;
 use jabber::daemon::privileges::Identity;
-use jabber::store::beside;
 use jabber::store::soundness::{self, Seen};
+use jabber::store::{backup, beside};
 use nix::unistd::AccessFlags;
 
 use super::access::{self, MAKE, READ_WRITE};
 use super::files::{AREA, is_read_only};
 use super::{Findings, Subject};
+use crate::jabberctl::displaced;
 
 const DIRECTORY: &str = "the data directory ";
 
@@ -36,8 +37,16 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     }
     let path = spool.join(DATABASE);
     let Some(is_there) = access::is_there(subject, AREA, &path, findings) else { return };
+    if let Some((text, remedy)) = subject.process().and_then(|process| displaced::look(process, &path)) {
+        return findings.critical(AREA, text, remedy);
+    }
     let found = match fs::metadata(&path) {
         Ok(found) if is_there => found,
+        _ if subject.process().is_some() => {
+            let text =
+                format!("{} is not there, though the server runs: what it keeps will not be found", path.display());
+            return findings.critical(AREA, text, "run jabberctl check files as root: it tells where the file is");
+        }
         _ => return findings.fine(AREA, format!("{} is not there yet: the first start makes it", path.display())),
     };
     is_usable &= is_own(subject, &path, &found, findings);
@@ -47,8 +56,23 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
             is_usable &= access::needs(subject, AREA, (&file, "", "read and written"), READ_WRITE, findings);
         }
     }
-    if is_usable && found.len() > 0 {
+    if backup::is_empty(&path) {
+        return empty(&path, findings);
+    }
+    if is_usable {
         look_through(subject, &path, findings);
+    }
+}
+
+/// A start would take it for new.
+fn empty(path: &Path, findings: &mut Findings) {
+    let text = format!("{} is empty: the next start makes a new database of it, without an account", path.display());
+    match backup::has_copies(path) {
+        true => {
+            let copies = path.with_file_name(backup::DIRECTORY);
+            findings.critical(AREA, text, format!("jabberctl restore one of the copies in {}", copies.display()));
+        }
+        false => findings.warning(AREA, text, "if there were accounts, jabberctl restore a backup; else remove it"),
     }
 }
 

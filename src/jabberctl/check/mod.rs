@@ -249,7 +249,19 @@ fn server(line: &Line, socket: &Path, identity: Option<&Identity>, findings: &mu
     match talk::peer(socket, line.timeout.unwrap_or(talk::LOOK_PATIENCE)) {
         Ok(pid) => {
             let own = env!("CARGO_PKG_VERSION");
-            match talk::version(line) {
+            let status = talk::status(line);
+            let told = |name: &str| status.as_ref()?.get(name)?.as_str();
+            if let Some(why) = told("commits_fail") {
+                findings.critical(
+                    AREA,
+                    format!("nothing can be kept, {why}"),
+                    "see to that; the server tries it again by itself",
+                );
+            }
+            if let Some(why) = told("database_displaced") {
+                findings.critical(AREA, why, "jabberctl check files, as root, tells where it is, or how to save it");
+            }
+            match told("version") {
                 Some(version) if version == own => {
                     findings.fine(AREA, format!("jabberd {version} runs, process {pid}"));
                 }

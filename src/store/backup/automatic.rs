@@ -60,6 +60,12 @@ pub fn automatic(database: &Path, why: &str, pace: Pace<'_>) -> Result<PathBuf, 
     Err(Error::new(&directory, Cause::Exists))
 }
 
+/// Are there copies beside this database, or the place where it was?
+pub fn has_copies(database: &Path) -> bool {
+    let entries = fs::read_dir(database.with_file_name(DIRECTORY)).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).any(|path| path.extension().is_some_and(|end| end == "db"))
+}
+
 /// Waits until nobody else makes a copy in this directory, and holds it as long as the value lives: two that begin within a
 /// second would take each other's half.
 pub(super) fn alone(directory: &Path, pace: Pace<'_>) -> Result<Option<Flock<File>>, Error> {

@@ -50,6 +50,55 @@ fn a_copy_is_whole_and_checked_and_overwrites_nothing() {
 }
 
 #[test]
+fn a_slip_of_the_pen_put_a_copy_in_the_place_of_a_key_or_where_sqlite_removes_it() {
+    let scratch = Scratch::new("backup-slip");
+    drop(with_accounts(&scratch.database(), &["a@h"]));
+    let told = |name: &str, overwrite| {
+        make(&scratch.database(), &scratch.0.join(name), overwrite, &mut on).map_err(|error| error.to_string())
+    };
+    for name in ["jabber.db-wal", "jabber.db-shm", "jabber.db-journal", "copy.db-wal"] {
+        let refused = told(name, false).unwrap_err();
+        assert!(refused.contains("a part of a database"), "{refused}");
+        assert!(!scratch.0.join(name).exists());
+    }
+    fs::write(scratch.0.join("key.pem"), "-----BEGIN PRIVATE KEY-----").unwrap();
+    let refused = told("key.pem", true).unwrap_err();
+    assert!(refused.contains("is not replaced") && refused.contains("nothing was changed"), "{refused}");
+    assert_eq!(fs::read(scratch.0.join("key.pem")).unwrap(), b"-----BEGIN PRIVATE KEY-----");
+    // What mktemp made, and an older copy, hold nothing that anybody wants.
+    fs::write(scratch.0.join("copy.db"), "").unwrap();
+    for _ in 0..2 {
+        assert_eq!(told("copy.db", true).unwrap().accounts, 1);
+    }
+}
+
+#[test]
+fn an_empty_file_was_taken_for_another_program_s_database() {
+    let scratch = Scratch::new("backup-empty");
+    fs::write(scratch.database(), "").unwrap();
+    let refused = make(&scratch.database(), &scratch.0.join("copy.db"), false, &mut on).unwrap_err().to_string();
+    assert!(refused.contains("the file is empty") && refused.contains("restore a backup"), "{refused}");
+    assert!(is_empty(&scratch.database()) && !has_copies(&scratch.database()));
+    fs::create_dir(scratch.0.join(DIRECTORY)).unwrap();
+    fs::write(scratch.0.join(DIRECTORY).join("jabber-x.db"), "").unwrap();
+    assert!(has_copies(&scratch.database()));
+    drop(with_accounts(&scratch.database(), &["a@h"]));
+    assert!(!is_empty(&scratch.database()));
+}
+
+#[test]
+fn a_restore_that_failed_left_the_database_under_two_names() {
+    let scratch = Scratch::new("restore-undone");
+    drop(with_accounts(&scratch.database(), &["a@h"]));
+    // The last step cannot be done: there is no copy to put in place.
+    let refused = swap(&scratch.0.join("none.partial"), &scratch.database(), "now", true).unwrap_err().to_string();
+    assert!(refused.contains("give the file its name"), "{refused}");
+    assert!(!aside_path(&scratch.database(), "now").exists());
+    assert_eq!(scratch.database().metadata().unwrap().nlink(), 1);
+    assert_eq!(names(&scratch.database()), ["a@h"]);
+}
+
+#[test]
 fn the_database_is_not_replaced_by_its_own_copy() {
     let scratch = Scratch::new("backup-itself");
     let mut store = with_accounts(&scratch.database(), &["a@h"]);
