@@ -128,6 +128,9 @@ fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, S
     }
     let pidfile = config.pidfile.as_deref().map(PidFile::create).transpose()?;
     let signals = signals::listen().map_err(|error| StartError(format!("cannot take signals: {error}")))?;
+    // Before the ports: who sees that a port is open may ask jabberctl at once.
+    accounts::make_data_directory(&config.spool, identity)?;
+    let (control, metrics) = (control::open(config, identity), control::open_metrics(config, identity)?);
     let (mut ports, mut missing) = (Vec::new(), Vec::new());
     for wanted in &config.listeners {
         match listener::open(&Arc::new(wanted.clone())) {
@@ -136,11 +139,9 @@ fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, S
             Err(refused) => return Err(StartError(refused.to_string())),
         }
     }
-    accounts::make_data_directory(&config.spool, identity)?;
     let owner = identity.filter(|_| privileges::is_root()).map(Identity::ids);
     let (keeper, settings) = Keeper::load(config, owner)?;
     let trust = authorities::load(config)?;
-    let (control, metrics) = (control::open(config, identity), control::open_metrics(config, identity)?);
     Ok(Privileged { signals, ports, missing, pidfile, keeper, settings, trust, control, metrics, files })
 }
 

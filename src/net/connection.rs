@@ -188,6 +188,16 @@ impl Connection {
         self.queued_bytes
     }
 
+    /// Have all bytes left, those that TLS has taken, too?
+    pub(super) fn is_drained(&self) -> bool {
+        self.queued_bytes == 0 && !self.is_sealed()
+    }
+
+    /// Has TLS something for the socket?
+    fn is_sealed(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
     /// Should it be read, with so much queued for it at most?
     pub(super) fn wants_read(&self, queued_bytes_max: usize) -> bool {
         let is_heard = self.hears && self.queued_bytes < queued_bytes_max;
@@ -197,8 +207,7 @@ impl Connection {
     /// The one place that says whether anything waits for the socket. Sockets are registered once for both directions:
     /// edge-triggered, that costs no wake-up, and there is no interest to forget.
     pub(super) fn wants_write(&self) -> bool {
-        let sealed = self.tls.as_ref().is_some_and(|tls| tls.wants_write());
-        self.writable && !self.is_mute() && (sealed || (!self.ready.is_empty() && !self.is_handshaking()))
+        self.writable && !self.is_mute() && (self.is_sealed() || (!self.ready.is_empty() && !self.is_handshaking()))
     }
 
     /// Queues a piece. `tick` is the one that made it, if that tick wrote. Returns whether the piece is held.

@@ -417,7 +417,7 @@ impl Connections {
     /// The server hears when all that it said on a connection so far is written.
     pub(super) fn tell_drained(&mut self, id: ConnectionId) {
         let Some(connection) = self.slot(id).filter(|connection| !connection.is_mute()) else { return };
-        connection.tells_drained = connection.queued_bytes() > 0;
+        connection.tells_drained = !connection.is_drained();
         if !connection.tells_drained {
             self.drained.push(id);
         }
@@ -518,7 +518,7 @@ impl Connections {
             };
             let is_unhearing = connection.is_mute();
             let tells = connection.is_control() || connection.tells_drained;
-            if tells && connection.queued_bytes() == 0 {
+            if tells && connection.is_drained() {
                 connection.tells_drained = false;
                 self.drained.push(id);
             }

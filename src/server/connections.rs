@@ -150,8 +150,8 @@ pub(super) struct Connection {
     pub(super) opened_millis: u64,
     /// Is there a timer that looks for what is not acknowledged?
     pub(super) is_looked_after: bool,
-    /// Whom to wake when all that was sent has left.
-    when_drained: Option<Box<ModuleTimer>>,
+    /// Whom to wake when all that was sent has left, and in which turn that was asked for.
+    when_drained: Option<Box<(u64, ModuleTimer)>>,
     /// Stanzas in either direction, for record.log.
     pub(super) stanzas: u64,
     pub(super) last_input_millis: u64,
@@ -413,18 +413,18 @@ impl Server {
     fn tell_drained(&mut self, id: ConnectionId, timer: ModuleTimer) {
         self.take_stream_output(id);
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.when_drained = Some(Box::new(timer));
+            connection.when_drained = Some(Box::new((self.turn, timer)));
             self.outputs.push(Output::TellDrained { id });
         }
     }
 
     /// It has left.
     pub(super) fn drained(&mut self, now: Now, id: ConnectionId) {
-        let Some(timer) = self.connections.get_mut(&id).and_then(|connection| connection.when_drained.take()) else {
-            return;
-        };
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        // What is sent in this turn has not left yet: this tells of what was asked for before.
+        let Some(asked) = connection.when_drained.take_if(|asked| asked.0 < self.turn) else { return };
         let mut env = router_env!(self, now);
-        self.router.woke(&mut env, &timer);
+        self.router.woke(&mut env, &asked.1);
         self.flush_router(now);
     }
 

@@ -346,6 +346,8 @@ pub struct Server {
     askers: HashMap<u64, Asker>,
     next_token: u64,
     outputs: Vec<Output>,
+    /// How often outputs were taken.
+    turn: u64,
     /// Connections whose streams may have written since their output was last taken.
     touched: Vec<ConnectionId>,
     is_stopping: bool,
@@ -418,6 +420,7 @@ impl Server {
             askers: HashMap::new(),
             next_token: 0,
             outputs: Vec::new(),
+            turn: 0,
             touched: Vec::new(),
             is_stopping: false,
             passwords_at_millis: now.monotonic_millis,
@@ -525,6 +528,7 @@ impl Server {
 
     /// What shall happen outside since the last call.
     pub fn take_outputs(&mut self) -> Vec<Output> {
+        self.turn += 1;
         for id in self.touched.drain(..) {
             if let Some(connection) = self.connections.get_mut(&id) {
                 connection.is_touched = false;

@@ -549,8 +549,10 @@ fn a_delivery_does_not_outlive_the_module_that_is_switched_off() {
     bench.now.monotonic_millis += 10_000;
     assert_eq!(bench.input(Input::Timeout), "");
     assert!(bench.says(1, &to("for-all", romeo.as_str())).contains("id='for-all'"));
-    // What is in the store is not lost.
+    // What is in the store is not lost, nor what was not answered for.
     let heard = bench.says(1, "<presence type='unavailable'/><presence/>");
+    assert!(heard.contains("id='m1'") && heard.contains("id='m2'"), "{heard}");
+    let heard = bench.says(1, "<iq type='result' id='offline-2' to='xmpp.test'/>");
     assert!(heard.contains("id='m3'") && heard.contains("id='m4'"), "{heard}");
 }
 
@@ -853,4 +855,116 @@ fn an_admin_is_told_that_jabber_xml_is_broken() {
         "{heard}"
     );
     assert!(!heard.contains("type='error'"), "{heard}");
+}
+
+/// Which of the messages `m1`, `m2`... a client hears, in their order.
+fn heard_messages(heard: &str) -> Vec<&str> {
+    heard.split("<body>").skip(1).filter_map(|rest| Some(rest.split_once("</body>")?.0.trim_end_matches('x'))).collect()
+}
+
+impl Bench {
+    /// So many messages for romeo wait, of so many bytes each.
+    fn wait_for_romeo(&mut self, names: &[&str], bytes: usize) {
+        let romeo = BareJid::new("romeo@xmpp.test").unwrap();
+        for name in names {
+            let text = format!(
+                "<message from='a@b/c' to='romeo@xmpp.test' type='chat' xmlns='jabber:client'><body>{name}{}</body>\
+                 </message>",
+                "x".repeat(bytes)
+            );
+            let wide = crate::store::Bounds { count: 100, bytes: 1_000_000 };
+            let _ = crate::store::offline::append(&mut self.server.store, &romeo, &text, 1, wide).unwrap();
+        }
+        self.server.commit().unwrap();
+    }
+
+    fn waits(&self) -> u64 {
+        let romeo = BareJid::new("romeo@xmpp.test").unwrap();
+        crate::store::offline::total(&self.server.store, &romeo).unwrap().messages
+    }
+
+    fn gone(&mut self, number: u64) -> String {
+        self.input(Input::Gone { id: ConnectionId(number), reason: "reset" })
+    }
+
+    fn drained(&mut self, number: u64) -> String {
+        self.input(Input::Drained { id: ConnectionId(number) })
+    }
+}
+
+#[test]
+fn stored_messages_were_lost_with_a_connection_that_took_none_of_them() {
+    let mut bench = Bench::new("");
+    bench.register();
+    bench.wait_for_romeo(&["m1", "m2", "m3"], 0);
+    assert_eq!(heard_messages(&bench.session(1)), ["m1", "m2", "m3"]);
+    assert_eq!((bench.gone(1).as_str(), bench.waits()), ("", 3));
+    // The next one has them, in order, once; with the stamp of the first time.
+    let heard = bench.session(2);
+    assert_eq!(heard_messages(&heard), ["m1", "m2", "m3"]);
+    assert_eq!(heard.matches("stamp='1970-01-01T00:00:00Z'").count(), 3, "{heard}");
+    for presence in ["<presence type='unavailable'/>", "<presence/>"] {
+        assert_eq!(heard_messages(&bench.says(2, presence)), [""; 0]);
+    }
+    assert_eq!((bench.drained(2).as_str(), bench.waits()), ("", 0));
+    bench.gone(2);
+    assert_eq!(heard_messages(&bench.session(3)), [""; 0]);
+}
+
+#[test]
+fn stored_messages_that_have_not_left_one_session_went_to_another_only_when_it_died() {
+    let mut bench = Bench::new("");
+    bench.register();
+    bench.wait_for_romeo(&["m1", "m2"], 0);
+    assert_eq!(heard_messages(&bench.session(1)), ["m1", "m2"]);
+    assert_eq!(heard_messages(&bench.session(2)), [""; 0]);
+    // What is new overtakes nothing on its way there, and waits for nothing.
+    let all = "<message to='romeo@xmpp.test' type='chat'><body>m3</body></message>";
+    assert_eq!(heard_messages(&bench.says(2, all)), ["m3", "m3"]);
+    assert_eq!(bench.waits(), 2);
+    assert_eq!(heard_messages(&bench.gone(1)), ["m1", "m2"]);
+    assert_eq!((bench.drained(2).as_str(), bench.waits()), ("", 0));
+}
+
+#[test]
+fn a_piece_of_a_mailbox_was_lost_with_a_connection_that_did_not_answer() {
+    let mut bench = Bench::new("<output-bytes-max>65536</output-bytes-max>");
+    bench.register();
+    bench.wait_for_romeo(&["m1", "m2", "m3", "m4", "m5"], 9000);
+    let heard = bench.session(1);
+    assert_eq!(heard_messages(&heard), ["m1", "m2"]);
+    assert!(heard.contains("id='offline-2'"), "{heard}");
+    // The second session takes what is not on its way to the first.
+    assert_eq!(heard_messages(&bench.session(2)), ["m3", "m4"]);
+    assert_eq!(bench.waits(), 5);
+    // It has read them; the first, which reads nothing, becomes unavailable and available, and dies.
+    let heard = bench.says(2, "<iq type='result' id='offline-4' to='xmpp.test'/>");
+    assert_eq!((heard_messages(&heard), bench.waits()), (vec!["m5"], 3));
+    for presence in ["<presence type='unavailable'/>", "<presence/>"] {
+        assert_eq!(heard_messages(&bench.says(1, presence)), [""; 0]);
+    }
+    assert_eq!((bench.drained(2).as_str(), bench.waits()), ("", 2));
+    let heard = bench.gone(1);
+    assert_eq!(heard_messages(&heard), ["m1", "m2"]);
+    let rest = bench.says(2, "<iq type='result' id='offline-2' to='xmpp.test'/>");
+    assert_eq!((heard_messages(&rest), bench.waits()), (vec![], 0));
+}
+
+#[test]
+fn who_looks_at_the_messages_itself_does_not_get_those_that_leave_already() {
+    let mut bench = Bench::new("");
+    bench.register();
+    bench.wait_for_romeo(&["m1", "m2"], 0);
+    assert_eq!(heard_messages(&bench.session(1)), ["m1", "m2"]);
+    let fetch = "<iq type='get' id='f'><offline xmlns='http://jabber.org/protocol/offline'><fetch/></offline></iq>";
+    let heard = bench.says(1, fetch);
+    assert!(heard_messages(&heard).is_empty() && heard.contains("type='result'"), "{heard}");
+    bench.gone(1);
+    // What is asked for stays until it is removed, whatever becomes of the connection.
+    bench.login(2);
+    bench.work();
+    bench.says(2, HEADER);
+    bench.says(2, "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+    assert_eq!(heard_messages(&bench.says(2, fetch)), ["m1", "m2"]);
+    assert_eq!((bench.drained(2).as_str(), bench.waits()), ("", 2));
 }

@@ -1,5 +1,7 @@
 //! Messages that wait for their receiver (RFC 6121 §8.5.2.2.1, XEP-0160): in the order they came, each one once.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::params;
 
 use super::{Bounds, Error, Store, account_id, key, signed, unsigned};
@@ -120,7 +122,7 @@ pub fn delete(store: &mut Store, account: &BareJid, id: u64) -> Result<bool, Err
     Ok(store.write(sql, params![host, localpart, signed(id)])? > 0)
 }
 
-/// Deletes the messages up to and with number `last`: they were delivered. Returns how many.
+/// Deletes the messages up to and with number `last`. Returns how many.
 ///
 /// # Errors
 /// When the database fails.
@@ -138,6 +140,16 @@ pub fn newest(store: &Store, account: &BareJid) -> Result<Option<u64>, Error> {
     let sql = concat!("SELECT max(id) FROM offline WHERE account = ", account_id!());
     let newest = store.one(sql, key(account), |row| row.get::<_, Option<i64>>(0))?;
     Ok(newest.flatten().map(unsigned))
+}
+
+/// Deletes the messages with these numbers: they were delivered.
+///
+/// # Errors
+/// When the database fails.
+pub fn delete_range(store: &mut Store, account: &BareJid, ids: &RangeInclusive<u64>) -> Result<usize, Error> {
+    let (host, localpart) = key(account);
+    let sql = concat!("DELETE FROM offline WHERE account = ", account_id!(), " AND id BETWEEN ?3 AND ?4");
+    store.write(sql, params![host, localpart, signed(*ids.start()), signed(*ids.end())])
 }
 
 /// How much waits for an account.
@@ -239,6 +251,17 @@ mod tests {
         delete_through(&mut store, &jid("a@h"), before[1]).unwrap();
         assert!(after[0] > before[1]);
         assert_eq!(stanzas(&store, "a@h"), ["<m3/>"]);
+    }
+
+    #[test]
+    fn what_was_delivered_goes_and_its_neighbours_stay() {
+        let mut store = store_with(&["a@h", "b@h"]);
+        let own = append_all(&mut store, "a@h", &["<m1/>", "<m2/>", "<m3/>", "<m4/>"]);
+        append_all(&mut store, "b@h", &["<other/>"]);
+        assert_eq!(delete_range(&mut store, &jid("b@h"), &(own[1]..=own[2])).unwrap(), 0);
+        assert_eq!(delete_range(&mut store, &jid("a@h"), &(own[1]..=own[2])).unwrap(), 2);
+        assert_eq!(stanzas(&store, "a@h"), ["<m1/>", "<m4/>"]);
+        assert_eq!(stanzas(&store, "b@h"), ["<other/>"]);
     }
 
     #[test]

@@ -7,12 +7,14 @@
 //! | `event.rs` | XEP-0022: the sender is told that the message waits |
 //! | `behind.rs` | what must not overtake those on their way, and is not stored |
 //! | `sending.rs` | the way out of the store, as fast as the client takes it |
+//! | `leaving.rs` | what is on its way stays in the store until it has left |
 //! | `retrieval.rs` | XEP-0013: the client looks through the messages itself |
 
 mod behind;
 mod event;
 mod expire;
 mod keep;
+mod leaving;
 mod retrieval;
 mod sending;
 
@@ -20,6 +22,7 @@ use std::collections::HashMap;
 
 use crate::router::{About, Answers, Context, Flow, Module, Reply, Scope, Session, SessionEvent, SessionId, Wake};
 use crate::xmpp::{BareJid, Iq, IqType, Stanza, StanzaError, ns};
+use leaving::Leaving;
 use sending::Sending;
 
 /// The module.
@@ -31,6 +34,8 @@ pub fn new() -> Box<dyn Module> {
 struct Offline {
     /// What is on its way to sessions, in more than one step; at most one for each.
     under_way: HashMap<SessionId, Sending>,
+    /// What was the last for a session, for now, and has not left yet.
+    leaving: HashMap<SessionId, Leaving>,
     /// The number of the last wait.
     last_wait: u64,
 }
@@ -115,7 +120,7 @@ impl Module for Offline {
             SessionEvent::Unavailable { .. } => {
                 let is_here = context.sessions.by_id(session).is_some_and(Session::is_available);
                 if !is_here && self.under_way.get(&session).is_some_and(Sending::is_unasked) {
-                    return self.ended(context, session);
+                    return self.paused(context, session);
                 }
                 Ok(())
             }

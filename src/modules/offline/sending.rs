@@ -6,10 +6,12 @@
 //!
 //! Compat: clients from before XEP-0199 say nothing to such a question. After some seconds without an answer the next
 //! piece leaves when all that was sent before has left: a peer that is gone takes no more than the network has room for.
+//! Only then, too, a piece is gone from the store: `leaving.rs`.
 
 use std::time::Duration;
 
 use super::behind::Behind;
+use super::leaving::Piece;
 use super::{Offline, expire};
 use crate::router::privacy::takes;
 use crate::router::{Context, Pending, SessionId};
@@ -20,11 +22,11 @@ use crate::xmpp::{BareJid, Condition, IqType, Kind, MessageType, Stanza, StanzaE
 /// How many messages are read at a time.
 const PAGE: usize = 100;
 /// Which part of what may wait for a connection is sent before the client is asked.
-const PIECE: usize = 4;
+const PIECES: usize = 4;
 
 /// How many bytes are sent before the client is asked; as many may wait in memory behind them.
 pub(super) fn piece_bytes(context: &Context<'_>) -> usize {
-    context.config.limits.output_bytes_max / PIECE
+    context.config.limits.output_bytes_max / PIECES
 }
 
 /// How long a client has to answer.
@@ -43,6 +45,8 @@ pub(super) struct Sending {
     leaves: bool,
     /// What enters the session now was sent by us: the last of it is the question.
     pushes: bool,
+    /// The messages before the question, where they go from the store.
+    pub(super) piece: Piece,
     /// What comes meanwhile.
     pub(super) behind: Behind,
 }
@@ -50,8 +54,8 @@ pub(super) struct Sending {
 impl Sending {
     /// XEP-0160 §3: all that waits, and then it is gone from the store.
     pub(super) fn all() -> Sending {
-        let (question, behind) = (String::new(), Behind::default());
-        Sending { after: 0, request: None, question, wait: 0, leaves: false, pushes: false, behind }
+        let (question, piece, behind) = (String::new(), Piece::default(), Behind::default());
+        Sending { after: 0, request: None, question, wait: 0, leaves: false, pushes: false, piece, behind }
     }
 
     /// XEP-0013 §2.6: all that waits, and it stays.
@@ -93,13 +97,25 @@ impl Offline {
             };
         }
         self.under_way.insert(session, sending);
-        self.go_on(context, session)
+        self.send_after(context, session, Ok(()))
     }
 
-    /// A session is a receiver no longer.
+    /// A session is a receiver no longer, but still there: what was sent to it is on its way.
+    pub(super) fn paused(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
+        let Some(sending) = self.under_way.remove(&session) else { return Ok(()) };
+        sending.behind.give_up(context);
+        self.leave(context, session, sending.piece);
+        match context.sessions.by_id(session).map(|session| session.account().clone()) {
+            Some(account) => self.hand_over(context, &account, session),
+            None => Ok(()),
+        }
+    }
+
+    /// A session is over: what has not left it is still in the store, for the next one.
     pub(super) fn ended(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
+        let did_not_leave = self.leaving.remove(&session).is_some();
         let over = self.under_way.remove(&session);
-        let was_unasked = over.as_ref().is_some_and(Sending::is_unasked);
+        let was_unasked = did_not_leave || over.as_ref().is_some_and(Sending::is_unasked);
         if let Some(sending) = over {
             sending.behind.give_up(context);
         }
@@ -130,6 +146,7 @@ impl Offline {
             let session = context.sessions.by_id(*id);
             session.is_none_or(|session| session.account().domain().as_str() == context.host.name)
         };
+        self.leaving.retain(|id, _| !is_there(id));
         let mut over: Vec<SessionId> = self.under_way.keys().copied().filter(is_there).collect();
         over.sort_unstable();
         for sending in over.into_iter().filter_map(|id| self.under_way.remove(&id)) {
@@ -180,6 +197,9 @@ impl Offline {
 
     /// A wait is over: the client did not answer in time, or what was sent to it has left.
     pub(super) fn waited(&mut self, context: &mut Context<'_>, wait: u64) -> Result<(), StanzaError> {
+        if let Some(session) = self.session_left(wait) {
+            return self.last_left(context, session);
+        }
         let found = self.under_way.iter_mut().find(|(_, sending)| sending.wait == wait);
         let Some((&session, sending)) = found else { return Ok(()) };
         if sending.leaves {
@@ -191,11 +211,22 @@ impl Offline {
         Ok(())
     }
 
+    /// All that was sent so far has left: the next piece can.
+    pub(super) fn go_on(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
+        let left = self.all_left(context, session);
+        self.send_after(context, session, left)
+    }
+
     /// Sends the next piece. If the store fails nothing more is sent; what waits behind goes its way, and what is in the
     /// store comes when the session is a receiver again.
-    pub(super) fn go_on(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
+    fn send_after(
+        &mut self,
+        context: &mut Context<'_>,
+        session: SessionId,
+        left: Result<(), StanzaError>,
+    ) -> Result<(), StanzaError> {
         let Some(mut sending) = self.under_way.remove(&session) else { return Ok(()) };
-        let sent = self.send_piece(context, session, &mut sending);
+        let sent = left.and_then(|()| self.send_piece(context, session, &mut sending));
         match sent {
             Ok(true) => {
                 self.under_way.insert(session, sending);
@@ -225,17 +256,29 @@ impl Offline {
             std::mem::take(&mut sending.behind).give_up(context);
             return self.hand_over(context, &account, session).map(|()| false);
         }
-        let before = sending.after;
+        let elsewhere = self.on_their_way(context, &account);
+        let mut piece = Piece::default();
+        // What another session got and lost with its connection is older.
+        let mut read = if stays { sending.after } else { 0 };
+        let mut joins = false;
         let mut room = piece_bytes(context);
         let is_done = loop {
-            let page = offline::fetch(context.store, &account, sending.after, PAGE)?;
-            let is_last = page.len() < PAGE;
+            let page = offline::fetch(context.store, &account, read, PAGE)?;
+            let mut is_last = page.len() < PAGE;
             for stored in page {
+                if let Some(other) = elsewhere.iter().find(|other| other.contains(&stored.id)) {
+                    (read, joins, is_last) = (*other.end(), false, false);
+                    break;
+                }
                 room = room.saturating_sub(sending.behind.let_go(context, session, stored.id));
                 if room == 0 {
                     break;
                 }
-                sending.after = stored.id;
+                (read, sending.after) = (stored.id, stored.id);
+                if !stays {
+                    piece.push(stored.id, joins);
+                    joins = true;
+                }
                 room = room.saturating_sub(stored.bytes as usize);
                 if let Some(stanza) = message(context, &account, &stored) {
                     let stanza = if stays { super::retrieval::marked(stanza, stored.id) } else { stanza };
@@ -249,17 +292,16 @@ impl Offline {
                 break is_last && room > 0;
             }
         };
-        if !stays && sending.after > before {
-            offline::delete_through(context.store, &account, sending.after)?;
-        }
         if is_done {
             sending.behind.let_go(context, session, u64::MAX);
+            self.leave(context, session, piece);
             if let Some(request) = &sending.request {
                 context.answer_later(request, Ok(None));
             }
             return Ok(false);
         }
         let Some(host) = jid::of_host(&context.host.name) else { return Ok(false) };
+        sending.piece = piece;
         sending.question = format!("offline-{}", sending.after);
         let ping = Stanza::iq(IqType::Get, sending.question.clone(), Some(Element::new("ping", ns::PING)));
         context.deliver(session, ping.with_from(host).with_to(to));
