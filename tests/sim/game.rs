@@ -158,6 +158,12 @@ impl Game {
     /// Takes in what happened in the world.
     pub fn attend(&mut self) {
         while let Some(news) = self.world.news.pop_front() {
+            // Who goes before the server noted that all has left gets it again.
+            if let News::Ended(client) | News::Forgotten(client) | News::Broke(client) = news {
+                let account = self.clients[client].account;
+                let theirs = self.messages.iter_mut().filter(|message| message.to_account == account);
+                theirs.for_each(|message| message.may_return = true);
+            }
             match news {
                 News::Heard(client, bytes) => match self.clients[client].hear(&bytes) {
                     Ok(events) => events.into_iter().for_each(|event| self.event(client, event)),

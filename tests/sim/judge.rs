@@ -90,6 +90,9 @@ pub struct Message {
     pub excused: bool,
     /// It may have come back as an error to a session that was over: a wire broke, or its receiver's server was down.
     pub may_bounce: bool,
+    /// Its receiver went, or the receiver's server died: what came from the store may come once more, or wait, if the
+    /// server did not come to note that it had left.
+    pub may_return: bool,
     /// Sent after so many disturbances between servers.
     pub epoch: u64,
 }
@@ -100,7 +103,8 @@ impl Message {
         let live: u32 = self.received.values().map(|(live, _)| *live).sum();
         let stored: u32 = self.received.values().map(|(_, stored)| *stored).sum();
         let twice = self.received.values().any(|(live, stored)| live + stored > 1);
-        if !may_double {
+        let returns = self.may_return && stored > 0 && live == 0;
+        if !may_double && !returns {
             if twice {
                 return Some("came twice to the same client");
             }
@@ -110,9 +114,9 @@ impl Message {
             if is_stored && live + stored > 0 {
                 return Some("was delivered and is still stored");
             }
-            if self.bounced && (is_stored || live + stored > 0) {
-                return Some("came back as an error and was delivered, too");
-            }
+        }
+        if !may_double && self.bounced && (is_stored || live + stored > 0) {
+            return Some("came back as an error and was delivered, too");
         }
         let arrived = live + stored > 0 || is_stored || self.bounced;
         if self.matters && self.acknowledged && !arrived && !self.lost_to_client && !self.excused {

@@ -128,6 +128,9 @@ impl Game {
             0 => self.world.stop(node),
             _ => self.world.crash(node, if power { Crash::Power } else { Crash::Kill }),
         }
+        for message in self.messages.iter_mut().filter(|message| self.accounts[message.to_account].node == node) {
+            message.may_return = true;
+        }
         // What left and was not acknowledged goes with its server, if it was not written down.
         let is_kept = self.certificates && self.strict;
         for message in self.messages.iter_mut().filter(|message| message.is_remote) {
@@ -222,6 +225,7 @@ impl Game {
             lost_to_client: false,
             excused: may_vanish || !exists,
             may_bounce: self.world.nodes[self.accounts[to_account].node].server.is_none(),
+            may_return: false,
             epoch: self.epoch,
         });
         let text = format!("<message to='{to}' type='{kind}' id='m{number}'><body>{}</body></message>", marked(number));
