@@ -143,7 +143,9 @@ fn free_ports() -> [u16; 3] {
 /// A certificate for all hosts, and the element that names it.
 fn certificate(directory: &Path, hosts: &[String]) -> String {
     let names: Vec<String> = std::iter::once("localhost".to_string()).chain(hosts.iter().cloned()).collect();
-    let made = rcgen::generate_simple_self_signed(names.clone()).unwrap();
+    // Certificates write A-labels (RFC 5280 §7.2).
+    let ascii: Vec<String> = names.iter().map(|name| idna::domain_to_ascii(name).unwrap_or(name.clone())).collect();
+    let made = rcgen::generate_simple_self_signed(ascii).unwrap();
     let (chain, key) = (directory.join("chain.pem"), directory.join("key.pem"));
     fs::write(&chain, made.cert.pem()).unwrap();
     fs::write(&key, made.signing_key.serialize_pem()).unwrap();
