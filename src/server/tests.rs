@@ -75,6 +75,20 @@ impl Bench {
         self.input(Input::Hashed(job.run()))
     }
 
+    /// From now on somebody asks for its health (1), and somebody has jabberctl (2).
+    fn is_watched(&mut self) {
+        self.input(Input::Watcher { id: ConnectionId(1) });
+        self.input(Input::Control { id: ConnectionId(2), peer: admin::Peer { uid: 0, gid: 0, pid: 1 } });
+    }
+
+    fn health(&mut self) -> String {
+        self.says(1, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n")
+    }
+
+    fn status(&mut self) -> String {
+        self.says(2, "{\"command\":\"status\"}\n")
+    }
+
     fn says(&mut self, number: u64, text: &str) -> String {
         self.input(Input::Bytes { id: ConnectionId(number), bytes: text.as_bytes() })
     }
@@ -317,13 +331,9 @@ fn how_long_it_is_up_is_told() {
 #[test]
 fn a_full_disk_was_seen_by_nobody() {
     let mut bench = Bench::new("");
-    let (watcher, control) = (ConnectionId(1), ConnectionId(2));
-    bench.input(Input::Watcher { id: watcher });
-    bench.input(Input::Control { id: control, peer: admin::Peer { uid: 0, gid: 0, pid: 1 } });
-    let health = |bench: &mut Bench| bench.says(1, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
-    let status = |bench: &mut Bench| bench.says(2, "{\"command\":\"status\"}\n");
-    assert!(health(&mut bench).ends_with("\r\n\r\nok\n"));
-    assert!(status(&mut bench).contains("\"commit_failures\":0,\"commits_fail\":null"));
+    bench.is_watched();
+    assert!(bench.health().ends_with("\r\n\r\nok\n"));
+    assert!(bench.status().contains("\"commit_failures\":0,\"commits_fail\":null"));
     store::tests::leave_room(&bench.server.store, 2);
     // What a full disk does to a tick: it is refused as a whole.
     let fail = |bench: &mut Bench| {
@@ -336,10 +346,10 @@ fn a_full_disk_was_seen_by_nobody() {
     assert_eq!(fail(&mut bench), "");
     bench.now.monotonic_millis += 1_000;
     assert_eq!(fail(&mut bench), "");
-    let told = health(&mut bench);
+    let told = bench.health();
     assert!(told.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{told}");
     assert!(told.contains("nothing can be kept, the database refuses to commit: :memory:: "), "{told}");
-    let told = status(&mut bench);
+    let told = bench.status();
     assert!(told.contains("\"commit_failures\":2,\"commits_fail\":\"since 1970-01-01T00:16:40Z: :memory:: "), "{told}");
     assert!(told.contains("\"links_failing\":0,"), "{told}");
     let told = bench.says(1, "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -347,17 +357,17 @@ fn a_full_disk_was_seen_by_nobody() {
     assert!(told.contains("\njabber_commit_failures_total 2\n"), "{told}");
     // Nobody comes, as who watches says so; the server finds out by itself. A trial that fails harms nobody in its tick.
     bench.now.monotonic_millis += 9_999;
-    assert!(health(&mut bench).contains(" 503 "));
+    assert!(bench.health().contains(" 503 "));
     assert_eq!(bench.server.commits.failures(), 2);
     bench.now.monotonic_millis += 1;
     assert_eq!(bench.server.next_timeout(bench.now), Some(Duration::ZERO));
-    assert!(health(&mut bench).contains(" 503 "));
+    assert!(bench.health().contains(" 503 "));
     assert!(bench.server.commits.failures() == 3);
     store::tests::leave_room(&bench.server.store, 1_000);
     bench.now.monotonic_millis += 10_000;
     bench.input(Input::Timeout);
-    assert!(health(&mut bench).ends_with("\r\n\r\nok\n"));
-    assert!(status(&mut bench).contains("\"commit_failures\":3,\"commits_fail\":null"));
+    assert!(bench.health().ends_with("\r\n\r\nok\n"));
+    assert!(bench.status().contains("\"commit_failures\":3,\"commits_fail\":null"));
 }
 
 #[test]
@@ -365,10 +375,7 @@ fn a_message_that_was_lost_was_said_to_be_sent_and_a_locked_database_was_seen_by
     let scratch = Scratch::new("locked");
     let mut bench = Bench::on(Store::open(&scratch.database()).unwrap(), "", "");
     bench.register();
-    let (watcher, control) = (ConnectionId(1), ConnectionId(2));
-    bench.input(Input::Watcher { id: watcher });
-    bench.input(Input::Control { id: control, peer: admin::Peer { uid: 0, gid: 0, pid: 1 } });
-    let health = |bench: &mut Bench| bench.says(1, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
+    bench.is_watched();
     let ask = |bench: &mut Bench, command: &str, arguments: &str| {
         bench.says(2, &format!("{{\"command\":\"{command}\",\"arguments\":{arguments}}}\n"))
     };
@@ -382,14 +389,14 @@ fn a_message_that_was_lost_was_said_to_be_sent_and_a_locked_database_was_seen_by
     }
     let told = ask(&mut bench, "announce", "{\"text\":\"hello\",\"update\":true}");
     assert!(told.contains("could not be kept"), "{told}");
-    let told = health(&mut bench);
+    let told = bench.health();
     assert!(told.contains(" 503 ") && told.contains("database is locked"), "{told}");
     let told = ask(&mut bench, "status", "{}");
     assert!(told.contains("\"commit_failures\":3,\"commits_fail\":\"since ") && told.contains("locked"), "{told}");
     drop(lock);
     bench.now.monotonic_millis += 10_000;
     bench.input(Input::Timeout);
-    assert!(health(&mut bench).ends_with("\r\n\r\nok\n"));
+    assert!(bench.health().ends_with("\r\n\r\nok\n"));
     let told = ask(&mut bench, "user info", "{\"account\":\"romeo@xmpp.test\"}");
     assert!(told.contains("\"offline_messages\":1,"), "{told}");
     // Nobody there who takes it: that is no success either.
@@ -402,23 +409,19 @@ fn a_message_that_was_lost_was_said_to_be_sent_and_a_locked_database_was_seen_by
 fn a_database_that_was_moved_away_was_all_well() {
     let scratch = Scratch::new("displaced");
     let mut bench = Bench::on(Store::open(&scratch.database()).unwrap(), "", "");
-    let (watcher, control) = (ConnectionId(1), ConnectionId(2));
-    bench.input(Input::Watcher { id: watcher });
-    bench.input(Input::Control { id: control, peer: admin::Peer { uid: 0, gid: 0, pid: 1 } });
-    let health = |bench: &mut Bench| bench.says(1, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n");
-    let status = |bench: &mut Bench| bench.says(2, "{\"command\":\"status\"}\n");
-    assert!(status(&mut bench).contains("\"database_displaced\":null"));
+    bench.is_watched();
+    assert!(bench.status().contains("\"database_displaced\":null"));
     std::fs::rename(scratch.database(), scratch.0.join("elsewhere.db")).unwrap();
-    let told = health(&mut bench);
+    let told = bench.health();
     assert!(told.contains(" 503 ") && told.contains("will not be found again"), "{told}");
-    let told = status(&mut bench);
+    let told = bench.status();
     assert!(told.contains("\"database_displaced\":\"") && told.contains("moved, removed or replaced"), "{told}");
     // The log is told as well, once.
     bench.now.monotonic_millis += 60_000;
     bench.input(Input::Timeout);
     assert!(bench.server.commits.is_displaced);
     std::fs::rename(scratch.0.join("elsewhere.db"), scratch.database()).unwrap();
-    assert!(health(&mut bench).ends_with("\r\n\r\nok\n"));
+    assert!(bench.health().ends_with("\r\n\r\nok\n"));
     bench.now.monotonic_millis += 60_000;
     bench.input(Input::Timeout);
     assert!(!bench.server.commits.is_displaced);
