@@ -154,6 +154,7 @@ fn remedy(step: &str, why: &str, pair: &Pair) -> String {
         _ if why.contains(StreamCondition::HostUnknown.name()) => {
             format!("that server does not serve {to}: see where its name leads: host -t SRV _xmpp-server._tcp.{to}")
         }
+        "dns" if why.contains("<dnsrv>") => "add a <dnsrv> to jabber.xml: see jabber.xml(5)".to_owned(),
         "dns" => format!("is the name right? see: host -t SRV _xmpp-server._tcp.{to}"),
         "connect" => "is that server up? does a firewall let us out to that port?".to_owned(),
         "tls" => format!("its certificate is its admin's matter; <remote> in jabber.xml may ask less of {to}"),

@@ -449,7 +449,7 @@ impl Server {
         match unserved {
             Ok(unserved) => unserved.iter().for_each(|(host, count)| {
                 log::warn!(target: LogSink::INTERNAL,
-                    "{count} accounts of {host} cannot log in: no <host> in jabber.xml names it; name it, too, or again");
+                    "accounts of {host} cannot log in ({count}): no <host> in jabber.xml names it; write <host>{host}</host> there, too");
             }),
             Err(error) => log::error!(target: LogSink::INTERNAL, "the hosts of the accounts could not be read: {error}"),
         }
