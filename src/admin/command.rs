@@ -251,6 +251,11 @@ pub const OPTIONS: &[SharedOption] = &[
     },
     SharedOption { names: &["--socket"], value: Some("FILE"), help: "the server's control socket" },
     SharedOption {
+        names: &["--database"],
+        value: Some("FILE"),
+        help: "the database, for backup, restore, export and check: they need no jabber.xml then",
+    },
+    SharedOption {
         names: &["--timeout"],
         value: Some("SECONDS"),
         help: "give up when the server says nothing for so long, instead of for a minute (check: a few seconds)",

@@ -33,7 +33,12 @@ pub fn page() -> String {
          Of a table on a terminal long cells, but for the last of a line, show their beginning; behind a pipe, and in JSON, they are whole.\n\
          What a terminal obeys instead of showing it, and what nobody sees, stands as \\eu{1b}; in JSON as \\eu001b.\n\
          Without a server\n.BR help ,\n.BR version ,\n.BR check ,\n.BR \"user add\" ,\n.BR backup ,\n.B export\nand\n\
-         .B import\nwork all the same;\n.B restore\nworks only without.\n\
+         .B import\nwork all the same;\n.B restore\nworks only without.\n.PP\n\
+         With a jabber.xml that cannot be read,\n.B backup\nand\n.B export\nask the server that runs where its database is;\n\
+         without one, and for\n.BR restore ,\n.B \\-\\-database\nnames it: these need to know nothing else.\n\
+         .BR import ,\n.B user add\nwithout a server, and\n.B export\nin the format jabberd14 need the file: \
+         which hosts are served, which names are components, and whose files are written is known from it alone.\n\
+         .B check\ntells what it can, and what it left out.\n\
          .SH OPTIONS\nThey may stand before or behind the command.\n",
     );
     for option in OPTIONS {
@@ -47,7 +52,7 @@ pub fn page() -> String {
     }
     page.push_str(
         ".SH EXIT STATUS\n.TP\n.B 0\nDone.\n.TP\n.B 1\nThe server refused it, or it failed; standard error says why and what to do.\n\
-         .TP\n.B 2\nThe command line was wrong.\n.TP\n.B 3\nThe server cannot be asked: it does not run, does not answer, or you may not; or the file of\n.B \\-c\ncannot be read.\n.PP\n\
+         .TP\n.B 2\nThe command line was wrong.\n.TP\n.B 3\nThe server cannot be asked: it does not run, does not answer, or you may not; or jabber.xml, the file of\n.BR \\-c ,\ncannot be read, and the command needs it.\n.PP\n\
          .B check\nhas the codes of monitoring: 0 all is well, 1 warnings, 2 something is broken, 3 it could not be found out, which is its code for a wrong command line, too.\n.PP\n\
          A signal ends it as it ends any program; a shell shows 130 for \\(haC.\n\
          Long work ends between two steps, with 1, and at a second \\(haC at once, with 130.\n\
@@ -180,7 +185,7 @@ pub fn bash() -> String {
          \tif [[ $skip ]]; then\n\
          \t\t# The value of an option.\n\
          \t\tcase \"$name $prev\" in\n\
-         \t\t*' -c' | *' --config' | *' --socket') COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n{valued}\t\tesac\n\
+         \t\t*' -c' | *' --config' | *' --socket' | *' --database') COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n{valued}\t\tesac\n\
          \telif [[ $cur == -* ]]; then\n\
          \t\tcase $name in\n{own}\t\tesac\n\
          \t\tCOMPREPLY=($(compgen -W \"$options {shared}\" -- \"$cur\"))\n\
@@ -248,7 +253,7 @@ pub fn zsh() -> String {
          \tlocal -a first second\n\
          \tfirst=(\n{commands}\t)\n\
          \t_arguments -C '--json[print JSON]' '(-y --yes)'{{-y,--yes}}'[do not ask]' '(-c --config)'{{-c,--config}}'[jabber.xml]:file:_files' \\\n\
-         \t\t'--socket[control socket]:file:_files' '--timeout[seconds of patience]:seconds:' '(-h --help)'{{-h,--help}}'[help]' '(-V --version)'{{-V,--version}}'[version]' \\\n\
+         \t\t'--socket[control socket]:file:_files' '--database[database]:file:_files' '--timeout[seconds of patience]:seconds:' '(-h --help)'{{-h,--help}}'[help]' '(-V --version)'{{-V,--version}}'[version]' \\\n\
          \t\t'1:command:->first' '*::argument:->rest'\n\
          \tcase $state in\n\
          \tfirst) _describe command first; return ;;\n\

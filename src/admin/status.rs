@@ -40,6 +40,7 @@ pub const STATUS: Command = Command {
         Column::number("commit_failures", "Failed commits"),
         Column::text("commits_fail", "Commits fail"),
         Column::text("database_displaced", "Database displaced"),
+        Column::text("database_file", "Database file"),
     ]),
     does: Does::Server(status),
     ..Command::NONE
@@ -89,6 +90,7 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
         "commit_failures": failures,
         "commits_fail": refused,
         "database_displaced": view.store.displaced().map(|error| error.to_string()),
+        "database_file": view.store.path().display().to_string(),
     }));
     Ok(Next::Done)
 }

@@ -11,15 +11,16 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use jabber::admin::Command;
 use jabber::config::Config;
 use jabber::config::hosts::host_name;
-use jabber::daemon::{Refusal, accounts, importing, privileges};
+use jabber::daemon::{Refusal, importing, privileges};
 use jabber::import::{ExportError, Format, portable};
 use jabber::store::backup::{self, Facts, Progress};
 use jabber::store::{Error, Store, account};
 use jabber::xmpp::datetime;
 
 use super::line::{Arguments, Line};
+use super::place::{self, Place};
 use super::show::Show;
-use super::{Code, Failure, displaced, interrupt, settings, talk, terminal};
+use super::{Code, Failure, interrupt, terminal};
 
 /// How often the terminal hears of the progress.
 const TOLD: Duration = Duration::from_millis(200);
@@ -30,8 +31,7 @@ const AS_ROOT: &str = "run it as root (sudo jabberctl)";
 /// The command by its name; the table has no others that are done here.
 pub(super) fn obey(line: &Line, command: &'static Command, arguments: &Arguments) -> Result<Code, Failure> {
     terminal::confirm(line, command, arguments)?;
-    let config = config(line)?;
-    let database = config.spool.join(accounts::DATABASE);
+    let place = place::of(line, command)?;
     let file = PathBuf::from(arguments.text("file").unwrap_or_default());
     if file.as_os_str() == "-" || file.file_name().is_none() {
         return Err(
@@ -39,28 +39,27 @@ pub(super) fn obey(line: &Line, command: &'static Command, arguments: &Arguments
         );
     }
     if matches!(command.name, "backup" | "export") {
-        in_place(line, &config, &database)?;
+        place.holds(line)?;
+        place.refuse_own(&file)?;
     }
     let mut telling = Telling { show: Show::new(command, line.json), told: None, wish: interrupt::listen()? };
+    if let Some(note) = &place.note {
+        telling.show.note(note)?;
+    }
     let said = match command.name {
-        "backup" => back_up(&database, &file, arguments.0.contains_key("overwrite"), &mut telling),
-        "restore" => restore(&database, &file, &mut telling),
-        "export" => export(&config, &database, &file, arguments, &mut telling),
-        _ => import(&config, &file, arguments, &mut telling),
+        "backup" => back_up(&place.database, &file, arguments.0.contains_key("overwrite"), &mut telling),
+        "restore" => restore(&place.database, &file, &mut telling),
+        "export" if arguments.text("format") == Some("jabberd14") => {
+            export_spool(line, place, &file, arguments, &mut telling)
+        }
+        "export" => export(&place, &file, arguments, &mut telling),
+        _ => import(&place.config?, &file, arguments, &mut telling),
     };
     if said.is_err() {
         telling.show.break_off()?;
     }
     telling.show.done(&said?)?;
     Ok(Code::Done)
-}
-
-/// The configuration of the server that is meant.
-pub(super) fn config(line: &Line) -> Result<Config, Failure> {
-    let given = settings::server(line)?;
-    Config::load(&given.config_file(), &given).map_err(|error| {
-        Failure::failed(error.to_string()).remedy("it says where the database is; another one is named with -c FILE")
-    })
 }
 
 /// Who waits hears how far it is.
@@ -129,17 +128,7 @@ fn there(database: &Path) -> Result<(), Failure> {
             Err(Failure::failed(format!("you may not read {}", database.display())).remedy(AS_ROOT))
         }
         Err(error) => Err(Failure::failed(format!("there is no database {}: {error}", database.display()))
-            .remedy("jabber.xml says where it is; another one is named with -c FILE")),
-    }
-}
-
-/// A server that runs may hold another file than the one of that name: a copy of the latter would be none of its data.
-fn in_place(line: &Line, config: &Config, database: &Path) -> Result<(), Failure> {
-    let socket = line.socket.clone().unwrap_or_else(|| config.control_socket());
-    let process = talk::peer(&socket, line.timeout.unwrap_or(talk::LOOK_PATIENCE)).ok();
-    match process.and_then(|process| displaced::look(process, database)) {
-        Some((text, remedy)) => Err(Failure::failed(text).remedy(remedy)),
-        None => Ok(()),
+            .remedy("jabber.xml says where it is; another one is named with -c FILE, or --database FILE")),
     }
 }
 
@@ -160,26 +149,31 @@ fn restore(database: &Path, file: &Path, telling: &mut Telling) -> Result<String
     Ok(format!("restored: {}{aside}. Start the server: /etc/init.d/jabber start", told(done.facts)))
 }
 
-fn export(
-    config: &Config,
-    database: &Path,
-    file: &Path,
+/// The files of jabberd 1.4 have names that jabber.xml gives, and belong to the server's user.
+fn export_spool(
+    line: &Line,
+    place: Place,
+    directory: &Path,
     arguments: &Arguments,
     telling: &mut Telling,
 ) -> Result<String, Failure> {
-    there(database)?;
-    if arguments.text("format") == Some("jabberd14") {
-        if arguments.text("host").is_some() {
-            return Err(
-                Failure::usage("--host goes with the format xep0227 only").remedy("leave out the one or the other")
-            );
-        }
-        let mut tell = |done, all| telling.tell(done, all, "accounts");
-        return importing::export(config, file, &mut tell).map_err(|refusal| refused(refusal, telling));
+    let given = [("--host", arguments.has("host")), ("--database", line.database.is_some())];
+    if let Some((option, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+        return Err(Failure::usage(format!("{option} goes with the format xep0227 only"))
+            .remedy("leave out the one or the other"));
     }
+    let config = place.config?;
+    there(&place.database)?;
+    let mut tell = |done, all| telling.tell(done, all, "accounts");
+    importing::export(&config, directory, &mut tell).map_err(|refusal| refused(refusal, telling))
+}
+
+fn export(place: &Place, file: &Path, arguments: &Arguments, telling: &mut Telling) -> Result<String, Failure> {
+    let database = place.database.as_path();
+    there(database)?;
     let store = Store::open_to_read(database).map_err(failed)?;
     let mut hosts = account::hosts(&store).map_err(failed)?;
-    let wanted = arguments.text("host").map(|name| host(config, &hosts, name)).transpose()?;
+    let wanted = arguments.text("host").map(|name| host(place.config.as_ref().ok(), &hosts, name)).transpose()?;
     hosts.retain(|host| wanted.as_ref().is_none_or(|wanted| wanted == host));
     if file.symlink_metadata().is_ok() {
         let text = format!("{} is there already", file.display());
@@ -217,10 +211,10 @@ fn export(
 }
 
 /// A host by the name that somebody gave, as the database writes it.
-fn host(config: &Config, hosts: &[String], name: &str) -> Result<String, Failure> {
+fn host(config: Option<&Config>, hosts: &[String], name: &str) -> Result<String, Failure> {
     let found = host_name(name.trim_end_matches('.'))
         .map_err(|_| Failure::usage(format!("{name:?} is no domain")).remedy("a host looks like example.org"))?;
-    if hosts.contains(&found) || config.host(&found).is_some() {
+    if hosts.contains(&found) || config.is_some_and(|config| config.host(&found).is_some()) {
         return Ok(found);
     }
     Err(Failure::failed(format!("there is no host {found}")).remedy(format!("there are: {}", hosts.join(", "))))

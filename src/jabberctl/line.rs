@@ -27,6 +27,8 @@ pub(super) struct Line {
     pub(super) socket: Option<PathBuf>,
     /// `-c`.
     pub(super) config: Option<PathBuf>,
+    /// `--database`.
+    pub(super) database: Option<PathBuf>,
     /// `--timeout`.
     pub(super) timeout: Option<Duration>,
 }
@@ -114,6 +116,7 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
             "--json" => line.json = true,
             "--yes" => line.yes = true,
             "--config" => line.config = Some(PathBuf::from(value)),
+            "--database" => line.database = Some(std::path::absolute(&value).unwrap_or_else(|_| value.into())),
             "--socket" => line.socket = Some(PathBuf::from(value)),
             "--timeout" => {
                 let seconds = value.parse().ok().filter(|seconds| (1..=TIMEOUT_SECONDS_MAX).contains(seconds));
@@ -139,10 +142,24 @@ pub(super) fn parse(arguments: impl Iterator<Item = OsString>) -> Result<Line, F
         () => {
             let command = admin::find(&name).ok_or_else(|| unknown(&name))?;
             let arguments = fill(command, &rest, options_end.unwrap_or(rest.len()))?;
+            takes_database(&line, command)?;
             Wish::Command { command, arguments }
         }
     };
     Ok(line)
+}
+
+/// Those that need to know nothing but where it is. The others read jabber.xml, or ask the server, who has one of its own.
+const TAKE_DATABASE: [&str; 6] = ["backup", "restore", "export", "check", "help", "version"];
+
+fn takes_database(line: &Line, command: &Command) -> Result<(), Failure> {
+    match line.database.is_none() || TAKE_DATABASE.contains(&command.name) {
+        true => Ok(()),
+        false => {
+            Err(Failure::usage(format!("{} takes no --database: its database is that of jabber.xml", command.name))
+                .remedy("leave it out, or name the configuration: -c FILE"))
+        }
+    }
 }
 
 /// The first word of the command, whatever is wrong with the rest.

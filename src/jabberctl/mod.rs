@@ -2,7 +2,7 @@
 //!
 //! [`line`] reads the command line, [`talk`] asks the server, [`show`] prints rows as tables or JSON, [`terminal`] asks
 //! for passwords and whether it is meant, [`qr`] draws links, [`help`] is the help, [`check`] looks at all that a server
-//! needs, [`data`] does what is long. [`interrupt`] hears ^C.
+//! needs, [`data`] does what is long, on the database that [`place`] finds. [`interrupt`] hears ^C.
 //!
 //! Invariants: a password is never an argument; what fails says why and what to do; a closed standard output ends it
 //! quietly.
@@ -14,6 +14,7 @@ mod help;
 mod interrupt;
 mod line;
 mod offline;
+mod place;
 mod qr;
 mod settings;
 mod show;

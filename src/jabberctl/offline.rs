@@ -14,7 +14,7 @@ use super::{Code, Failure, say, show};
 
 /// Makes an account. Only where it is sure that nobody serves the database: the server keeps things in mind.
 pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<Code, Failure> {
-    let config = super::data::config(line)?;
+    let config = super::place::config(line)?;
     if let Some(pid) = running(&config) {
         let socket = config.control_socket();
         return Err(Failure::unreachable(format!(

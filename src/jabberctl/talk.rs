@@ -129,7 +129,7 @@ fn refused(error: &Value) -> Failure {
 
 /// The socket: as the command line says, or jabber.xml; or where it is by default, and why that is a guess. Who names a
 /// configuration means no other server than that one.
-fn socket_of(line: &Line) -> Result<(PathBuf, Option<String>), Failure> {
+pub(super) fn socket_of(line: &Line) -> Result<(PathBuf, Option<String>), Failure> {
     if let Some(socket) = &line.socket {
         return Ok((socket.clone(), None));
     }
@@ -202,16 +202,30 @@ pub(super) fn peer(path: &Path, patience: Duration) -> Result<i32, Failure> {
     found.map(|found| found.pid()).map_err(|error| Failure::unreachable(error.to_string()).remedy(LOG))
 }
 
-/// What the server says of itself, by the columns of `status`.
-pub(super) fn status(line: &Line) -> Option<Value> {
+/// The rows that a command without arguments has; `None` if the server does not answer to the end.
+pub(super) fn rows(line: &Line, command: &str) -> Option<Vec<Value>> {
     let patience = line.timeout.unwrap_or(LOOK_PATIENCE);
     let stream = connect(&socket_of(line).ok()?.0, patience).ok()?;
     stream.set_read_timeout(Some(patience)).ok()?;
-    (&stream).write_all(b"{\"command\":\"status\"}\n").ok()?;
-    let mut answer = String::new();
-    BufReader::new(&stream).read_line(&mut answer).ok()?;
-    let mut answer: Value = serde_json::from_str(&answer).ok()?;
-    answer.get_mut("row").map(Value::take)
+    stream.set_write_timeout(Some(patience)).ok()?;
+    (&stream).write_all(format!("{}\n", json!({ "command": command })).as_bytes()).ok()?;
+    let mut rows = Vec::new();
+    for answer in BufReader::new(&stream).lines() {
+        let mut answer: Value = serde_json::from_str(&answer.ok()?).ok()?;
+        if answer.get("done").is_some() {
+            return Some(rows);
+        }
+        if answer.get("error").is_some() {
+            return None;
+        }
+        rows.extend(answer.get_mut("row").map(Value::take));
+    }
+    None
+}
+
+/// What the server says of itself, by the columns of `status`.
+pub(super) fn status(line: &Line) -> Option<Value> {
+    rows(line, "status")?.into_iter().next()
 }
 
 fn cut_off(error: &io::Error, patience: Duration) -> Failure {

@@ -111,7 +111,7 @@ fn copy_to(database: &Path, file: &Path, overwrite: bool, how: Reading, pace: Pa
             Some(what) => Some(Cause::NotAFile(what)),
             None if !overwrite => Some(Cause::Exists),
             // A slip of the pen takes nobody's keys or logs.
-            None => (found.len() > 0 && !has_header(file)).then_some(Cause::NoCopyThere),
+            None => (found.len() > 0 && !is_copy(file)).then_some(Cause::NoCopyThere),
         };
         if let Some(why) = why {
             return Err(Error::new(file, why));
@@ -491,9 +491,22 @@ pub fn is_empty(database: &Path) -> bool {
 
 /// Does the file begin as all of SQLite's do?
 fn has_header(database: &Path) -> bool {
-    let mut begin = [0; 16];
-    let read = File::open(database).and_then(|mut file| io::Read::read_exact(&mut file, &mut begin));
-    read.is_ok() && &begin == b"SQLite format 3\0"
+    header(database).is_some()
+}
+
+/// Is it a copy that was made here? Other programs have databases of their own (SQLite's file format, §1.3.15
+/// "Application ID"), and one that a server works on has a log, be the server stopped (§1.3.3 "File format version numbers").
+fn is_copy(file: &Path) -> bool {
+    let mark = i32::try_from(migrate::APPLICATION).map(i32::to_be_bytes);
+    header(file)
+        .zip(mark.ok())
+        .is_some_and(|(header, mark)| header.get(68..72) == Some(&mark) && header.get(18..20) == Some(&[1, 1]))
+}
+
+fn header(database: &Path) -> Option<[u8; 100]> {
+    let mut header = [0; 100];
+    File::open(database).and_then(|mut file| io::Read::read_exact(&mut file, &mut header)).ok()?;
+    header.starts_with(b"SQLite format 3\0").then_some(header)
 }
 
 /// A log that is left must never meet another database than its own.

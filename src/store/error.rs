@@ -187,7 +187,7 @@ impl Error {
             Cause::WalRemoved => "stop the server before touching its files; restart it now",
             Cause::Displaced => "move it back to its place; jabberctl check files tells where it is, or how to save it",
             Cause::Empty => "restore a backup; without one remove the file: the next start makes it anew",
-            Cause::NoCopyThere => "name another file, or remove this one: nothing was changed",
+            Cause::NoCopyThere => "name another file, or move this one away: nothing was changed",
             Cause::PartOfDatabase => "name another file",
             Cause::NoAccount(_) => "the account was removed meanwhile",
             Cause::Write(_, error) => match error.kind() {
@@ -245,7 +245,7 @@ impl Error {
                 f.write_str("the server holds a file that has this name no more: it was moved, removed or replaced")
             }
             Cause::Empty => f.write_str("the file is empty"),
-            Cause::NoCopyThere => f.write_str("what is there is no database, and is not replaced by one"),
+            Cause::NoCopyThere => f.write_str("what is there is no backup of jabberd's, and is not replaced by one"),
             Cause::PartOfDatabase => f.write_str("SQLite takes a file of this name for a part of a database"),
             Cause::NoAccount(account) => write!(f, "no account {account}"),
             Cause::Write(what, error) => write!(f, "cannot {what}: {error}"),

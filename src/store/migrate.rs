@@ -8,7 +8,7 @@ use super::error::Cause;
 pub(super) const VERSION: i64 = 1;
 
 /// Marks the file as ours (`PRAGMA application_id`): "jabr".
-const APPLICATION: i64 = 0x6a61_6272;
+pub(super) const APPLICATION: i64 = 0x6a61_6272;
 
 /// All of the newest schema, for a new file.
 const SCHEMA: &str = include_str!("schema.sql");

@@ -275,6 +275,108 @@ fn who_may_not_or_cannot_is_told_what_to_do_in_json_too() {
     assert!(site.path("pipe").symlink_metadata().unwrap().file_type().is_fifo());
 }
 
+#[test]
+fn a_mistake_in_jabber_xml_stood_between_the_admin_and_a_backup() {
+    let site = Site::new("broken");
+    let running = site.start();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("one\n").success();
+    site.write("jabber.xml", "<jabber><service>");
+    let at = |name: &str| shown(&site.path(name)).to_owned();
+    let (socket, database) = (at("spool/control"), at("spool/jabber.db"));
+    site.write("in.xml", &document(1, 10));
+    // Nothing says where the server is.
+    for (arguments, remedy) in [
+        (
+            ["backup", &at("copy.db")].as_slice(),
+            "--database FILE backup FILE; or name a server's socket: --socket FILE",
+        ),
+        (&["export", &at("out.xml")], "--database FILE export FILE"),
+        (&["--yes", "restore", &at("copy.db")], "--database FILE restore FILE"),
+        (&["import", "xep0227", &at("in.xml")], "repair it"),
+    ] {
+        let told = site.ctl(arguments).fails(3);
+        let told = told.replace("/var/lib/jabber/jabber.db", "FILE");
+        assert!(told.contains("jabber.xml failed: ") && told.contains(remedy), "{arguments:?}: {told}");
+    }
+    // The server that runs knows where its database is.
+    for (arguments, says) in [
+        (["backup", &at("copy.db")], "1 accounts"),
+        (["backup", &at("old.db")], "sound"),
+        (["export", &at("out.xml")], "1"),
+    ] {
+        let output = site.ctl(&[&["--socket", socket.as_str()], arguments.as_slice()].concat()).output();
+        let part = |bytes: &[u8]| String::from_utf8(bytes.to_owned()).unwrap();
+        let (out, errors) = (part(&output.stdout), part(&output.stderr));
+        assert!(output.status.code() == Some(0) && out.contains(says), "{arguments:?}: {out} {errors}");
+        assert!(errors.contains(&format!("that of the server that runs: {database}")), "{arguments:?}: {errors}");
+    }
+    for (arguments, says) in [
+        (
+            ["--yes", "restore", &at("copy.db")].as_slice(),
+            format!("jabber stop), then: jabberctl --database {database} "),
+        ),
+        (&["import", "xep0227", &at("in.xml")], "repair it".to_owned()),
+        (&["export", "--format", "jabberd14", &at("old")], "repair it".to_owned()),
+    ] {
+        let told = site.ctl(&[&["--socket", socket.as_str()], arguments].concat()).fails(3);
+        assert!(told.contains(&says), "{arguments:?}: {told}");
+    }
+    let named = |arguments: &[&str]| site.ctl(&[&["--database", database.as_str()], arguments].concat());
+    assert!(named(&["--yes", "restore", &at("copy.db")]).fails(1).contains("stop the server first"));
+    named(&["backup", &at("beside.db")]).success();
+    running.stop();
+    // Nobody can be asked: the admin says it.
+    assert!(named(&["backup", &at("stopped.db")]).success().contains("1 accounts"));
+    assert!(named(&["export", "--host", "localhost", &at("stopped.xml")]).success().contains("1 accounts"));
+    assert!(named(&["--yes", "restore", &at("copy.db")]).success().contains("before-restore"));
+    for (arguments, code, says) in [
+        (["import", "xep0227", &at("in.xml")].as_slice(), 2, "import takes no --database"),
+        (&["user", "add", "juliet@localhost"], 2, "user add takes no --database"),
+        (&["export", "--format", "jabberd14", &at("old")], 2, "--database goes with the format xep0227 only"),
+    ] {
+        assert!(named(arguments).fails(code).contains(says), "{arguments:?}");
+    }
+    let missing = site.ctl(&["--database", &at("missing.db"), "backup", &at("x.db")]).fails(1);
+    assert!(missing.contains("there is no database"), "{missing}");
+    site.write("jabber.xml", &site.xml(""));
+    let running = site.start();
+    assert_eq!(accounts(&site), 1);
+    running.stop();
+}
+
+#[test]
+fn a_backup_took_the_place_of_the_server_s_own_files() {
+    let site = Site::new("own-files");
+    site.start().stop();
+    fs::remove_file(site.path("error.log")).unwrap();
+    fs::remove_dir_all(site.path("spool/ssl")).unwrap();
+    for directory in ["conf.d", "stanzas", "spool/ssl"] {
+        fs::create_dir(site.path(directory)).unwrap();
+    }
+    let component =
+        format!("<service id='files.test'><dir><in>{}</in></dir></service>", site.path("stanzas").display());
+    site.write("jabber.xml", &site.xml(&component));
+    std::os::unix::fs::symlink(&site.directory, site.path("spool/link")).unwrap();
+    for (name, what) in [
+        ("error.log", "a log"),
+        ("spool/link/error.log", "a log"),
+        ("jabber.pid", "the pid file"),
+        ("jabber.xml", "the configuration"),
+        ("conf.d/copy.db", "the directory of more configuration"),
+        ("stanzas/copy.db", "a directory of stanzas"),
+        ("spool/control", "a socket"),
+        ("spool/ssl/localhost.pem", "a certificate"),
+    ] {
+        for command in ["backup", "export"] {
+            let (text, remedy) = refusal(&site, &[command, shown(&site.path(name))]);
+            assert!(text.contains(&format!("is {what} of the server")), "{name}: {text}");
+            assert!(remedy.contains("nothing was changed"), "{remedy}");
+        }
+    }
+    assert!(!site.path("error.log").exists() && !site.path("spool/control").exists());
+    site.ctl(&["backup", shown(&site.path("spool/copy.db"))]).success();
+}
+
 /// Who may read the files of the server, and write nowhere but into `copies`: as on a disk that went read-only.
 #[test]
 fn a_backup_is_made_where_nothing_can_be_written_any_more() {

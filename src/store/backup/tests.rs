@@ -65,6 +65,17 @@ fn a_slip_of_the_pen_put_a_copy_in_the_place_of_a_key_or_where_sqlite_removes_it
     let refused = told("key.pem", true).unwrap_err();
     assert!(refused.contains("is not replaced") && refused.contains("nothing was changed"), "{refused}");
     assert_eq!(fs::read(scratch.0.join("key.pem")).unwrap(), b"-----BEGIN PRIVATE KEY-----");
+    // Another program's, and that of another server of ours, be it stopped.
+    let foreign = rusqlite::Connection::open(scratch.0.join("mail.db")).unwrap();
+    foreign.execute_batch("PRAGMA application_id = 7; CREATE TABLE mail (x)").unwrap();
+    drop(foreign);
+    drop(with_accounts(&scratch.0.join("other.db"), &["b@h"]));
+    for name in ["mail.db", "other.db"] {
+        let before = fs::read(scratch.0.join(name)).unwrap();
+        let refused = told(name, true).unwrap_err();
+        assert!(refused.contains("no backup of jabberd's"), "{name}: {refused}");
+        assert!(fs::read(scratch.0.join(name)).unwrap() == before, "{name}");
+    }
     // What mktemp made, and an older copy, hold nothing that anybody wants.
     fs::write(scratch.0.join("copy.db"), "").unwrap();
     for _ in 0..2 {
