@@ -33,6 +33,9 @@ const EARLY_DAYS: i64 = 1;
 /// RFC 6120 §13.7.1.4: `id-on-xmppAddr`.
 const XMPP_ADDR: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 8, 5];
 
+/// What to do about a certificate that is not valid yet.
+const EARLY: &str = "is the clock right? see date; else wait, or get another one";
+
 /// What tells that a file is another one than before.
 type Stamp = Option<(i64, i64, u64, u64)>;
 
@@ -43,6 +46,8 @@ struct Loaded {
     certificate: Arc<Certificate>,
     /// We made it, and nobody trusts it anyhow.
     is_self_made: bool,
+    /// Was it told that it is not valid yet?
+    told_early: bool,
     /// The next step of `WARNINGS` that is worth a line; after the last one, the end itself.
     warned: usize,
 }
@@ -189,6 +194,9 @@ impl Keeper {
             if certificate.expires_unix_seconds() <= now {
                 return Some(format!("the certificate {file} of {host} has expired: clients refuse it; renew it now"));
             }
+            if certificate.starts_unix_seconds() > now {
+                return Some(format!("the certificate {file} of {host} is not valid yet: clients refuse it; {EARLY}"));
+            }
             let is_covered = certificate.covers(host.trim_matches(['[', ']']));
             (!is_covered).then(|| {
                 format!("the certificate {file} is not for {host}: clients will complain; {}", how_to_get(host))
@@ -285,6 +293,11 @@ impl Keeper {
 
     fn warn_of_ends(&mut self, now: i64) {
         for loaded in &mut self.loaded {
+            let is_early = loaded.certificate.starts_unix_seconds() > now;
+            if is_early && !loaded.told_early {
+                log::error!(target: &loaded.host, "the certificate is not valid yet: clients refuse it; {EARLY}");
+            }
+            loaded.told_early = is_early;
             let left = loaded.certificate.expires_unix_seconds().saturating_sub(now);
             let stage = WARNINGS.iter().filter(|days| left < **days * DAY).count() + usize::from(left <= 0);
             if stage <= loaded.warned {
@@ -333,7 +346,7 @@ fn look_for(
     let host = &wanted.name;
     let loaded = |certificate: Certificate, file: &Path, is_self_made| {
         let (host, file, certificate) = (host.clone(), file.to_owned(), Arc::new(certificate));
-        Some(Loaded { host, file, certificate, is_self_made, warned: 0 })
+        Some(Loaded { host, file, certificate, is_self_made, told_early: false, warned: 0 })
     };
     let WantedKind::Host(services) = &wanted.kind else {
         return Ok(
@@ -375,7 +388,7 @@ fn first_given<'a>(
                     log::warn!(target: host,
                         "the certificate {} is not for {host} but for {}: clients will complain; {}",
                         source.certificate.display(),
-                        certificate.names().join(", "),
+                        certificate.names_told(),
                         how_to_get(host)
                     );
                 }
@@ -608,6 +621,30 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
         assert!(keeper.problems()[0].contains("has expired"), "{:?}", keeper.problems());
         assert!(!keeper.loaded[0].is_self_made);
+        std::fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn of_a_certificate_that_is_not_valid_yet_nobody_was_told() {
+        let directory = crate::daemon::scratch("certificate-early");
+        let config = config("chat.test", &directory);
+        Keeper::load(&config, None).unwrap();
+        let mut parameters = CertificateParams::new(vec!["chat.test".to_owned()]).unwrap();
+        let now = OffsetDateTime::now_utc();
+        (parameters.not_before, parameters.not_after) = (now + Duration::days(2), now + Duration::days(90));
+        let key = KeyPair::generate().unwrap();
+        let pem = parameters.self_signed(&key).unwrap().pem() + &key.serialize_pem();
+        std::fs::write(directory.join("ssl/chat.test.pem"), pem).unwrap();
+        let (mut keeper, _) = Keeper::load(&config, None).unwrap();
+        let [problem] = keeper.problems().try_into().unwrap();
+        assert!(
+            problem.contains("chat.test.pem of chat.test is not valid yet") && problem.contains("see date"),
+            "{problem}"
+        );
+        assert!(keeper.loaded[0].told_early);
+        // Its time comes.
+        keeper.warn_of_ends(unix_seconds() + 3 * DAY);
+        assert!(!keeper.loaded[0].told_early);
         std::fs::remove_dir_all(directory).unwrap();
     }
 

@@ -106,6 +106,14 @@ impl Certificate {
         &self.names
     }
 
+    /// The same, for a sentence.
+    pub fn names_told(&self) -> String {
+        match self.names.as_slice() {
+            [] => "no name at all (the common name does not count)".to_owned(),
+            names => names.join(", "),
+        }
+    }
+
     /// Who says that it is theirs; itself, if it is self-made.
     pub fn issuer(&self) -> &str {
         &self.issuer

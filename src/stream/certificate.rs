@@ -201,7 +201,27 @@ fn unknown_issuer(chain: &[Vec<u8>], own: &X509Certificate<'_>) -> String {
     let issuer = names::printable(&last.issuer().to_string());
     // The most frequent slip of admins: the file has the server's certificate without the one between it and the root.
     let hint = if others.is_empty() { " (no intermediate certificate was given)" } else { "" };
-    format!("issued by an authority that is not trusted: {issuer}{hint}")
+    format!("{NOT_TRUSTED}: {issuer}{hint}")
+}
+
+/// How [`Trust::check`] begins where the way up leads to nobody who is known.
+pub const NOT_TRUSTED: &str = "issued by an authority that is not trusted";
+
+/// Does the chain lead up to one that signed itself, so that nothing is missing in it?
+pub fn reaches_root(chain: &[Vec<u8>]) -> bool {
+    let all: Vec<X509Certificate<'_>> =
+        chain.iter().filter_map(|der| X509Certificate::from_der(der).ok()).map(|(_, one)| one).collect();
+    let Some(mut last) = all.first() else { return false };
+    for _ in 0..CHAIN_MAX {
+        if last.subject().as_raw() == last.issuer().as_raw() {
+            return true;
+        }
+        let Some(next) = all.iter().find(|next| next.subject().as_raw() == last.issuer().as_raw()) else {
+            return false;
+        };
+        last = next;
+    }
+    false
 }
 
 #[cfg(test)]
