@@ -15,7 +15,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::error::{Cause, Error};
-use super::{BUSY, backup, beside, migrate, wal_path};
+use super::{BUSY, backup, beside, migrate, unsigned, wal_path};
 
 /// How often SQLite is told to stop: it forgets it between two statements.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -43,6 +43,25 @@ pub fn look_through(path: &Path, patience: Duration, first: usize) -> Result<See
     match seen {
         Err(_) if way_in(path)? != Some(way) => Ok(Seen::Nothing),
         seen => seen,
+    }
+}
+
+/// The hosts whose accounts are in it, and how many each has; none where [`look_through`] could see nothing.
+///
+/// # Errors
+/// Those of [`look_through`].
+pub fn hosts(path: &Path) -> Result<Vec<(String, u64)>, Error> {
+    let Some(way) = way_in(path)? else { return Ok(Vec::new()) };
+    let count = || {
+        let connection = connected(path, way)?;
+        let sql = "SELECT host, count(*) FROM account GROUP BY host ORDER BY host";
+        let mut found = connection.prepare(sql).map_err(Cause::Sql)?;
+        let rows = found.query_map([], |row| Ok((row.get(0)?, unsigned(row.get(1)?)))).map_err(Cause::Sql)?;
+        rows.collect::<Result<_, _>>().map_err(Cause::Sql)
+    };
+    match count() {
+        Err(_) if way_in(path)? != Some(way) => Ok(Vec::new()),
+        counted => counted.map_err(|cause| Error::new(path, cause)),
     }
 }
 
@@ -97,13 +116,18 @@ fn is_log(path: &Path) -> io::Result<bool> {
     Ok(sums == (big(first), big(second)))
 }
 
-fn look(path: &Path, way: &str, patience: Duration, first: usize) -> Result<Seen, Cause> {
+fn connected(path: &Path, way: &str) -> Result<Connection, Cause> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri(path, way), flags).map_err(Cause::Sql)?;
     connection.busy_timeout(BUSY).map_err(Cause::Sql)?;
     // A server that ends meanwhile leaves us the last: its log is the next start's.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(Cause::Sql)?;
     migrate::suits(&connection)?;
+    Ok(connection)
+}
+
+fn look(path: &Path, way: &str, patience: Duration, first: usize) -> Result<Seen, Cause> {
+    let connection = connected(path, way)?;
     let tables = names(&connection).map_err(Cause::Sql)?;
     let interrupt = connection.get_interrupt_handle();
     let (done, ended) = mpsc::channel::<()>();

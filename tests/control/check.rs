@@ -2,7 +2,7 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
@@ -124,11 +124,20 @@ fn mode(path: &Path, mode: u32) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
+/// A DNS server that refuses whoever asks, as long as this lives: it takes words from itself alone.
+fn deaf() -> (UdpSocket, String) {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    socket.connect(address).unwrap();
+    (socket, address.to_string())
+}
+
 #[test]
 fn a_whole_run_tells_of_all_areas() {
     let site = Site::new("check");
     // Down: that is the first finding.
-    let deaf = ["--dns", "127.45.0.53:1"];
+    let (_deaf, address) = deaf();
+    let deaf = ["--dns", &address];
     check(&site, &deaf).has("critical", "the server is not running", "/etc/init.d/jabber start").ends(2);
     let running = site.start();
     let all = check(&site, &deaf);
@@ -183,7 +192,7 @@ fn what_is_wrong_in_the_configuration() {
     if can_be_nobody() {
         site.write("jabber.xml", &site.xml(""));
         mode(&site.path("jabber.xml"), 0o600);
-        check_as_nobody(&site, &[]).has("unknown", "jabber.xml", "run it as root").ends(3);
+        check_as_nobody(&site, &["config"]).has("unknown", "jabber.xml", "run it as root").ends(3);
         // What stands in conf.d counts, and is not known.
         mode(&site.path("jabber.xml"), 0o644);
         fs::create_dir(site.path("conf.d")).unwrap();
@@ -194,6 +203,79 @@ fn what_is_wrong_in_the_configuration() {
         mode(&site.path("conf.d/a.xml"), 0o600);
         check_as_nobody(&site, &["config"]).has("unknown", "a.xml: not allowed for you", "run it as root").ends(3);
     }
+}
+
+#[test]
+fn a_broken_configuration_hid_all_the_rest() {
+    let site = Site::new("check-blind");
+    let running = site.start();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("one\n").success();
+    site.write("jabber.xml", "<jabber><a></jabber>");
+    let (socket, database) = (site.path("spool/control"), site.path("spool/jabber.db"));
+    let named = |option: &str, path: &Path, arguments: &[&str]| {
+        Found::of(&site.ctl(&[&["--json", option, path.to_str().unwrap(), "check"], arguments].concat()).output())
+    };
+    let broken = |found: &Found| found.has("critical", "mismatched tag at line 1", "").ends(2);
+    // Nothing tells where the server is: what is left out is named, with the way to it.
+    let found = check(&site, &[]);
+    found.has("unknown", "whether it runs was not found out", "--socket FILE check");
+    found.has("unknown", "left out: the database", "--database FILE check");
+    for area in ["user, logs, pid file", "for which hosts", "tells which there shall be", "which names lead here"] {
+        found.has("unknown", area, "once jabber.xml can be read");
+    }
+    assert!(
+        found.all.iter().any(|finding| finding["text"].as_str().unwrap().contains("files open")),
+        "{:#?}",
+        found.all
+    );
+    broken(&found);
+    // The server that runs is asked.
+    let found = named("--socket", &socket, &[]);
+    found.has("ok", "runs, process ", "");
+    found.has("warning", "it serves localhost by what it has read before", "jabberctl reload");
+    // With others, as that for files between clients.
+    let listens = found.all.iter().find_map(|finding| finding["text"].as_str()?.strip_prefix("the server listens at "));
+    assert!(listens.unwrap().split(", ").any(|place| place == format!("127.0.0.1:{}", site.port)), "{listens:?}");
+    found.is_whole();
+    found.has("ok", "localhost: ", "").has("ok", "is valid for", "").has(
+        "ok",
+        "MiB are left for the data directory",
+        "",
+    );
+    found.has("unknown", "left out: whether others trust them", "once jabber.xml can be read");
+    found.lacks("cannot log in").lacks("left out: the database");
+    broken(&found);
+    // One area, and the reason.
+    let found = named("--socket", &socket, &["certificates"]);
+    found.has("ok", "is valid for", "").lacks("listens at").lacks("files open");
+    broken(&found);
+    running.stop();
+    let found = named("--database", &database, &["files"]);
+    found.is_whole().has("unknown", "left out: user", "");
+    broken(&found);
+    let found = named("--socket", &socket, &["server"]);
+    found.has("critical", "the server is not running", "jabber start");
+    broken(&found);
+}
+
+#[test]
+fn accounts_of_a_host_that_is_not_served_were_all_well() {
+    let site = Site::new("check-unserved");
+    let running = site.start();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("one\n").success();
+    check(&site, &["files"]).is_whole().lacks("cannot log in");
+    site.write("jabber.xml", &site.xml("").replace("<host>localhost</host>", "<host>verona.example</host>"));
+    let told = || {
+        let found = check(&site, &["files"]);
+        found.is_whole().has(
+            "warning",
+            "accounts of localhost cannot log in (1): no <host> in jabber.xml names it",
+            "write <host>localhost</host> there, too",
+        );
+    };
+    told();
+    running.stop();
+    told();
 }
 
 /// A server that is none: it answers what it is told, until it was asked so often.
@@ -287,8 +369,10 @@ fn who_holds_the_ports() {
     let running = site.start();
     check(&site, &["ports"]).has("ok", "is open", "");
     // A port that came into jabber.xml since; then one that somebody else has.
-    site.write("jabber.xml", &site.xml("").replace(&format!("port='{}'", site.port), "port='1'"));
-    check(&site, &["ports"]).has("critical", "nobody takes connections at port 1 ", "restart it").ends(2);
+    let since = site.port();
+    site.write("jabber.xml", &site.xml("").replace(&format!("port='{}'", site.port), &format!("port='{since}'")));
+    let nobody = format!("nobody takes connections at port {since} ");
+    check(&site, &["ports"]).has("critical", &nobody, "restart it").ends(2);
     let other = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = other.local_addr().unwrap().port();
     site.write("jabber.xml", &site.xml("").replace(&format!("port='{}'", site.port), &format!("port='{port}'")));
@@ -311,21 +395,30 @@ fn who_holds_the_ports() {
     }
 }
 
+/// Somebody who listens at this port of another address, where nobody else is.
+fn elsewhere(port: u16) -> (TcpListener, String) {
+    let [.., own] = std::process::id().to_be_bytes();
+    let addresses = (1..=254).map(|low| Ipv4Addr::new(127, 45, own, low));
+    let mut open =
+        addresses.filter_map(|address| Some((TcpListener::bind((address, port)).ok()?, address.to_string())));
+    open.next().unwrap()
+}
+
 #[test]
 fn a_server_on_another_address_was_said_to_hold_the_port() {
     let site = Site::new("check-address");
     let running = site.start();
     let port = site.port;
     // Somebody else has the same port of another address, and was there first for whoever looks at ports only.
-    let other = TcpListener::bind(("127.45.0.7", port)).unwrap();
+    let (other, address) = elsewhere(port);
     let open = format!("port {port} (clients) is open");
     check(&site, &["ports"]).has("ok", &open, "").lacks("(clients) is held by");
-    site.write("jabber.xml", &site.xml("").replace("127.0.0.1</ip>", "127.45.0.7</ip>"));
+    site.write("jabber.xml", &site.xml("").replace("127.0.0.1</ip>", &format!("{address}</ip>")));
     check(&site, &["ports"]).has("critical", &format!("port {port} (clients) is held by control-"), "").ends(2);
     running.stop();
     drop(other);
     site.write("jabber.xml", &site.xml(""));
-    let _other = TcpListener::bind(("127.45.0.7", port)).unwrap();
+    let _other = elsewhere(port);
     check(&site, &["ports"]).has("ok", &format!("port {port} (clients) is free"), "");
     // An address of all stands in the way of each.
     site.write("jabber.xml", &site.xml("").replace("127.0.0.1</ip>", "0.0.0.0</ip>"));
@@ -382,6 +475,32 @@ fn the_certificate_of_certbot_s_hook_was_taken_for_self_made() {
 }
 
 #[test]
+fn a_reload_was_silent_about_a_certificate_that_is_not_valid_yet() {
+    let site = Site::new("check-early");
+    let running = site.start();
+    for (from, until, says) in [(2, 60, Some("is not valid yet")), (-60, -2, Some("has expired")), (-1, 60, None)] {
+        let (chain, key) = certificate(from, until);
+        site.write("spool/ssl/localhost.pem", &(chain + &key));
+        let output = site.ctl(&["reload"]).output();
+        let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{told}");
+        match says {
+            Some(says) => {
+                assert!(told.contains(&format!("localhost.pem of localhost {says}: clients refuse it")), "{told}")
+            }
+            None => assert!(!told.contains("localhost.pem"), "{told}"),
+        }
+    }
+    let log = site.log();
+    assert_eq!(
+        log.matches("the certificate is not valid yet: clients refuse it; is the clock right?").count(),
+        1,
+        "{log}"
+    );
+    running.stop();
+}
+
+#[test]
 fn a_pipe_in_the_place_of_a_certificate_made_it_hang() {
     let site = Site::new("check-pipe");
     fs::create_dir_all(site.path("spool/ssl")).unwrap();
@@ -424,6 +543,17 @@ fn certificates_that_are_no_good() {
     found(&chain, &key).has("warning", "is self-made", "certbot makes none").ends(1);
     let (signed, signed_key, known) = certificate_of_an_authority(60);
     found(&signed, &signed_key).has("warning", "may not trust", "fullchain.pem").lacks("self-made").ends(1);
+    // Nothing is missing in it, so nothing can be added.
+    found(&(signed.clone() + &known), &signed_key)
+        .has("warning", "may not trust", "the chain is whole, and its authority is not known here")
+        .ends(1);
+    // The common name alone counts nowhere (RFC 6125 §6.4.4).
+    let nameless = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(vec![]).unwrap();
+    parameters.distinguished_name.push(rcgen::DnType::CommonName, "localhost");
+    found(&parameters.self_signed(&nameless).unwrap().pem(), &nameless.serialize_pem())
+        .has("critical", "is for no name at all (the common name does not count), not for localhost", "get one for")
+        .ends(2);
     // The machine knows him now.
     site.write("known.pem", &known);
     let knows = format!("{element}<io><tls><cacertfile>{}</cacertfile></tls></io>", site.path("known.pem").display());
@@ -441,8 +571,16 @@ fn certificates_that_are_no_good() {
     found(broken, &key).has("critical", "chain.pem is broken", "it must be PEM text").ends(2);
     // Everybody may read the key; nobody can, for it is not there; another host.
     found(&chain, &key);
-    mode(&site.path("key.pem"), 0o644);
-    check(&site, &["certificates"]).has("critical", "can be read or changed by everybody", "chmod o-rw").ends(2);
+    for (open, can, right, then) in
+        [(0o644, "read", "o-r", 0o640), (0o662, "changed", "o-w", 0o660), (0o666, "read and changed", "o-rw", 0o660)]
+    {
+        mode(&site.path("key.pem"), open);
+        let remedy = format!("chmod {right} {}", site.path("key.pem").display());
+        check(&site, &["certificates"]).has("critical", &format!("key.pem can be {can} by everybody"), &remedy).ends(2);
+        assert!(Command::new("sh").args(["-c", &remedy]).status().unwrap().success());
+        assert_eq!(fs::metadata(site.path("key.pem")).unwrap().permissions().mode() & 0o777, then);
+        check(&site, &["certificates"]).lacks("by everybody");
+    }
     if can_be_nobody() {
         mode(&site.path("key.pem"), 0o600);
         let found = check_as_nobody(&site, &["certificates"]);
@@ -851,7 +989,8 @@ fn what_may_not_be_seen_was_told_as_if_it_were_not_there() {
         .has("warning", &format!("it runs as user number {daemon}, and is to be nobody"), "restart it")
         .ends(1);
     site.write("jabber.xml", &site.xml(&element));
-    let found = check_as_nobody(&site, &["--dns", "127.45.0.53:1"]);
+    let (_deaf, address) = deaf();
+    let found = check_as_nobody(&site, &["--dns", &address]);
     found.has("unknown", "you may not use", "sudo jabberctl");
     found.has("unknown", "the data directory", "run it as root").lacks("is not there");
     found.has("unknown", "chain.pem cannot be seen by you", "run it as root").lacks("has no certificate");
@@ -1026,6 +1165,7 @@ fn what_dns_says() {
         .ends(1);
     drop(dns);
     site.write("jabber.xml", &site.xml("").replace("<host>localhost</host>", "<host>here.example</host>"));
-    let found = check(&site, &["dns", "--dns", "127.45.0.53:1"]);
+    let (_deaf, address) = deaf();
+    let found = check(&site, &["dns", "--dns", &address]);
     found.has("unknown", "cannot be asked", "/etc/resolv.conf").ends(3);
 }

@@ -9,7 +9,7 @@ use jabber::config::certificates::{LETSENCRYPT, how_to_get};
 use jabber::config::{CertificateSource, Config};
 use jabber::daemon::{authorities, certificates};
 use jabber::net::tls::Certificate;
-use jabber::stream::certificate::Trust as _;
+use jabber::stream::certificate::{NOT_TRUSTED, Trust as _, reaches_root};
 use jabber::xmpp::Now;
 use nix::unistd::AccessFlags;
 use rustls::pki_types::CertificateDer;
@@ -23,6 +23,9 @@ const AREA: &str = "certificates";
 const DAY: i64 = 86_400;
 /// Days before the end at which it is bad, and very bad.
 const DAYS: (i64, i64) = (21, 3);
+
+/// What to do about one that ends.
+pub(super) const RENEW: &str = "renew it: certbot renew; the server takes the new one by itself";
 
 /// certbot closes its directories, and opens them to nobody for long.
 const DEPLOY_HOOK: &str = "let certbot's deploy hook give it to the server: README.Debian, \
@@ -113,14 +116,9 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_own_place: 
     let days = certificate.expires_unix_seconds().saturating_sub(seconds).div_euclid(DAY);
     let renew = match is_own_place && certificates::is_own_make(&certificate) {
         true => "restart the server: it makes a new one",
-        false => "renew it: certbot renew; the server takes the new one by itself",
+        false => RENEW,
     };
-    match days {
-        days if days < 0 => findings.critical(AREA, format!("{host}: {shown} has expired: clients refuse it"), renew),
-        days if days < DAYS.1 => findings.critical(AREA, format!("{host}: {shown} expires in {days} days"), renew),
-        days if days < DAYS.0 => findings.warning(AREA, format!("{host}: {shown} expires in {days} days"), renew),
-        days => findings.fine(AREA, format!("{host}: {shown} is valid for {days} days")),
-    }
+    lasts(&format!("{host}: {shown}"), days, renew, findings);
     let is_early = certificate.starts_unix_seconds() > seconds;
     if is_early {
         findings.critical(
@@ -129,11 +127,9 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_own_place: 
             "is the clock right? see date; else wait, or get another one",
         );
     }
-    if !certificate.covers(host.trim_matches(['[', ']'])) {
-        let names = match certificate.names() {
-            [] => "no name at all (the common name does not count)".to_owned(),
-            names => names.join(", "),
-        };
+    let is_covered = certificate.covers(host.trim_matches(['[', ']']));
+    if !is_covered {
+        let names = certificate.names_told();
         findings.critical(
             AREA,
             format!("{host}: {shown} is for {names}, not for {host}: clients refuse it"),
@@ -148,10 +144,20 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_own_place: 
         );
         return false;
     }
-    if days >= 0 && !is_early {
+    if days >= 0 && !is_early && is_covered {
         is_trusted(subject, (host, &source.certificate), &chain, now, findings);
     }
     true
+}
+
+/// For how long it is good yet.
+pub(super) fn lasts(what: &str, days: i64, renew: &str, findings: &mut Findings) {
+    match days {
+        days if days < 0 => findings.critical(AREA, format!("{what} has expired: clients refuse it"), renew),
+        days if days < DAYS.1 => findings.critical(AREA, format!("{what} expires in {days} days"), renew),
+        days if days < DAYS.0 => findings.warning(AREA, format!("{what} expires in {days} days"), renew),
+        days => findings.fine(AREA, format!("{what} is valid for {days} days")),
+    }
 }
 
 /// Does somebody stand for it whom this machine knows?
@@ -174,11 +180,27 @@ fn is_trusted(subject: &Subject, (host, file): (&str, &Path), chain: &[u8], now:
                 findings.warning(
                     AREA,
                     format!("{host}: other servers and clients may not trust {shown}: {why}"),
-                    "the file must hold the whole chain: own certificate first, then each authority's (fullchain.pem), up to one that others know",
+                    way_to_trust(host, &chain, &why),
                 );
             }
         }
         Err(error) => findings.critical(AREA, error.to_string(), "the server does not start so"),
+    }
+}
+
+/// What to do about one that nobody is known to stand for: something is missing in the file, or nothing is.
+fn way_to_trust(host: &str, chain: &[Vec<u8>], why: &str) -> String {
+    const WHOLE: &str = "the file must hold the whole chain: own certificate first, then each authority's (fullchain.pem), up to one \
+         that others know";
+    let another = how_to_get(host);
+    match () {
+        () if !why.starts_with(NOT_TRUSTED) => format!("get another one: {another}"),
+        () if reaches_root(chain) => format!(
+            "the chain is whole, and its authority is not known here: get one of an authority that everybody knows \
+             ({another}); if all who come know yours, name it in <cacertfile> in jabber.xml"
+        ),
+        () if chain.len() > 1 => format!("{WHOLE}; if it does, get one of such an authority: {another}"),
+        () => WHOLE.to_owned(),
     }
 }
 
@@ -213,12 +235,17 @@ fn how_to_open(subject: &Subject, path: &Path) -> String {
 
 fn key_is_secret(path: &Path, host: &str, findings: &mut Findings) {
     use std::os::unix::fs::PermissionsExt as _;
-    if fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o006 != 0) {
-        let shown = path.display();
-        findings.critical(
-            AREA,
-            format!("{host}: the key {shown} can be read or changed by everybody"),
-            format!("chmod o-rw {shown}"),
-        );
-    }
+    let mode = fs::metadata(path).map_or(0, |found| found.permissions().mode());
+    let (can, right) = match (mode & 0o004 != 0, mode & 0o002 != 0) {
+        (false, false) => return,
+        (true, false) => ("read", "o-r"),
+        (false, true) => ("changed", "o-w"),
+        (true, true) => ("read and changed", "o-rw"),
+    };
+    let shown = path.display();
+    findings.critical(
+        AREA,
+        format!("{host}: the key {shown} can be {can} by everybody"),
+        format!("chmod {right} {shown}"),
+    );
 }

@@ -5,7 +5,6 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jabber::daemon::accounts::DATABASE;
 use jabber::daemon::privileges::Identity;
 use jabber::store::soundness::{self, Seen};
 use jabber::store::{backup, beside};
@@ -18,12 +17,16 @@ use crate::jabberctl::displaced;
 
 const DIRECTORY: &str = "the data directory ";
 
+/// So many hosts that are not served are told.
+const UNSERVED_MAX: usize = 20;
+
 /// How long a database is looked through, whatever `--timeout` says: monitoring waits, disks have other work, and meanwhile
 /// nobody can restore, nor the log begin anew.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) fn check(subject: &Subject, findings: &mut Findings) {
-    let spool = subject.config.spool.as_path();
+    let path = subject.database.clone();
+    let spool = path.parent().unwrap_or(Path::new("/"));
     match access::is_there(subject, AREA, spool, findings) {
         Some(true) if spool.is_dir() => {}
         Some(false) => return unmade(subject, spool, findings),
@@ -35,7 +38,6 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
         let text = format!("{DIRECTORY}{} can be written by {}", spool.display(), access::who(subject));
         findings.fine(AREA, text);
     }
-    let path = spool.join(DATABASE);
     let Some(is_there) = access::is_there(subject, AREA, &path, findings) else { return };
     if let Some((text, remedy)) = subject.process().and_then(|process| displaced::look(process, &path)) {
         return findings.critical(AREA, text, remedy);
@@ -59,8 +61,31 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     if backup::is_empty(&path) {
         return empty(&path, findings);
     }
-    if is_usable {
-        look_through(subject, &path, findings);
+    if is_usable && look_through(subject, &path, findings) {
+        unserved(subject, &path, findings);
+    }
+}
+
+/// Does something as the database's owner, for beside a server SQLite takes part in its locks.
+fn as_owner<T>(subject: &Subject, work: impl FnOnce() -> T) -> Option<T> {
+    match (&subject.identity, Identity::of_server(&subject.config)) {
+        (None, Ok(Some(owner))) => owner.lend(work).ok(),
+        _ => access::as_server(subject, work),
+    }
+}
+
+/// Accounts stay with the name of their host. Whoever gave the host another name is told where they are.
+fn unserved(subject: &Subject, path: &Path, findings: &mut Findings) {
+    let Some(Ok(hosts)) = as_owner(subject, || soundness::hosts(path)) else { return };
+    let is_served = |host: &str| subject.config.hosts.is_empty() || subject.config.host(host).is_some();
+    for (host, count) in hosts.into_iter().filter(|(host, _)| !is_served(host)).take(UNSERVED_MAX) {
+        findings.warning(
+            AREA,
+            format!("accounts of {host} cannot log in ({count}): no <host> in jabber.xml names it"),
+            format!(
+                "write <host>{host}</host> there, too, and reload; or jabberctl export --host {host}, if they moved"
+            ),
+        );
     }
 }
 
@@ -118,16 +143,14 @@ fn is_own(subject: &Subject, path: &Path, found: &Metadata, findings: &mut Findi
     false
 }
 
-/// Is it whole? Looked at as its owner, for beside a server SQLite takes part in its locks.
-fn look_through(subject: &Subject, path: &Path, findings: &mut Findings) {
+/// Is it whole, as far as it could be seen?
+fn look_through(subject: &Subject, path: &Path, findings: &mut Findings) -> bool {
     let shown = path.display();
     // Another table comes first each minute.
     let minutes = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 60;
     let look = || soundness::look_through(path, PATIENCE, usize::try_from(minutes).unwrap_or(0));
-    let found = match (&subject.identity, Identity::of_server(&subject.config)) {
-        (None, Ok(Some(owner))) => owner.lend(look).ok(),
-        _ => access::as_server(subject, look),
-    };
+    let found = as_owner(subject, look);
+    let is_whole = matches!(found, Some(Ok(Seen::Whole | Seen::Tables(..))));
     match found {
         None => {}
         Some(Ok(Seen::Whole)) => findings.fine(AREA, format!("{shown} is whole")),
@@ -147,4 +170,5 @@ fn look_through(subject: &Subject, path: &Path, findings: &mut Findings) {
             findings.critical(AREA, text, hint);
         }
     }
+    is_whole
 }

@@ -54,20 +54,7 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     }
     sockets(subject, findings);
     if subject.by_systemd {
-        let pidfile = subject.config.pidfile.as_deref().and_then(Path::parent);
-        let needed = directories.iter().map(|(path, _)| path.as_path()).chain(pidfile);
-        // Whose stanzas are taken from files that are deleted then.
-        let stanzas = subject.config.components.iter().filter_map(|component| match &component.link {
-            Link::Directory(path) => Some(path.as_path()),
-            _ => None,
-        });
-        let others = [directory].into_iter().chain(stanzas).map(|path| (path, Level::Warning));
-        let all = needed.map(|path| (path, Level::Critical)).chain(others);
-        let unit = unit();
-        walls(&unit, all, findings);
-        let certificates = subject.config.certificates.iter().flat_map(|source| [&source.certificate, &source.key]);
-        let trusted = subject.config.authorities.iter().map(|authority| &authority.path);
-        hidden(&unit, certificates.chain(trusted).map(PathBuf::as_path), findings);
+        behind_walls(&subject.config, &unit(), findings);
     }
     directories.dedup();
     for (directory, what) in &directories {
@@ -75,6 +62,27 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     }
     configuration(subject, findings);
     secrets(subject, findings);
+}
+
+/// What the server writes and reads, where its unit does not let it.
+fn behind_walls(config: &Config, unit: &str, findings: &mut Findings) {
+    let directory_of = |path: &Path| path.parent().unwrap_or(Path::new("/")).to_owned();
+    let logs = config.logs.iter().flat_map(|sink| &sink.targets).filter_map(|target| match target {
+        LogTarget::File { path, .. } => Some(directory_of(path)),
+        _ => None,
+    });
+    let needed = [config.spool.clone()].into_iter().chain(logs).chain(config.pidfile.as_deref().map(directory_of));
+    // Whose stanzas are taken from files that are deleted then.
+    let stanzas = config.components.iter().filter_map(|component| match &component.link {
+        Link::Directory(path) => Some(path.clone()),
+        _ => None,
+    });
+    let others = [directory_of(&config.control_socket())].into_iter().chain(stanzas);
+    let all = needed.map(|path| (path, Level::Critical)).chain(others.map(|path| (path, Level::Warning)));
+    walls(unit, all, findings);
+    let certificates = config.certificates.iter().flat_map(|source| [&source.certificate, &source.key]);
+    let trusted = config.authorities.iter().map(|authority| &authority.path);
+    hidden(unit, certificates.chain(trusted).map(PathBuf::as_path), findings);
 }
 
 /// What systemd says of the unit's walls; nothing where there is no such unit.
@@ -101,8 +109,8 @@ fn is_home(unit: &str, path: &Path) -> bool {
 }
 
 /// systemd.exec(5), `ProtectSystem=strict`: outside of these directories the server writes nothing, whatever their modes say.
-/// Each directory comes with how bad that is.
-fn walls<'a>(unit: &str, directories: impl Iterator<Item = (&'a Path, Level)>, findings: &mut Findings) {
+/// Each directory comes with how bad that is; one that serves for several things is told once, by the first of them.
+fn walls(unit: &str, directories: impl Iterator<Item = (PathBuf, Level)>, findings: &mut Findings) {
     if property(unit, "ProtectSystem") != "strict" {
         return;
     }
@@ -113,9 +121,13 @@ fn walls<'a>(unit: &str, directories: impl Iterator<Item = (&'a Path, Level)>, f
     open.extend(property(unit, "RuntimeDirectory").split_whitespace().map(|name| Path::new("/run").join(name)));
     // PrivateTmp has these of its own.
     open.extend(["/tmp", "/var/tmp"].map(PathBuf::from));
+    let mut told = Vec::new();
     for (directory, level) in directories {
-        let is_home = is_home(unit, directory);
-        if !is_home && open.iter().any(|open| names(directory).iter().any(|path| path.starts_with(open))) {
+        let is_home = is_home(unit, &directory);
+        if told.contains(&directory) {
+            continue;
+        }
+        if !is_home && open.iter().any(|open| names(&directory).iter().any(|path| path.starts_with(open))) {
             continue;
         }
         let shown = directory.display();
@@ -130,6 +142,7 @@ fn walls<'a>(unit: &str, directories: impl Iterator<Item = (&'a Path, Level)>, f
                  then restart the server"
             ),
         );
+        told.push(directory);
     }
 }
 
@@ -236,7 +249,7 @@ pub(super) fn is_read_only(directory: &Path) -> bool {
     statvfs(directory).is_ok_and(|disk| disk.flags().contains(FsFlags::ST_RDONLY))
 }
 
-fn room(directory: &Path, what: &str, findings: &mut Findings) {
+pub(super) fn room(directory: &Path, what: &str, findings: &mut Findings) {
     if let Ok(found) = statvfs(directory) {
         left(directory, what, found.blocks_available().saturating_mul(found.fragment_size()), findings);
         // Some file systems do not count them.
@@ -323,7 +336,7 @@ mod tests {
                     RuntimeDirectory=jabber\n";
         let told = |unit: &str, level: Level, paths: &[&str]| {
             let mut findings = Findings::default();
-            walls(unit, paths.iter().map(|path| (Path::new(path), level)), &mut findings);
+            walls(unit, paths.iter().map(|path| (PathBuf::from(path), level)), &mut findings);
             findings.0
         };
         let all = ["/var/lib/jabber", "/srv/chat/log", "/run/jabber", "/srv/chatter", "/srv/chatter"];
@@ -349,6 +362,41 @@ mod tests {
         hidden(unit, files.into_iter().map(Path::new), &mut findings);
         let [found] = findings.0.as_slice() else { panic!("{findings:?}") };
         assert!(found.text.contains("hides /root/.acme.sh/a.pem"), "{found:?}");
+    }
+
+    #[test]
+    fn a_data_directory_behind_the_walls_was_told_twice() {
+        let xml = "<jabber>
+            <service id='sessions'><host>chat.test</host><jsm xmlns='jabber:config:jsm'/></service>
+            <service id='files.chat.test'><dir><in>/srv/stanzas</in></dir></service>
+            <xdb id='xdb'><xdb_file xmlns='jabber:config:xdb_file'><spool>/srv/chat</spool></xdb_file></xdb>
+            <log id='elogger'><file>/srv/log/error.log</file></log>
+            <pidfile>/srv/chat/jabber.pid</pidfile>
+            <certificate xmlns='urn:jabber:config:3' host='chat.test' key='/root/key.pem'>/etc/jabber/chain.pem</certificate>
+            <io><tls><cacertfile>/home/admin/ca.pem</cacertfile></tls></io>
+          </jabber>";
+        let config = Config::from_xml(xml, &Default::default()).unwrap();
+        let told = |unit: &str| -> Vec<(Level, String)> {
+            let mut findings = Findings::default();
+            behind_walls(&config, unit, &mut findings);
+            findings.0.into_iter().map(|found| (found.level, found.text)).collect()
+        };
+        let cannot = |path: &str, then: &str| format!("jabber.service does not let the server write to {path}{then}");
+        let (critical, fatal) = (Level::Critical, ": the server does not start");
+        let hides = |path: &str| (critical, format!("jabber.service hides {path} from the server"));
+        let strict = "ProtectSystem=strict\nProtectHome=yes\nReadWritePaths=/var/lib/jabber\nRuntimeDirectory=jabber\n";
+        let expected = [
+            (critical, cannot("/srv/chat", fatal)),
+            (critical, cannot("/srv/log", fatal)),
+            (Level::Warning, cannot("/srv/stanzas", "")),
+            hides("/root/key.pem"),
+            hides("/home/admin/ca.pem"),
+        ];
+        assert_eq!(told(strict), expected);
+        let open = strict.replace("/var/lib/jabber", "/var/lib/jabber -/srv");
+        assert_eq!(told(&open), expected[3..]);
+        assert_eq!(told(&open.replace("Home=yes", "Home=read-only")), []);
+        assert_eq!(told(""), []);
     }
 
     #[test]

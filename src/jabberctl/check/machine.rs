@@ -4,7 +4,6 @@ use std::fs;
 use std::process::Command;
 use std::time::SystemTime;
 
-use jabber::daemon::accounts::DATABASE;
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::{Findings, Subject};
@@ -50,8 +49,8 @@ fn clock(findings: &mut Findings) {
 
 /// A database that was written in the future: the clock was right then, or is now.
 fn past(subject: &Subject, findings: &mut Findings) {
-    let path = subject.config.spool.join(DATABASE);
-    let Ok(modified) = fs::metadata(&path).and_then(|found| found.modified()) else { return };
+    let path = &subject.database;
+    let Ok(modified) = fs::metadata(path).and_then(|found| found.modified()) else { return };
     if modified.duration_since(SystemTime::now()).is_ok_and(|ahead| ahead.as_secs() > 60) {
         findings.critical(
             AREA,

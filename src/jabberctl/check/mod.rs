@@ -2,12 +2,13 @@
 //!
 //! [`files`] looks at files, users and disks, [`database`] at everybody's data, [`certificates`] at certificates, [`ports`] at
 //! who listens, [`names`] at DNS, by its own questions ([`dns`]), [`machine`] at the clock and the limits. What the server's
-//! user may do is asked as that user ([`access`]). The exit code is what monitoring expects: 0 all is well, 1 warnings,
+//! user may do is asked as that user ([`access`]). Where jabber.xml cannot be read, [`blind`] looks at the rest. The exit code is what monitoring expects: 0 all is well, 1 warnings,
 //! 2 something is broken, 3 it could not be found out.
 //!
 //! Invariant: what we are not allowed to see is unknown, never absent.
 
 mod access;
+mod blind;
 mod certificates;
 mod database;
 mod dns;
@@ -17,10 +18,11 @@ mod names;
 mod ports;
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jabber::config::{Config, Problem, Severity};
+use jabber::daemon::accounts::DATABASE;
 use jabber::daemon::privileges::{Identity, is_root};
 use serde_json::{Value, json};
 
@@ -113,6 +115,8 @@ impl Findings {
 /// What the checks look at.
 struct Subject {
     config: Config,
+    /// Where its data are.
+    database: PathBuf,
     /// The user that the server becomes, if one is named.
     identity: Option<Identity>,
     /// Are we, or can we be, that user?
@@ -149,23 +153,9 @@ enum Running {
 pub(super) fn run(line: &Line, arguments: &Arguments) -> Result<Code, Failure> {
     let wanted = |area: &str| arguments.text("area").is_none_or(|only| only == area);
     let mut findings = Findings::default();
-    if let Some(subject) = subject(line, &mut findings) {
-        if wanted("files") {
-            files::check(&subject, &mut findings);
-            database::check(&subject, &mut findings);
-        }
-        if wanted("certificates") {
-            certificates::check(&subject, &mut findings);
-        }
-        if wanted("ports") {
-            ports::check(&subject, &mut findings);
-        }
-        if wanted("dns") {
-            names::check(&subject, arguments.text("dns"), &mut findings)?;
-        }
-        if wanted("machine") {
-            machine::check(&subject, &mut findings);
-        }
+    match subject(line, &mut findings) {
+        Some(subject) => look(&subject, &wanted, arguments.text("dns"), &mut findings)?,
+        None => blind::check(line, &wanted, &mut findings),
     }
     findings.0.retain(|finding| finding.area == "config" && finding.level != Level::Fine || wanted(finding.area));
     if arguments.has("problems") {
@@ -178,6 +168,31 @@ pub(super) fn run(line: &Line, arguments: &Arguments) -> Result<Code, Failure> {
     show(&findings, line.json).map_err(cut_off)?;
     let worst = findings.0.iter().map(|finding| finding.level).max().unwrap_or(Level::Fine);
     Ok(worst.code())
+}
+
+fn look(
+    subject: &Subject,
+    wanted: &dyn Fn(&str) -> bool,
+    dns: Option<&str>,
+    findings: &mut Findings,
+) -> Result<(), Failure> {
+    if wanted("files") {
+        files::check(subject, findings);
+        database::check(subject, findings);
+    }
+    if wanted("certificates") {
+        certificates::check(subject, findings);
+    }
+    if wanted("ports") {
+        ports::check(subject, findings);
+    }
+    if wanted("dns") {
+        names::check(subject, dns, findings)?;
+    }
+    if wanted("machine") {
+        machine::check(subject, findings);
+    }
+    Ok(())
 }
 
 /// The configuration, and what runs by it.
@@ -239,12 +254,18 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     let by_us = identity.as_ref().is_none_or(Identity::is_own);
     let starts_as_root = !by_systemd && (is_root() || !by_us);
     let socket = line.socket.clone().unwrap_or_else(|| config.control_socket());
-    let server = server(line, &socket, identity.as_ref(), findings);
-    Some(Subject { config, identity, can_lend, starts_as_root, by_systemd, server, timeout: line.timeout })
+    let (server, _) = server(line, &socket, identity.as_ref(), findings);
+    let database = line.database.clone().unwrap_or_else(|| config.spool.join(DATABASE));
+    Some(Subject { config, database, identity, can_lend, starts_as_root, by_systemd, server, timeout: line.timeout })
 }
 
-/// Is there a server, and is it of our release?
-fn server(line: &Line, socket: &Path, identity: Option<&Identity>, findings: &mut Findings) -> Running {
+/// Is there a server, and is it of our release? With what it says of itself.
+fn server(
+    line: &Line,
+    socket: &Path,
+    identity: Option<&Identity>,
+    findings: &mut Findings,
+) -> (Running, Option<Value>) {
     const AREA: &str = "server";
     match talk::peer(socket, line.timeout.unwrap_or(talk::LOOK_PATIENCE)) {
         Ok(pid) => {
@@ -285,14 +306,14 @@ fn server(line: &Line, socket: &Path, identity: Option<&Identity>, findings: &mu
                     );
                 }
             }
-            Running::Process(pid)
+            (Running::Process(pid), status)
         }
         Err(failure) => {
             let is_denied = failure.text.contains("you may not");
             let level = if is_denied { Level::Unknown } else { Level::Critical };
             let running = if failure.kind == talk::NO_SERVER { Running::No } else { Running::Unknown };
             findings.add(level, AREA, failure.text, failure.remedy);
-            running
+            (running, None)
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,10 +130,9 @@ fn free(subject: &Subject, listener: &Listener, what: &str, findings: &mut Findi
     findings.add(level(listener), AREA, text, remedy);
 }
 
-/// Who listens where a server at this address would be in the way, by proc(5): processes and names. Only root sees the
-/// processes of others.
-fn holders(wanted: SocketAddr) -> Vec<(i32, String)> {
-    let mut inodes = Vec::new();
+/// All that listens on this machine, by proc(5): where, and the name of its socket among a process's files.
+fn listening() -> Vec<(SocketAddr, String)> {
+    let mut all = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         let text = fs::read_to_string(table).unwrap_or_default();
         for line in text.lines().skip(1) {
@@ -141,20 +141,37 @@ fn holders(wanted: SocketAddr) -> Vec<(i32, String)> {
                 continue;
             };
             // 0A: listening.
-            if *state == "0A" && address(local).is_some_and(|held| meet(held, wanted)) {
-                inodes.push(format!("socket:[{inode}]"));
+            if let Some(place) = address(local).filter(|_| *state == "0A") {
+                all.push((place, format!("socket:[{inode}]")));
             }
         }
     }
-    if inodes.is_empty() {
+    all
+}
+
+/// The files that a process has open, as proc(5) names them; nothing if they are not ours to see.
+fn files(pid: i32) -> Vec<PathBuf> {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    open.filter_map(|file| fs::read_link(file.path()).ok()).collect()
+}
+
+/// Where a process listens, if that can be seen.
+pub(super) fn of_process(pid: i32) -> Vec<SocketAddr> {
+    let files = files(pid);
+    let has = |socket: &String| files.iter().any(|file| file.as_os_str() == socket.as_str());
+    listening().into_iter().filter(|(_, socket)| has(socket)).map(|(place, _)| place).collect()
+}
+
+/// Who listens where a server at this address would be in the way: processes and names. Only root sees the processes of
+/// others.
+fn holders(wanted: SocketAddr) -> Vec<(i32, String)> {
+    let held: Vec<String> =
+        listening().into_iter().filter(|(place, _)| meet(*place, wanted)).map(|(_, socket)| socket).collect();
+    if held.is_empty() {
         return Vec::new();
     }
-    let holds = |pid: &i32| {
-        let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-        open.flatten().any(|file| {
-            fs::read_link(file.path()).is_ok_and(|to| inodes.iter().any(|inode| to.as_os_str() == inode.as_str()))
-        })
-    };
+    let holds =
+        |pid: &i32| files(*pid).iter().any(|file| held.iter().any(|socket| file.as_os_str() == socket.as_str()));
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     let processes = processes.filter_map(|process| process.file_name().to_str()?.parse::<i32>().ok());
     let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim().to_owned();
