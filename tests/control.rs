@@ -730,7 +730,8 @@ fn the_way_to_another_server_is_tried_step_by_step() {
     let (code, rows, why) = steps("nobody.test");
     assert_eq!(code, Some(1));
     assert_eq!(rows, [row("block", "ok"), row("dns", "ok"), row("connect", "failed"), row("connect", "failed")]);
-    assert!(why.contains("nobody.test cannot be reached"), "{why}");
+    assert!(why.contains("nobody.test cannot be reached: nobody.test:") && why.contains("refused"), "{why}");
+    assert!(why.contains("nobody listens there"), "{why}");
     // Straight after, without waiting for the time of the next try.
     assert_eq!(steps("nobody.test").1.len(), 4);
     site.ctl(&["block", "nobody.test"]).success();
@@ -771,6 +772,28 @@ fn two_servers_reach_each_other() {
     assert_eq!(rows[1]["step"], "stream", "{rows}");
     let streams = sites[0].ctl(&["--json", "s2s", other]).json();
     assert!(streams.as_array().unwrap().iter().any(|s| s["state"] == "open" && s["tls"] == "TLSv1.3"), "{streams}");
+}
+
+#[test]
+fn a_server_that_does_not_serve_the_domain_was_said_to_be_down() {
+    // The name leads to a machine that serves another one.
+    let (site, elsewhere) = (Site::new("ping-wrong"), Site::new("ping-elsewhere"));
+    let (own, other) = (site.port(), elsewhere.port());
+    site.write("jabber.xml", &site.xml(&site::federation(own, &[("wrong.test", other)])));
+    let xml = elsewhere.xml(&site::federation(other, &[]));
+    elsewhere.write("jabber.xml", &xml.replace("<host>localhost</host>", "<host>elsewhere.test</host>"));
+    let _running = [site.start(), elsewhere.start()];
+    let output = site.ctl(&["--json", "ping", "wrong.test"]).output();
+    assert_eq!(output.status.code(), Some(1));
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let last = rows.as_array().unwrap().last().unwrap();
+    let part = |name: &str| last[name].as_str().unwrap_or_default().to_owned();
+    assert!(part("result") == "failed" && part("text") == "no other place is left", "{rows}");
+    let remedy =
+        "that server does not serve wrong.test: see where its name leads: host -t SRV _xmpp-server._tcp.wrong.test";
+    assert_eq!(part("remedy"), remedy, "{rows}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    assert!(errors.contains(remedy) && errors.contains("host-unknown (wrong.test is not served here)"), "{errors}");
 }
 
 #[test]

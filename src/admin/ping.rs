@@ -76,7 +76,7 @@ fn ping(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
     view.ask(Ask::Reach(way.pair.clone()));
     view.ask(Ask::WakeAfter(PATIENCE.0));
     let until_millis = view.now.after(PATIENCE.0);
-    Ok(Next::Wait(Box::new(Reaching { way, until_millis })))
+    Ok(Next::Wait(Box::new(Reaching { way, until_millis, fault: None })))
 }
 
 /// Which way, and since when it is tried.
@@ -117,10 +117,12 @@ impl Way {
 struct Reaching {
     way: Way,
     until_millis: u64,
+    /// What was wrong with the last place that was tried, and what to do about it: that none is left is no cause.
+    fault: Option<(String, String)>,
 }
 
 impl Job for Reaching {
-    fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
+    fn step(mut self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
         match event {
             Event::Traced(Step { name, text, is_fine, is_last }) => {
                 let result = match (is_fine, name) {
@@ -130,11 +132,15 @@ impl Job for Reaching {
                     (false, _) => "failed",
                 };
                 let remedy = remedy(name, &text, &self.way.pair);
-                self.way.row(view, name, result, text.clone(), if is_fine { "" } else { &remedy });
-                match (is_last, is_fine) {
-                    (false, _) => Ok(Next::Wait(self)),
-                    (true, true) => self.way.ask(view),
-                    (true, false) => Ok(self.way.failed(&text, remedy)),
+                let own = Some((text.clone(), remedy)).filter(|_| !is_fine);
+                // "no other place is left" stands for the last one.
+                let fault = self.fault.take().filter(|_| is_last && name == "connect").or(own);
+                let told = fault.as_ref().map_or("", |(_, remedy)| remedy);
+                self.way.row(view, name, result, text, told);
+                match fault {
+                    Some((why, remedy)) if is_last => Ok(self.way.failed(&why, remedy)),
+                    None if is_last => self.way.ask(view),
+                    fault => Ok(Next::Wait(Box::new(Reaching { fault, ..*self }))),
                 }
             }
             Event::Woken if view.now.monotonic_millis >= self.until_millis => {
@@ -149,18 +155,55 @@ impl Job for Reaching {
 /// What to do about a step that failed with these words.
 fn remedy(step: &str, why: &str, pair: &Pair) -> String {
     let (from, to) = (&pair.from, &pair.to);
+    let says = |words: &[&str]| words.iter().any(|words| why.contains(words));
+    let place = why.split(": ").next().unwrap_or(to);
+    let records = format!("host -t SRV _xmpp-server._tcp.{to}");
     match step {
         // RFC 6120 §4.9.3.6: whoever answered serves others.
-        _ if why.contains(StreamCondition::HostUnknown.name()) => {
-            format!("that server does not serve {to}: see where its name leads: host -t SRV _xmpp-server._tcp.{to}")
+        _ if says(&[StreamCondition::HostUnknown.name(), StreamCondition::HostGone.name()]) => {
+            format!("that server does not serve {to}: see where its name leads: {records}")
         }
-        "dns" if why.contains("<dnsrv>") => "add a <dnsrv> to jabber.xml: see jabber.xml(5)".to_owned(),
-        "dns" => format!("is the name right? see: host -t SRV _xmpp-server._tcp.{to}"),
+        _ if says(&["is blocked here"]) => "jabberctl blocks tells by what".to_owned(),
+        "dns" if says(&["<dnsrv>"]) => "add a <dnsrv> to jabber.xml: see jabber.xml(5)".to_owned(),
+        "dns" if says(&["DNS server", "DNS look-ups"]) => {
+            "is our DNS well? see /etc/resolv.conf, and: host jabber.org".to_owned()
+        }
+        "dns" => format!("is the name right? see: {records}"),
+        // Its stream said no, or we did; TLS comes after that.
+        "connect" if says(&["<host tls="]) => {
+            format!("its admin can mend that; or allow it here: <host name='{to}' tls=...> in jabber.xml(5)")
+        }
+        "connect" if says(&["TLS failed"]) => {
+            format!(
+                "its admin must see to its TLS; see it: openssl s_client -starttls xmpp-server -xmpphost {to} -connect {place}"
+            )
+        }
+        "connect" if says(&["certificate"]) => certificate(to),
+        "connect" if says(&["ended the stream"]) => {
+            format!(
+                "its admin knows why; if it does not believe that we are {from}: jabberctl check dns, check certificates"
+            )
+        }
+        "connect" if says(&["refused"]) => {
+            format!("nobody listens there: is that server up, and its port that of DNS? see: {records}")
+        }
+        "connect" if says(&["unreachable", "has no address"]) => {
+            "has this machine a way to that address (IPv6)? see: ip route; ip -6 route".to_owned()
+        }
         "connect" => "is that server up? does a firewall let us out to that port?".to_owned(),
-        "tls" => format!("its certificate is its admin's matter; <remote> in jabber.xml may ask less of {to}"),
-        "proof" => format!("that server must be able to find and reach {from}: jabberctl check dns"),
+        "tls" => certificate(to),
+        "proof" => {
+            format!("that server must be able to find and reach {from}: jabberctl check dns, and check ports")
+        }
         _ => "the log says more; see also jabberctl s2s".to_owned(),
     }
+}
+
+/// jabber.xml(5), `host` in `dialback`: without a word there, dialback is enough.
+fn certificate(to: &str) -> String {
+    format!(
+        "its certificate is its admin's matter; dialback will do, unless <host auth='sasl'> in jabber.xml is for {to}"
+    )
 }
 
 struct Asking {
@@ -215,4 +258,37 @@ fn condition(answer: &Stanza) -> Option<String> {
 /// Did the way fail, not the other end?
 fn is_of_the_way(condition: &str) -> bool {
     matches!(condition, "remote-server-not-found" | "remote-server-timeout" | "resource-constraint")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_cause_has_its_own_remedy() {
+        let pair = Pair { from: "own.test".to_owned(), to: "far.test".to_owned() };
+        for (step, why, says) in [
+            ("connect", "a:5269: the other server ended the stream: host-unknown (x)", "does not serve far.test"),
+            ("connect", "a:5269: the other server ended the stream: policy-violation", "its admin knows why"),
+            (
+                "connect",
+                "a:5269: it does not offer TLS, and no <host tls='yes'/> allows that",
+                "<host name='far.test' tls=...>",
+            ),
+            ("connect", "a:5269: TLS failed: no handshake in time", "-xmpphost far.test -connect a:5269"),
+            ("connect", "a:5269: certificate expired on 2026-01-02", "its certificate is its admin's matter"),
+            ("connect", "a:5269: Connection refused (os error 111)", "nobody listens there"),
+            ("connect", "a:5269: Network is unreachable (os error 101)", "ip -6 route"),
+            ("connect", "a:5269: connection timed out", "firewall"),
+            ("dns", "jabber.xml has no <dnsrv>, so other servers are not looked up", "add a <dnsrv>"),
+            ("dns", "the DNS server 127.0.0.53 did not answer", "/etc/resolv.conf"),
+            ("dns", "far.test does not exist", "is the name right?"),
+            ("dns", "it is blocked here", "jabberctl blocks"),
+            ("tls", "TLSv1.3, X; its certificate proves nothing: certificate is self-signed", "<host auth='sasl'>"),
+            ("proof", "dialback: it says that we are not who we say", "find and reach own.test"),
+        ] {
+            let told = remedy(step, why, &pair);
+            assert!(told.contains(says), "{why}: {told}");
+        }
+    }
 }
