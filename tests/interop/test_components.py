@@ -15,7 +15,7 @@ import slixmpp
 import clients as slixmpp_clients
 import servers
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 60
 SECRET = "know & keep it"
 
 pytestmark = pytest.mark.ours("components are configured in jabber.xml")

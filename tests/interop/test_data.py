@@ -115,7 +115,7 @@ async def test_prosody_takes_what_is_exported(jabberd, request):
 async def test_metrics_are_openmetrics(jabberd):
     port = servers.free_ports(1)[0]
     server = jabberd(extra=f"<metrics xmlns='urn:jabber:config:3' port='{port}'/>").start()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
         assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
         text = answer.read().decode()
     families = {family.name: family for family in text_string_to_metric_families(text)}

@@ -27,7 +27,7 @@ SESSION = "urn:ietf:params:xml:ns:xmpp-session"
 REGISTER = "jabber:iq:register"
 AUTH = "jabber:iq:auth"
 
-TIMEOUT_SECONDS = 10
+TIMEOUT_SECONDS = 60
 
 
 class Closed(Exception):

@@ -21,8 +21,8 @@ use crate::runner::login;
 use crate::runner::talk::Setup;
 use crate::runner::wire::{Got, Link, Port, Stop, Wire, jabber_xml};
 
-/// How long an answer may take: failed logins are answered after seconds.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take on a machine that has much else to do; failed logins are answered after seconds anyway.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long silence must last to be believed.
 const SILENCE: Duration = Duration::from_millis(60);
 /// A step of a talk is handled before the next one is sent, by whomever.

@@ -16,7 +16,7 @@ import clients as slixmpp_clients
 import homes
 import names as dns
 
-TEST_SECONDS = 90
+TEST_SECONDS = 300
 
 OURS, THEIRS = "capulet.com", "montague.net"
 OUR_ADDRESS, THEIR_ADDRESS = "127.0.1.1", "127.0.1.2"
@@ -140,7 +140,7 @@ def world(request, nameserver, authority):
     one.end()
 
 
-async def until(check, seconds=15):
+async def until(check, seconds=60):
     """Waits for something outside of the streams, while the clients go on."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not check():

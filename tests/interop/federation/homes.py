@@ -72,11 +72,6 @@ class Home(servers.Server):
             assert time.monotonic() < deadline, f"{self.kind} logged nothing like {pattern!r}:\n{self.log()}"
             time.sleep(0.02)
 
-    def seconds_of_cpu(self):
-        """What the process used so far."""
-        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
 
 class Ours(Home):
     """Options: `hosts` (more domains than one), `policies` and `s2s` (XML for <dialback>), `services` (SRV names in their

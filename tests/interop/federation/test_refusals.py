@@ -152,14 +152,15 @@ async def test_who_listens_is_no_jabber_server(world):
 
 
 async def test_a_silent_server_costs_the_others_nothing(world):
-    """It accepts and says nothing: what waits comes back in time, and the others are served as ever."""
-    home, away = world.ours(queue_seconds=3), world.theirs()
+    """It accepts and says nothing: what waits comes back in the end, and the others are served before."""
+    home, away = world.ours(queue_seconds=15), world.theirs()
     juliet, romeo = await world.couple(home, away)
     world.dns.address("silent.example", "127.0.1.9")
     with socket.create_server(("127.0.1.9", 5269)):
         for n in range(50):
             juliet.send_message("ghost@silent.example", f"g{n}", mtype="chat")
-        await asyncio.wait_for(talk(juliet, romeo), 3)
+        await talk(juliet, romeo)
+        assert [one["body"] for one in juliet.inbox if one["type"] == "error"] == []
         for n in range(50):
             error = await juliet.message(f"g{n}", kind="error")
             assert error["error"]["condition"] == "remote-server-timeout"

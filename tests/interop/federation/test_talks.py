@@ -201,7 +201,7 @@ async def test_romeo_is_away_there(world, kind):
     juliet, account = await world.user(home, "juliet"), away.account("romeo")
     juliet.send_message(account.jid, "O Romeo, Romeo!", mtype="chat")
     # That it is there shows in the answer to what follows on the same stream.
-    await juliet.plugin["xep_0030"].get_info(jid=away.domain, timeout=15)
+    await juliet.plugin["xep_0030"].get_info(jid=away.domain, timeout=60)
     romeo = await world.login(away, account)
     message = await romeo.message("O Romeo, Romeo!")
     assert message["from"] == juliet.boundjid.full
@@ -214,7 +214,7 @@ async def test_juliet_is_away_here(world, kind):
     home, away = world.ours(**welcoming(homes.tested())), world.theirs(kind, **welcoming(kind))
     romeo, account = await world.user(away, "romeo"), home.account("juliet")
     romeo.send_message(account.jid, "It is my lady.", mtype="chat")
-    await romeo.plugin["xep_0030"].get_info(jid=home.domain, timeout=15)
+    await romeo.plugin["xep_0030"].get_info(jid=home.domain, timeout=60)
     juliet = await world.login(home, account)
     message = await juliet.message("It is my lady.")
     assert message["from"] == romeo.boundjid.full
@@ -236,12 +236,12 @@ async def test_requests(world, kind):
     """IQs cross, with their answers: to the server and to a session."""
     home, away = world.ours(**welcoming(homes.tested())), world.theirs(kind, **welcoming(kind))
     juliet, romeo = await world.couple(home, away)
-    info = await juliet.plugin["xep_0030"].get_info(jid=THEIRS, timeout=15)
+    info = await juliet.plugin["xep_0030"].get_info(jid=THEIRS, timeout=60)
     assert any(identity[0] == "server" for identity in info["disco_info"]["identities"])
-    info = await romeo.plugin["xep_0030"].get_info(jid=OURS, timeout=15)
+    info = await romeo.plugin["xep_0030"].get_info(jid=OURS, timeout=60)
     assert any(identity[0] == "server" for identity in info["disco_info"]["identities"])
-    assert await juliet.plugin["xep_0199"].send_ping(romeo.boundjid.full, timeout=15) is not None
-    assert await romeo.plugin["xep_0199"].send_ping(juliet.boundjid.full, timeout=15) is not None
+    assert await juliet.plugin["xep_0199"].send_ping(romeo.boundjid.full, timeout=60) is not None
+    assert await romeo.plugin["xep_0199"].send_ping(juliet.boundjid.full, timeout=60) is not None
 
 
 async def befriend(one, other):
@@ -306,7 +306,7 @@ async def test_a_request_waits_for_who_is_away(world, kind):
     home, away = world.ours(**welcoming(homes.tested())), world.theirs(kind, **welcoming(kind))
     juliet, account = await world.user(home, "juliet"), away.account("romeo")
     juliet.send_presence(pto=account.jid, ptype="subscribe")
-    await juliet.plugin["xep_0030"].get_info(jid=away.domain, timeout=15)
+    await juliet.plugin["xep_0030"].get_info(jid=away.domain, timeout=60)
     romeo = await world.login(away, account)
     await romeo.presence("subscribe", juliet.boundjid.bare)
     romeo.send_presence(pto=juliet.boundjid.bare, ptype="subscribed")
@@ -450,7 +450,7 @@ async def test_nothing_is_lost_when_the_other_server_is_killed(world):
     home, away = world.ours(queue_seconds=60), world.theirs(homes.Ours)
     juliet, account = await world.user(home, "juliet"), away.account("romeo")
     juliet.send_message(account.jid, "first", mtype="chat")
-    await juliet.plugin["xep_0030"].get_info(jid=THEIRS, timeout=15)
+    await juliet.plugin["xep_0030"].get_info(jid=THEIRS, timeout=60)
     count = 300
     for n in range(count):
         juliet.send_message(account.jid, f"n{n}", mtype="chat")
@@ -464,7 +464,7 @@ async def test_nothing_is_lost_when_the_other_server_is_killed(world):
 
     async def there():
         try:
-            await juliet.plugin["xep_0030"].get_info(jid=THEIRS, timeout=15)
+            await juliet.plugin["xep_0030"].get_info(jid=THEIRS, timeout=60)
             return True
         except Exception:
             return False
