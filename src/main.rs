@@ -45,7 +45,8 @@ fn main() -> ExitCode {
     match line.action {
         Action::Version => return print(concat!("jabberd ", env!("CARGO_PKG_VERSION"), "\n")),
         Action::Help => return print(HELP),
-        Action::Run | Action::Test | Action::GiveSockets => {}
+        Action::Run => signals::hold_back(),
+        Action::Test | Action::GiveSockets => {}
     }
     if let Some(home) = &line.home {
         if let Err(error) = std::env::set_current_dir(home) {
@@ -126,8 +127,9 @@ fn prepare(config: &Config, identity: Option<&Identity>) -> Result<Privileged, S
     if files < 1024 {
         log::warn!(target: INTERNAL, "only {files} files may be open at once: raise LimitNOFILE, or ulimit -n");
     }
-    let pidfile = config.pidfile.as_deref().map(PidFile::create).transpose()?;
+    // Who reads our number in the pid file may send them at once.
     let signals = signals::listen().map_err(|error| StartError(format!("cannot take signals: {error}")))?;
+    let pidfile = config.pidfile.as_deref().map(PidFile::create).transpose()?;
     // Before the ports: who sees that a port is open may ask jabberctl at once.
     accounts::make_data_directory(&config.spool, identity)?;
     let (control, metrics) = (control::open(config, identity), control::open_metrics(config, identity)?);
@@ -329,7 +331,7 @@ impl Daemon {
 
 impl Surroundings for Daemon {
     fn reload(&mut self) -> Result<Reloaded, String> {
-        notify::tell(notify::RELOADING);
+        notify::tell_reloading();
         self.log.reopen();
         log::info!(target: INTERNAL, "reloading configuration");
         let reloaded = match Config::load(&self.line.config_file(), &self.line) {

@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::UnixDatagram;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -119,12 +120,16 @@ impl Running {
         assert_eq!(self.news(), expected);
     }
 
-    /// What it tells next, but that it is alive: it says so now and then.
+    /// What it tells next, but that it is alive: it says so now and then. It reloads since a time, as sd_notify(3) asks.
     fn news(&self) -> String {
         loop {
             let mut buffer = [0; 256];
             let count = uninterrupted(|| self.news.recv(&mut buffer)).expect("news");
             let news = std::str::from_utf8(&buffer[..count]).unwrap();
+            if let Some(since) = news.strip_prefix("RELOADING=1\nMONOTONIC_USEC=") {
+                assert!(since.parse::<u64>().unwrap() > 0);
+                return "RELOADING=1".to_owned();
+            }
             if news != "WATCHDOG=1" {
                 return news.to_owned();
             }
@@ -276,6 +281,44 @@ fn signals_stop_and_reload_it() {
     assert_eq!(status.code(), Some(0), "{errors}");
     assert!(site.log().contains("[notice] (-internal): shutting down server\n"), "{}", site.log());
     assert!(!site.path("jabber.pid").exists());
+}
+
+/// Its configuration comes by a pipe, so that it waits where the test wants it to.
+fn with_a_pipe(name: &str) -> (Site, Running, fs::File) {
+    let site = Site::new(name);
+    let path = site.path("jabber.xml");
+    fs::remove_file(&path).unwrap();
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let running = site.spawn();
+    // Opens once there is a reader.
+    let pipe = fs::File::options().write(true).open(&path).unwrap();
+    (site, running, pipe)
+}
+
+#[test]
+fn a_reload_asked_for_while_it_starts_follows_the_start() {
+    let (site, running, mut pipe) = with_a_pipe("early-reload");
+    running.signal(nix::sys::signal::SIGHUP);
+    pipe.write_all(site.xml("").as_bytes()).unwrap();
+    drop(pipe);
+    running.expect_news("READY=1");
+    running.expect_news("RELOADING=1");
+    site.write("jabber.xml", &site.xml(""));
+    running.expect_news("READY=1");
+    running.signal(nix::sys::signal::SIGTERM);
+    running.expect_news("STOPPING=1");
+    let (status, errors) = running.end();
+    assert_eq!(status.code(), Some(0), "{errors}");
+}
+
+#[test]
+fn a_stop_while_it_starts_is_one_at_once() {
+    let (site, running, pipe) = with_a_pipe("early-stop");
+    running.signal(nix::sys::signal::SIGTERM);
+    let (status, errors) = running.end();
+    assert_eq!((status.signal(), errors.as_str()), (Some(nix::libc::SIGTERM), ""));
+    drop(pipe);
+    assert!(!site.path("jabber.pid").exists() && !site.path("spool").exists());
 }
 
 #[test]

@@ -4,10 +4,11 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 
+use nix::sys::time::TimeValLike as _;
+use nix::time::{ClockId, clock_gettime};
+
 /// The server serves, or serves again after a reload.
 pub const READY: &str = "READY=1";
-/// The configuration is being read again.
-pub const RELOADING: &str = "RELOADING=1";
 /// The server is at work. Who hears nothing for `WatchdogSec=` starts it anew.
 pub const ALIVE: &str = "WATCHDOG=1";
 /// The server stops.
@@ -23,4 +24,11 @@ pub fn tell(state: &str) {
     if let (Ok(address), Ok(socket)) = (address, UnixDatagram::unbound()) {
         let _ = socket.send_to_addr(state.as_bytes(), &address);
     }
+}
+
+/// The configuration is being read again. Since when is asked for by units of Type=notify-reload.
+pub fn tell_reloading() {
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC);
+    let since = now.map_or_else(|_| String::new(), |now| format!("\nMONOTONIC_USEC={}", now.num_microseconds()));
+    tell(&format!("RELOADING=1{since}"));
 }
