@@ -82,6 +82,12 @@ limits! {
     /// Connections of one address that have not logged in yet; as many for clients, other servers, components and file
     /// transfers each, and clients and components on the machine itself without bound. Outcome: further ones are closed at once.
     unauthenticated_per_address_max, "unauthenticated-per-address-max": usize = 100, at least 1;
+    /// Connections that ask for metrics, by the port and by the socket: a program that connects and says nothing would shut
+    /// the others out. Outcome: the one that has said nothing for longest is closed for each further one.
+    metrics_clients_max, "metrics-clients-max": usize = 32, at least 2;
+    /// Seconds in which such a connection must ask something; a program that asks each minute keeps its own.
+    /// Outcome: it is closed.
+    metrics_seconds, "metrics-seconds": u64 = 150, at least 5;
     /// Connections of all addresses; the system's own limit on descriptors may be lower.
     /// Outcome: further ones wait in the kernel's queue.
     connections_max, "connections-max": usize = 200_000, at least 10;

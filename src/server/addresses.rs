@@ -17,20 +17,18 @@ pub enum Purpose {
     Component,
     /// To send or to take a file.
     Transfer,
-    /// To read our figures.
-    Metrics,
 }
 
 impl Purpose {
-    /// Of those who come in here.
-    pub fn of(kind: ListenerKind) -> Purpose {
-        match kind {
+    /// Of those who come in here. Who reads our figures has bounds of its own.
+    pub fn of(kind: ListenerKind) -> Option<Purpose> {
+        Some(match kind {
             ListenerKind::C2s | ListenerKind::C2sTls => Purpose::Client,
             ListenerKind::S2s | ListenerKind::S2sTls => Purpose::Server,
             ListenerKind::Component => Purpose::Component,
             ListenerKind::Bytestreams => Purpose::Transfer,
-            ListenerKind::Metrics => Purpose::Metrics,
-        }
+            ListenerKind::Metrics => return None,
+        })
     }
 }
 
@@ -41,7 +39,6 @@ struct Strangers {
     servers: usize,
     components: usize,
     transfers: usize,
-    metrics: usize,
 }
 
 impl Strangers {
@@ -51,7 +48,6 @@ impl Strangers {
             Purpose::Server => &mut self.servers,
             Purpose::Component => &mut self.components,
             Purpose::Transfer => &mut self.transfers,
-            Purpose::Metrics => &mut self.metrics,
         }
     }
 

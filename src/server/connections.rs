@@ -205,7 +205,7 @@ impl Server {
     pub(super) fn accepted(&mut self, now: Now, id: ConnectionId, listener: &Arc<Listener>, peer: SocketAddr) {
         let now_millis = now.monotonic_millis;
         let limits = &self.config.limits;
-        let purpose = Purpose::of(listener.kind);
+        let Some(purpose) = Purpose::of(listener.kind) else { return self.watcher_came(now, id, peer) };
         if self.is_stopping || !self.addresses.connected(peer.ip(), purpose, limits, now_millis) {
             self.outputs.push(Output::Close { id });
             return;
@@ -220,7 +220,7 @@ impl Server {
                 let env = stream_env!(self, now, false);
                 Talk::Component(Box::new(Component::accepted(&env, &listener.component, peer.ip())))
             }
-            ListenerKind::Metrics => Talk::Http(Box::default()),
+            ListenerKind::Metrics => return,
         };
         if let Some(side) = Side::of(&talk) {
             self.metrics.opened(side);
@@ -315,7 +315,7 @@ impl Server {
             return self.component_gone(now, id, &connection, reason);
         }
         if matches!(connection.talk, Talk::Http(_)) {
-            return;
+            return self.watchers.leave(id);
         }
         if matches!(connection.talk, Talk::Bytestream(_)) {
             return self.bytestream_gone(now, id, &connection, reason);

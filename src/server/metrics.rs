@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::connections::{Connection, Talk};
-use super::{ConnectionId, DISK_FAILED, Server, Timer};
+use super::{ConnectionId, DISK_FAILED, Output, Server, Timer};
+use crate::config::LogSink;
 use crate::http::{Request, Response};
 use crate::router::LinkState;
 use crate::xmpp::stream_error::StreamCondition;
@@ -22,8 +23,8 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Different reasons that streams end for: they are words of ours and conditions of RFC 6120, so this is never reached.
 const REASONS_MAX: usize = 100;
 
-/// Who watches asks every minute at least; then its connection stays.
-const HTTP_IDLE_MILLIS: u64 = 150_000;
+/// Milliseconds between two lines of the log about connections that made room: who opens them may open many.
+const QUIET_MILLIS: u64 = 60_000;
 
 /// What the loop measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,19 @@ pub(super) struct Metrics {
     output_queued: u64,
 }
 
+/// The connections that ask for metrics, in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Watchers {
+    ids: Vec<ConnectionId>,
+    quiet_until: u64,
+}
+
+impl Watchers {
+    pub(super) fn leave(&mut self, id: ConnectionId) {
+        self.ids.retain(|other| *other != id);
+    }
+}
+
 /// How a stream ended that neither end closed: by the condition that the peer was told, if it was told any.
 pub(super) fn how_lost(reason: &str) -> &'static str {
     if reason == DISK_FAILED { StreamCondition::InternalServerError.name() } else { "lost" }
@@ -204,12 +218,34 @@ impl Server {
         self.metrics.output_queued = bytes;
     }
 
-    /// Who watches came by the socket in the file system.
-    pub(super) fn watcher_came(&mut self, now: Now, id: ConnectionId) {
-        // Whoever may use the socket is on this machine.
-        let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    /// Who watches came, by the port or by the socket. Any user of the machine may connect to the port: there is always room
+    /// for one more, which has its answer in the turn after it asked, before anybody can take its place.
+    pub(super) fn watcher_came(&mut self, now: Now, id: ConnectionId, peer: SocketAddr) {
+        if self.is_stopping {
+            return self.outputs.push(Output::Close { id });
+        }
+        let most = self.config.limits.metrics_clients_max;
+        while self.watchers.ids.len() >= most {
+            let last_input =
+                |id: &ConnectionId| self.connections.get(id).map(|connection| connection.last_input_millis);
+            let Some(idle) = self.watchers.ids.iter().copied().min_by_key(last_input) else { break };
+            self.watchers.leave(idle);
+            self.end_connection(idle);
+            if self.watchers.quiet_until <= now.monotonic_millis {
+                self.watchers.quiet_until = now.monotonic_millis.saturating_add(QUIET_MILLIS);
+                log::warn!(target: LogSink::INTERNAL,
+                    "{most} connections ask for metrics: for each further one that which said nothing for longest is closed; \
+                     see who they are (ss -tnp), or raise <metrics-clients-max> of <limits> in jabber.xml"
+                );
+            }
+        }
+        self.watchers.ids.push(id);
         self.connections.insert(id, Connection::new(Talk::Http(Box::default()), peer, now.monotonic_millis));
-        self.timers.set(now.monotonic_millis.saturating_add(HTTP_IDLE_MILLIS), Timer::Login(id));
+        self.timers.set(now.monotonic_millis.saturating_add(self.watcher_millis()), Timer::Login(id));
+    }
+
+    fn watcher_millis(&self) -> u64 {
+        self.config.limits.metrics_seconds.saturating_mul(1_000)
     }
 
     /// Answers what was asked on an HTTP connection.
@@ -234,7 +270,7 @@ impl Server {
     /// Nobody has asked anything for a while.
     pub(super) fn http_timed_out(&mut self, now: Now, id: ConnectionId) {
         let Some(connection) = self.connections.get(&id) else { return };
-        let ends = connection.last_input_millis.saturating_add(HTTP_IDLE_MILLIS);
+        let ends = connection.last_input_millis.saturating_add(self.watcher_millis());
         if now.monotonic_millis >= ends {
             return self.end_connection(id);
         }

@@ -46,7 +46,7 @@ mod visits;
 pub mod words;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,7 @@ use self::connections::{Connection, Talk};
 use self::control::Control;
 use self::federation::Federation;
 pub use self::metrics::Measure;
-use self::metrics::Metrics;
+use self::metrics::{Metrics, Watchers};
 use self::timers::{Timer, Timers};
 use self::visits::Newcomers;
 pub use self::words::Word;
@@ -339,6 +339,7 @@ pub struct Server {
     addresses: Addresses,
     timers: Timers,
     metrics: Metrics,
+    watchers: Watchers,
     commits: Commits,
     newcomers: Newcomers,
     /// How many files may be open.
@@ -414,6 +415,7 @@ impl Server {
             addresses: Addresses::default(),
             timers: Timers::default(),
             metrics: Metrics::default(),
+            watchers: Watchers::default(),
             commits: Commits::default(),
             newcomers: Newcomers::default(),
             open_files_max: 0,
@@ -494,7 +496,8 @@ impl Server {
             Input::Connected { id, peer } => self.connected(now, id, peer),
             Input::Found { ticket, result } => self.found(now, ticket, result),
             Input::Control { id, peer } => self.control_came(now, id, peer),
-            Input::Watcher { id } => self.watcher_came(now, id),
+            // Whoever may use the socket is on this machine.
+            Input::Watcher { id } => self.watcher_came(now, id, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             Input::OutputQueued { bytes } => self.set_output_queued(bytes),
             Input::Drained { id } if self.is_control(id) => self.control_drained(now, id),
             Input::Drained { id } => self.drained(now, id),

@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
 
+use jabber::net::uninterrupted;
+
 use crate::site::{Client, PATIENCE, Running, Site, until};
 
 /// A server with metrics, and their port.
@@ -272,5 +274,37 @@ fn health_and_what_else_is_asked() {
     let site = Site::new("unwatched");
     let running = site.start();
     assert!(!site.log().contains("9105"));
+    running.stop();
+}
+
+#[test]
+fn idle_connections_shut_the_watchers_out() {
+    let (site, running, port) = watched("idle");
+    let mut idle: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()).collect();
+    for _ in 0..3 {
+        assert!(asked(port, "/health").ends_with("\r\n\r\nok\n"));
+    }
+    // Who came first had to go, and the log says what to do.
+    idle[0].set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(uninterrupted(|| idle[0].read(&mut [0; 1])).unwrap(), 0);
+    assert!(site.log().contains("raise <metrics-clients-max> of <limits>"), "{}", site.log());
+    assert!(!site.log().contains("unauthenticated-per-address-max"), "{}", site.log());
+    // Who asks now and then stays, whoever else comes.
+    let mut prometheus = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    prometheus.set_read_timeout(Some(PATIENCE)).unwrap();
+    for _ in 0..20 {
+        prometheus.write_all(b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        let mut buffer = [0; 512];
+        while !answer.ends_with(b"\r\n\r\nok\n") {
+            let count = uninterrupted(|| prometheus.read(&mut buffer)).unwrap();
+            assert!(count > 0, "{}", String::from_utf8_lossy(&answer));
+            answer.extend_from_slice(&buffer[..count]);
+        }
+        idle.extend((0..10).map(|_| TcpStream::connect(("127.0.0.1", port)).unwrap()));
+    }
+    // Other servers and clients have their own room.
+    site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
+    Client::login(&site, "romeo", "pencil");
     running.stop();
 }
