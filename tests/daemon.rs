@@ -1,7 +1,13 @@
 //! The program from outside: how it starts, why it does not, what signals do to it. It tells when it is ready by the
 //! socket that systemd would give it, so nothing here waits for time to pass.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a test says what must be")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test says what must be"
+)]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -11,7 +17,7 @@ use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jabber::net::uninterrupted;
 use nix::sys::socket::{
@@ -90,7 +96,7 @@ impl Site {
     /// Starts it in the foreground and waits until it serves.
     fn start(&self) -> Running {
         let running = self.spawn();
-        while running.news() != "READY=1" {}
+        running.is_ready();
         running
     }
 
@@ -120,9 +126,17 @@ impl Running {
         assert_eq!(self.news(), expected);
     }
 
+    /// What it tells until it is ready: one that has news and news is not waited for either.
+    fn is_ready(&self) {
+        const NEWS_MAX: usize = 10_000;
+        let all: Vec<String> = (0..NEWS_MAX).map(|_| self.news()).take_while(|news| news != "READY=1").collect();
+        assert!(all.len() < NEWS_MAX, "{:?}", all.last());
+    }
+
     /// What it tells next, but that it is alive: it says so now and then. It reloads since a time, as sd_notify(3) asks.
     fn news(&self) -> String {
-        loop {
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
             let mut buffer = [0; 256];
             let count = uninterrupted(|| self.news.recv(&mut buffer)).expect("news");
             let news = std::str::from_utf8(&buffer[..count]).unwrap();
@@ -134,6 +148,7 @@ impl Running {
                 return news.to_owned();
             }
         }
+        panic!("no news in {} seconds", PATIENCE.as_secs());
     }
 
     fn signal(&self, signal: nix::sys::signal::Signal) {
@@ -145,6 +160,18 @@ impl Running {
         let mut errors = String::new();
         self.child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
         (self.child.wait().unwrap(), errors)
+    }
+}
+
+/// Waits for the end of a process that is no child of ours. One that does not end in time is killed, and the test fails.
+fn ends(number: i32) {
+    let begun = Instant::now();
+    while Path::new(&format!("/proc/{number}/exe")).read_link().is_ok() {
+        if begun.elapsed() > PATIENCE {
+            let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), nix::sys::signal::SIGKILL);
+            panic!("process {number} did not end in {} seconds", PATIENCE.as_secs());
+        }
+        std::thread::yield_now();
     }
 }
 
@@ -347,9 +374,7 @@ fn in_the_background_it_is_ready_when_the_parent_ends() {
     assert!(errors.contains("A pidfile already exists at the specified location"), "{errors}");
     assert_eq!(fs::read_to_string(site.path("jabber.pid")).unwrap().trim(), number.to_string());
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(number), nix::sys::signal::SIGTERM).unwrap();
-    while Path::new(&format!("/proc/{number}/exe")).read_link().is_ok() {
-        std::thread::yield_now();
-    }
+    ends(number);
     assert!(!site.path("jabber.pid").exists());
 }
 
@@ -374,9 +399,7 @@ fn in_the_background_it_holds_nothing_of_its_callers() {
     assert!(!open.contains(&held.canonicalize().unwrap()), "{open:?}");
     // It serves: the log and the listening socket are its own.
     assert!(open.iter().any(|path| path.to_string_lossy().starts_with("socket:")), "{open:?}");
-    while Path::new(&format!("/proc/{number}/exe")).read_link().is_ok() {
-        std::thread::yield_now();
-    }
+    ends(number);
 }
 
 #[test]
@@ -503,7 +526,7 @@ fn web_browsers_are_sent_to_the_page_of_bounce() {
     // Without it, they hear what this port is for; a reload is enough.
     site.write("jabber.xml", &site.xml(""));
     running.signal(nix::sys::signal::Signal::SIGHUP);
-    while running.news() != "READY=1" {}
+    running.is_ready();
     let answer = browse(&site, b"HEAD / HTTP/1.0\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n") && answer.contains("XMPP"), "{answer}");
 }

@@ -9,10 +9,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jabber::net::uninterrupted;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, setsockopt, socket, sockopt};
+use nix::unistd::Pid;
 
 /// Only a broken program makes a test wait this long.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -26,6 +30,22 @@ pub fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
         }
         assert!(begun.elapsed() < PATIENCE, "not in {} seconds: {what}", PATIENCE.as_secs());
     }
+}
+
+/// Does what ends when this process of ours does. One that does not end in time is killed, and the test fails.
+pub fn bounded<T>(process: u32, act: impl FnOnce() -> T) -> T {
+    let (done, ended) = mpsc::channel::<()>();
+    let watch = thread::spawn(move || {
+        let late = ended.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout);
+        if late {
+            let _ = kill(Pid::from_raw(process.try_into().unwrap()), Signal::SIGKILL);
+        }
+        late
+    });
+    let result = act();
+    drop(done);
+    assert!(!watch.join().unwrap(), "process {process} did not end in {} seconds", PATIENCE.as_secs());
+    result
 }
 
 /// A port that nobody else gets while this lives: it is bound, but nobody listens, so connections to it are refused. A server
@@ -194,14 +214,13 @@ impl Running {
         self.0.id()
     }
 
-    fn signal(&self, signal: nix::sys::signal::Signal) {
-        let pid = nix::unistd::Pid::from_raw(self.0.id().try_into().unwrap());
-        nix::sys::signal::kill(pid, signal).unwrap();
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id().try_into().unwrap()), signal).unwrap();
     }
 
     pub fn stop(mut self) {
-        self.signal(nix::sys::signal::SIGTERM);
-        assert_eq!(self.0.wait().unwrap().code(), Some(0));
+        self.signal(Signal::SIGTERM);
+        assert_eq!(bounded(self.pid(), || self.0.wait()).unwrap().code(), Some(0));
     }
 
     /// No file of the server's grows beyond so many bytes from now on, or all do again. False if that cannot be had here.
@@ -213,7 +232,7 @@ impl Running {
     }
 
     pub fn kill(mut self) {
-        self.signal(nix::sys::signal::SIGKILL);
+        self.signal(Signal::SIGKILL);
         self.0.wait().unwrap();
     }
 }
@@ -253,7 +272,8 @@ impl Ctl {
     }
 
     pub fn output(self) -> Output {
-        self.spawn().wait_with_output().unwrap()
+        let child = self.spawn();
+        bounded(child.id(), || child.wait_with_output().unwrap())
     }
 
     /// What it prints when all goes well.
