@@ -7,6 +7,7 @@ use std::os::fd::AsFd as _;
 use jabber::admin::{Column, Command, Shows, Unit};
 use jabber::xmpp::datetime;
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{has_reader, qr, terminal};
 
@@ -16,7 +17,8 @@ const ROWS_HELD: usize = 200;
 const BAR: usize = 30;
 /// Characters of a line, where the terminal does not say.
 const COLUMNS: usize = 80;
-/// Characters of a cell on a terminal, but for the last of a line: one long name must not move all others out of sight.
+/// Columns of a cell on a terminal, but for the last of a line: one long name must not move all others out of sight. Behind
+/// a pipe nothing is cut, but no other line is filled up further: one name would make megabytes of blanks.
 const CELL: usize = 50;
 
 /// The answer of one command.
@@ -94,7 +96,7 @@ impl Show {
         let titles: Vec<String> = columns.iter().map(|column| column.title.to_uppercase()).collect();
         let width = |at: usize| {
             let cells = std::iter::once(&titles).chain(&self.held).filter_map(|row| row.get(at));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            cells.map(|cell| cell.width()).max().unwrap_or(0).min(CELL)
         };
         let widths: Vec<usize> = (0..columns.len()).map(width).collect();
         let mut out = io::BufWriter::new(io::stdout().lock());
@@ -121,7 +123,7 @@ impl Show {
     pub(super) fn wait(&mut self) -> io::Result<()> {
         let Some(row) = self.held.last().map(|row| row.join("  ")) else { return Ok(()) };
         // A full line may wrap, and then it is not the last one that is wiped.
-        self.passing(|room| row.chars().take(room.saturating_sub(1)).collect())
+        self.passing(|room| beginning(&row, room.saturating_sub(1)).to_owned())
     }
 
     /// Draws a line that is wiped before anything else is shown, for a terminal of this width.
@@ -200,15 +202,23 @@ fn bar(done: u64, all: u64, things: &str, columns: usize) -> String {
 
 /// Leaves the beginning of a long cell.
 fn clip(cell: &mut String) {
-    if cell.chars().count() > CELL {
-        *cell = cell.chars().take(CELL.saturating_sub(3)).chain("...".chars()).collect();
+    if cell.width() > CELL {
+        cell.truncate(beginning(cell, CELL.saturating_sub(3)).len());
+        cell.push_str("...");
     }
+}
+
+/// What of a text fits into so many columns of a terminal (UAX #11: letters of the far east take two, marks none).
+fn beginning(text: &str, columns: usize) -> &str {
+    let ends = text.char_indices().map(|(at, c)| at.saturating_add(c.len_utf8()));
+    let end = ends.take_while(|end| text.get(..*end).is_some_and(|part| part.width() <= columns)).last();
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
 fn print(out: &mut dyn io::Write, columns: &[Column], widths: &[usize], cells: &Vec<String>) -> io::Result<()> {
     let mut line = String::new();
     for ((column, width), cell) in columns.iter().zip(widths).zip(cells) {
-        let room = " ".repeat(width.saturating_sub(cell.chars().count()));
+        let room = " ".repeat(width.saturating_sub(cell.width()));
         let right = matches!(column.unit, Unit::Number | Unit::Bytes | Unit::Seconds | Unit::Millis);
         match right {
             true => line.push_str(&format!("{room}{cell}  ")),

@@ -270,6 +270,13 @@ fn an_invitation_is_a_code_that_a_camera_reads() {
             assert_eq!(is_light, !is_dark, "{x} {y}");
         }
     }
+    // And by a reader that has never seen how we draw.
+    const DOT: usize = 4;
+    let is_dark = |x: usize, y: usize| !rows[y / DOT][x / DOT];
+    let mut picture = rqrr::PreparedImage::prepare_from_bitmap(whole * DOT, whole * DOT, is_dark);
+    let codes = picture.detect_grids();
+    assert_eq!(codes.len(), 1);
+    assert_eq!(codes[0].decode().unwrap().1, line.trim());
     // As wide as it must be, and not.
     let columns = u16::try_from(whole).unwrap();
     let (code, shown) = Terminal::lent(site.ctl(&["invite"]), columns, &[]).end();
@@ -484,4 +491,52 @@ fn a_long_name_does_not_move_the_others_out_of_sight() {
     // Whole behind a pipe.
     let piped = site.ctl(&["user", "list"]).success();
     assert!(piped.contains(&format!("{long}@localhost  ")), "{piped}");
+}
+
+#[test]
+fn names_of_two_columns_a_letter_moved_the_rest_of_their_lines() {
+    // Names, and how many columns a terminal gives them.
+    const NAMES: [(&str, usize); 6] = [
+        ("Romeo", 5),
+        ("\u{30ed}\u{30df}\u{30aa}", 6),
+        ("\u{674e}\u{96f7}", 4),
+        ("R\u{30d}o\u{323}", 2),
+        ("\u{1f339}", 2),
+        ("\u{ff71}", 1),
+    ];
+    let site = Site::new("columns");
+    let _running = site.start();
+    site.ctl(&["user", "add", "romeo@localhost"]).input("pencil\n").success();
+    let mut romeo = Client::login(&site, "romeo", "pencil");
+    for (number, (name, _)) in NAMES.iter().enumerate() {
+        romeo.send(&format!(
+            "<iq type='set' id='r'><query xmlns='jabber:iq:roster'><item jid='c{number}@localhost' name='{name}'/></query></iq>"
+        ));
+        romeo.until("id='r'");
+    }
+    let (code, shown) = Terminal::lent(site.ctl(&["roster", "show", "romeo@localhost"]), 120, &[]).end();
+    assert_eq!(code, 0, "{shown}");
+    let mut places = Vec::new();
+    for (number, (name, columns)) in NAMES.iter().enumerate() {
+        let line = shown.lines().find(|line| line.starts_with(&format!("c{number}@"))).unwrap();
+        let (before, after) = line.split_once(name).unwrap();
+        let blanks = after.chars().take_while(|c| *c == ' ').count();
+        places.push(before.len() + columns + blanks);
+    }
+    assert!(places.iter().all(|place| *place == places[0]), "{places:?}: {shown}");
+    assert_eq!(shown.lines().find(|line| line.starts_with("CONTACT")).unwrap().find("SUBSCRIPTION"), Some(places[0]));
+}
+
+#[test]
+fn one_name_made_all_lines_behind_a_pipe_long() {
+    let site = Site::new("blanks");
+    let _running = site.start();
+    let long = "r".repeat(1_000);
+    for name in ["romeo", &long] {
+        site.ctl(&["user", "add", &format!("{name}@localhost")]).input("pencil\n").success();
+    }
+    let piped = site.ctl(&["user", "list"]).success();
+    let line = |name: &str| piped.lines().find(|line| line.starts_with(&format!("{name}@"))).unwrap().to_owned();
+    assert!(line("romeo").len() < 150 && line(&long).contains("@localhost  "), "{piped}");
+    assert!(piped.lines().next().unwrap().len() < 150, "{piped}");
 }
