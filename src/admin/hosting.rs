@@ -6,7 +6,7 @@ use super::command::{Argument, Column, Command, Does, Kind, Shows, Unit};
 use super::job::{Event, Job, Next, Told};
 use super::request::{Refusal, Request};
 use super::view::{Ask, Outside, View};
-use crate::config::{LogSink, RegistrationMode};
+use crate::config::{Config, LogSink, RegistrationMode};
 use crate::store::setting;
 
 const HOST: Argument = Argument::optional("host", Kind::Host, "only at this host; without, at all");
@@ -67,7 +67,7 @@ pub const LOG_LEVEL: Command = Command {
         Argument::optional(
             "target",
             Kind::Name,
-            "only lines about this: a host, s2s, or -internal for the server itself; default takes back all",
+            "only lines about this: a host, a component, s2s, or -internal for the server itself; default takes back all",
         ),
     ],
     summary: "log more, or less, until the next restart",
@@ -167,7 +167,35 @@ fn told(event: Event) -> Result<Told, Refusal> {
     }
 }
 
+/// What the log is about besides hosts, services and components.
+const SUBJECTS: [&str; 4] = [LogSink::INTERNAL, "s2s", "mio", "io_select"];
+
+/// A refusal names so many hosts at most.
+const NAMED_MAX: usize = 20;
+
+/// What a line of the log can be about has a level of its own; a mistyped name would be silence.
+fn check_target(config: &Config, target: &str) -> Result<(), Refusal> {
+    let components = config.components.iter().map(|component| component.id.as_str());
+    let mut known = config.hosts.iter().map(|host| host.name.as_str()).chain(components);
+    let is_known = SUBJECTS.contains(&target) || config.is_own(target) || known.clone().any(|name| name == target);
+    if is_known {
+        return Ok(());
+    }
+    let mut there: Vec<&str> = SUBJECTS.into_iter().chain(known.by_ref().take(NAMED_MAX)).collect();
+    if known.next().is_some() {
+        there.push("...");
+    }
+    let there = there.join(", ");
+    Err(Refusal::not_found(format!(
+        "no line of the log is about {target:?}: it is no host and no component of this server"
+    ))
+    .remedy(format!("there are: {there}; put -- before one that begins with a hyphen")))
+}
+
 fn log_level(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
+    if request.has("target") {
+        check_target(view.config, request.text("target"))?;
+    }
     let level = match request.text("level") {
         "error" => Some(log::LevelFilter::Error),
         "warn" => Some(log::LevelFilter::Warn),
@@ -188,14 +216,6 @@ struct LogLevel {
 impl Job for LogLevel {
     fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
         told(event)?;
-        let is_known = |target: &String| {
-            ["s2s", LogSink::INTERNAL].contains(&target.as_str())
-                || view.config.is_own(target)
-                || view.config.components.iter().any(|component| component.id == *target)
-        };
-        if let Some(target) = self.target.as_ref().filter(|target| !is_known(target)) {
-            view.answer.note(format!("{target} is no host, no service and no component of this server"));
-        }
         view.say(match (self.level.as_str(), &self.target) {
             ("default", None) => "the log is as jabber.xml says".to_owned(),
             ("default", Some(target)) => format!("lines about {target} are logged as all others"),
