@@ -288,6 +288,11 @@ struct Daemon {
 }
 
 impl Daemon {
+    /// Who the server is to be; the user of the start stays until the next one.
+    fn identity(&self) -> Option<Identity> {
+        self.config.user.as_deref().and_then(|name| Identity::of(name).ok())
+    }
+
     /// What needs a port that was not opened at the start is not there. Returns what that is.
     fn keep_to_ports(&self, config: &mut Config) -> Vec<String> {
         let place = |listener: &Listener| (listener.kind, listener.address, listener.port);
@@ -364,6 +369,15 @@ impl Surroundings for Daemon {
 
     fn renewed_trust(&mut self) -> Option<Box<dyn Trust>> {
         self.trust.take().map(|trust| Box::new(trust) as Box<dyn Trust>)
+    }
+
+    fn control_again(&mut self) -> Result<jabber::net::control::Opened, String> {
+        control::open_control(&self.config, self.identity().as_ref())
+    }
+
+    fn metrics_again(&mut self) -> Result<jabber::net::control::Opened, String> {
+        let opened = control::open_metrics(&self.config, self.identity().as_ref()).map_err(|error| error.0)?;
+        opened.ok_or_else(|| "<metrics> has no socket".to_owned())
     }
 
     fn renewed_sockets(&mut self) -> Option<(Allowed, Option<Allowed>)> {

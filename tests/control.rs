@@ -16,6 +16,8 @@ mod completion;
 mod configurations;
 #[path = "control/data.rs"]
 mod data;
+#[path = "control/leaving.rs"]
+mod leaving;
 #[path = "control/metrics.rs"]
 mod metrics;
 #[path = "control/pty.rs"]

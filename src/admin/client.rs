@@ -6,6 +6,9 @@
 //! | `Resting` | what was said has left | the job goes on |
 //! | `Waiting` | what it asked for | the job goes on |
 //! | `Ended` | | nothing is taken any more |
+//!
+//! Who has said that nothing more will come is answered to the end, and is `Ended` then. Of who has left, nothing is begun
+//! any more ([`Client::leave`]): whoever waited has given up, and counts on it.
 
 use zeroize::Zeroize as _;
 
@@ -59,6 +62,8 @@ pub struct Client {
     state: State,
     /// What came and is not yet read: less than a line, or what comes after the command at hand.
     input: Vec<u8>,
+    /// Nothing more will come.
+    is_silent: bool,
     answer: Answer,
     said: String,
     asks: Vec<Ask>,
@@ -73,6 +78,7 @@ impl Client {
             peer,
             state: State::ExpectRequest,
             input: Vec::new(),
+            is_silent: false,
             answer: Answer::default(),
             said: String::new(),
             asks: Vec::new(),
@@ -128,6 +134,37 @@ impl Client {
         self.read_lines(lent);
     }
 
+    /// Nothing more will come; what came is answered.
+    pub fn end_input(&mut self) {
+        self.is_silent = true;
+        self.end_if_silent();
+    }
+
+    fn end_if_silent(&mut self) {
+        if !self.is_silent || !self.is_idle() {
+            return;
+        }
+        if self.input.is_empty() {
+            self.state = State::Ended;
+        } else {
+            let fault = Refusal::usage("the last line has no end, so it is not obeyed");
+            self.fail(&fault.remedy("end each request with a line feed"));
+        }
+    }
+
+    /// It has left, `unheard` if that was before what it sent was read. What was not begun is not done, and the log says so:
+    /// somebody may look for it there.
+    pub fn leave(mut self, unheard: Option<&str>) {
+        let Peer { uid, pid, .. } = self.peer;
+        if let Some((_, told)) = self.command.as_ref().filter(|(command, _)| command.changes) {
+            log::info!(target: LogSink::INTERNAL, "control: uid={uid} pid={pid}: {told}: its client left before the end");
+        }
+        if let Some(why) = unheard.or_else(|| self.input.contains(&b'\n').then_some("it left before its turn came")) {
+            log::info!(target: LogSink::INTERNAL, "control: uid={uid} pid={pid}: {why}, so it is not done");
+        }
+        self.input.zeroize();
+    }
+
     /// What a job waits for has happened.
     pub fn hear(&mut self, lent: &mut Lent<'_>, event: Event) {
         match (std::mem::replace(&mut self.state, State::Ended), event) {
@@ -136,6 +173,7 @@ impl Client {
             (state, _) => self.state = state,
         }
         self.read_lines(lent);
+        self.end_if_silent();
     }
 
     /// The talk ends for a reason of ours.

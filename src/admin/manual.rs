@@ -52,7 +52,12 @@ pub fn page() -> String {
     }
     page.push_str(
         ".SH EXIT STATUS\n.TP\n.B 0\nDone.\n.TP\n.B 1\nThe server refused it, or it failed; standard error says why and what to do.\n\
-         .TP\n.B 2\nThe command line was wrong.\n.TP\n.B 3\nThe server cannot be asked: it does not run, does not answer, or you may not; or jabber.xml, the file of\n.BR \\-c ,\ncannot be read, and the command needs it.\n.PP\n\
+         .TP\n.B 2\nThe command line was wrong.\n.TP\n.B 3\nThe server cannot be asked: it does not run, does not answer, or you may not; or jabber.xml, the file of\n.BR \\-c ,\ncannot be read, and the command needs it.\n\
+         What the server has not read when jabberctl gives up it will not obey.\n\
+         What it has read and not answered it may obey still: the message says so, and in JSON the\n.B kind\nis\n.B unanswered\n\
+         in place of\n.BR unreachable .\n\
+         What it has begun it does whole, but for the work on a new password\n.RB ( \"user add\" \", \" \"user passwd\" ),\n\
+         which ends with jabberctl; its log says so.\n.PP\n\
          .B check\nhas the codes of monitoring: 0 all is well, 1 warnings, 2 something is broken, 3 it could not be found out, which is its code for a wrong command line, too.\n.PP\n\
          A signal ends it as it ends any program; a shell shows 130 for \\(haC.\n\
          Long work ends between two steps, with 1, and at a second \\(haC at once, with 130.\n\

@@ -1,6 +1,6 @@
 //! The sysadmin's tool: reads a command line by the table of commands, asks the server, shows what it answers.
 //!
-//! [`line`] reads the command line, [`talk`] asks the server, [`show`] prints rows as tables or JSON, [`terminal`] asks
+//! [`line`] reads the command line, [`reach`] finds the server, [`talk`] asks it, [`show`] prints rows as tables or JSON, [`terminal`] asks
 //! for passwords and whether it is meant, [`qr`] draws links, [`help`] is the help, [`check`] looks at all that a server
 //! needs, [`data`] does what is long, on the database that [`place`] finds. [`interrupt`] hears ^C.
 //!
@@ -16,6 +16,7 @@ mod line;
 mod offline;
 mod place;
 mod qr;
+mod reach;
 mod settings;
 mod show;
 mod talk;

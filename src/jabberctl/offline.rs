@@ -44,9 +44,10 @@ pub(super) fn add(line: &Line, arguments: &Arguments, password: &str) -> Result<
     say(&if line.json { format!("{}\n", show::json(&json!({ "done": done }))) } else { format!("{done}\n") })
 }
 
-/// The process of a server that the pid file names, if it is one.
-fn running(config: &Config) -> Option<i32> {
-    let pid = fs::read_to_string(config.pidfile.as_ref()?).ok()?.trim().parse::<i32>().ok()?;
-    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    (name.trim() == "jabberd").then_some(pid)
+/// The process of a server that the pid file names, if it is one. One that was killed stays in the list of processes until
+/// its parent takes note (proc(5), state Z).
+pub(super) fn running(config: &Config) -> Option<i32> {
+    let pid = fs::read_to_string(config.pidfile.as_ref()?).ok()?.trim().parse::<i32>().ok().filter(|pid| *pid > 0)?;
+    let told = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    told.split_once(" (jabberd) ").filter(|(_, state)| !state.starts_with('Z')).map(|_| pid)
 }

@@ -10,6 +10,7 @@ use jabber::config::{Config, DEFAULT_SPOOL};
 use jabber::daemon::accounts::DATABASE;
 
 use super::line::Line;
+use super::reach::{self, Unreached};
 use super::{Failure, displaced, settings, talk};
 
 /// A database, and what else is known of its server.
@@ -73,14 +74,10 @@ pub(super) fn told(line: &Line) -> Option<PathBuf> {
 impl Place {
     /// A server that runs may hold another file than the one of that name: a copy of the latter would be none of its data.
     pub(super) fn holds(&self, line: &Line) -> Result<(), Failure> {
-        let socket = match (&line.socket, &self.config) {
-            (None, Ok(config)) => config.control_socket(),
-            _ => match talk::socket_of(line) {
-                Ok((socket, _)) => socket,
-                Err(_) => return Ok(()),
-            },
+        let process = match reach::peer(line, line.timeout.unwrap_or(talk::LOOK_PATIENCE)) {
+            Ok(process) | Err(Unreached { process: Some(process), .. }) => process,
+            Err(_) => return Ok(()),
         };
-        let Ok(process) = talk::peer(&socket, line.timeout.unwrap_or(talk::LOOK_PATIENCE)) else { return Ok(()) };
         // A server with another database has no say in this one's.
         let is_another = line.database.is_some() && told(line).as_deref() != Some(self.database.as_path());
         match displaced::look(process, &self.database).filter(|_| !is_another) {

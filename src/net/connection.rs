@@ -34,6 +34,8 @@ pub(super) enum Event<'a> {
     Secured(TlsInfo),
     /// Plain text.
     Bytes(&'a [u8]),
+    /// It says nothing more, and still listens.
+    Silent,
     /// It is over, from the other side.
     Gone(Gone),
 }
@@ -114,6 +116,8 @@ pub(super) struct Connection {
     mute: Option<Gone>,
     /// The peer's end was seen: nothing is left to read, and no need to linger.
     ended: bool,
+    /// The peer closed its side for writing, and the server knows.
+    silent: bool,
     /// Something was written: the peer has at least a beginning of what we say.
     pub(super) spoken: bool,
     /// The server knows that it is over.
@@ -149,6 +153,7 @@ impl Connection {
             said_goodbye: false,
             mute: None,
             ended: false,
+            silent: false,
             spoken: false,
             told: false,
             tells_drained: false,
@@ -181,6 +186,11 @@ impl Connection {
     /// Does it ask for metrics?
     pub(super) fn is_watcher(&self) -> bool {
         self.kind == ListenerKind::Metrics
+    }
+
+    /// Has the peer left altogether?
+    pub(super) fn has_left(&self) -> bool {
+        self.stream.has_hung_up()
     }
 
     /// Bytes that wait, for the disk or for the socket.
@@ -299,6 +309,14 @@ impl Connection {
             return;
         }
         let count = match (&self.stream).read(room) {
+            // Whoever pipes a request into a socket ends it so, and waits for the answer.
+            Ok(0) if self.is_control() && !self.is_closing() && !self.stream.has_hung_up() => {
+                self.readable = false;
+                if !std::mem::replace(&mut self.silent, true) {
+                    deliver(Event::Silent);
+                }
+                return;
+            }
             Ok(0) => {
                 self.readable = false;
                 self.ended = true;
@@ -345,6 +363,12 @@ impl Connection {
                 }
             }
             Phase::Open => {}
+        }
+        // What nobody waits for any more is not begun: its sender has said that it failed. Asked only now that it is read, so
+        // that who left without having been read can be sure.
+        if self.is_control() && self.stream.has_hung_up() {
+            (self.readable, self.ended) = (false, true);
+            return deliver(Event::Gone(Gone::Unheard));
         }
         let wire = buffers.wire.get(..count).unwrap_or_default();
         let Some(tls) = self.tls.as_mut() else { return deliver(Event::Bytes(wire)) };

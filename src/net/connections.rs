@@ -261,6 +261,15 @@ impl Connections {
             handle(Input::Unhearing { id });
         }
         for id in std::mem::take(&mut self.drained) {
+            // What it asked next is not begun for one who has left.
+            if let Some(connection) =
+                self.slot(id).filter(|connection| connection.is_control() && connection.has_left())
+            {
+                connection.told = true;
+                self.remove(id);
+                handle(Input::Gone { id, reason: &Gone::Eof.to_string() });
+                continue;
+            }
             handle(Input::Drained { id });
         }
         for id in std::mem::take(&mut self.roomy) {
@@ -294,6 +303,7 @@ impl Connections {
                     heard = true;
                     handle(Input::Bytes { id, bytes });
                 }
+                Event::Silent => handle(Input::Silent { id }),
                 Event::Gone(reason) => over = Some(reason),
             });
             if heard {
@@ -338,7 +348,9 @@ impl Connections {
                 }
             }
             Gone::Tls(_) => connection.give_up(),
-            Gone::Closed | Gone::Reset(_) | Gone::Overflow | Gone::NotDurable | Gone::Idle => return self.remove(id),
+            Gone::Closed | Gone::Reset(_) | Gone::Overflow | Gone::NotDurable | Gone::Idle | Gone::Unheard => {
+                return self.remove(id);
+            }
         }
         self.closing(id);
     }

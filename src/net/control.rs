@@ -2,16 +2,17 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
+use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mio::net::{UnixListener, UnixStream};
+use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::libc;
-use nix::sys::socket::{getsockopt, sockopt};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, socket, sockopt};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
@@ -47,14 +48,35 @@ pub type GroupsOf = fn(BorrowedFd<'_>) -> Vec<u32>;
 /// A socket, open and not yet served.
 #[derive(Debug)]
 pub struct Opened {
-    path: PathBuf,
+    name: Name,
     listener: StdListener,
     allowed: Allowed,
     groups_of: GroupsOf,
     /// Why the file could not be given to the group; root and the server's own user reach it all the same.
     pub ungiven: Option<String>,
-    /// Device and inode, so that what somebody else put there is not removed at the end.
+}
+
+/// Its name in the file system, which goes with it: be it at the end of the server, or of a start that failed.
+#[derive(Debug)]
+struct Name {
+    path: PathBuf,
+    /// Device and inode, so that what somebody else put there is not removed.
     file: (u64, u64),
+}
+
+impl Name {
+    fn is_in_place(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| (found.dev(), found.ino()) == self.file)
+    }
+}
+
+impl Drop for Name {
+    fn drop(&mut self) {
+        if self.is_in_place() {
+            // Left behind, the next start removes it.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// Opens the socket that an element of jabber.xml names, as whoever we are (root, at start), for root and this group only.
@@ -69,12 +91,10 @@ pub fn open(path: &Path, allowed: Allowed, groups_of: GroupsOf, element: &str) -
             return Err(format!("{shown} is there, and no socket: remove it, or name another path (<{element}>)"));
         }
         // One that was left behind takes no connection.
-        Ok(_) => match StdStream::connect(path) {
-            Ok(_) => return Err(format!("{shown} is served by another jabberd: name another path (<{element}>)")),
-            Err(_) => {
-                fs::remove_file(path).map_err(|error| format!("cannot remove the old socket {shown}: {error}"))?
-            }
-        },
+        Ok(_) if is_served(path) => {
+            return Err(format!("{shown} is served by another process: end that, or name another path (<{element}>)"));
+        }
+        Ok(_) => fs::remove_file(path).map_err(|error| format!("cannot remove the old socket {shown}: {error}"))?,
     }
     let failed = |what: &str, error: io::Error| format!("cannot {what} {shown}: {error}");
     // It is made with its mode: a second step by its name might meet what somebody else put there, a link say.
@@ -89,7 +109,18 @@ pub fn open(path: &Path, allowed: Allowed, groups_of: GroupsOf, element: &str) -
     };
     listener.set_nonblocking(true).map_err(|error| failed("prepare", error))?;
     let found = fs::symlink_metadata(path).map_err(|error| failed("look at", error))?;
-    Ok(Opened { path: path.to_owned(), listener, allowed, groups_of, ungiven, file: (found.dev(), found.ino()) })
+    let name = Name { path: path.to_owned(), file: (found.dev(), found.ino()) };
+    Ok(Opened { name, listener, allowed, groups_of, ungiven })
+}
+
+/// Does anybody listen there? A server that hangs does, with a queue that may be full: it is not waited for.
+fn is_served(path: &Path) -> bool {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let connected = UnixAddr::new(path).and_then(|address| {
+        let socket = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+        connect(socket.as_raw_fd(), &address)
+    });
+    matches!(connected, Ok(()) | Err(Errno::EAGAIN))
 }
 
 /// Gives a socket to a user and a group, if this is its owner. By its handle: in a directory of the server's user the name
@@ -116,13 +147,12 @@ pub(super) type Refuses = fn(Peer, &str) -> Vec<u8>;
 
 /// A socket, served.
 pub(super) struct LocalSocket {
-    path: PathBuf,
+    name: Name,
     pub(super) listener: UnixListener,
     allowed: Allowed,
     groups_of: GroupsOf,
     /// What is said to who may not come in.
     refusal: Refuses,
-    file: (u64, u64),
     /// Somebody may wait.
     pub(super) ready: bool,
     /// When somebody is taken again, after descriptors ran out.
@@ -131,9 +161,9 @@ pub(super) struct LocalSocket {
 
 impl LocalSocket {
     pub(super) fn new(opened: Opened, refusal: Refuses) -> LocalSocket {
-        let Opened { path, listener, allowed, groups_of, file, .. } = opened;
+        let Opened { name, listener, allowed, groups_of, .. } = opened;
         let listener = UnixListener::from_std(listener);
-        LocalSocket { path, listener, allowed, groups_of, refusal, file, ready: true, pause_end: None }
+        LocalSocket { name, listener, allowed, groups_of, refusal, ready: true, pause_end: None }
     }
 
     /// May somebody be taken now?
@@ -161,7 +191,7 @@ impl LocalSocket {
                     _ => {
                         // Without descriptors it stays ready: the kernel does not tell again of who waits already.
                         self.pause_end = Some(now.after(PAUSE));
-                        log::error!(target: "-internal", "a client of {} was not taken: {error}", self.path.display());
+                        log::error!(target: "-internal", "a client of {} was not taken: {error}", self.path().display());
                         return None;
                     }
                 },
@@ -172,25 +202,24 @@ impl LocalSocket {
                 return Some((stream, peer));
             }
             log::warn!(target: "-internal", "{}: uid={} gid={} pid={} was refused: neither root nor in the group {}; who was added to it \
-                       must log in again", self.path.display(), peer.uid, peer.gid, peer.pid, self.allowed.gid);
+                       must log in again", self.path().display(), peer.uid, peer.gid, peer.pid, self.allowed.gid);
             // One line fits into a socket that is new, and who is gone already needs none.
-            let _ = stream.write(&(self.refusal)(peer, &self.path.to_string_lossy()));
+            let _ = stream.write(&(self.refusal)(peer, &self.path().to_string_lossy()));
         }
+    }
+
+    /// Its name.
+    pub(super) fn path(&self) -> &Path {
+        &self.name.path
+    }
+
+    /// Is it there by its name? Programs that tidy up take sockets for files that nobody uses.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.name.is_in_place()
     }
 
     /// Who may use it from now on.
     pub(super) fn allow(&mut self, allowed: Allowed) {
         self.allowed = allowed;
-    }
-}
-
-/// The socket goes with its server, unless another one stands in its place.
-impl Drop for LocalSocket {
-    fn drop(&mut self) {
-        let is_ours = |found: fs::Metadata| (found.dev(), found.ino()) == self.file;
-        if fs::symlink_metadata(&self.path).is_ok_and(is_ours) {
-            // Left behind, the next start removes it.
-            let _ = fs::remove_file(&self.path);
-        }
     }
 }

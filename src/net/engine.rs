@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use crate::server::{Candidate, ClientTls, ConnectionId, Input, Measure, Output, TlsInfo};
-use crate::server::{DISK_FAILED, Server};
+use crate::server::{DISK_FAILED, Server, UNHEARD};
 pub use crate::store::Tick;
 pub use crate::stream::certificate::Trust;
 pub use crate::stream::sasl::{HashJob, HashResult};
@@ -85,6 +85,8 @@ pub(super) enum Gone {
     NotDurable,
     /// Nothing moved in a file transfer.
     Idle,
+    /// A client of the control socket left before what it sent was read.
+    Unheard,
 }
 
 /// For the log.
@@ -98,6 +100,7 @@ impl fmt::Display for Gone {
             Gone::Overflow => f.write_str("does not read what it is sent"),
             Gone::NotDurable => f.write_str(DISK_FAILED),
             Gone::Idle => f.write_str("nothing moved for too long"),
+            Gone::Unheard => f.write_str(UNHEARD),
         }
     }
 }

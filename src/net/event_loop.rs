@@ -77,6 +77,16 @@ pub trait Surroundings {
     fn renewed_tls(&mut self) -> Option<Arc<Settings>>;
     /// After a reload: other authorities to trust, if they could be read.
     fn renewed_trust(&mut self) -> Option<Box<dyn Trust>>;
+    /// Before a reload: a control socket in the place of one that was lost, or could not be had at the start.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    fn control_again(&mut self) -> Result<control::Opened, String>;
+    /// Before a reload: a socket of `<metrics>` in the place of one that was lost.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    fn metrics_again(&mut self) -> Result<control::Opened, String>;
     /// After a reload: who may use the control socket, and that of `<metrics>`.
     fn renewed_sockets(&mut self) -> Option<(control::Allowed, Option<control::Allowed>)>;
     /// What a client of the control socket wants of the process, but for [`Outside::Reload`].
@@ -556,10 +566,46 @@ impl<E: Engine> EventLoop<E> {
         }
     }
 
+    /// Makes the sockets again that somebody removed: with them goes the only way to ask a server that runs. Returns why one
+    /// cannot be had.
+    fn find_sockets(&mut self) -> Vec<String> {
+        let is_lost = |socket: &Option<LocalSocket>| socket.as_ref().is_some_and(|socket| !socket.is_in_place());
+        let control = (self.stop_at.is_none() && (self.control.is_none() || is_lost(&self.control)))
+            .then(|| self.surroundings.control_again());
+        let metrics = (self.stop_at.is_none() && is_lost(&self.metrics)).then(|| self.surroundings.metrics_again());
+        let EventLoop { control: of_control, metrics: of_metrics, poll, .. } = self;
+        let mut failed = Vec::new();
+        for (place, again, token, refuses) in [
+            (of_control, control, CONTROL, Refusal::stranger as control::Refuses),
+            (of_metrics, metrics, METRICS, forbidden),
+        ] {
+            let Some(again) = again else { continue };
+            let registered = again.and_then(|opened| {
+                let mut socket = LocalSocket::new(opened, refuses);
+                let registered = poll.registry().register(&mut socket.listener, token, Interest::READABLE);
+                registered.map(|()| socket).map_err(|error| format!("a socket cannot be served: {error}"))
+            });
+            match registered {
+                Ok(socket) => {
+                    log::warn!(target: "-internal", "the socket {} was gone, and was made again", socket.path().display());
+                    *place = Some(socket);
+                }
+                Err(why) => {
+                    log::error!(target: "-internal", "a socket is gone, and cannot be made again: {why}");
+                    failed.push(why);
+                }
+            }
+        }
+        failed
+    }
+
     /// Takes over what the configuration says now. Returns what of it is not in force.
     fn reload(&mut self, now: Now) -> Result<Vec<String>, String> {
         self.look_around_at = now.monotonic_millis;
-        let Reloaded { config, not_in_force } = self.surroundings.reload()?;
+        // Whatever is wrong with the configuration, somebody must be able to ask.
+        let lost = self.find_sockets();
+        let Reloaded { config, mut not_in_force } = self.surroundings.reload()?;
+        not_in_force.extend(lost);
         self.doors.reload(&config);
         self.bounds = Bounds::new(&config.limits, self.files);
         self.connections.rebound(self.bounds);

@@ -2,10 +2,12 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown};
+use std::os::fd::AsFd as _;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 /// A connected stream.
 pub(super) enum Socket {
@@ -33,6 +35,16 @@ impl Socket {
             Socket::Tcp(stream) => stream.shutdown(how),
             Socket::Unix(stream) => stream.shutdown(how),
         }
+    }
+
+    /// Has the other end left altogether, so that nobody is there to hear us? Who only closed its side for writing has not:
+    /// to a local socket the kernel tells the two apart (poll(2), `POLLHUP`).
+    pub(super) fn has_hung_up(&self) -> bool {
+        let Socket::Unix(stream) = self else { return false };
+        let mut ends = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+        let asked = poll(&mut ends, PollTimeout::ZERO);
+        let told = ends.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+        asked.is_ok() && told.contains(PollFlags::POLLHUP)
     }
 
     /// The other end's address, if it has one.

@@ -217,7 +217,7 @@ impl Engine for Puppet {
                 self.say(id, "there is room");
             }
             Input::Timeout | Input::Reload(_) | Input::Control { .. } | Input::Told { .. } | Input::Reread { .. } => {}
-            Input::Watcher { .. } | Input::OutputQueued { .. } | Input::Unhearing { .. } => {}
+            Input::Silent { .. } | Input::Watcher { .. } | Input::OutputQueued { .. } | Input::Unhearing { .. } => {}
         }
     }
 
@@ -255,6 +255,14 @@ impl Surroundings for Nothing {
     fn renewed_trust(&mut self) -> Option<Box<dyn Trust>> {
         None
     }
+    fn control_again(&mut self) -> Result<super::control::Opened, String> {
+        Err("none here".to_owned())
+    }
+
+    fn metrics_again(&mut self) -> Result<super::control::Opened, String> {
+        Err("none here".to_owned())
+    }
+
     fn renewed_sockets(&mut self) -> Option<(super::control::Allowed, Option<super::control::Allowed>)> {
         None
     }

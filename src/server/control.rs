@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::commits::Commits;
 use super::connections::{Connection, Talk};
-use super::{Asker, ConnectionId, Output, Server, Timer};
+use super::{Asker, ConnectionId, Output, Server, Timer, UNHEARD};
 use crate::admin::{self, Ask, Client, ClientFacts, Event, Facts, Lent, Peer, Refusal};
 use crate::config::LogSink;
 use crate::router::{IdMap, Sender};
@@ -57,6 +57,11 @@ impl Server {
         self.with_control(now, id, |client, lent| client.push(lent, bytes));
     }
 
+    /// It asks nothing more. What it asked is answered, then the connection ends.
+    pub(super) fn control_silent(&mut self, now: Now, id: ConnectionId) {
+        self.with_control(now, id, |client, _| client.end_input());
+    }
+
     /// What a job waits for has happened.
     pub(super) fn control_event(&mut self, now: Now, id: ConnectionId, event: Event) {
         self.with_control(now, id, |client, lent| client.hear(lent, event));
@@ -100,9 +105,10 @@ impl Server {
         }
     }
 
-    pub(super) fn control_gone(&mut self, id: ConnectionId) {
-        let question = self.controls.remove(&id).and_then(|control| control.question);
-        self.forget_question(id, question);
+    pub(super) fn control_gone(&mut self, id: ConnectionId, reason: &str) {
+        let Some(control) = self.controls.remove(&id) else { return };
+        control.client.leave((reason == UNHEARD).then_some(reason));
+        self.forget_question(id, control.question);
     }
 
     /// Nobody waits any more for what this client wanted of other servers.

@@ -79,6 +79,8 @@ const UNSERVED_MAX: usize = 20;
 
 /// The reason of [`Input::Gone`] where what the peer was about to be told could not be kept.
 pub const DISK_FAILED: &str = "the disk failed";
+/// The reason of [`Input::Gone`] where a client of the control socket left before what it sent was read.
+pub const UNHEARD: &str = "it left before what it asked was read";
 
 /// What happens outside.
 pub enum Input<'a> {
@@ -132,6 +134,11 @@ pub enum Input<'a> {
         id: ConnectionId,
         /// Who it is.
         peer: admin::Peer,
+    },
+    /// A client of the control socket asks nothing more, and hears still.
+    Silent {
+        /// The number of its connection.
+        id: ConnectionId,
     },
     /// Who watches came by the socket of `<metrics>`.
     Watcher {
@@ -465,6 +472,7 @@ impl Server {
             | Input::Bytes { id, .. }
             | Input::Connected { id, .. }
             | Input::Drained { id }
+            | Input::Silent { id }
             | Input::Room { id }
             | Input::Told { id, .. } => Some(*id),
             Input::Hashed(result) => self.waits_for(result.token),
@@ -496,6 +504,7 @@ impl Server {
             Input::Connected { id, peer } => self.connected(now, id, peer),
             Input::Found { ticket, result } => self.found(now, ticket, result),
             Input::Control { id, peer } => self.control_came(now, id, peer),
+            Input::Silent { id } => self.control_silent(now, id),
             // Whoever may use the socket is on this machine.
             Input::Watcher { id } => self.watcher_came(now, id, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             Input::OutputQueued { bytes } => self.set_output_queued(bytes),
@@ -504,7 +513,7 @@ impl Server {
             Input::Room { id } => self.rested(now, id),
             Input::Unhearing { id } => self.component_hears_nothing(now, id),
             Input::Told { id, told } => self.control_event(now, id, admin::Event::Told(told)),
-            Input::Gone { id, .. } if self.is_control(id) => self.control_gone(id),
+            Input::Gone { id, reason } if self.is_control(id) => self.control_gone(id, reason),
             Input::Gone { id, reason } => self.gone(now, id, reason),
             Input::Hashed(result) => self.hashed(now, result),
             Input::Word(word) => self.word(now, word),

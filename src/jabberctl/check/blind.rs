@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::access::AS_ROOT;
 use super::{Findings, Running, Subject, certificates, database, files, machine, ports};
 use crate::jabberctl::line::Line;
+use crate::jabberctl::reach::Way;
 use crate::jabberctl::talk;
 
 /// What makes the looks possible that are left out.
@@ -63,8 +64,8 @@ pub(super) fn check(line: &Line, wanted: &dyn Fn(&str) -> bool, findings: &mut F
 
 /// Does one run, and what does it say of itself?
 fn server(line: &Line, findings: &mut Findings) -> (Running, Option<Value>) {
-    match talk::socket_of(line) {
-        Ok((socket, _)) => super::server(line, &socket, None, findings),
+    match Way::of(line) {
+        Ok(_) => super::server(line, None, findings),
         Err(_) => {
             let text = "whether it runs was not found out: jabber.xml tells where its socket is";
             findings.unknown("server", text, "name the socket: jabberctl --socket FILE check");

@@ -27,7 +27,7 @@ use jabber::daemon::privileges::{Identity, is_root};
 use serde_json::{Value, json};
 
 use super::line::{Arguments, Line};
-use super::{Code, Failure, settings, show, talk};
+use super::{Code, Failure, reach, settings, show, talk};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -253,21 +253,15 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     let by_systemd = line.config.is_none() && Path::new("/run/systemd/system").is_dir();
     let by_us = identity.as_ref().is_none_or(Identity::is_own);
     let starts_as_root = !by_systemd && (is_root() || !by_us);
-    let socket = line.socket.clone().unwrap_or_else(|| config.control_socket());
-    let (server, _) = server(line, &socket, identity.as_ref(), findings);
+    let (server, _) = server(line, identity.as_ref(), findings);
     let database = line.database.clone().unwrap_or_else(|| config.spool.join(DATABASE));
     Some(Subject { config, database, identity, can_lend, starts_as_root, by_systemd, server, timeout: line.timeout })
 }
 
 /// Is there a server, and is it of our release? With what it says of itself.
-fn server(
-    line: &Line,
-    socket: &Path,
-    identity: Option<&Identity>,
-    findings: &mut Findings,
-) -> (Running, Option<Value>) {
+fn server(line: &Line, identity: Option<&Identity>, findings: &mut Findings) -> (Running, Option<Value>) {
     const AREA: &str = "server";
-    match talk::peer(socket, line.timeout.unwrap_or(talk::LOOK_PATIENCE)) {
+    match reach::peer(line, line.timeout.unwrap_or(talk::LOOK_PATIENCE)) {
         Ok(pid) => {
             let own = env!("CARGO_PKG_VERSION");
             let status = talk::status(line);
@@ -308,10 +302,14 @@ fn server(
             }
             (Running::Process(pid), status)
         }
-        Err(failure) => {
+        Err(reach::Unreached { failure, process }) => {
             let is_denied = failure.text.contains("you may not");
             let level = if is_denied { Level::Unknown } else { Level::Critical };
-            let running = if failure.kind == talk::NO_SERVER { Running::No } else { Running::Unknown };
+            let running = match process {
+                Some(pid) => Running::Process(pid),
+                None if failure.kind == reach::NO_SERVER => Running::No,
+                None => Running::Unknown,
+            };
             findings.add(level, AREA, failure.text, failure.remedy);
             (running, None)
         }
