@@ -212,8 +212,8 @@ impl Server {
         control.is_behind |= said;
         if said {
             self.outputs.push(Output::Bytes { id, bytes });
-        } else if client.is_resting() {
-            // Nothing was said that could leave, so nothing will tell that it did.
+        } else if client.is_resting() && !control.is_behind {
+            // Nothing was said that has to leave, so nothing will tell that it did.
             self.timers.set(now.monotonic_millis, Timer::Waker(id));
         }
         if client.is_ended() {

@@ -278,6 +278,53 @@ fn a_control_client_has_its_time() {
 }
 
 #[test]
+fn who_asks_for_metrics_has_a_place_for_a_time() {
+    let mut bench = Bench::new("<metrics-clients-max>2</metrics-clients-max><metrics-seconds>5</metrics-seconds>");
+    let comes = |bench: &mut Bench, number| bench.input(Input::Watcher { id: ConnectionId(number) });
+    assert_eq!((comes(&mut bench, 1), comes(&mut bench, 2)), (String::new(), String::new()));
+    bench.now.monotonic_millis += 1_000;
+    assert!(bench.health().ends_with("ok\n"));
+    // The second has said nothing for longest, and makes room; the third is heard.
+    assert_eq!(comes(&mut bench, 3), "(close)");
+    bench.input(Input::Gone { id: ConnectionId(2), reason: "closed" });
+    assert!(bench.says(3, "GET /health HTTP/1.1\r\nHost: h\r\n\r\n").ends_with("ok\n"));
+    // Who asks stays, and who asks no more goes.
+    bench.now.monotonic_millis += 4_000;
+    assert!(bench.health().ends_with("ok\n"));
+    bench.now.monotonic_millis += 1_000;
+    assert_eq!(bench.input(Input::Timeout), "(close)");
+    bench.input(Input::Gone { id: ConnectionId(3), reason: "closed" });
+    assert_eq!(comes(&mut bench, 4), "");
+    assert!(bench.health().ends_with("ok\n"));
+}
+
+#[test]
+fn what_was_asked_behind_a_long_command_was_begun_for_nobody() {
+    let mut bench = Bench::new("");
+    for n in 0..500 {
+        let jid = BareJid::new(&format!("u{n:03}@xmpp.test")).unwrap();
+        account::create(&mut bench.server.store, &jid, &Credentials::default(), 1).unwrap();
+    }
+    let peer = admin::Peer { uid: 0, gid: 0, pid: 1 };
+    let both = "{\"command\":\"user list\"}\n{\"command\":\"block\",\"arguments\":{\"domain\":\"spam.example\"}}\n";
+    for id in [ConnectionId(1), ConnectionId(2)] {
+        bench.input(Input::Control { id, peer });
+        assert!(bench.says(id.0, both).contains("u000@"));
+    }
+    // One leaves; the other says only that nothing more comes, and has both answers before the end.
+    bench.input(Input::Gone { id: ConnectionId(1), reason: "closed by the peer" });
+    assert_eq!(bench.input(Input::Drained { id: ConnectionId(1) }), "");
+    assert!(bench.server.router().blocked("spam.example").is_none());
+    // Whatever it says before it has read the first page, there is no second.
+    assert_eq!(bench.says(2, "{"), "");
+    assert_eq!(bench.says(2, "}\n"), "");
+    assert_eq!(bench.input(Input::Silent { id: ConnectionId(2) }), "");
+    bench.input(Input::Drained { id: ConnectionId(2) });
+    let rest = bench.input(Input::Drained { id: ConnectionId(2) });
+    assert!(rest.contains("spam.example") && rest.ends_with("(close)"), "{rest}");
+}
+
+#[test]
 fn who_read_a_list_slowly_lost_the_rest_of_it() {
     let mut bench =
         Bench::new("<control-seconds>5</control-seconds><control-reading-seconds>60</control-reading-seconds>");
