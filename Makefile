@@ -14,7 +14,7 @@ CASES ?=
 N ?= 2000
 
 .PHONY: build release run test check fmt clippy tidy doc talk live interop federation bench bench-sockets \
-	bench-federation fuzz specs deb package-test package-chroots install dist manual copyright clean help
+	bench-federation fuzz specs deb package-test package-chroots install dist manual copyright copyright-check clean help
 
 build: ## build the server (target/debug/jabberd)
 	$(CARGO) build --locked
@@ -104,6 +104,9 @@ dist: ## a source tarball that builds without a network (target/jabber-VERSION.t
 
 copyright: ## renew debian/copyright after a change of Cargo.lock
 	python3 debian/copyright.py > target/copyright && mv target/copyright debian/copyright
+
+copyright-check: ## does debian/copyright say what the crates say that a build brought here?
+	python3 debian/copyright.py --check
 
 clean:
 	$(CARGO) clean

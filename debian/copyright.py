@@ -1,15 +1,16 @@
 #!/usr/bin/python3
 """Prints debian/copyright: the project's own stanza, and one for each crate of Cargo.lock, as `make dist` vendors them.
 
-`make copyright` calls it after a change of dependencies; tests/tidy.rs fails while a crate has no stanza. What a crate
-says of its licence comes from its Cargo.toml, who owns it from its licence files, else from its authors field. A folder
-within a crate that has a licence file of its own, for it came from elsewhere, gets a stanza of its own.
+`make copyright` calls it after a change of dependencies; tests/tidy.rs fails while a crate has no stanza, and
+`make copyright-check` while one is not what the crate says. What a crate says of its licence comes from its Cargo.toml,
+who owns it from its licence files, else from its authors field. A folder within a crate that has a licence file of its
+own, for it came from elsewhere, gets a stanza of its own.
 """
 import json
 import pathlib
 import re
 import subprocess
-import textwrap
+import sys
 
 HEAD = """\
 Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
@@ -68,9 +69,9 @@ LEFT_OUT = {"tests", "test-data", "benches", "examples", "fuzz"}
 TEXTS = pathlib.Path(__file__).parent / "licenses"
 
 
-def packages():
-    """All packages of Cargo.lock but our own, with their Cargo.toml's fields, on every platform."""
-    out = subprocess.run(["cargo", "metadata", "--locked", "--format-version", "1", "--all-features"],
+def packages(*options):
+    """All packages of Cargo.lock but our own, with their Cargo.toml's fields, on every platform unless the options say which."""
+    out = subprocess.run(["cargo", "metadata", "--locked", "--format-version", "1", "--all-features", *options],
                          check=True, capture_output=True, text=True).stdout
     found = {}
     for package in json.loads(out)["packages"]:
@@ -161,30 +162,49 @@ def folded(field, values):
 
 
 def stanza(files, people, licence):
-    print(folded("Files", files))
-    print(folded("Copyright", people))
-    print("License: %s\n" % licence)
+    return "%s\n%s\nLicense: %s\n" % (folded("Files", files), folded("Copyright", people), licence)
+
+
+def stanzas(name, versions):
+    """What there is to say of a crate, and the licences it speaks of."""
+    people = []
+    for package in versions:
+        people += [owner for owner in owners(package) if owner not in people]
+    licence, by_hand = BY_HAND.get(name, (None, None))
+    licence = licence or expression(versions[-1])
+    files = ["vendor/%s/*" % name]
+    # cargo vendor puts the newest version into the folder without a number.
+    files += ["vendor/%s-%s/*" % (name, package["version"]) for package in versions[:-1]]
+    if name in BY_HAND:
+        by_hand = by_hand or header_owners(folder_of(versions[-1]))
+    texts, used = [stanza(files, by_hand or people, licence)], [licence]
+    for within, licence, people in parts(name, versions[-1]):
+        texts.append(stanza(["vendor/%s/%s/*" % (name, within)], people, licence))
+        used.append(licence)
+    return texts, {word for licence in used for word in re.split(r",? (?:or|and) ", licence)}
+
+
+def check():
+    """Whether debian/copyright has what the crates say that a build on this machine brought here; without a network."""
+    compiler = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
+    here = packages("--offline", "--filter-platform", re.search(r"^host: (.*)$", compiler, re.M)[1])
+    locked = re.findall(r'^name = "(.*)"$', (TEXTS.parents[1] / "Cargo.lock").read_text(), re.M)
+    # One of several versions may be for other platforms alone.
+    whole = [(name, versions) for name, versions in here if len(versions) == locked.count(name)]
+    written = (TEXTS.parent / "copyright").read_text().split("\n\n")
+    missing = [text for name, versions in whole for text in stanzas(name, versions)[0] if text.strip() not in written]
+    if missing:
+        raise SystemExit("debian/copyright lacks what the crates say; run make copyright:\n\n" + "\n".join(missing))
+    print("debian/copyright has what %d crates say" % len(whole))
 
 
 def main():
     print(HEAD)
     used = {"Expat"}
     for name, versions in packages():
-        people = []
-        for package in versions:
-            people += [owner for owner in owners(package) if owner not in people]
-        licence, by_hand = BY_HAND.get(name, (None, None))
-        licence = licence or expression(versions[-1])
-        files = ["vendor/%s/*" % name]
-        # cargo vendor puts the newest version into the folder without a number.
-        files += ["vendor/%s-%s/*" % (name, package["version"]) for package in versions[:-1]]
-        if name in BY_HAND:
-            by_hand = by_hand or header_owners(folder_of(versions[-1]))
-        stanza(files, by_hand or people, licence)
-        used.update(re.split(r",? (?:or|and) ", licence))
-        for within, licence, people in parts(name, versions[-1]):
-            stanza(["vendor/%s/%s/*" % (name, within)], people, licence)
-            used.update(re.split(r",? (?:or|and) ", licence))
+        texts, licences = stanzas(name, versions)
+        print("\n".join(texts))
+        used |= licences
     print("Files: debian/*\nCopyright: 2026 the jabber developers\nLicense: Expat\n")
     for licence in sorted(used):
         text = (TEXTS / (licence.replace(" ", "-") + ".txt")).read_text()
@@ -195,4 +215,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    check() if sys.argv[1:] == ["--check"] else main()
