@@ -20,7 +20,7 @@ fn second_words(first: &str) -> Vec<&'static str> {
 /// jabberctl(8).
 pub fn page() -> String {
     let mut page = format!(
-        ".\\\" Made from the table of commands: make manual.\n.TH JABBERCTL 8 \"November 2026\" \"jabber {}\" \"System Administration\"\n",
+        ".\\\" Made from the table of commands: make manual.\n.TH JABBERCTL 8 \"2026-11-23\" \"jabber {}\" \"System Administration\"\n",
         env!("CARGO_PKG_VERSION")
     );
     page.push_str(
