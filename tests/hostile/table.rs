@@ -305,6 +305,18 @@ pub const ROWS: &[Row] = &[
     ),
     many("elements in elements", Bound, Many(b"<message>", b"<a>", 1 << 20, b""), "policy-violation"),
     many("many elements", Bound, Many(b"<message>", b"<a/>", 60_000, b"</message>"), "policy-violation"),
+    many(
+        "a namespace that is declared once and written for each of thousands of elements",
+        Bound,
+        Many(b"<message xmlns:p='urn:example:a-namespace-with-a-name-that-is-not-short'>", b"<p:a/>", 9_000, b"</message>"),
+        "policy-violation",
+    ),
+    many(
+        "a namespace that is written for each of thousands of attributes",
+        Bound,
+        Many(b"<message xmlns:p='urn:example:a-namespace-with-a-name-that-is-not-short'>", b"<a p:b=''/>", 5_200, b"</message>"),
+        "policy-violation",
+    ),
     many("many attributes", Bound, Many(b"<message ", b"a='1' ", 1 << 20, b"/>"), "policy-violation"),
     many("a long name", Bound, Many(b"<message><", b"a", 1 << 20, b"/></message>"), "policy-violation"),
     many("a long body", Bound, Many(b"<message><body>", b"a", 1 << 20, b"</body></message>"), "policy-violation"),

@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a stream header or of a top-level element with all that is in it. RFC 6120 §13.12 asks for 10 000 at
-    /// least once the peer is known.
+    /// least once the peer is known. As many again for the namespaces that are declared anew when it is written.
     pub frame_bytes: usize,
     /// Nested elements; the top-level element counts as one.
     pub depth: usize,
@@ -23,6 +23,8 @@ pub struct Limits {
 pub enum Bound {
     /// A frame longer than `frame_bytes`: what RFC 6120 §4.9.3.14 calls `stanza-too-big` in its example.
     FrameBytes,
+    /// A frame whose elements stand in namespaces so long that it is far longer when it is written.
+    Namespaces,
     /// Elements nested deeper than `depth`.
     Depth,
     /// More elements in one frame than `elements`.
@@ -37,6 +39,7 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Bound::FrameBytes => "stanza too big",
+            Bound::Namespaces => "stanza too big with a namespace declared for each element",
             Bound::Depth => "elements nested too deeply",
             Bound::Elements => "too many elements in one stanza",
             Bound::Attributes => "too many attributes in one element",

@@ -67,6 +67,11 @@ impl Context {
         }
     }
 
+    /// Bytes of the longest namespace in scope.
+    pub(super) fn longest_ns(&self) -> usize {
+        self.declared.iter().map(|(_, ns)| ns.len()).max().unwrap_or(0)
+    }
+
     /// The name that the stream's closing tag must have.
     pub(super) fn root(&self) -> &str {
         self.root.as_deref().unwrap_or_default()

@@ -284,7 +284,16 @@ impl Reader {
                 self.phase = if empty { Phase::ExpectClosed } else { Phase::ExpectElement };
                 Ok(Some(Event::Opened(Box::new(header))))
             }
-            Found::Element => self.engine.parser().element(frame, &self.context).map(|item| Some(Event::Element(item))),
+            Found::Element => {
+                let item = self.engine.parser().element(frame, &self.context)?;
+                // The shortest element has four bytes. In most frames there is no room for what would be too much.
+                let longest = self.context.longest_ns().max(bytes);
+                let most = self.limits.frame_bytes;
+                if longest.saturating_mul(bytes / 4) > most && namespace_bytes(&item, "") > most {
+                    return Err(ReadError::PolicyViolation(Bound::Namespaces));
+                }
+                Ok(Some(Event::Element(item)))
+            }
             Found::Closing => {
                 self.phase = Phase::Closed;
                 Ok(Some(Event::Closed))
@@ -320,6 +329,15 @@ impl Reader {
         self.framer.release();
         self.start = 0;
     }
+}
+
+/// Bytes of the namespaces that are declared where this is written. The writer knows no prefixes: a namespace that was
+/// declared once and is that of thousands of elements is written thousands of times, and goes so to each receiver.
+fn namespace_bytes(item: &Element, outer: &str) -> usize {
+    let own = if item.ns() == outer { 0 } else { item.ns().len() };
+    let of_attributes = item.attributes().iter().map(|attribute| attribute.ns().len());
+    let of_children = item.children().map(|child| namespace_bytes(child, item.ns()));
+    of_attributes.chain(of_children).fold(own, usize::saturating_add)
 }
 
 /// White space of XML 1.0 §2.3.

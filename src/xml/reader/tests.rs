@@ -277,6 +277,22 @@ fn bounds_let_pass_what_is_equal_to_them() {
         (format!("<a{}/>", attributes(12)), format!("<a{}/>", attributes(13)), Bound::Attributes),
         (format!("<{}/>", many(64, "n")), format!("<{}/>", many(65, "n")), Bound::NameBytes),
         (format!("<a {}='' />", many(64, "n")), format!("<a {}='' />", many(65, "n")), Bound::NameBytes),
+        // Each of these elements is written with its namespace.
+        (
+            format!("<a xmlns:p='{}'>{}</a>", many(50, "u"), many(39, "<p:b/>")),
+            format!("<a xmlns:p='{}'>{}</a>", many(51, "u"), many(39, "<p:b/>")),
+            Bound::Namespaces,
+        ),
+        (
+            format!("<a xmlns:p='{}'>{}</a>", many(50, "u"), many(39, "<b p:c=''/>")),
+            format!("<a xmlns:p='{}'>{}</a>", many(51, "u"), many(39, "<b p:c=''/>")),
+            Bound::Namespaces,
+        ),
+        (
+            format!("<a xmlns='{}' xmlns:p='urn'>{}</a>", many(102, "u"), many(18, "<p:b><c/></p:b>")),
+            format!("<a xmlns='{}' xmlns:p='urn'>{}</a>", many(103, "u"), many(18, "<p:b><c/></p:b>")),
+            Bound::Namespaces,
+        ),
         (format!("<a xmlns:{}='u'/>", many(58, "n")), format!("<a xmlns:{}='u'/>", many(59, "n")), Bound::NameBytes),
     ];
     for (passes, fails, bound) in rows {
