@@ -57,8 +57,9 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Bytes of one stanza, so that nobody makes us hold a gigabyte for one element.
-    /// Outcome: stream error policy-violation.
+    /// Bytes of one stanza, so that nobody makes us hold a gigabyte for one element; and as many of the namespaces that are
+    /// written for each of its elements. Outcome: stream error policy-violation. One that is longer once it is written for
+    /// another server comes back with policy-violation.
     stanza_bytes_max, "stanza-bytes-max": usize = 262_144, at least 10_000;
     /// Bytes of one element before login (RFC 6120 §13.12 asks for at least 10000 for any stanza): strangers get little
     /// memory. Outcome: stream error policy-violation.

@@ -19,7 +19,7 @@ use super::shares::{Sender, Shares};
 use super::{ConnectionId, Effect, Env, Out, Parcel, Router};
 use crate::stream::dialback::Pair;
 use crate::stream::sm::{Mark, Unsent};
-use crate::xmpp::{Condition, Kind, Now, PresenceType, Stanza, StanzaError, jid};
+use crate::xmpp::{Condition, IqType, Kind, Now, PresenceType, Stanza, StanzaError, jid};
 
 /// The first wait after a failure; doubled with each further one.
 const RETRY_MILLIS: u64 = 5_000;
@@ -389,6 +389,23 @@ impl Router {
             }
             last = one.mark.row.unwrap_or(last);
         }
+    }
+
+    /// A stanza is longer than another server takes: who sent it is told, or who waits for it.
+    pub fn was_too_long(&mut self, env: &mut Env<'_>, stanza: &Stanza, mark: Mark) {
+        self.forget(env, mark.row);
+        let error = StanzaError::new(Condition::PolicyViolation, "too big for another server");
+        if stanza.kind() == Kind::Iq(IqType::Result) {
+            let head = stanza.element().clone().with_nodes(Vec::new()).with_attribute("type", "error");
+            let answer = Stanza::parse(head.with_child(error.to_element())).ok();
+            if let (Some(answer), Some(from), Some(to)) = (answer, stanza.from(), stanza.to()) {
+                let answer = answer.with_from(from.clone()).with_to(to.clone());
+                self.queue.push_back((0, Effect::Route(answer)));
+            }
+        } else if !is_broadcast(stanza) {
+            self.bounce_late(env.now, stanza, &error);
+        }
+        self.work(env);
     }
 
     /// A connection is gone: the links on it are asked for again when somebody has something to send.

@@ -18,7 +18,7 @@ use crate::stream::s2s_in::S2sIn;
 use crate::stream::s2s_out::S2sOut;
 use crate::stream::sm::Mark;
 use crate::stream::socks5::Socks5;
-use crate::stream::wire::Wire;
+use crate::stream::wire::{Handed, Wire};
 use crate::stream::{Env, TlsInfo};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Condition, FullJid, Now, Stanza, StanzaError, StreamError};
@@ -64,14 +64,15 @@ impl Talk {
         }
     }
 
-    pub(super) fn send(&mut self, stanza: &Stanza, mark: Mark) {
+    pub(super) fn send(&mut self, stanza: &Stanza, mark: Mark) -> Handed {
         match self {
             Talk::Client(stream) => stream.send(stanza),
-            Talk::Incoming(stream) => stream.send(stanza, mark),
-            Talk::Outgoing(stream) => stream.send(stanza, mark),
+            Talk::Incoming(stream) => return stream.send(stanza, mark),
+            Talk::Outgoing(stream) => return stream.send(stanza, mark),
             Talk::Component(stream) => stream.send(stanza),
             Talk::Dialing(_) | Talk::Calling(_) | Talk::Bytestream(_) | Talk::Http(_) => {}
         }
+        Handed::Over
     }
 
     /// Does the peer acknowledge what is sent?
@@ -664,7 +665,10 @@ impl Server {
         } else if let Some(row) = mark.row {
             self.federation.left(now, &mut self.timers, id, row);
         }
-        connection.talk.send(stanza, mark);
+        if connection.talk.send(stanza, mark) == Handed::TooLong {
+            self.router.was_too_long(&mut router_env!(self, now), stanza, mark);
+            return None;
+        }
         if let Some(side) = Side::of(&connection.talk) {
             self.metrics.stanza(side, true, stanza);
         }

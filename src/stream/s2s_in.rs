@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use super::dialback::{self, Pair, Verdict};
 use super::header::{self, Version};
 use super::sm::{self, Handled, Mark, Sent, Unsent};
-use super::wire::{self, Wire};
+use super::wire::{self, Handed, Wire};
 use super::{Env, Over, TlsInfo, sasl};
 use crate::config::federation::{RemoteAuth, RemoteTls};
 use crate::xml::Element;
@@ -165,10 +165,12 @@ impl S2sIn {
     }
 
     /// A stanza for the peer, where both directions are open.
-    pub fn send(&mut self, stanza: &Stanza, mark: Mark) {
-        if !self.wire.send_managed(stanza, mark, &mut self.sent) {
+    pub fn send(&mut self, stanza: &Stanza, mark: Mark) -> Handed {
+        let handed = self.wire.send_managed(stanza, mark, &mut self.sent);
+        if handed == Handed::TooMuch {
             self.hang_up("it acknowledges too little of what is sent");
         }
+        handed
     }
 
     /// Is what is sent acknowledged? Then the rows come back with [`Action::Acknowledged`], or with

@@ -19,6 +19,19 @@ pub(crate) struct Wire {
     hears_on: bool,
     /// What came is not looked at for now.
     rests: bool,
+    /// How long a stanza for another server may be.
+    managed_bytes_max: usize,
+}
+
+/// What became of a stanza for another server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// It is written.
+    Over,
+    /// It is written, and more than may be is not acknowledged.
+    TooMuch,
+    /// It is longer than a stanza may be: nothing of it is written.
+    TooLong,
 }
 
 impl Wire {
@@ -32,6 +45,7 @@ impl Wire {
             ended: false,
             hears_on: false,
             rests: false,
+            managed_bytes_max: limits.stanza_bytes_max,
         }
     }
 
@@ -125,15 +139,23 @@ impl Wire {
         }
     }
 
-    /// Sends a stanza that is to be acknowledged, where that is agreed on (XEP-0198 §4). Returns whether the peer keeps up.
-    pub(super) fn send_managed(&mut self, stanza: &Stanza, mark: Mark, sent: &mut Option<Sent>) -> bool {
+    /// Sends a stanza to another server. It is to be acknowledged where that is agreed on (XEP-0198 §4).
+    ///
+    /// One that is too long, perhaps only since it was written anew, is not sent: the other server would end the stream for
+    /// it (RFC 6120 §4.9.3.14), and with it all that others send there.
+    pub(super) fn send_managed(&mut self, stanza: &Stanza, mark: Mark, sent: &mut Option<Sent>) -> Handed {
         let before = self.output.len();
         self.send(stanza);
-        let Some(sent) = sent else { return true };
-        if sent.push(stanza.clone(), mark, self.output.len().saturating_sub(before)) {
+        let bytes = self.output.len().saturating_sub(before);
+        if bytes > self.managed_bytes_max {
+            self.output.truncate(before);
+            return Handed::TooLong;
+        }
+        let Some(sent) = sent else { return Handed::Over };
+        if sent.push(stanza.clone(), mark, bytes) {
             self.write(&sm::element("r"));
         }
-        !sent.is_over()
+        if sent.is_over() { Handed::TooMuch } else { Handed::Over }
     }
 
     /// White space (RFC 6120 §4.6.1).

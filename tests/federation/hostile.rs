@@ -60,6 +60,37 @@ fn who_acknowledges_nothing_is_hung_up_on_and_costs_no_more_than_the_queue() {
     assert!((10..=25).contains(&refused), "{refused}");
 }
 
+/// It ended the stream that everybody uses, for the other server takes no more than this one.
+#[test]
+fn a_stanza_that_is_too_long_once_it_is_written_anew_comes_back() {
+    // One byte to this server is four to the other.
+    let long = ">".repeat(70_000);
+    let (mut world, juliet) = played();
+    world.say(juliet, HELLO);
+    let peer = world.answer("montague.net");
+    world.heard(peer);
+    world.say(juliet, &HELLO.replace("there", &long));
+    let heard = world.heard(juliet);
+    assert!(heard.contains("type='error'") && heard.contains("<policy-violation"), "{}", heard.len());
+    // Who asks gets an answer in place of one that is too long.
+    world.say(peer, "<a xmlns='urn:xmpp:sm:3' h='1'/>");
+    let back = world.peer("montague.net", "capulet.com");
+    let ask = "<iq type='get' id='q' from='romeo@montague.net/o' to='juliet@capulet.com/balcony'><a xmlns='u'/></iq>";
+    world.say(back, ask);
+    assert!(world.heard(juliet).contains("id='q'"));
+    world.say(juliet, &format!("<iq type='result' id='q' to='romeo@montague.net/o'><a xmlns='u'>{long}</a></iq>"));
+    let heard = world.heard(peer);
+    assert!(heard.contains("type='error'") && heard.contains("<policy-violation"), "{}", heard.len());
+    assert!(!heard.contains("&gt;"));
+    // Others are heard as before, and nothing waits.
+    world.say(peer, "<a xmlns='urn:xmpp:sm:3' h='2'/>");
+    world.say(juliet, HELLO);
+    assert!(world.heard(peer).contains("Art thou there?") && !world.is_hung_up(peer), "{}", world.transcript());
+    world.say(peer, "<a xmlns='urn:xmpp:sm:3' h='3'/>");
+    world.wait(2);
+    assert_eq!(world.written_down("capulet.com"), [""; 0]);
+}
+
 /// Questions cost an answer each, and nothing else.
 #[test]
 fn a_flood_of_questions_is_answered() {
