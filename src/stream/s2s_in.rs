@@ -479,6 +479,11 @@ impl S2sIn {
                 let condition = Element::new("unexpected-request", ns::STANZA_ERRORS);
                 self.wire.write(&sm::element("failed").with_child(condition));
             }
+            // XEP-0198 §5: no stream is remembered, so none has this id. The peer may go on with a new one.
+            ("resume", _) if self.is_proved() => {
+                let condition = Element::new("item-not-found", ns::STANZA_ERRORS);
+                self.wire.write(&sm::element("failed").with_child(condition));
+            }
             ("r", Some(handled)) => {
                 let answer = handled.answer();
                 self.wire.write(&answer);

@@ -91,6 +91,24 @@ fn a_stanza_that_is_too_long_once_it_is_written_anew_comes_back() {
     assert_eq!(world.written_down("capulet.com"), [""; 0]);
 }
 
+/// XEP-0198 §5: what cannot be resumed is answered; the stream was ended for it.
+#[test]
+fn a_wish_to_resume_a_stream_is_refused_and_the_stream_goes_on() {
+    let (mut world, juliet) = played();
+    let peer = world.peer("montague.net", "capulet.com");
+    world.say(peer, "<resume xmlns='urn:xmpp:sm:3' previd='of-another' h='7'/>");
+    let heard = world.heard(peer);
+    assert!(heard.contains("<failed xmlns='urn:xmpp:sm:3'><item-not-found"), "{heard}");
+    world.say(peer, "<enable xmlns='urn:xmpp:sm:3'/>");
+    assert!(world.heard(peer).contains("<enabled"));
+    world.say(juliet, "<presence/>");
+    world.say(
+        peer,
+        "<message from='romeo@montague.net' to='juliet@capulet.com' type='chat'><body>hear</body></message>",
+    );
+    assert!(world.heard(juliet).contains("hear"));
+}
+
 /// Questions cost an answer each, and nothing else.
 #[test]
 fn a_flood_of_questions_is_answered() {
