@@ -9,7 +9,7 @@ mod queues;
 mod streams;
 mod tracing;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::connections::{Connection, Talk};
@@ -35,7 +35,7 @@ const DOUBT_MILLIS: u64 = 10_000;
 struct Asked {
     /// The stream to us on which the key came.
     asker: ConnectionId,
-    /// Its peer.
+    /// Who opened it: what stands for all addresses of that customer.
     address: IpAddr,
     key: String,
     /// Did a stream end under the question once?
@@ -69,8 +69,9 @@ pub struct Federation {
     /// Our streams by the pair they were opened for.
     outgoing: HashMap<Pair, ConnectionId>,
     /// Keys that wait for an authoritative server's word: by the pair that was claimed, and the id of the stream to us.
-    asked: HashMap<(Pair, String), Asked>,
-    /// How many of them each address waits for.
+    /// In order, so that those of one domain are found without a look at those of all others.
+    asked: BTreeMap<(Pair, String), Asked>,
+    /// How many of them each customer's addresses wait for.
     asked_of: HashMap<IpAddr, usize>,
     /// What was last said in the log about a pair that failed.
     told: HashMap<Pair, String>,
@@ -94,6 +95,12 @@ impl Federation {
         let asked = self.asked.remove(about)?;
         self.one_less(asked.address);
         Some(asked)
+    }
+
+    /// The keys of this domain, to whichever host of ours.
+    fn asked_about(&self, remote: &str) -> impl Iterator<Item = &(Pair, String)> {
+        let first = (Pair { from: remote.to_owned(), to: String::new() }, String::new());
+        self.asked.range(first..).map(|(about, _)| about).take_while(move |(claimed, _)| claimed.from == remote)
     }
 
     /// The stream with these keys is gone.
@@ -238,9 +245,10 @@ impl Server {
 
     /// The ids and keys that `pair.to` is to be asked about on behalf of `pair.from`.
     fn questions(&self, pair: &Pair) -> Vec<(String, String)> {
-        let asked = self.federation.asked.iter();
+        let claimed = Pair { from: pair.to.clone(), to: pair.from.clone() };
+        let asked = self.federation.asked.range((claimed.clone(), String::new())..);
         asked
-            .filter(|((claimed, _), _)| claimed.from == pair.to && claimed.to == pair.from)
+            .take_while(|((other, _), _)| *other == claimed)
             .map(|((_, stream_id), asked)| (stream_id.clone(), asked.key.clone()))
             .collect()
     }
@@ -256,8 +264,7 @@ impl Server {
 
     /// A stream of ours to this domain is over. What it was asked, and could not say any more, the next one is asked: once.
     fn ask_again(&mut self, now: Now, remote: &str) {
-        let open: Vec<(Pair, String)> =
-            self.federation.asked.keys().filter(|(claimed, _)| claimed.from == remote).cloned().collect();
+        let open: Vec<(Pair, String)> = self.federation.asked_about(remote).cloned().collect();
         for (claimed, stream_id) in open {
             let towards = Pair { from: claimed.to.clone(), to: claimed.from.clone() };
             if self.federation.dials.contains_key(&towards) {
@@ -381,7 +388,7 @@ impl Server {
     /// would hold as many of our connections.
     fn end_unused(&mut self, now: Now, id: ConnectionId) {
         let Some(Talk::Outgoing(stream)) = self.connections.get(&id).map(|connection| &connection.talk) else { return };
-        let is_asked = self.federation.asked.keys().any(|(claimed, _)| claimed.from == stream.remote());
+        let is_asked = self.federation.asked_about(stream.remote()).next().is_some();
         if stream.proved().next().is_some() || is_asked {
             return self.watch(now, id);
         }

@@ -159,6 +159,23 @@ fn one_address_has_so_many_domains_proved_at_a_time() {
 }
 
 /// Says a thousand things in one turn, in the name of `from`, and meanwhile a user does something else.
+/// Who has one address of IPv6 has a whole network of them.
+#[test]
+fn each_address_of_one_customer_had_places_of_its_own() {
+    let limits = format!("{FEW}<proofs-per-address-max>5</proofs-per-address-max>");
+    let (mut world, ..) = world(&limits);
+    let mut peers = Vec::new();
+    for number in 0..8 {
+        world.test_address = format!("2001:db8:1:2::{number}").parse().unwrap();
+        let peer = world.stranger(&format!("s{number}.test"), "capulet.com");
+        world.say(peer, &format!("<db:result from='s{number}.test' to='capulet.com'>key</db:result>"));
+        peers.push(peer);
+    }
+    let refused = peers.iter().map(|peer| world.heard(*peer).matches("<resource-constraint").count());
+    assert_eq!(refused.sum::<usize>(), 3);
+    assert_eq!(world.dials(), 4);
+}
+
 fn says_much(world: &mut World, busy: usize, from: &str, (juliet, nurse): (usize, usize)) {
     world.heard(juliet);
     let ping = "<iq type='get' id='p' to='capulet.com'><ping xmlns='urn:xmpp:ping'/></iq>";

@@ -103,6 +103,8 @@ pub struct World {
     /// After so many bytes between servers the wire that carries them is cut, once.
     cut_after: Option<usize>,
     carried: usize,
+    /// Where the test's own connections come from.
+    pub test_address: IpAddr,
     /// The certificate of the test's own connections; empty for none.
     pub test_name: String,
     /// The ends of file transfers that are one, and how fast they may be.
@@ -134,6 +136,7 @@ impl World {
             called: VecDeque::new(),
             cut_after: None,
             carried: 0,
+            test_address: IpAddr::V4(Ipv4Addr::new(127, 0, 9, 9)),
             test_name: String::new(),
             joined: Vec::new(),
         };
@@ -264,7 +267,7 @@ impl World {
         let id = self.next_id;
         self.next_id += 1;
         self.wires.push(Wire { ends: (End::Test(test), End::Server(server, id)), cut: false });
-        let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 9, 9)), 40_000);
+        let peer = SocketAddr::new(self.test_address, 40_000);
         self.input(server, Input::Accepted { id: ConnectionId(id), listener, peer });
         test
     }

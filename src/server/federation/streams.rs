@@ -7,6 +7,7 @@ use super::super::connections::{Connection, Talk};
 use super::super::metrics::{Side, how_lost};
 use super::super::{ClientTls, ConnectionId, Output, Server, Timer};
 use super::{ASKED_MAX, Asked};
+use crate::config::customer;
 use crate::router::Sender;
 use crate::stream::dialback::{Pair, Verdict};
 use crate::stream::s2s_in::{self, S2sIn};
@@ -368,7 +369,9 @@ impl Server {
                 self.outputs.push(Output::StartTls { id, host, client: None });
             }
             Action::Verify { pair, stream_id, key } => {
-                let Some(address) = self.connections.get(&id).map(|connection| connection.peer.ip()) else { return };
+                let Some(address) = self.connections.get(&id).map(|connection| customer(connection.peer.ip())) else {
+                    return;
+                };
                 let own = self.federation.asked_of.get(&address).copied().unwrap_or(0);
                 if self.federation.asked.len() >= ASKED_MAX || own >= self.config.limits.proofs_per_address_max {
                     let verdict = Verdict::Failed(Condition::ResourceConstraint, "try again later".to_string());
