@@ -9,30 +9,39 @@ use super::{Effect, Out, Router};
 use crate::config::LogSink;
 use crate::xmpp::{Now, Stanza, StanzaError};
 
-/// Lines in a minute.
-const LINES_PER_MINUTE: u32 = 60;
 const MINUTE_MILLIS: u64 = 60_000;
 
-/// What the log was told in the present minute.
+/// What the log was told in the present minute of something that others bring about at will.
 #[derive(Default)]
-pub(super) struct Bounces {
+pub struct Lines {
     until_millis: u64,
     lines: u32,
     left_out: u64,
 }
 
-impl Bounces {
-    /// May one more line be written? The first that may not asks for the end of the minute.
-    fn admit(&mut self, now: Now) -> Result<(), Option<u64>> {
+impl Lines {
+    /// Lines in a minute.
+    pub const PER_MINUTE: u32 = 60;
+
+    /// May one more line be written?
+    ///
+    /// # Errors
+    /// No. The first that may not asks for the end of the minute.
+    pub fn admit(&mut self, now: Now) -> Result<(), Option<u64>> {
         if now.monotonic_millis >= self.until_millis && self.left_out == 0 {
-            *self = Bounces { until_millis: now.monotonic_millis.saturating_add(MINUTE_MILLIS), lines: 0, left_out: 0 };
+            *self = Lines { until_millis: now.monotonic_millis.saturating_add(MINUTE_MILLIS), lines: 0, left_out: 0 };
         }
-        if self.lines < LINES_PER_MINUTE {
+        if self.lines < Lines::PER_MINUTE {
             self.lines += 1;
             return Ok(());
         }
         self.left_out = self.left_out.saturating_add(1);
         Err((self.left_out == 1).then_some(self.until_millis))
+    }
+
+    /// The minute is over: how many lines were left out.
+    pub fn take_left_out(&mut self) -> u64 {
+        std::mem::take(self).left_out
     }
 }
 
@@ -60,9 +69,9 @@ impl Router {
 
     /// The minute is over: how many lines were left out.
     pub fn count_bounces(&mut self) {
-        let left_out = std::mem::take(&mut self.bounces).left_out;
+        let (left_out, most) = (self.bounces.take_left_out(), Lines::PER_MINUTE);
         if left_out > 0 {
-            log::info!(target: LogSink::INTERNAL, "bounced {left_out} more packets in this minute: {LINES_PER_MINUTE} in a minute are told");
+            log::info!(target: LogSink::INTERNAL, "bounced {left_out} more packets in this minute: {most} in a minute are told");
         }
     }
 }
@@ -73,16 +82,16 @@ mod tests {
 
     #[test]
     fn so_many_lines_in_a_minute_and_then_a_count() {
-        let mut bounces = Bounces::default();
+        let mut bounces = Lines::default();
         let at = |monotonic_millis| Now { unix_millis: 0, monotonic_millis };
-        for _ in 0..LINES_PER_MINUTE {
+        for _ in 0..Lines::PER_MINUTE {
             assert_eq!(bounces.admit(at(5_000)), Ok(()));
         }
         assert_eq!(bounces.admit(at(6_000)), Err(Some(65_000)));
         assert_eq!(bounces.admit(at(7_000)), Err(None));
         // The count comes before the lines of the next minute.
         assert_eq!((bounces.admit(at(65_000)), bounces.left_out), (Err(None), 3));
-        bounces = Bounces::default();
+        bounces = Lines::default();
         assert_eq!(bounces.admit(at(65_000)), Ok(()));
         // A minute in which few came is followed by another.
         assert_eq!((bounces.admit(at(125_000)), bounces.lines), (Ok(()), 1));

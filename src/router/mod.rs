@@ -33,6 +33,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use blocks::Origin;
+pub use bouncing::Lines;
 pub use context::{Context, Effect, Pending, Requester};
 pub use hosts::Hosts;
 use hosts::{HostPlace, ServicePlace};
@@ -168,7 +169,7 @@ pub struct Router {
     remotes: Remotes,
     components: components::Components,
     blocks: blocks::Table,
-    bounces: bouncing::Bounces,
+    bounces: Lines,
     bytestreams: bytestreams::Bytestreams,
     vanished: vanished::Vanished,
     queue: VecDeque<(u32, Effect)>,
@@ -191,7 +192,7 @@ impl Router {
             sessions: Sessions::default(),
             modules: modules.into_iter().map(|(_, module)| Row { module, idle: 0 }).collect(),
             remotes: Remotes::default(),
-            bounces: bouncing::Bounces::default(),
+            bounces: Lines::default(),
             bytestreams: bytestreams::Bytestreams::default(),
             components,
             vanished: vanished::Vanished::default(),

@@ -13,9 +13,10 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::connections::{Connection, Talk};
-use super::{Candidate, ClientTls, ConnectionId, Output, Server, Timer, Unfound};
+use super::{Candidate, ClientTls, ConnectionId, Output, Server, Timer, Timers, Unfound};
 use crate::admin::Step;
-use crate::router::Sender;
+use crate::config::LogSink;
+use crate::router::{Lines, Sender};
 use crate::stream::dialback::{Pair, Verdict};
 use crate::xmpp::{BareJid, Condition, Now};
 
@@ -77,6 +78,8 @@ pub struct Federation {
     told: HashMap<Pair, String>,
     /// What left by streams without acknowledgements.
     left: VecDeque<queues::Left>,
+    /// The lines of the log that peers, and users who write to many domains, bring about.
+    lines: Told,
     /// Who watches the way of a pair, and what is to be told of it.
     watchers: Vec<(Pair, ConnectionId)>,
     traced: Vec<(ConnectionId, Step)>,
@@ -118,6 +121,49 @@ impl Federation {
             self.asked_of.remove(&address);
         }
     }
+}
+
+/// Whatever strangers ask for, and whoever writes to domains that are not there, fills no disk.
+#[derive(Default)]
+struct Told {
+    refusals: Lines,
+    /// Apart, so that nobody hides them behind refusals.
+    failures: Lines,
+}
+
+impl Federation {
+    /// May the log be told of one more refusal in this minute?
+    fn may_tell_refusal(&mut self, now: Now, timers: &mut Timers) -> bool {
+        admitted(&mut self.lines.refusals, now, timers)
+    }
+
+    /// And of one more domain that is not reached?
+    fn may_tell_failure(&mut self, now: Now, timers: &mut Timers) -> bool {
+        admitted(&mut self.lines.failures, now, timers)
+    }
+
+    /// The minute is over: how many lines were left out.
+    pub(super) fn count_lines(&mut self) {
+        let (refusals, failures) = (self.lines.refusals.take_left_out(), self.lines.failures.take_left_out());
+        let most = Lines::PER_MINUTE;
+        if refusals > 0 {
+            log::info!(target: LogSink::INTERNAL,
+                "other servers were refused {refusals} more times in this minute: {most} in a minute are told");
+        }
+        if failures > 0 {
+            log::info!(target: LogSink::INTERNAL,
+                "no connection was had to {failures} more domains in this minute: {most} in a minute are told; \
+                 jabberctl s2s lists those that fail");
+        }
+    }
+}
+
+fn admitted(lines: &mut Lines, now: Now, timers: &mut Timers) -> bool {
+    let admitted = lines.admit(now);
+    if let Err(Some(at_millis)) = admitted {
+        timers.set(at_millis, Timer::Lines);
+    }
+    admitted.is_ok()
 }
 
 impl Server {
@@ -446,7 +492,8 @@ impl Server {
             // Nobody is here to get it back; what lasts is written down.
             return;
         }
-        if self.federation.told.get(pair).is_none_or(|told| told != why) {
+        let is_news = self.federation.told.get(pair).is_none_or(|told| told != why);
+        if is_news && self.federation.may_tell_failure(now, &mut self.timers) {
             log::warn!(target: &pair.from, "failed to establish connection to {}: {why}", pair.to);
             if self.federation.told.len() >= self.config.limits.remote_links_max {
                 self.federation.told.clear();

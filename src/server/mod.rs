@@ -719,6 +719,7 @@ impl Server {
             Timer::Trial => self.trial_is_due(),
             Timer::Stop => self.outputs.push(Output::Stop),
             Timer::Bounces => self.router.count_bounces(),
+            Timer::Lines => self.federation.count_lines(),
             Timer::Walk => {
                 let mut env = router_env!(self, now);
                 self.router.walk_on(&mut env);

@@ -40,6 +40,13 @@ pub enum Action {
         /// The key.
         key: String,
     },
+    /// Something was refused: a line for the log, if it is not one of very many. Peers bring it about at will.
+    Refused {
+        /// Whom the line is about.
+        about: String,
+        /// What was refused, and why.
+        why: String,
+    },
     /// A pair was proved, by `EXTERNAL` or `dialback`: for record.log.
     Proved {
         /// The remote domain and our host.
@@ -539,10 +546,15 @@ impl S2sIn {
                     true => "it is blocked here".to_string(),
                     false => "the policy asks for dialback".to_string(),
                 });
-                log::info!(target: "s2s", "{domain} from {} was not authenticated by its certificate: {why}", self.peer);
+                let what = format!("{domain} from {} was not authenticated by its certificate: {why}", self.peer);
+                self.refused("s2s", what);
                 self.wire.write(&failure("not-authorized"));
             }
         }
+    }
+
+    fn refused(&mut self, about: &str, why: String) {
+        self.actions.push_back(Action::Refused { about: about.to_owned(), why });
     }
 
     fn prove(&mut self, env: &Env<'_>, pair: Pair, how: &'static str) {
@@ -589,7 +601,7 @@ impl S2sIn {
             None
         };
         if let Some((condition, text)) = refusal {
-            log::info!(target: &pair.to, "{} from {} was refused: {text}", pair.from, self.peer);
+            self.refused(&pair.to, format!("{} from {} was refused: {text}", pair.from, self.peer));
             let verdict = Verdict::Failed(condition, text.to_string());
             return self.wire.write(&dialback::result(&pair.to, &pair.from, &verdict));
         }
@@ -607,7 +619,7 @@ impl S2sIn {
                 self.prove(env, pair, "certificate");
             }
             (Err(why), RemoteAuth::Certificate) => {
-                log::info!(target: &pair.to, "{} from {} was refused: {why}", pair.from, self.peer);
+                self.refused(&pair.to, format!("{} from {} was refused: {why}", pair.from, self.peer));
                 let verdict =
                     Verdict::Failed(Condition::PolicyViolation, format!("a valid certificate is required: {why}"));
                 self.wire.write(&dialback::result(&pair.to, &pair.from, &verdict));
@@ -631,10 +643,9 @@ impl S2sIn {
         } else if env.dialback.verifies(&from, &to, &stream_id, &element.text()) {
             Verdict::Valid
         } else {
-            log::info!(
-                target: "s2s",
-                "Is somebody faking us? {from} tried to verify the invalid dialback key of {to}, from {}", self.peer
-            );
+            let what = "Is somebody faking us?";
+            let peer = self.peer;
+            self.refused("s2s", format!("{what} {from} tried to verify the invalid dialback key of {to}, from {peer}"));
             Verdict::Invalid
         };
         self.wire.write(&dialback::verified(&to, &from, &stream_id, &verdict));

@@ -21,7 +21,7 @@ impl log::Log for Records {
         let (about, text) = (record.target(), record.args().to_string());
         if let Some(about) = about.strip_prefix("record:") {
             RECORDS.with_borrow_mut(|lines| lines.push(format!("{about} {text}")));
-        } else if text.starts_with("bounc") {
+        } else if text.starts_with("bounc") || text.contains("faking") || text.contains("more times") {
             RECORDS.with_borrow_mut(|lines| lines.push(format!("({about}): {text}")));
         }
     }
@@ -257,6 +257,27 @@ fn what_was_not_acknowledged_is_not_sent_again_to_a_blocked_domain() {
     assert_eq!((world.heard(juliet).as_str(), world.heard(romeo).as_str()), ("", ""));
     assert_eq!(blocked_lines(), ["juliet@capulet.com blocked out message montague.net"]);
     assert_eq!(world.dials(), dials + 1, "only Montague looks for Capulet");
+}
+
+/// Anybody can ask for what is refused, as fast as the line carries it.
+#[test]
+fn a_flood_of_what_is_refused_filled_the_log() {
+    let (mut world, ..) = world("", "");
+    let stranger = world.stranger("evil.test", "capulet.com");
+    let lines = || {
+        let lines = RECORDS.with_borrow_mut(std::mem::take);
+        lines.into_iter().filter(|line| line.contains("faking") || line.contains("more times")).collect::<Vec<_>>()
+    };
+    for _ in 0..100 {
+        world.say(stranger, "<db:verify from='evil.test' to='capulet.com' id='x'>wrong</db:verify>");
+    }
+    assert_eq!(world.heard(stranger).matches("type='invalid'").count(), 100);
+    assert_eq!(lines().len(), 60);
+    world.wait(61);
+    let told = lines();
+    assert!(told.len() == 1 && told[0].contains("were refused 40 more times in this minute"), "{told:?}");
+    world.say(stranger, "<db:verify from='evil.test' to='capulet.com' id='x'>wrong</db:verify>");
+    assert_eq!(lines().len(), 1);
 }
 
 #[test]

@@ -383,6 +383,11 @@ impl Server {
                 self.federation.ask((pair, stream_id.clone()), Asked { asker: id, address, key, is_repeated: false });
                 self.reach(now, &towards, &Sender::Peer(address), Some(&stream_id));
             }
+            Action::Refused { about, why } => {
+                if self.federation.may_tell_refusal(now, &mut self.timers) {
+                    log::info!(target: &about, "{why}");
+                }
+            }
             Action::Proved { pair, how } => {
                 self.watch(now, id);
                 self.known(id);
