@@ -17,7 +17,7 @@ use jabber::daemon::log::Log;
 use jabber::daemon::pidfile::PidFile;
 use jabber::daemon::privileges::{self, Identity};
 use jabber::daemon::stanza_files::StanzaFiles;
-use jabber::daemon::{StartError, notify, signals};
+use jabber::daemon::{StartError, notify, signals, socket};
 use jabber::net::clock::{Clock, Dice};
 use jabber::net::control::Allowed;
 use jabber::net::disk::Durable;
@@ -224,6 +224,7 @@ fn assemble(
         bounds: Bounds::new(&config.limits, files),
         config: Arc::clone(config),
         files,
+        unacknowledged: socket::unacknowledged,
         surroundings: Box::new(surroundings),
         signals,
         settings: Some(settings),

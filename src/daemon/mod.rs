@@ -3,7 +3,7 @@
 //! [`log`] is where the `log` crate's lines go; [`privileges`] becomes somebody else than root; [`pidfile`], [`signals`],
 //! [`background`] and [`notify`] are what init scripts and service managers look at; [`certificates`] finds, makes and
 //! renews what TLS shows; [`importing`] brings an old spool in; [`control`] makes jabberctl's
-//! socket and that of `<metrics>`, [`directories`] what they stand in; [`authorities`] loads what the certificates of others are checked against; [`stanza_files`] reads the stanzas
+//! socket and that of `<metrics>`, [`directories`] what they stand in; [`socket`] asks what the kernel knows of a connection; [`authorities`] loads what the certificates of others are checked against; [`stanza_files`] reads the stanzas
 //! that programs leave in a directory.
 //!
 //! Serves `main.rs` alone. Invariants: no line of a log can be forged by a peer; a full disk never stops the server; no
@@ -21,6 +21,7 @@ pub mod notify;
 pub mod pidfile;
 pub mod privileges;
 pub mod signals;
+pub mod socket;
 pub mod stanza_files;
 
 /// Why the server does not start: the cause and the remedy, in one line.

@@ -17,7 +17,7 @@ use std::net::Shutdown;
 
 use super::engine::{ClientTls, ConnectionId, Gone, Tick, TlsInfo};
 use super::karma::Purse;
-use super::socket::Socket;
+use super::socket::{Socket, Unacknowledged};
 use super::tls::{Opened, Session, Settings, Start};
 use crate::config::ListenerKind;
 
@@ -124,6 +124,8 @@ pub(super) struct Connection {
     pub(super) told: bool,
     /// The server wants to hear when all is written.
     pub(super) tells_drained: bool,
+    /// The server wants to hear before each word of the peer whether it has taken all.
+    pub(super) tells_taken: bool,
     /// The server wants to hear when little waits.
     pub(super) tells_room: bool,
     pub(super) listed_unread: bool,
@@ -157,6 +159,7 @@ impl Connection {
             spoken: false,
             told: false,
             tells_drained: false,
+            tells_taken: false,
             tells_room: false,
             listed_unread: false,
             listed_unwritten: false,
@@ -201,6 +204,11 @@ impl Connection {
     /// Have all bytes left, those that TLS has taken, too?
     pub(super) fn is_drained(&self) -> bool {
         self.queued_bytes == 0 && !self.is_sealed()
+    }
+
+    /// If the server wants to hear it: has the peer's system all that was sent?
+    pub(super) fn has_taken_all(&self, unacknowledged: Unacknowledged) -> bool {
+        self.tells_taken && self.is_drained() && self.stream.has_taken_all(unacknowledged)
     }
 
     /// Has TLS something for the socket?

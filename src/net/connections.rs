@@ -15,6 +15,7 @@ use super::Bounds;
 use super::connection::{Buffers, Connection, Event, Flushed, Piece};
 use super::engine::{ClientTls, ConnectionId, Gone, Input, Tick};
 use super::karma::Purse;
+use super::socket::Unacknowledged;
 use super::tls::{Session, Settings, Start};
 use crate::admin::Refusal;
 use crate::config::{Listener, ListenerKind};
@@ -39,6 +40,7 @@ struct Deadline {
 /// Every open socket.
 pub(super) struct Connections {
     bounds: Bounds,
+    unacknowledged: Unacknowledged,
     now: Now,
     slots: Slab<Connection>,
     /// The places of connections that we opened: their numbers come from the server.
@@ -72,9 +74,10 @@ pub(super) struct Connections {
 
 impl Connections {
     /// An empty set whose sockets are registered with tokens from `first_token` on.
-    pub(super) fn new(bounds: Bounds, first_token: usize) -> Self {
+    pub(super) fn new(bounds: Bounds, unacknowledged: Unacknowledged, first_token: usize) -> Self {
         Connections {
             bounds,
+            unacknowledged,
             now: Now { unix_millis: 0, monotonic_millis: 0 },
             slots: Slab::new(),
             outgoing: HashMap::new(),
@@ -295,12 +298,17 @@ impl Connections {
                 }
                 continue;
             }
+            // As it was before the peer said the next.
+            let was_taken = connection.has_taken_all(self.unacknowledged);
             let mut over = None;
             let mut heard = false;
             connection.read(&mut self.buffers, handshake_bytes, now_millis, &mut |event| match event {
                 Event::Secured(tls) => handle(Input::Secured { id, tls }),
                 Event::Bytes(bytes) => {
                     heard = true;
+                    if was_taken {
+                        handle(Input::Taken { id });
+                    }
                     handle(Input::Bytes { id, bytes });
                 }
                 Event::Silent => handle(Input::Silent { id }),
@@ -314,6 +322,9 @@ impl Connections {
                 None => self.list(id),
                 Some(reason) => {
                     connection.told = true;
+                    if was_taken && reason == Gone::Eof && !connection.stream.is_cut() {
+                        handle(Input::Taken { id });
+                    }
                     handle(Input::Gone { id, reason: &reason.to_string() });
                     self.parting.push((id, reason));
                 }
@@ -432,6 +443,13 @@ impl Connections {
         connection.tells_drained = !connection.is_drained();
         if !connection.tells_drained {
             self.drained.push(id);
+        }
+    }
+
+    /// The server hears before each word of the peer that it has taken all, if it has; or no longer.
+    pub(super) fn tell_taken(&mut self, id: ConnectionId, tells: bool) {
+        if let Some(connection) = self.slot(id) {
+            connection.tells_taken = tells;
         }
     }
 

@@ -22,6 +22,7 @@ use super::engine::{Candidate, ConnectionId, Engine, Gone, Input, Measure, Outpu
 use super::hashing::HashingHelper;
 use super::listener::Opened;
 use super::relays::{self, Relays};
+use super::socket::Unacknowledged;
 use super::tls::Settings;
 use crate::admin::{Outside, Peer, Refusal, Told};
 use crate::config::{Config, ListenerKind};
@@ -164,6 +165,8 @@ pub struct Parts<E> {
     pub config: Arc<Config>,
     /// How many files may be open.
     pub files: u64,
+    /// What the system knows of a socket.
+    pub unacknowledged: Unacknowledged,
     /// The daemon.
     pub surroundings: Box<dyn Surroundings>,
     /// The process's signals.
@@ -216,7 +219,7 @@ impl<E: Engine> EventLoop<E> {
         let has_port = parts.config.listeners.iter().any(|listener| listener.kind == ListenerKind::Metrics);
         let measures = has_port || metrics.is_some();
         let bounds = parts.bounds;
-        let connections = Connections::new(bounds, FIRST_LISTENER + doors.len());
+        let connections = Connections::new(bounds, parts.unacknowledged, FIRST_LISTENER + doors.len());
         Ok(EventLoop {
             poll,
             clock: parts.clock,
@@ -362,6 +365,7 @@ impl<E: Engine> EventLoop<E> {
                 Output::Park { id } => self.relays.park(id),
                 Output::Join { one, other, bytes_per_second } => self.relays.join(one, other, bytes_per_second),
                 Output::TellDrained { id } => self.connections.tell_drained(id),
+                Output::TellTaken { id, tells } => self.connections.tell_taken(id, tells),
                 Output::TellRoom { id } => self.connections.tell_room(id),
                 Output::Spoke { id } => self.connections.spoke(id),
                 Output::Hash(job) => self.hashing.request(job),
@@ -406,6 +410,7 @@ impl<E: Engine> EventLoop<E> {
                     self.found.push((ticket, Err(Unfound { why, is_temporary: true })));
                 }
                 Output::TellDrained { id } => self.connections.tell_drained(id),
+                Output::TellTaken { id, tells } => self.connections.tell_taken(id, tells),
                 Output::TellRoom { id } => self.connections.tell_room(id),
                 Output::Spoke { id } => self.connections.spoke(id),
                 // Who stops the server is not asked to wait for a disk that is full.

@@ -2,12 +2,15 @@
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{IpAddr, Shutdown};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+/// How many bytes that were written to a socket the other end's system has not acknowledged, where ours tells.
+pub type Unacknowledged = fn(BorrowedFd<'_>) -> Option<usize>;
 
 /// A connected stream.
 pub(super) enum Socket {
@@ -45,6 +48,23 @@ impl Socket {
         let asked = poll(&mut ends, PollTimeout::ZERO);
         let told = ends.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
         asked.is_ok() && told.contains(PollFlags::POLLHUP)
+    }
+
+    /// Has the other end's system acknowledged all that was written, as far as ours tells?
+    pub(super) fn has_taken_all(&self, unacknowledged: Unacknowledged) -> bool {
+        match self {
+            Socket::Tcp(stream) => unacknowledged(stream.as_fd()).is_none_or(|bytes| bytes == 0),
+            Socket::Unix(_) => true,
+        }
+    }
+
+    /// At the end of what the other end says: was the connection cut behind it? A system does that where a program has
+    /// closed its end and left something unread.
+    pub(super) fn is_cut(&self) -> bool {
+        match self {
+            Socket::Tcp(stream) => !matches!(stream.take_error(), Ok(None)),
+            Socket::Unix(_) => false,
+        }
     }
 
     /// The other end's address, if it has one.

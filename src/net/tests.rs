@@ -62,7 +62,7 @@ impl PartialEq for Secured {
 
 /// Obeys: `say X` echoes, `write X` echoes from a tick that wrote, `keep X` writes without a word, `fail` makes the
 /// commit fail, `starttls`, `write-starttls`, `close`, `hash`, `many N` (bytes), `all N` (bytes, to every connection),
-/// `drained` (says so when all has left), `room` (says so when little waits), `owe` (works off, and writes, what all said
+/// `drained` (says so when all has left), `taken` (is told before each word whether all was taken), `room` (says so when little waits), `owe` (works off, and writes, what all said
 /// long before), `owe-fail` (the same, and the commit fails), `deaf` (it is not read any more), `hear` (all are read again),
 /// `park` (an end of a file transfer), `join` and `join BYTES` (the last two that were parked), `find DOMAIN`,
 /// `connect ADDRESS...`, `connect-tls ADDRESS...`, `tell LINE` and `hang-up` (on the last connection of its own);
@@ -153,6 +153,7 @@ impl Puppet {
                 self.outputs.push(Output::Hash(HashJob::derive(id.0, password, &mut Dice::new())));
             }
             "drained" => self.outputs.push(Output::TellDrained { id }),
+            "taken" => self.outputs.push(Output::TellTaken { id, tells: true }),
             "room" => self.outputs.push(Output::TellRoom { id }),
             "owe" | "owe-fail" => {
                 self.outputs.extend(self.lines.keys().map(|id| Output::Spoke { id: *id }));
@@ -212,6 +213,9 @@ impl Engine for Puppet {
                 let _ = self.heard.send((ConnectionId(ticket), Heard::Found(result)));
             }
             Input::Drained { id } => self.say(id, "drained"),
+            Input::Taken { id } => {
+                let _ = self.heard.send((id, Heard::Line("taken".to_owned())));
+            }
             Input::Room { id } => {
                 let _ = self.heard.send((id, Heard::Line("there is room".to_owned())));
                 self.say(id, "there is room");
@@ -347,6 +351,7 @@ impl Server {
                 bounds,
                 config,
                 files: 0,
+                unacknowledged: |_| None,
                 surroundings,
                 signals,
                 settings,
@@ -1012,4 +1017,47 @@ fn what_was_said_before_the_line_broke_is_heard_although_nothing_can_be_answered
     }
     assert_eq!(lines[lines.len() - 2..], ["hear", "one"], "{lines:?}");
     server.stop().unwrap();
+}
+
+#[test]
+fn the_server_hears_before_a_word_that_all_before_was_taken() {
+    let taken = || Heard::Line("taken".to_owned());
+    let line = |text: &str| Heard::Line(text.to_owned());
+    let server = Server::start(Bounds::default(), None);
+    let news = |count: usize| (0..count).map(|_| server.hear()).collect::<Vec<_>>();
+    let mut client = server.connect();
+    assert_eq!(client.ask("say before it is asked for"), "before it is asked for");
+    assert_eq!(client.ask("taken\nsay on"), "on");
+    client.send("word");
+    assert_eq!(client.line(), "word");
+    // The end of its side is a word, too.
+    drop(client);
+    assert!(matches!(server.hear(), Heard::Accepted(_)));
+    assert_eq!(news(3), [line("say before it is asked for"), line("taken"), line("say on")]);
+    assert_eq!(news(4), [taken(), line("word"), taken(), Heard::Gone(Gone::Eof.to_string())]);
+    // Who did not read all took nothing.
+    let mut client = server.connect();
+    client.send("taken\nsay unread");
+    uninterrupted(|| client.stream.peek(&mut [0])).unwrap();
+    drop(client);
+    assert!(matches!(server.hear(), Heard::Accepted(_)));
+    assert_eq!(news(2), [line("taken"), line("say unread")]);
+    let Heard::Gone(reason) = server.hear() else { panic!("taken") };
+    assert_ne!(reason, Gone::Eof.to_string());
+    server.stop().unwrap();
+}
+
+/// What the system tells of the socket decides; where it tells nothing, what it took.
+#[test]
+fn what_the_other_end_has_not_acknowledged_is_not_taken() {
+    use super::socket::Socket;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let one = mio::net::TcpStream::from_std(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+    let _other = listener.accept().unwrap();
+    let socket = Socket::from(one);
+    let rows: [(super::socket::Unacknowledged, bool); 3] =
+        [(|_| None, true), (|_| Some(0), true), (|_| Some(1), false)];
+    for (unacknowledged, taken) in rows {
+        assert_eq!(socket.has_taken_all(unacknowledged), taken);
+    }
 }

@@ -52,6 +52,8 @@ pub enum Effect {
     Wake { module: usize, host: String, at_millis: u64, token: u64 },
     /// The same, when all that was sent to a session so far has left. A session has one such wish at most, the last.
     WakeDrained { module: usize, host: String, session: SessionId, token: u64 },
+    /// The same, when a session's client has shown that it took all that was sent to it so far.
+    WakeTaken { module: usize, host: String, session: SessionId, token: u64 },
     /// Tell the modules that an account was created or will be deleted, and delete it.
     AccountCreated(BareJid),
     /// Tell the modules that an account goes; then its data goes.
@@ -174,6 +176,14 @@ impl Context<'_> {
     pub fn wake_when_drained(&mut self, session: SessionId, token: u64) {
         let host = self.host.name.clone();
         self.effects.push(Effect::WakeDrained { module: self.module, host, session, token });
+    }
+
+    /// Wakes this module when a session's client has shown that it took all that was sent to it so far: when it ends its
+    /// stream or its side of the connection after that arrived, or says something a while after. Never, if the connection
+    /// breaks first. A session has one such wish at most, the last.
+    pub fn wake_when_taken(&mut self, session: SessionId, token: u64) {
+        let host = self.host.name.clone();
+        self.effects.push(Effect::WakeTaken { module: self.module, host, session, token });
     }
 
     /// Makes one of two ends of a file transfer.

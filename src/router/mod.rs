@@ -90,6 +90,8 @@ pub enum Out {
     Answered(String, Stanza),
     /// [`Router::woke`] wants this back when all that was sent on that connection has left.
     WhenDrained(ConnectionId, ModuleTimer),
+    /// [`Router::woke`] wants this back when the client there has shown that it took all that was sent to it.
+    WhenTaken(ConnectionId, ModuleTimer),
     /// A timer; [`Router::woke`] wants it back when it is due.
     Timer { at_millis: u64, timer: ModuleTimer },
 }
@@ -452,6 +454,11 @@ impl Router {
             Effect::WakeDrained { module, host, session, token } => {
                 if let Some(session) = self.sessions.by_id(session) {
                     self.out.push(Out::WhenDrained(session.connection(), ModuleTimer { module, host, token }));
+                }
+            }
+            Effect::WakeTaken { module, host, session, token } => {
+                if let Some(session) = self.sessions.by_id(session) {
+                    self.out.push(Out::WhenTaken(session.connection(), ModuleTimer { module, host, token }));
                 }
             }
             Effect::Blocks { added, removed } => {

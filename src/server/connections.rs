@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use super::addresses::Purpose;
 use super::metrics::{Side, how_lost};
+use super::taken::{Awaited, Sign};
 use super::{Asker, ConnectionId, DISK_FAILED, Output, Server, Timer, browsers};
 use crate::config::{Config, Listener, ListenerKind};
 use crate::http;
 use crate::router::{self, ModuleTimer, Out, SessionId};
 use crate::store::account;
-use crate::stream::c2s::{Action, C2s};
+use crate::stream::c2s::{Action, C2s, ENDED};
 use crate::stream::component::Component;
 use crate::stream::dialback::Pair;
 use crate::stream::s2s_in::S2sIn;
@@ -153,6 +154,8 @@ pub(super) struct Connection {
     pub(super) is_looked_after: bool,
     /// Whom to wake when all that was sent has left, and in which turn that was asked for.
     when_drained: Option<Box<(u64, ModuleTimer)>>,
+    /// Whom to wake when the client has shown that it took all that was sent.
+    pub(super) awaited: Option<Box<Awaited>>,
     /// Stanzas in either direction, for record.log.
     pub(super) stanzas: u64,
     pub(super) last_input_millis: u64,
@@ -182,6 +185,7 @@ impl Connection {
             opened_millis: now_millis,
             is_looked_after: false,
             when_drained: None,
+            awaited: None,
             stanzas: 0,
             last_input_millis: now_millis,
             last_output_millis: now_millis,
@@ -308,6 +312,7 @@ impl Server {
         if reason != DISK_FAILED {
             self.hear_out_rest(now, id);
         }
+        self.shows(now, id, Sign::End);
         let Some(connection) = self.connections.remove(&id) else { return };
         if let Some(purpose) = connection.purpose {
             self.addresses.disconnected(connection.peer.ip(), purpose, connection.counted_as_logged_in);
@@ -421,6 +426,7 @@ impl Server {
 
     /// It has left.
     pub(super) fn drained(&mut self, now: Now, id: ConnectionId) {
+        self.all_left(now, id);
         let Some(connection) = self.connections.get_mut(&id) else { return };
         // What is sent in this turn has not left yet: this tells of what was asked for before.
         let Some(asked) = connection.when_drained.take_if(|asked| asked.0 < self.turn) else { return };
@@ -470,10 +476,14 @@ impl Server {
             Action::Bind(jid) => self.bind(now, id, jid),
             Action::Stanza(stanza) => {
                 self.metrics.stanza(Side::Client, false, &stanza);
+                self.shows(now, id, Sign::Stanza);
                 self.stanza(now, id, stanza);
             }
             Action::Close(reason) => {
                 self.metrics.closed(Side::Client, reason);
+                if reason == ENDED {
+                    self.shows(now, id, Sign::End);
+                }
                 let Some(connection) = self.connections.get_mut(&id) else { return };
                 connection.is_closing = true;
                 let (session, peer) = (connection.session.take(), connection.peer);
@@ -641,6 +651,7 @@ impl Server {
                     Out::Stop { at_millis } => self.timers.set(at_millis, Timer::Stop),
                     Out::Reload(wish) => self.outputs.push(Output::Reload(wish)),
                     Out::WhenDrained(id, timer) => self.tell_drained(id, timer),
+                    Out::WhenTaken(id, timer) => self.await_taken(id, timer),
                     Out::Timer { at_millis, timer } => self.timers.set(at_millis, Timer::Module(Box::new(timer))),
                 }
             }

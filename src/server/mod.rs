@@ -41,6 +41,7 @@ pub mod connections;
 mod control;
 pub mod federation;
 pub mod metrics;
+mod taken;
 pub mod timers;
 mod visits;
 pub mod words;
@@ -155,6 +156,12 @@ pub enum Input<'a> {
         /// Its connection.
         id: ConnectionId,
     },
+    /// The peer's system has acknowledged all that was sent, and the next input, of this connection, was said after that:
+    /// [`Output::TellTaken`] asked for it.
+    Taken {
+        /// Its connection.
+        id: ConnectionId,
+    },
     /// So little waits for the peer that it may be answered again: [`Output::TellRoom`] asked for it.
     Room {
         /// Its connection.
@@ -232,6 +239,14 @@ pub enum Output {
     TellDrained {
         /// On this connection.
         id: ConnectionId,
+    },
+    /// Say [`Input::Taken`] before what the peer says, and before the orderly end of its side, whenever it is so; or do so
+    /// no longer.
+    TellTaken {
+        /// On this connection.
+        id: ConnectionId,
+        /// Whether to say it.
+        tells: bool,
     },
     /// Say [`Input::Room`] once, when the peer has taken so much of what was sent that it may be answered again.
     TellRoom {
@@ -349,6 +364,8 @@ pub struct Server {
     watchers: Watchers,
     commits: Commits,
     newcomers: Newcomers,
+    /// Whose system has taken all that was sent, as far as the input at hand goes.
+    taken: Option<ConnectionId>,
     /// How many files may be open.
     open_files_max: u64,
     askers: HashMap<u64, Asker>,
@@ -425,6 +442,7 @@ impl Server {
             watchers: Watchers::default(),
             commits: Commits::default(),
             newcomers: Newcomers::default(),
+            taken: None,
             open_files_max: 0,
             askers: HashMap::new(),
             next_token: 0,
@@ -473,12 +491,17 @@ impl Server {
             | Input::Connected { id, .. }
             | Input::Drained { id }
             | Input::Silent { id }
+            | Input::Taken { id }
             | Input::Room { id }
             | Input::Told { id, .. } => Some(*id),
             Input::Hashed(result) => self.waits_for(result.token),
             _ => None,
         };
+        let is_word = matches!(input, Input::Bytes { .. } | Input::Gone { .. });
         self.guarded(concerned, |server| server.take(now, input));
+        if is_word {
+            self.taken = None;
+        }
         while let Some(timer) = self.timers.due(now.monotonic_millis) {
             self.guarded(timer.connection(), |server| server.ring(now, timer));
         }
@@ -510,6 +533,7 @@ impl Server {
             Input::OutputQueued { bytes } => self.set_output_queued(bytes),
             Input::Drained { id } if self.is_control(id) => self.control_drained(now, id),
             Input::Drained { id } => self.drained(now, id),
+            Input::Taken { id } => self.taken(id),
             Input::Room { id } => self.rested(now, id),
             Input::Unhearing { id } => self.component_hears_nothing(now, id),
             Input::Told { id, told } => self.control_event(now, id, admin::Event::Told(told)),

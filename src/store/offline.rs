@@ -132,13 +132,14 @@ pub fn delete_through(store: &mut Store, account: &BareJid, last: u64) -> Result
     store.write(sql, params![host, localpart, signed(last)])
 }
 
-/// The number of the newest message for an account, if any waits.
+/// The number of the newest message for an account that is older than number `before`, if any waits.
 ///
 /// # Errors
 /// When the database fails.
-pub fn newest(store: &Store, account: &BareJid) -> Result<Option<u64>, Error> {
-    let sql = concat!("SELECT max(id) FROM offline WHERE account = ", account_id!());
-    let newest = store.one(sql, key(account), |row| row.get::<_, Option<i64>>(0))?;
+pub fn newest(store: &Store, account: &BareJid, before: u64) -> Result<Option<u64>, Error> {
+    let (host, localpart) = key(account);
+    let sql = concat!("SELECT max(id) FROM offline WHERE account = ", account_id!(), " AND id < ?3");
+    let newest = store.one(sql, params![host, localpart, signed(before)], |row| row.get::<_, Option<i64>>(0))?;
     Ok(newest.flatten().map(unsigned))
 }
 

@@ -36,6 +36,9 @@ use crate::xmpp::stanza::NotAStanza;
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{BareJid, Condition, FullJid, Iq, Jid, Now, Stanza, StanzaError, StreamError, ns};
 
+/// The reason of [`Action::Close`] where the client ended its stream.
+pub const ENDED: &str = "stream closed";
+
 /// What a stream asks for, in order.
 #[derive(Debug)]
 pub enum Action {
@@ -296,7 +299,7 @@ impl C2s {
         match (state, event) {
             (State::ExpectHeader(stage), Event::Opened(header)) => self.opened(env, stage, &header),
             (state, Event::Whitespace) => self.state = state,
-            (_, Event::Closed) => self.end("stream closed"),
+            (_, Event::Closed) => self.end(ENDED),
             // RFC 6120 §4.9.1.1: a stream error is the end, and is not answered by one.
             (_, Event::Element(element)) if element.is("error", ns::STREAMS) => {
                 self.end("stream error from the client")

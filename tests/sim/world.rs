@@ -563,6 +563,8 @@ impl World {
             Output::Connect { id, addresses, .. } => return own.dialing.push_back((id, addresses[0])),
             // There is no control socket here, and nobody administers.
             Output::Outside { .. } | Output::Reload(_) | Output::Stop => return,
+            // All answer when they are asked.
+            Output::TellTaken { .. } => return,
             // Nobody moves files here.
             Output::Park { .. } | Output::Join { .. } => return,
             Output::Hear { id, hears: true } => {

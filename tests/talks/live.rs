@@ -14,6 +14,7 @@ use jabber::net::any_peer::AnyPeer;
 use jabber::net::uninterrupted;
 use jabber::store::{Store, account};
 use jabber::xmpp::BareJid;
+use nix::sys::socket::{setsockopt, sockopt::Linger};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
@@ -219,7 +220,15 @@ impl Wire for Live {
     }
 
     fn hang_up(&mut self, link: Link) {
-        *self.socket(link) = Socket::Gone;
+        let socket = std::mem::replace(self.socket(link), Socket::Gone);
+        // The connection dies: a reset, and no orderly end.
+        let reset = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+        match &socket {
+            Socket::Plain(tcp) => setsockopt(tcp, Linger, &reset).unwrap(),
+            Socket::Tls(tls) => setsockopt(&tls.sock, Linger, &reset).unwrap(),
+            Socket::Gone => {}
+        }
+        drop(socket);
         std::thread::sleep(SILENCE);
     }
 

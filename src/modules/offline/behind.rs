@@ -7,7 +7,6 @@ use std::collections::VecDeque;
 use super::Offline;
 use super::sending::piece_bytes;
 use crate::router::{Context, SessionId};
-use crate::store::offline;
 use crate::xmpp::{Condition, Kind, Stanza, StanzaError, delay};
 
 /// A stanza that waits.
@@ -67,8 +66,10 @@ impl Offline {
         let Some(account) = context.sessions.by_id(session).map(|session| session.account().clone()) else {
             return Ok(false);
         };
+        let newest = self.newest_waiting(context, &account)?;
+        let Some(sending) = self.under_way.get_mut(&session) else { return Ok(false) };
         let last = sending.behind.waiting.back().map_or(0, |last| last.after);
-        let after = offline::newest(context.store, &account)?.unwrap_or(0).max(last);
+        let after = newest.max(last);
         if after <= sending.sent() && sending.behind.waiting.is_empty() {
             return Ok(false);
         }

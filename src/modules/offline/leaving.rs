@@ -1,14 +1,33 @@
-//! What is on its way to a session stays in the store until it has left: until the client answered the question behind it,
-//! or all that was sent to it is in the hands of the network. Till then no other session is given the same. If the
-//! connection dies first, the messages are the next session's: one may then come twice, with the stamp of its first time,
-//! which is better than not at all.
+//! What was sent to a session stays in the store until its client has shown that it has it; till then no other session is
+//! given the same. If the connection breaks first, the messages are the next session's: one may then come twice, with
+//! the stamp of its first time, which is better than not at all.
+//!
+//! What the socket took is no sign: without acknowledgements (XEP-0198) it may wait for ever for a peer that is gone. So
+//! behind the messages goes a question (XEP-0199), and its answer is the sign. Compat: clients that do not answer it show
+//! it by what they say later ([`Context::wake_when_taken`]).
 
 use std::ops::RangeInclusive;
 
 use super::Offline;
 use crate::router::{Context, SessionId};
 use crate::store::offline;
-use crate::xmpp::{BareJid, StanzaError};
+use crate::xml::Element;
+use crate::xmpp::{BareJid, IqType, Kind, Stanza, StanzaError, jid, ns};
+
+/// How the id of a question begins; its number follows.
+const QUESTION: &str = "offline-";
+
+/// The id of the question with this number.
+pub(super) fn question_id(number: u64) -> String {
+    format!("{QUESTION}{number}")
+}
+
+/// The number of the question that a client answers here, if it is one of ours.
+fn answered(stanza: &Stanza) -> Option<u64> {
+    let is_ours = stanza.to().is_some_and(|to| to.node().is_none());
+    let is_answer = matches!(stanza.kind(), Kind::Iq(IqType::Result | IqType::Error));
+    stanza.id().filter(|_| is_answer && is_ours)?.strip_prefix(QUESTION)?.parse().ok()
+}
 
 /// The numbers of messages that were sent together. Between two ranges lie some that went to another session.
 #[derive(Default)]
@@ -22,72 +41,118 @@ impl Piece {
             None => self.0.push(id..=id),
         }
     }
-
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
-/// The messages that leave a session last, for now.
+/// What was sent to a session, and its client has not shown yet to have.
 #[derive(Default)]
 pub(super) struct Leaving {
-    piece: Piece,
-    /// The number of the wait for them to leave.
+    /// Each with the number of the question behind it, which grows.
+    pieces: Vec<(u64, Piece)>,
+    /// The number of the wait for another sign than an answer.
     wait: u64,
 }
 
 impl Offline {
     /// The numbers of the account's messages that are on their way to a session.
     pub(super) fn on_their_way(&self, context: &Context<'_>, account: &BareJid) -> Vec<RangeInclusive<u64>> {
-        let mut all = Vec::new();
-        for (id, _) in context.sessions.of(account) {
-            let under_way = self.under_way.get(&id).map(|sending| &sending.piece);
-            let leaving = self.leaving.get(&id).map(|leaving| &leaving.piece);
-            all.extend(under_way.into_iter().chain(leaving).flat_map(|piece| piece.0.iter().cloned()));
-        }
-        all
+        let leaving = context.sessions.of(account).filter_map(|(id, _)| self.leaving.get(&id));
+        leaving.flat_map(|leaving| &leaving.pieces).flat_map(|(_, piece)| piece.0.iter().cloned()).collect()
     }
 
-    /// Nothing follows this piece: it is deleted when it has left.
-    pub(super) fn leave(&mut self, context: &mut Context<'_>, session: SessionId, piece: Piece) {
-        if piece.is_empty() {
-            return;
+    /// The number of the newest message of an account that is on its way to nobody; 0 if there is none.
+    pub(super) fn newest_waiting(&self, context: &Context<'_>, account: &BareJid) -> Result<u64, StanzaError> {
+        let elsewhere = self.on_their_way(context, account);
+        let mut before = u64::MAX;
+        while let Some(newest) = offline::newest(context.store, account, before)? {
+            match elsewhere.iter().find(|ids| ids.contains(&newest)) {
+                Some(ids) => before = *ids.start(),
+                None => return Ok(newest),
+            }
         }
+        Ok(0)
+    }
+
+    /// Asks a session's client whether it has all that was sent to it. Returns the number of the question.
+    pub(super) fn ask(&mut self, context: &mut Context<'_>, session: SessionId) -> u64 {
+        self.last_wait += 1;
+        let to = context.sessions.by_id(session).map(|session| session.jid().clone());
+        if let (Some(host), Some(to)) = (jid::of_host(&context.host.name), to) {
+            let ping = Element::new("ping", ns::PING);
+            let question = Stanza::iq(IqType::Get, question_id(self.last_wait), Some(ping));
+            context.deliver(session, question.with_from(host).with_to(to));
+        }
+        self.last_wait
+    }
+
+    /// This piece was sent, and the question with this number behind it.
+    pub(super) fn leave(&mut self, context: &mut Context<'_>, session: SessionId, question: u64, piece: Piece) {
         self.last_wait += 1;
         let leaving = self.leaving.entry(session).or_default();
+        leaving.pieces.push((question, piece));
         leaving.wait = self.last_wait;
-        leaving.piece.0.extend(piece.0);
-        context.wake_when_drained(session, leaving.wait);
+        context.wake_when_taken(session, leaving.wait);
     }
 
-    /// Has this wait ended for what leaves a session last?
-    pub(super) fn session_left(&self, wait: u64) -> Option<SessionId> {
+    /// Nothing of this piece had to be sent.
+    pub(super) fn drop_piece(
+        &mut self,
+        context: &mut Context<'_>,
+        session: SessionId,
+        piece: Piece,
+    ) -> Result<(), StanzaError> {
+        delete(context, session, [piece])
+    }
+
+    /// The number of the question that this stanza answers, if its client was asked it.
+    pub(super) fn question_answered(&self, session: SessionId, stanza: &Stanza) -> Option<u64> {
+        let number = answered(stanza)?;
+        let leaving = self.leaving.get(&session).into_iter().flat_map(|leaving| &leaving.pieces);
+        let is_known = self.under_way.get(&session).is_some_and(|sending| sending.question() == number)
+            || leaving.into_iter().any(|(question, _)| *question == number);
+        is_known.then_some(number)
+    }
+
+    /// A client has what was sent to it before this question.
+    pub(super) fn has_before(
+        &mut self,
+        context: &mut Context<'_>,
+        session: SessionId,
+        question: u64,
+    ) -> Result<(), StanzaError> {
+        let Some(leaving) = self.leaving.get_mut(&session) else { return Ok(()) };
+        let count = leaving.pieces.partition_point(|(number, _)| *number <= question);
+        let pieces: Vec<Piece> = leaving.pieces.drain(..count).map(|(_, piece)| piece).collect();
+        if leaving.pieces.is_empty() {
+            self.leaving.remove(&session);
+        }
+        delete(context, session, pieces)
+    }
+
+    /// Whose wait for another sign is this?
+    pub(super) fn who_shows(&self, wait: u64) -> Option<SessionId> {
         self.leaving.iter().find(|(_, leaving)| leaving.wait == wait).map(|(session, _)| *session)
     }
 
-    /// The last piece of a session has left.
-    pub(super) fn last_left(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
-        match self.leaving.remove(&session) {
-            Some(leaving) => delete(context, session, leaving.piece),
-            None => Ok(()),
-        }
-    }
-
-    /// All that was sent to a session so far has left, or was read.
-    pub(super) fn all_left(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
-        self.last_left(context, session)?;
-        match self.under_way.get_mut(&session) {
-            Some(sending) => delete(context, session, std::mem::take(&mut sending.piece)),
-            None => Ok(()),
-        }
+    /// The module is on again: what sessions said meanwhile nobody heard, and who was asked before is asked anew.
+    pub(super) fn ask_unheard(&mut self, context: &mut Context<'_>, session: SessionId) {
+        let Some(at) = self.unheard.iter().position(|unheard| *unheard == session) else { return };
+        self.unheard.swap_remove(at);
+        let Some(leaving) = self.leaving.remove(&session) else { return };
+        let all = leaving.pieces.into_iter().flat_map(|(_, piece)| piece.0).collect();
+        let question = self.ask(context, session);
+        self.leave(context, session, question, Piece(all));
     }
 }
 
-fn delete(context: &mut Context<'_>, session: SessionId, piece: Piece) -> Result<(), StanzaError> {
+fn delete(
+    context: &mut Context<'_>,
+    session: SessionId,
+    pieces: impl IntoIterator<Item = Piece>,
+) -> Result<(), StanzaError> {
     let Some(account) = context.sessions.by_id(session).map(|session| session.account().clone()) else {
         return Ok(());
     };
-    for ids in piece.0 {
+    for ids in pieces.into_iter().flat_map(|piece| piece.0) {
         offline::delete_range(context.store, &account, &ids)?;
     }
     Ok(())

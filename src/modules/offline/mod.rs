@@ -7,7 +7,7 @@
 //! | `event.rs` | XEP-0022: the sender is told that the message waits |
 //! | `behind.rs` | what must not overtake those on their way, and is not stored |
 //! | `sending.rs` | the way out of the store, as fast as the client takes it |
-//! | `leaving.rs` | what is on its way stays in the store until it has left |
+//! | `leaving.rs` | what was sent stays in the store until the client has shown that it has it |
 //! | `retrieval.rs` | XEP-0013: the client looks through the messages itself |
 
 mod behind;
@@ -34,9 +34,11 @@ pub fn new() -> Box<dyn Module> {
 struct Offline {
     /// What is on its way to sessions, in more than one step; at most one for each.
     under_way: HashMap<SessionId, Sending>,
-    /// What was the last for a session, for now, and has not left yet.
+    /// What was sent to sessions whose clients have not shown yet that they have it.
     leaving: HashMap<SessionId, Leaving>,
-    /// The number of the last wait.
+    /// Those of them that were not heard while the module was off.
+    unheard: Vec<SessionId>,
+    /// The number of the last wait or question.
     last_wait: u64,
 }
 
@@ -92,9 +94,12 @@ impl Module for Offline {
 
     /// A client that was asked whether it has all answers: the next messages can leave.
     fn sent(&mut self, context: &mut Context<'_>, session: SessionId, stanza: &Stanza) -> Result<Flow, StanzaError> {
-        match self.is_answer(session, stanza) {
-            true => self.go_on(context, session).map(|()| Flow::Handled),
-            false => Ok(Flow::Pass),
+        if !self.unheard.is_empty() {
+            self.ask_unheard(context, session);
+        }
+        match self.question_answered(session, stanza) {
+            Some(question) => self.answered(context, session, question).map(|()| Flow::Handled),
+            None => Ok(Flow::Pass),
         }
     }
 

@@ -6,18 +6,17 @@
 //!
 //! Compat: clients from before XEP-0199 say nothing to such a question. After some seconds without an answer the next
 //! piece leaves when all that was sent before has left: a peer that is gone takes no more than the network has room for.
-//! Only then, too, a piece is gone from the store: `leaving.rs`.
 
 use std::time::Duration;
 
 use super::behind::Behind;
-use super::leaving::Piece;
+use super::leaving::{Piece, question_id};
 use super::{Offline, expire};
 use crate::router::privacy::takes;
 use crate::router::{Context, Pending, SessionId};
 use crate::store::offline::{self, Stored};
-use crate::xml::{self, Element};
-use crate::xmpp::{BareJid, Condition, IqType, Kind, MessageType, Stanza, StanzaError, delay, jid, ns};
+use crate::xml;
+use crate::xmpp::{BareJid, Condition, IqType, Kind, MessageType, Stanza, StanzaError, delay, ns};
 
 /// How many messages are read at a time.
 const PAGE: usize = 100;
@@ -34,19 +33,17 @@ const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
 /// Messages on their way to a session.
 pub(super) struct Sending {
-    /// The number of the last one that left.
+    /// The number of the last one that was sent.
     after: u64,
     /// XEP-0013 §2.6: the request to answer when all have left. They stay in the store.
     request: Option<Pending>,
-    /// The id of the question that the client has not answered yet.
-    question: String,
+    /// The number of the question that the client has not answered yet.
+    question: u64,
     /// The number of the present wait, and whether it is no longer for the answer, but for what was sent to leave.
     wait: u64,
     leaves: bool,
     /// What enters the session now was sent by us: the last of it is the question.
     pushes: bool,
-    /// The messages before the question, where they go from the store.
-    pub(super) piece: Piece,
     /// What comes meanwhile.
     pub(super) behind: Behind,
 }
@@ -54,8 +51,8 @@ pub(super) struct Sending {
 impl Sending {
     /// XEP-0160 §3: all that waits, and then it is gone from the store.
     pub(super) fn all() -> Sending {
-        let (question, piece, behind) = (String::new(), Piece::default(), Behind::default());
-        Sending { after: 0, request: None, question, wait: 0, leaves: false, pushes: false, piece, behind }
+        let behind = Behind::default();
+        Sending { after: 0, request: None, question: 0, wait: 0, leaves: false, pushes: false, behind }
     }
 
     /// XEP-0013 §2.6: all that waits, and it stays.
@@ -68,7 +65,12 @@ impl Sending {
         self.request.is_none()
     }
 
-    /// The number of the last message that left.
+    /// The number of the last question, if there was one.
+    pub(super) fn question(&self) -> u64 {
+        self.question
+    }
+
+    /// The number of the last message that was sent.
     pub(super) fn sent(&self) -> u64 {
         self.after
     }
@@ -77,7 +79,8 @@ impl Sending {
     /// (XEP-0013 §2.4), and all while it has asked for what waits: that stays where it is.
     pub(super) fn passes(&mut self, stanza: &Stanza) -> bool {
         let passes = self.pushes || !self.is_unasked() || stanza.child("offline", ns::OFFLINE).is_some();
-        self.pushes &= !(matches!(stanza.kind(), Kind::Iq(IqType::Get)) && stanza.id() == Some(self.question.as_str()));
+        let is_question = self.pushes && stanza.kind() == Kind::Iq(IqType::Get);
+        self.pushes &= !(is_question && stanza.id() == Some(question_id(self.question).as_str()));
         passes
     }
 }
@@ -97,22 +100,22 @@ impl Offline {
             };
         }
         self.under_way.insert(session, sending);
-        self.send_after(context, session, Ok(()))
+        self.send_after(context, session)
     }
 
     /// A session is a receiver no longer, but still there: what was sent to it is on its way.
     pub(super) fn paused(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
         let Some(sending) = self.under_way.remove(&session) else { return Ok(()) };
         sending.behind.give_up(context);
-        self.leave(context, session, sending.piece);
         match context.sessions.by_id(session).map(|session| session.account().clone()) {
             Some(account) => self.hand_over(context, &account, session),
             None => Ok(()),
         }
     }
 
-    /// A session is over: what has not left it is still in the store, for the next one.
+    /// A session is over: what its client has not shown to have is still in the store, for the next one.
     pub(super) fn ended(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
+        self.unheard.retain(|unheard| *unheard != session);
         let did_not_leave = self.leaving.remove(&session).is_some();
         let over = self.under_way.remove(&session);
         let was_unasked = did_not_leave || over.as_ref().is_some_and(Sending::is_unasked);
@@ -140,25 +143,42 @@ impl Offline {
         next.map_or(Ok(()), |next| self.start(context, next, Sending::all()))
     }
 
-    /// Nothing more is sent at a host; what is in the store stays there.
+    /// Nothing more is sent at a host; what is in the store stays there. What was sent is still on its way.
     pub(super) fn forget_host(&mut self, context: &mut Context<'_>) {
-        let is_there = |id: &SessionId| {
+        let is_of_host = |id: &SessionId| {
             let session = context.sessions.by_id(*id);
             session.is_none_or(|session| session.account().domain().as_str() == context.host.name)
         };
-        self.leaving.retain(|id, _| !is_there(id));
-        let mut over: Vec<SessionId> = self.under_way.keys().copied().filter(is_there).collect();
+        // Of those who went while the module was off nobody told it.
+        self.leaving.retain(|id, _| context.sessions.by_id(*id).is_some());
+        self.unheard = self.leaving.keys().copied().collect();
+        let mut over: Vec<SessionId> = self.under_way.keys().copied().filter(is_of_host).collect();
         over.sort_unstable();
         for sending in over.into_iter().filter_map(|id| self.under_way.remove(&id)) {
             sending.behind.give_up(context);
         }
     }
 
-    /// Is this what the session's client was asked for?
-    pub(super) fn is_answer(&self, session: SessionId, stanza: &Stanza) -> bool {
-        matches!(stanza.kind(), Kind::Iq(IqType::Result | IqType::Error))
-            && self.under_way.get(&session).is_some_and(|sending| stanza.id() == Some(sending.question.as_str()))
-            && stanza.to().is_some_and(|to| to.node().is_none())
+    /// The client answered a question: it has all that was sent before, and the next messages can leave.
+    pub(super) fn answered(
+        &mut self,
+        context: &mut Context<'_>,
+        session: SessionId,
+        question: u64,
+    ) -> Result<(), StanzaError> {
+        let is_last = self.under_way.get(&session).is_some_and(|sending| sending.question == question);
+        let had = self.has_before(context, session, question);
+        match (had, is_last) {
+            (Ok(()), true) => self.send_after(context, session),
+            (Ok(()), false) => Ok(()),
+            // The log has it.
+            (Err(_), _) => {
+                if let Some(sending) = self.under_way.remove(&session) {
+                    sending.behind.give_up(context);
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Would this message for an account overtake older ones that are on their way to all who are to get it?
@@ -195,39 +215,27 @@ impl Offline {
         Ok(do_all_wait)
     }
 
-    /// A wait is over: the client did not answer in time, or what was sent to it has left.
+    /// A wait is over.
     pub(super) fn waited(&mut self, context: &mut Context<'_>, wait: u64) -> Result<(), StanzaError> {
-        if let Some(session) = self.session_left(wait) {
-            return self.last_left(context, session);
+        if let Some(session) = self.who_shows(wait) {
+            return self.has_before(context, session, u64::MAX);
         }
         let found = self.under_way.iter_mut().find(|(_, sending)| sending.wait == wait);
         let Some((&session, sending)) = found else { return Ok(()) };
         if sending.leaves {
-            return self.go_on(context, session);
+            return self.send_after(context, session);
         }
         self.last_wait += 1;
         (sending.wait, sending.leaves) = (self.last_wait, true);
-        context.wake_when_drained(session, sending.wait);
+        context.wake_when_drained(session, self.last_wait);
         Ok(())
-    }
-
-    /// All that was sent so far has left: the next piece can.
-    pub(super) fn go_on(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
-        let left = self.all_left(context, session);
-        self.send_after(context, session, left)
     }
 
     /// Sends the next piece. If the store fails nothing more is sent; what waits behind goes its way, and what is in the
     /// store comes when the session is a receiver again.
-    fn send_after(
-        &mut self,
-        context: &mut Context<'_>,
-        session: SessionId,
-        left: Result<(), StanzaError>,
-    ) -> Result<(), StanzaError> {
+    fn send_after(&mut self, context: &mut Context<'_>, session: SessionId) -> Result<(), StanzaError> {
         let Some(mut sending) = self.under_way.remove(&session) else { return Ok(()) };
-        let sent = left.and_then(|()| self.send_piece(context, session, &mut sending));
-        match sent {
+        match self.send_piece(context, session, &mut sending) {
             Ok(true) => {
                 self.under_way.insert(session, sending);
                 Ok(())
@@ -249,7 +257,7 @@ impl Offline {
         sending: &mut Sending,
     ) -> Result<bool, StanzaError> {
         let Some(receiver) = context.sessions.by_id(session) else { return Ok(false) };
-        let (account, to) = (receiver.account().clone(), receiver.jid().clone());
+        let account = receiver.account().clone();
         let stays = sending.request.is_some();
         if !(stays || receiver.is_available() && receiver.priority >= 0) {
             // It is no receiver any more, and gets the rest when it is one again.
@@ -260,7 +268,7 @@ impl Offline {
         let mut piece = Piece::default();
         // What another session got and lost with its connection is older.
         let mut read = if stays { sending.after } else { 0 };
-        let mut joins = false;
+        let (mut joins, mut is_empty) = (false, true);
         let mut room = piece_bytes(context);
         let is_done = loop {
             let page = offline::fetch(context.store, &account, read, PAGE)?;
@@ -283,6 +291,7 @@ impl Offline {
                 if let Some(stanza) = message(context, &account, &stored) {
                     let stanza = if stays { super::retrieval::marked(stanza, stored.id) } else { stanza };
                     context.deliver(session, stanza);
+                    is_empty = false;
                 }
                 if room == 0 {
                     break;
@@ -294,20 +303,24 @@ impl Offline {
         };
         if is_done {
             sending.behind.let_go(context, session, u64::MAX);
-            self.leave(context, session, piece);
             if let Some(request) = &sending.request {
                 context.answer_later(request, Ok(None));
             }
+            if is_empty || stays {
+                return self.drop_piece(context, session, piece).map(|()| false);
+            }
+        }
+        let question = self.ask(context, session);
+        if !stays {
+            self.leave(context, session, question, piece);
+        }
+        if is_done {
             return Ok(false);
         }
-        let Some(host) = jid::of_host(&context.host.name) else { return Ok(false) };
-        sending.piece = piece;
-        sending.question = format!("offline-{}", sending.after);
-        let ping = Stanza::iq(IqType::Get, sending.question.clone(), Some(Element::new("ping", ns::PING)));
-        context.deliver(session, ping.with_from(host).with_to(to));
         self.last_wait += 1;
-        (sending.wait, sending.leaves, sending.pushes) = (self.last_wait, false, true);
-        context.wake_after(ANSWER_WAIT, sending.wait);
+        (sending.question, sending.pushes) = (question, true);
+        (sending.wait, sending.leaves) = (self.last_wait, false);
+        context.wake_after(ANSWER_WAIT, self.last_wait);
         Ok(true)
     }
 }

@@ -29,6 +29,8 @@ struct End {
     is_closed: bool,
     wants_tls: bool,
     has_exporter: bool,
+    /// The server wants to hear that it has taken all.
+    tells_taken: bool,
     /// The server reads nothing from it for now; what it said, and that it is gone.
     is_unheard: bool,
     unheard: Vec<u8>,
@@ -183,6 +185,11 @@ impl Memory {
             Output::Reload(wish) => self.server.handle(self.now, Input::Reread { wish, what: Ok(Vec::new()) }),
             Output::Stop => self.server.handle(self.now, Input::Terminate),
             Output::TellDrained { id } => self.server.handle(self.now, Input::Drained { id }),
+            Output::TellTaken { id, tells } => {
+                if let Some(end) = self.ends.get_mut(&link(id)) {
+                    end.tells_taken = tells;
+                }
+            }
             Output::TellRoom { id } => self.server.handle(self.now, Input::Room { id }),
             Output::Spoke { .. } => {}
             // No talk moves a file.
@@ -257,7 +264,12 @@ impl Wire for Memory {
         match (end.is_closed, end.is_unheard) {
             (true, _) => {}
             (false, true) => end.unheard.extend_from_slice(bytes),
-            (false, false) => self.handle(Input::Bytes { id: id(link), bytes }),
+            (false, false) => {
+                if end.tells_taken {
+                    self.server.handle(self.now, Input::Taken { id: id(link) });
+                }
+                self.handle(Input::Bytes { id: id(link), bytes });
+            }
         }
     }
 
