@@ -14,7 +14,8 @@ pub const BACKUP: Command = Command {
     ],
     summary: "copy the database into a file, while the server runs or not",
     details: "The copy is the database as it was at one moment, checked, and on the disk when the command ends. It holds \
-              what passwords can be guessed with: keep it as safe as the database. With the server down, a database on a \
+              what passwords can be guessed with: keep it as safe as the database. jabber.xml and certificates are not in it. \
+              With the server down, a database on a \
               disk that went read-only is copied, too. The server makes such copies of its own accord, in backup/ \
               beside the database. Of those before a change of the database's format the last five are kept. Of those \
               before an import the last is kept, and the first of each of the last five days that had any: many imports \

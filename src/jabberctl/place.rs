@@ -35,6 +35,10 @@ pub(super) fn config(line: &Line) -> Result<Config, Failure> {
 pub(super) fn of(line: &Line, command: &Command) -> Result<Place, Failure> {
     let config = config(line);
     match (&line.database, config) {
+        (Some(directory), _) if directory.is_dir() => {
+            Err(Failure::usage(format!("{} is a directory, and no database", directory.display()))
+                .remedy(format!("name the database in it: {}", directory.join(DATABASE).display())))
+        }
         (Some(database), config) => Ok(Place { database: database.clone(), config, note: None }),
         (None, Ok(config)) => Ok(Place { database: config.spool.join(DATABASE), config: Ok(config), note: None }),
         (None, Err(failure)) if command.name == "import" => Err(failure),

@@ -256,6 +256,19 @@ fn a_broken_configuration_hid_all_the_rest() {
     let found = named("--socket", &socket, &["server"]);
     found.has("critical", "the server is not running", "jabber start");
     broken(&found);
+    // One that the admin names beside a server with another.
+    let (another, alone) = (Site::new("check-another"), Site::new("check-alone"));
+    let running = another.start();
+    alone.start().stop();
+    for xml in [another.xml(""), "<jabber>".to_owned()] {
+        another.write("jabber.xml", &xml);
+        let socket = another.path("spool/control");
+        let arguments = ["--json", "--socket", socket.to_str().unwrap(), "--database"];
+        let database = alone.path("spool/jabber.db");
+        let found = another.ctl(&[&arguments[..], &[database.to_str().unwrap(), "check", "files"]].concat()).output();
+        Found::of(&found).is_whole().lacks("is not the file that the server");
+    }
+    running.stop();
 }
 
 #[test]
@@ -1156,6 +1169,26 @@ fn what_dns_says() {
         found.has(level, says, remedy);
         assert_eq!(found.code, code, "{host}: {:#?}", found.all);
     }
+    // Components have names of their own, where others may come.
+    let components = ["srv.example", "away.example", "far.example", "none.test"].map(|name| {
+        format!(
+            "<service id='{name}'><accept><ip>127.0.0.1</ip><port>{}</port><secret>s</secret></accept></service>",
+            site.port()
+        )
+    });
+    let sections = components.concat() + &crate::site::federation(site.port(), &[]);
+    site.write("jabber.xml", &site.xml(&sections).replace("<host>localhost</host>", "<host>127.0.0.1</host>"));
+    let found = check(&site, &["dns", "--dns", &server]);
+    found.has("ok", "none.test (a component) is not in DNS: the people of this server alone reach it", "");
+    found.has("ok", "srv.example (a component) is not in DNS", "");
+    for name in ["away.example", "far.example"] {
+        found.has(
+            "warning",
+            &format!("{name} (a component) leads to 192.0.2.7, which is no address"),
+            "behind a router",
+        );
+    }
+    found.ends(1);
     // Without a record everybody comes to the usual port, which this server has not.
     site.write("jabber.xml", &site.xml("").replace("<host>localhost</host>", "<host>plain.example</host>"));
     let found = check(&site, &["dns", "--dns", &server]);

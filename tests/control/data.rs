@@ -336,6 +336,8 @@ fn a_mistake_in_jabber_xml_stood_between_the_admin_and_a_backup() {
     ] {
         assert!(named(arguments).fails(code).contains(says), "{arguments:?}");
     }
+    let directory = site.ctl(&["--database", &at("spool"), "backup", &at("x.db")]).fails(2);
+    assert!(directory.contains(&format!("name the database in it: {database}")), "{directory}");
     let missing = site.ctl(&["--database", &at("missing.db"), "backup", &at("x.db")]).fails(1);
     assert!(missing.contains("there is no database"), "{missing}");
     site.write("jabber.xml", &site.xml(""));

@@ -30,9 +30,11 @@ pub(super) fn check(line: &Line, wanted: &dyn Fn(&str) -> bool, findings: &mut F
         );
     }
     let usual = Path::new(DEFAULT_SPOOL).join(DATABASE);
-    let place = line.database.clone().or_else(|| told("database_file")?.as_str().map(PathBuf::from));
+    let own = told("database_file").and_then(Value::as_str).map(PathBuf::from);
+    let is_another = line.database.is_some() && line.database != own;
+    let place = line.database.clone().or(own);
     let place = place.or_else(|| Some(usual).filter(|usual| line.config.is_none() && usual.exists()));
-    let subject = subject(line, server, place.clone().unwrap_or_default(), &hosts);
+    let subject = Subject { is_another, ..subject(line, server, place.clone().unwrap_or_default(), &hosts) };
     if wanted("files") {
         match &place {
             Some(path) => {
@@ -86,6 +88,7 @@ fn subject(line: &Line, server: Running, database: PathBuf, hosts: &[&str]) -> S
     Subject {
         config,
         database,
+        is_another: false,
         identity,
         can_lend,
         starts_as_root: false,

@@ -39,12 +39,12 @@ pub(super) fn check(subject: &Subject, findings: &mut Findings) {
         findings.fine(AREA, text);
     }
     let Some(is_there) = access::is_there(subject, AREA, &path, findings) else { return };
-    if let Some((text, remedy)) = subject.process().and_then(|process| displaced::look(process, &path)) {
+    if let Some((text, remedy)) = subject.holder().and_then(|process| displaced::look(process, &path)) {
         return findings.critical(AREA, text, remedy);
     }
     let found = match fs::metadata(&path) {
         Ok(found) if is_there => found,
-        _ if subject.process().is_some() => {
+        _ if subject.holder().is_some() => {
             let text =
                 format!("{} is not there, though the server runs: what it keeps will not be found", path.display());
             return findings.critical(AREA, text, "run jabberctl check files as root: it tells where the file is");

@@ -117,6 +117,8 @@ struct Subject {
     config: Config,
     /// Where its data are.
     database: PathBuf,
+    /// Or are these data that the admin named, of whatever server?
+    is_another: bool,
     /// The user that the server becomes, if one is named.
     identity: Option<Identity>,
     /// Are we, or can we be, that user?
@@ -136,6 +138,11 @@ impl Subject {
             Running::Process(pid) => Some(pid),
             Running::No | Running::Unknown => None,
         }
+    }
+
+    /// The same, if it is this database that it serves.
+    fn holder(&self) -> Option<i32> {
+        self.process().filter(|_| !self.is_another)
     }
 }
 
@@ -254,8 +261,20 @@ fn subject(line: &Line, findings: &mut Findings) -> Option<Subject> {
     let by_us = identity.as_ref().is_none_or(Identity::is_own);
     let starts_as_root = !by_systemd && (is_root() || !by_us);
     let (server, _) = server(line, identity.as_ref(), findings);
-    let database = line.database.clone().unwrap_or_else(|| config.spool.join(DATABASE));
-    Some(Subject { config, database, identity, can_lend, starts_as_root, by_systemd, server, timeout: line.timeout })
+    let own = config.spool.join(DATABASE);
+    let database = line.database.clone().unwrap_or_else(|| own.clone());
+    let is_another = database != own;
+    Some(Subject {
+        config,
+        database,
+        is_another,
+        identity,
+        can_lend,
+        starts_as_root,
+        by_systemd,
+        server,
+        timeout: line.timeout,
+    })
 }
 
 /// Is there a server, and is it of our release? With what it says of itself.

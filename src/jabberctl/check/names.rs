@@ -37,7 +37,44 @@ pub(super) fn check(subject: &Subject, server: Option<&str>, findings: &mut Find
             Err(_) => domain(subject, &asker, name, &own, findings),
         }
     }
+    // An island is looked for by nobody.
+    if subject.config.federation.is_some() {
+        let domains = subject.config.components.iter().flat_map(|component| &component.hosts);
+        domains.filter_map(|domain| Name::new(domain)).for_each(|name| component(&asker, &name, &own, findings));
+    }
     Ok(())
+}
+
+/// Others come to a component by its own name. Many are for our own people alone, and stand in no DNS.
+fn component(asker: &Asker, name: &Name, own: &[IpAddr], findings: &mut Findings) {
+    let records = ["_xmpp-server._tcp", "_xmpps-server._tcp"].into_iter().filter_map(|service| name.below(service));
+    let mut places = Vec::new();
+    for question in records {
+        match asker.ask(&question, Kind::Srv) {
+            Err(why) => return findings.unknown(AREA, format!("{name} was not looked up: {why}"), UNANSWERED),
+            Ok(Outcome::Services(records)) => places.extend(records.into_iter().filter_map(|record| record.target)),
+            Ok(_) => {}
+        }
+    }
+    if places.is_empty() {
+        places.push(name.clone());
+    }
+    let mut found = Vec::new();
+    for place in &places {
+        match asker.addresses(place) {
+            Err(why) => return findings.unknown(AREA, format!("{name} was not looked up: {why}"), UNANSWERED),
+            Ok(addresses) => found.extend(addresses),
+        }
+    }
+    let all: Vec<String> = found.iter().map(IpAddr::to_string).collect();
+    match found.iter().any(|ip| is_here(*ip, own)) {
+        true => findings.fine(AREA, format!("{name} (a component) leads here")),
+        false if all.is_empty() => {
+            findings
+                .fine(AREA, format!("{name} (a component) is not in DNS: the people of this server alone reach it"));
+        }
+        false => not_here(&format!("{name} (a component)"), &all.join(", "), findings),
+    }
 }
 
 /// What this machine calls its own.
