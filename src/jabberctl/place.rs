@@ -65,7 +65,9 @@ fn by_server(line: &Line, command: &Command, failure: Failure) -> Result<Place, 
             format!("name the database: jabberctl --database {known}")
         }
     };
-    let remedy = format!("repair it; or {way_out} {name} FILE; or name a server's socket: --socket FILE");
+    // A restore is for a server that is stopped.
+    let ask = if name == "restore" { "" } else { "; or name a server's socket: --socket FILE" };
+    let remedy = format!("repair it; or {way_out} {name} FILE{ask}");
     Err(Failure { remedy, ..failure })
 }
 
