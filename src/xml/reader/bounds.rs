@@ -31,6 +31,8 @@ pub enum Bound {
     Elements,
     /// More attributes in one tag than `attributes`.
     Attributes,
+    /// More prefixes in scope at a time than anybody has use for: each name with a prefix is looked for among them.
+    Prefixes,
     /// A name longer than `name_bytes`.
     NameBytes,
 }
@@ -43,6 +45,7 @@ impl fmt::Display for Bound {
             Bound::Depth => "elements nested too deeply",
             Bound::Elements => "too many elements in one stanza",
             Bound::Attributes => "too many attributes in one element",
+            Bound::Prefixes => "too many namespace prefixes in scope",
             Bound::NameBytes => "name too long",
         })
     }

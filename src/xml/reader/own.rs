@@ -8,12 +8,15 @@ use std::collections::HashSet;
 
 use memchr::memchr;
 
-use super::ReadError;
 use super::chars::{NAME, PLAIN, SECTION, START, TEXT, VALUE, class, is_name, is_name_start, is_xml, stops};
 use super::context::Context;
 use super::known;
 use super::parser::{Parser, Root, XML_NS, XMLNS_NS};
+use super::{Bound, ReadError};
 use crate::xml::element::{Attribute, Element, Node, Text};
+
+/// Prefixes that the open elements of a frame may have declared, all together.
+const PREFIXES_MAX: usize = 256;
 
 /// The engine; it keeps nothing between frames.
 pub(super) struct Own;
@@ -280,6 +283,9 @@ impl<'a> Frame<'a> {
         };
         if wrong || here.iter().any(|(other, _)| *other == prefix) {
             return Err(ReadError::NotWellFormed);
+        }
+        if self.scopes.len() >= PREFIXES_MAX {
+            return Err(ReadError::PolicyViolation(Bound::Prefixes));
         }
         self.scopes.push((prefix, self.context.read_as(ns)));
         Ok(())

@@ -305,6 +305,25 @@ fn bounds_let_pass_what_is_equal_to_them() {
     }
 }
 
+/// Thousands of prefixes, and thousands of names that were looked for among all of them, held up everybody.
+#[test]
+fn so_many_prefixes_are_in_scope_at_a_time() {
+    let frame = |count: usize| {
+        let tags = (0..count).map(|number| format!("<a xmlns:p{number}='u'>")).collect::<String>();
+        format!("{tags}<p0:b p0:c=''/>{}", "</a>".repeat(count))
+    };
+    let limits = Limits { depth: 300, elements: 600, frame_bytes: 100_000, ..LIMITS };
+    let error = |text: &str| {
+        let mut reader = Reader::new(limits);
+        reader.push(format!("{HEADER}{text}").as_bytes());
+        while reader.next().is_ok_and(|event| event.is_some()) {}
+        reader.next().err()
+    };
+    // Those that went out of scope do not count.
+    assert_eq!(error(&format!("{0}<x>{1}{1}</x>", frame(256), frame(255))), None);
+    assert_eq!(error(&frame(257)), Some(ReadError::PolicyViolation(Bound::Prefixes)));
+}
+
 #[test]
 fn bounds_may_change_between_stanzas() {
     let mut reader = Reader::new(LIMITS);
