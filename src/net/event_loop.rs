@@ -1,6 +1,6 @@
 //! The loop: one thread, one poll, one tick after another (design rules 1 and 2).
 
-use std::io::{self, Read};
+use std::io::{self, Read as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -22,13 +22,13 @@ use super::engine::{Candidate, ConnectionId, Engine, Gone, Input, Measure, Outpu
 use super::hashing::HashingHelper;
 use super::listener::Opened;
 use super::relays::{self, Relays};
-use super::socket::Unacknowledged;
+use super::socket::{Unacknowledged, has_hung_up};
 use super::tls::Settings;
 use crate::admin::{Outside, Peer, Refusal, Told};
 use crate::config::{Config, ListenerKind};
 use crate::http::Response;
 use crate::router::ModuleTimer;
-use crate::server::{Unfound, Word};
+use crate::server::{UNHEARD, Unfound, Word};
 use crate::xmpp::Now;
 
 const WAKER: Token = Token(0);
@@ -474,7 +474,14 @@ impl<E: Engine> EventLoop<E> {
             return;
         };
         for _ in 0..self.bounds.accepts {
-            let Some((stream, peer)) = control.accept(now) else { return };
+            let Some((mut stream, peer)) = control.accept(now) else { return };
+            // Who gave up in the kernel's queue takes nobody's place.
+            if has_hung_up(&stream) {
+                if matches!(stream.read(&mut [0]), Ok(1)) {
+                    log::info!(target: "-internal", "control: uid={} pid={}: {UNHEARD}, so it is not done", peer.uid, peer.pid);
+                }
+                continue;
+            }
             // It never asks for TLS, so the kind of its port means nothing.
             match self.connections.add_local(self.poll.registry(), stream, ListenerKind::Component) {
                 Ok(id) => self.engine.handle(now, Input::Control { id, peer }),

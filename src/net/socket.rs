@@ -40,14 +40,9 @@ impl Socket {
         }
     }
 
-    /// Has the other end left altogether, so that nobody is there to hear us? Who only closed its side for writing has not:
-    /// to a local socket the kernel tells the two apart (poll(2), `POLLHUP`).
+    /// Has the other end of a local socket left altogether?
     pub(super) fn has_hung_up(&self) -> bool {
-        let Socket::Unix(stream) = self else { return false };
-        let mut ends = [PollFd::new(stream.as_fd(), PollFlags::empty())];
-        let asked = poll(&mut ends, PollTimeout::ZERO);
-        let told = ends.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
-        asked.is_ok() && told.contains(PollFlags::POLLHUP)
+        matches!(self, Socket::Unix(stream) if has_hung_up(stream))
     }
 
     /// Has the other end's system acknowledged all that was written, as far as ours tells?
@@ -74,6 +69,15 @@ impl Socket {
             Socket::Unix(_) => None,
         }
     }
+}
+
+/// Has the other end left altogether, so that nobody is there to hear us? Who only closed its side for writing has not: the
+/// kernel tells the two apart (poll(2), `POLLHUP`).
+pub(super) fn has_hung_up(stream: &UnixStream) -> bool {
+    let mut ends = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let asked = poll(&mut ends, PollTimeout::ZERO);
+    let told = ends.first().and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+    asked.is_ok() && told.contains(PollFlags::POLLHUP)
 }
 
 impl Read for &Socket {

@@ -68,6 +68,27 @@ fn what_was_given_up_on_was_done_all_the_same() {
 }
 
 #[test]
+fn who_gave_up_took_the_place_of_who_waits() {
+    // More than there may be clients.
+    const LEFT: usize = 50;
+    let site = Site::new("queue");
+    let running = site.start();
+    running.signal(Signal::SIGSTOP);
+    for n in 0..LEFT {
+        let mut client = site.connect();
+        client
+            .write_all(format!("{{\"command\":\"block\",\"arguments\":{{\"domain\":\"d{n}.example\"}}}}\n").as_bytes())
+            .unwrap();
+    }
+    let mut client = site.connect();
+    client.write_all(b"{\"command\":\"blocks\"}\n").unwrap();
+    running.signal(Signal::SIGCONT);
+    assert_eq!(site::line(&mut client), "{\"done\":\"\"}");
+    assert_eq!(site.log().matches("so it is not done").count(), LEFT);
+    running.stop();
+}
+
+#[test]
 fn who_waits_no_more_was_not_told_what_may_happen() {
     let site = Site::new("unanswered");
     let path = site.path("other.sock");
