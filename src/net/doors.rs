@@ -7,9 +7,10 @@ use std::sync::Arc;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
+use super::Bounds;
 use super::gate::Gate;
 use super::listener::{Accepted, Listener, Opened, Reserve};
-use crate::config::{Config, Listener as Wanted};
+use crate::config::{Config, Listener as Wanted, ListenerKind};
 use crate::xmpp::Now;
 
 /// All ports, and what is remembered of those who come.
@@ -73,16 +74,18 @@ impl Doors {
         self.reserve.pause_end(now_millis)
     }
 
-    /// Lets in who waits: `open` of at most `most` are in, and each port lets in `each` at a time.
+    /// Lets in who waits, `open` being in already.
     pub(super) fn accept(
         &mut self,
         now: Now,
-        (mut open, most, each): (usize, usize, usize),
+        mut open: usize,
+        bounds: &Bounds,
         mut take: impl FnMut(TcpStream, &Arc<Wanted>, SocketAddr) -> bool,
     ) {
         if !self.has_work(now.monotonic_millis) {
             return;
         }
+        let most = bounds.connections;
         if open >= most {
             return self.reserve.complain(
                 now.monotonic_millis,
@@ -90,7 +93,8 @@ impl Doors {
             );
         }
         for listener in &mut self.listeners {
-            for _ in 0..each {
+            let is_metrics = listener.wanted.kind == ListenerKind::Metrics;
+            for _ in 0..if is_metrics { bounds.watcher_accepts } else { bounds.accepts } {
                 if !listener.ready || open >= most {
                     break;
                 }

@@ -454,7 +454,7 @@ impl<E: Engine> EventLoop<E> {
         }
         let open = self.connections.len().saturating_add(self.relays.len());
         let EventLoop { doors, connections, relays, engine, poll, settings, bounds, .. } = self;
-        doors.accept(now, (open, bounds.connections, bounds.accepts), |stream, wanted, peer| {
+        doors.accept(now, open, bounds, |stream, wanted, peer| {
             let taken = match wanted.kind {
                 ListenerKind::Bytestreams => relays.add(poll.registry(), stream),
                 _ => connections.add(poll.registry(), stream, wanted, settings.as_deref()),

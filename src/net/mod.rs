@@ -58,6 +58,9 @@ pub struct Bounds {
     pub connections: usize,
     /// Connections accepted by one listener in one tick.
     pub accepts: usize,
+    /// Of those who ask for metrics: half of the places, so that whoever came in one tick is heard in the next one before
+    /// further ones can take its place.
+    pub watcher_accepts: usize,
     /// Bytes read from one connection in one tick.
     pub read_bytes: usize,
     /// Bytes written to one connection in one tick.
@@ -95,6 +98,7 @@ impl Bounds {
         Bounds {
             connections: limits.connections_max.min(files.saturating_sub(Bounds::OTHER_FILES.min(files / 4)).max(1)),
             accepts: limits.accepts_per_tick,
+            watcher_accepts: (limits.metrics_clients_max / 2).min(limits.accepts_per_tick).max(1),
             read_bytes: limits.read_bytes_per_tick,
             write_bytes: limits.write_bytes_per_tick,
             output_bytes: limits.output_bytes_max,

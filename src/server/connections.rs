@@ -265,6 +265,7 @@ impl Server {
         match &mut connection.talk {
             Talk::Http(talk) => {
                 talk.push(bytes);
+                self.watchers.heard(id);
                 self.answer_http(now, id);
             }
             Talk::Client(_) => self.with_client(now, id, |stream, env| stream.push(env, bytes)),

@@ -131,7 +131,7 @@ pub(super) struct Metrics {
     output_queued: u64,
 }
 
-/// The connections that ask for metrics, in the order in which they came.
+/// The connections that ask for metrics: the one that came or said something last stands last.
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     ids: Vec<ConnectionId>,
@@ -139,6 +139,14 @@ pub(super) struct Watchers {
 }
 
 impl Watchers {
+    /// It said something.
+    pub(super) fn heard(&mut self, id: ConnectionId) {
+        if let Some(place) = self.ids.iter().position(|other| *other == id) {
+            self.ids.remove(place);
+            self.ids.push(id);
+        }
+    }
+
     pub(super) fn leave(&mut self, id: ConnectionId) {
         self.ids.retain(|other| *other != id);
     }
@@ -225,11 +233,8 @@ impl Server {
             return self.outputs.push(Output::Close { id });
         }
         let most = self.config.limits.metrics_clients_max;
-        while self.watchers.ids.len() >= most {
-            let last_input =
-                |id: &ConnectionId| self.connections.get(id).map(|connection| connection.last_input_millis);
-            let Some(idle) = self.watchers.ids.iter().copied().min_by_key(last_input) else { break };
-            self.watchers.leave(idle);
+        while self.watchers.ids.len() >= most.max(1) {
+            let idle = self.watchers.ids.remove(0);
             self.end_connection(idle);
             if self.watchers.quiet_until <= now.monotonic_millis {
                 self.watchers.quiet_until = now.monotonic_millis.saturating_add(QUIET_MILLIS);
