@@ -14,8 +14,8 @@ use crate::xmpp::{BareJid, Jid, Kind, PresenceType, Stanza, jid};
 pub(super) struct Sight {
     /// Whose presence came.
     pub(super) from: Jid,
-    /// For whom: the account, so all its sessions, or one resource.
-    pub(super) to: Jid,
+    /// For one resource alone; else for the account, so all its sessions.
+    pub(super) to: Option<Jid>,
 }
 
 /// What one account sees.
@@ -55,6 +55,26 @@ impl Seen {
         }
     }
 
+    /// Somebody is gone; from a bare JID all of it is. What is shown of one stands side by side, so it takes no longer when
+    /// an account sees many.
+    fn forget_one(&mut self, account: &BareJid, from: &Jid, to: Option<&Jid>) {
+        let Some(view) = self.views.get_mut(account) else { return };
+        let first = Sight { from: from.clone(), to: None };
+        let near = view.sights.range(&first..).take_while(|sight| match from.is_bare() {
+            true => sight.from.as_str().starts_with(from.as_str()),
+            false => sight.from == *from,
+        });
+        let is_over = |sight: &&Sight| jid::same_bare(&sight.from, from) && (to.is_none() || sight.to.as_ref() == to);
+        let over: Vec<Sight> = near.filter(is_over).cloned().collect();
+        for sight in &over {
+            view.sights.remove(sight);
+        }
+        self.count = self.count.saturating_sub(over.len());
+        if view.sights.is_empty() && !view.is_cut {
+            self.views.remove(account);
+        }
+    }
+
     fn forget_all(&mut self, account: &BareJid) {
         if let Some(view) = self.views.remove(account) {
             self.count = self.count.saturating_sub(view.sights.len());
@@ -86,6 +106,7 @@ impl Router {
         let Kind::Presence(kind) = stanza.kind() else { return };
         let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return };
         let account = to.to_bare();
+        let one = Some(to).filter(|to| to.is_full());
         match kind {
             PresenceType::Available => {
                 let is_shown = match to.is_full() {
@@ -93,17 +114,11 @@ impl Router {
                     false => self.sessions.available(&account).next().is_some(),
                 };
                 if is_shown {
-                    let sight = Sight { from: from.clone(), to: to.clone() };
+                    let sight = Sight { from: from.clone(), to: one.cloned() };
                     self.vanished.seen.note(&self.hosts.config().limits, &account, sight);
                 }
             }
-            // From a bare JID: all of it is gone.
-            PresenceType::Unavailable => {
-                self.vanished.seen.forget(&account, |sight| {
-                    let is_from = sight.from == *from || (from.is_bare() && jid::same_bare(&sight.from, from));
-                    is_from && (to.is_bare() || sight.to == *to)
-                });
-            }
+            PresenceType::Unavailable => self.vanished.seen.forget_one(&account, from, one),
             _ => {}
         }
     }
@@ -113,7 +128,10 @@ impl Router {
         let account = session.account();
         match self.sessions.count(account) {
             0 => self.vanished.seen.forget_all(account),
-            _ => self.vanished.seen.forget(account, |sight| sight.to == **session.jid()),
+            _ => {
+                let own = session.jid().as_str();
+                self.vanished.seen.forget(account, |sight| sight.to.as_ref().is_some_and(|to| to.as_str() == own));
+            }
         }
     }
 
@@ -144,5 +162,47 @@ impl Router {
             }
         }
         stanzas
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_gone_takes_what_is_his_and_no_more() {
+        let jid = |text: &str| Jid::new(text).unwrap();
+        let all = ["a@b.c/x", "a@b.c/xy", "a@b.c/x to u@h/r", "a@b.c-d/x", "a@b.c.e/x", "a@b/x", "b.c/x", "z@b.c/x"];
+        let rows: &[(&str, Option<&str>, &[&str])] = &[
+            ("a@b.c/x", None, &["a@b.c/x", "a@b.c/x to u@h/r"]),
+            ("a@b.c/x", Some("u@h/r"), &["a@b.c/x to u@h/r"]),
+            ("a@b.c/x", Some("u@h/other"), &[]),
+            ("a@b.c", None, &["a@b.c/x", "a@b.c/x to u@h/r", "a@b.c/xy"]),
+            ("a@b", None, &["a@b/x"]),
+            ("b.c", None, &["b.c/x"]),
+            ("nobody@b.c", None, &[]),
+        ];
+        let account = BareJid::new("u@h").unwrap();
+        for (from, to, gone) in rows {
+            let mut seen = Seen::default();
+            for text in all {
+                let (from, to) = text.split_once(" to ").map_or((text, None), |(from, to)| (from, Some(jid(to))));
+                seen.note(&Limits::default(), &account, Sight { from: jid(from), to });
+            }
+            let told = |seen: &Seen| -> BTreeSet<Sight> { seen.views.get(&account).unwrap().sights.clone() };
+            let before = told(&seen);
+            seen.forget_one(&account, &jid(from), to.map(jid).as_ref());
+            let text = |sight: &Sight| match &sight.to {
+                Some(to) => format!("{} to {to}", sight.from),
+                None => sight.from.to_string(),
+            };
+            let left = told(&seen);
+            let went: Vec<String> = before.difference(&left).map(text).collect();
+            assert_eq!(
+                (went, seen.count),
+                (gone.iter().map(ToString::to_string).collect(), left.len()),
+                "{from} {to:?}"
+            );
+        }
     }
 }

@@ -179,7 +179,8 @@ impl Router {
         let sights = self.vanished.seen.take(account, is_gone);
         self.lose_directed(account, is_gone);
         let mut told = self.end_directed(account, |domain| news_of(domain) == Some(News::Back));
-        told.extend(sights.into_iter().map(|sight| unavailable(sight.from, sight.to)));
+        let own = || Jid::from(account.clone());
+        told.extend(sights.into_iter().map(|sight| unavailable(sight.from, sight.to.unwrap_or_else(own))));
         if self.sessions.available(account).next().is_none() {
             return told;
         }
