@@ -5,7 +5,7 @@
 //!
 //! The names are an interface: dashboards and alarms are built on them (`etc/grafana/`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -318,15 +318,13 @@ impl Server {
         text.family("jabber_build", "info", "The release that runs");
         text.sample("jabber_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         text.family("jabber_sessions", "gauge", "Clients that are logged in and have bound a resource");
-        let mut sessions: Vec<(&str, u64)> = self.config.hosts.iter().map(|host| (host.name.as_str(), 0)).collect();
+        let mut sessions: HashMap<&str, u64> = HashMap::new();
         for (_, session) in self.router.sessions().all() {
-            let domain = session.jid().domain();
-            if let Some((_, number)) = sessions.iter_mut().find(|(host, _)| *host == domain.as_str()) {
-                add(number);
-            }
+            add(sessions.entry(session.jid().domain().as_str()).or_default());
         }
-        for (host, number) in sessions {
-            text.sample("jabber_sessions", &[("host", host)], number);
+        for host in &self.config.hosts {
+            let number = sessions.get(host.name.as_str()).copied().unwrap_or(0);
+            text.sample("jabber_sessions", &[("host", &host.name)], number);
         }
         let mut open = [0_u64; Side::ALL.len()];
         for side in self.connections.values().filter_map(|connection| Side::of(&connection.talk)) {
