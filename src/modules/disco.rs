@@ -95,11 +95,13 @@ fn server_info(context: &Context<'_>) -> Element {
     let own = own.chain(features(context.abouts().flat_map(|about| about.disco.iter().copied())));
     // XEP-0030 §3.1: nothing is told twice; what the admin wrote is told as written.
     let mut told: Vec<Element> = Vec::new();
-    for element in context.host.disco.iter().cloned().chain(own) {
-        if !told.iter().any(|other| is_same(other, &element)) {
-            told.push(element);
+    for element in &context.host.disco {
+        if !told.iter().any(|other| is_same(other, element)) {
+            told.push(element.clone());
         }
     }
+    let unwritten = own.filter(|element| !told.iter().any(|other| is_same(other, element)));
+    told.extend(unwritten.collect::<Vec<Element>>());
     told.sort_by_key(|element| element.name() != "identity");
     Element::new("query", ns::DISCO_INFO).with_children(told).with_children(contacts(context))
 }
