@@ -8,6 +8,9 @@ use crate::xml::{Element, writer};
 use crate::xmpp::stream_error::StreamCondition;
 use crate::xmpp::{Stanza, StreamError};
 
+/// What most peers are told in a tick fits: it is not moved from a small place to larger ones while it is written.
+const FIRST_BYTES: usize = 512;
+
 /// The letters of one stream.
 pub(crate) struct Wire {
     content_ns: &'static str,
@@ -129,13 +132,21 @@ impl Wire {
 
     pub(super) fn write(&mut self, element: &Element) {
         if !self.ended {
+            self.make_room();
             writer::element(&mut self.output, element, crate::xmpp::ns::CLIENT);
         }
     }
 
     pub(super) fn send(&mut self, stanza: &Stanza) {
         if !self.ended {
+            self.make_room();
             stanza.write(&mut self.output, self.content_ns);
+        }
+    }
+
+    fn make_room(&mut self) {
+        if self.output.capacity() == 0 {
+            self.output.reserve(FIRST_BYTES);
         }
     }
 

@@ -132,9 +132,13 @@ fn plain_bytes(bytes: &[u8], in_attribute: bool) -> usize {
         matches!(byte, b'<' | b'>' | b'&' | b'\'' | b'"' | 0..=8 | 11..=31)
             | (in_attribute & matches!(byte, b'\n' | b'\t'))
     };
-    let is_plain = |block: &&[u8]| !block.iter().fold(false, |any, byte| any | special(byte));
-    let skipped = bytes.chunks_exact(BLOCK).take_while(is_plain).count().saturating_mul(BLOCK);
+    let is_plain = |block: &[u8]| !block.iter().fold(false, |any, byte| any | special(byte));
+    let skipped = bytes.chunks_exact(BLOCK).take_while(|block| is_plain(block)).count().saturating_mul(BLOCK);
     let rest = bytes.get(skipped..).unwrap_or_default();
+    // The last ones at once, too, though some of them were looked at before.
+    if rest.len() < BLOCK && bytes.last_chunk::<BLOCK>().is_some_and(|last| is_plain(last)) {
+        return bytes.len();
+    }
     skipped.saturating_add(rest.iter().position(special).unwrap_or(rest.len()))
 }
 
