@@ -48,7 +48,7 @@ impl Router {
         to: &Jid,
         mut parcel: Parcel,
     ) -> Result<(), StanzaError> {
-        let account = to.to_bare();
+        let account = jid::bare(to);
         if to.is_full() && is_forged_push(&parcel.stanza, &account) {
             return Err(Condition::ServiceUnavailable.into());
         }

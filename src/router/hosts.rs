@@ -1,6 +1,6 @@
 //! The hosts we serve: by name, which modules are on at each, and which of them answers what.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Addressee;
@@ -46,7 +46,8 @@ pub struct Hosts {
     table: Vec<(&'static str, &'static About)>,
     /// In the order of the configuration.
     entries: Vec<Entry>,
-    by_name: HashMap<String, HostPlace>,
+    /// A map that compares: a stanza is looked up in it several times, and mostly there is one host or a few.
+    by_name: BTreeMap<String, HostPlace>,
     /// One for each host that has it.
     services: HashMap<String, Vec<ServicePlace>>,
 }
@@ -54,7 +55,7 @@ pub struct Hosts {
 impl Hosts {
     /// The hosts of a configuration.
     pub(super) fn new(config: Arc<Config>, table: Vec<(&'static str, &'static About)>) -> Hosts {
-        let (by_name, services) = (HashMap::new(), HashMap::new());
+        let (by_name, services) = (BTreeMap::new(), HashMap::new());
         let mut hosts = Hosts { config: config.clone(), table, entries: Vec::new(), by_name, services };
         hosts.reload(config);
         hosts

@@ -245,7 +245,7 @@ impl Context<'_> {
     pub fn lets_out(&mut self, stanza: &Stanza) -> bool {
         let Some(from) = stanza.from().filter(|from| from.node().is_some()) else { return true };
         let Some(host) = self.config.host(jid::domain(from)) else { return true };
-        let account = from.to_bare();
+        let account = jid::bare(from);
         let session = if from.is_full() { self.sessions.by_full(&account, from) } else { None };
         if let Some(session) = session.and_then(|id| self.sessions.by_id(id)) {
             return self.passes(session.list(), &account, stanza);
@@ -307,7 +307,7 @@ impl KeptBack {
     /// # Errors
     /// When the store fails.
     pub fn is_from(&self, store: &Store, who: &Jid) -> Result<bool, Error> {
-        let bare = Jid::from(who.to_bare());
+        let bare = Jid::from(jid::bare(who));
         let stopped = |who: &Jid| Ok(stops(store, &self.list, &self.account, who, self.traffic)?.is_some());
         Ok(stopped(who)? && !stopped(&bare)?)
     }
@@ -326,7 +326,7 @@ impl Sessions {
         let Some(from) = stanza.from().filter(|from| is_handed_out && from.is_full() && from.node().is_some()) else {
             return Ok(None);
         };
-        let account = from.to_bare();
+        let account = jid::bare(from);
         let session = self.by_full(&account, from).and_then(|id| self.by_id(id));
         let list = match session {
             Some(session) => session.list().cloned(),

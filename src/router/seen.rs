@@ -105,7 +105,7 @@ impl Router {
     pub(super) fn note_sight(&mut self, stanza: &Stanza) {
         let Kind::Presence(kind) = stanza.kind() else { return };
         let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return };
-        let account = to.to_bare();
+        let account = jid::bare(to);
         let one = Some(to).filter(|to| to.is_full());
         match kind {
             PresenceType::Available => {
