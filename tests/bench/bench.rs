@@ -18,6 +18,7 @@ mod memory;
 mod parse;
 mod presence;
 mod privacy;
+mod requests;
 mod route;
 #[path = "../talks/runner/login.rs"]
 #[allow(dead_code, reason = "talks need more of it")]
@@ -38,6 +39,7 @@ const SECTIONS: &[(&str, fn())] = &[
     ("route", route::run),
     ("presence", presence::run),
     ("privacy", privacy::run),
+    ("requests", requests::run),
     ("login", login::run),
     ("memory", memory::run),
 ];
