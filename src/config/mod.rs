@@ -8,6 +8,7 @@
 //! Serves the rooms below, who see values and never XML. Invariants: no element is passed over without a word, host names
 //! are nameprepped, paths are absolute, every bound has a value.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 pub mod access;
@@ -61,6 +62,8 @@ pub use logs::{LogSink, LogTarget};
 pub use modules::Modules;
 pub use old_directory::OldDirectory;
 pub use own_services::{Proxy65, Service, ServiceKind, ServiceOptions};
+
+use crate::xmpp::{Jid, jid};
 
 /// The namespace of all elements that jabberd 1.4 and 1.6 did not know.
 pub const OWN_NS: &str = "urn:jabber:config:3";
@@ -277,6 +280,15 @@ impl Config {
     /// Is this domain one of ours, a host's or a service's, or a component's?
     pub fn is_own(&self, domain: &str) -> bool {
         self.host(domain).is_some() || self.service(domain).is_some() || self.component_of(domain).is_some()
+    }
+
+    /// The address with the name that we have for its domain, if that is one of ours: RFC 7622 §3.2.1 wants U-labels, but
+    /// people and programs write A-labels, too.
+    pub fn with_own_name(&self, jid: Jid) -> Jid {
+        match jid::one_name(jid::domain(&jid)) {
+            Cow::Owned(name) if self.is_own(&name) => jid::with_one_name(jid),
+            _ => jid,
+        }
     }
 
     /// May this component speak for this domain?

@@ -100,18 +100,15 @@ impl Env<'_> {
         self.blocks.of(domain).is_some_and(|block| block.action == BlockAction::Bounce)
     }
 
-    /// Reads a stanza. Where it means a domain of ours it has the name that we have for it: RFC 7622 §3.2.1 wants U-labels,
-    /// but people and programs write A-labels, too.
+    /// Reads a stanza. Where it means a domain of ours it has the name that we have for it.
     ///
     /// # Errors
     /// It is none.
     pub fn stanza(&self, element: Element) -> Result<Stanza, NotAStanza> {
         let mut stanza = Stanza::parse(element)?;
-        let ours = |jid: Option<&Jid>| {
-            let is_other =
-                |jid: &&Jid| matches!(jid::one_name(jid::domain(jid)), Cow::Owned(name) if self.is_own(&name));
-            jid.filter(is_other).map(|jid| jid::with_one_name(jid.clone()))
-        };
+        // Most are as they should be, and stay what they are.
+        let is_named = |jid: &&Jid| matches!(jid::one_name(jid::domain(jid)), Cow::Owned(_));
+        let ours = |jid: Option<&Jid>| jid.filter(is_named).map(|jid| self.config.with_own_name(jid.clone()));
         if let Some(to) = ours(stanza.to()) {
             stanza = stanza.with_to(to);
         }

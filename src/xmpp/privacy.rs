@@ -255,6 +255,16 @@ impl List {
         List::new(name_of(element)?, items)
     }
 
+    /// The same list, its JIDs under other names.
+    pub fn with_names(mut self, name: impl Fn(Jid) -> Jid) -> List {
+        for item in &mut self.items {
+            if let Subject::Jid(jid) = &mut item.subject {
+                *jid = name(jid.clone());
+            }
+        }
+        List::of(&self.name, self.items)
+    }
+
     /// The `<list/>`.
     pub fn write(&self) -> Element {
         Element::new("list", ns::PRIVACY)

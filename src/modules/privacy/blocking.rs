@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::changes::{self, Audience, Before, BlockNews, block_item};
 use super::lists;
+use crate::config::Config;
 use crate::router::{Context, Reply, SessionId};
 use crate::store::privacy;
 use crate::xml::Element;
@@ -41,7 +42,7 @@ pub(super) fn block(
     iq: &Iq<'_>,
     reports: &mut Reports,
 ) -> Result<Reply, StanzaError> {
-    let jids = addresses(iq.payload(), context.config.limits.privacy_items_max)?;
+    let jids = addresses(iq.payload(), context.config)?;
     if jids.is_empty() {
         return Err(StanzaError::new(Condition::BadRequest, "Nobody is named who is to be blocked."));
     }
@@ -77,7 +78,7 @@ pub(super) fn block(
 
 /// XEP-0191 §3.4, §3.5: these addresses, or all.
 pub(super) fn unblock(context: &mut Context<'_>, account: &BareJid, iq: &Iq<'_>) -> Result<Reply, StanzaError> {
-    let jids = addresses(iq.payload(), context.config.limits.privacy_items_max)?;
+    let jids = addresses(iq.payload(), context.config)?;
     let before = Before::of(context, account);
     let mut changed = None;
     if let Some(old) = changes::default(context, account) {
@@ -116,14 +117,15 @@ fn finish(
 }
 
 /// The addresses that a command names, each once.
-fn addresses(command: &Element, most: usize) -> Result<Vec<Jid>, StanzaError> {
+fn addresses(command: &Element, config: &Config) -> Result<Vec<Jid>, StanzaError> {
+    let most = config.limits.privacy_items_max;
     if command.children().count() > most {
         return Err(lists::too_many_items(most));
     }
     let (mut jids, mut seen) = (Vec::new(), HashSet::new());
     for item in command.children() {
         let named = item.attribute("jid").filter(|_| item.is("item", ns::BLOCKING)).ok_or(Condition::BadRequest)?;
-        let jid = jid::stable(named).ok_or(Condition::JidMalformed)?;
+        let jid = jid::stable(named).map(|jid| config.with_own_name(jid)).ok_or(Condition::JidMalformed)?;
         if seen.insert(jid.clone()) {
             jids.push(jid);
         }

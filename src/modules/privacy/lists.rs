@@ -150,7 +150,7 @@ fn set_list(
         if wish.children().count() > most {
             return Err(too_many_items(most));
         }
-        let list = List::parse(wish)?;
+        let list = List::parse(wish)?.with_names(|jid| context.config.with_own_name(jid));
         context.spend(list.items().len());
         groups_are_known(context, account, &list)?;
         keep(context, account, &list)?;

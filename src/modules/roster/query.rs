@@ -41,10 +41,15 @@ pub(super) fn set(context: &mut Context<'_>, iq: &Iq<'_>) -> Result<Reply, Stanz
     let account = owner(iq)?;
     let parting = match Wish::parse(iq.payload(), &context.config.limits)? {
         Wish::Keep { jid, name, groups } => {
+            let jid = context.config.with_own_name(jid);
             keep(context, &account, jid, name, groups)?;
             Vec::new()
         }
-        Wish::Remove { jid } => remove(context, &account, &jid)?,
+        // An item may stand there from elsewhere, under another name.
+        Wish::Remove { jid } if roster::item(context.store, &account, &jid)?.is_some() => {
+            remove(context, &account, &jid)?
+        }
+        Wish::Remove { jid } => remove(context, &account, &context.config.with_own_name(jid))?,
     };
     // Compat: jabberd 1.4 pushes before it answers, and clients of its time count on the order.
     let pending = context.keep(iq);
