@@ -131,10 +131,13 @@ impl Hosts {
 
     /// A host for a call of a module, if that module is on there.
     pub(super) fn with_module(&self, host: HostPlace, index: usize) -> Option<HostView<'_>> {
+        let is_on = self.entries.get(host.0)?.on.get(index).copied().unwrap_or(false);
+        if is_on { self.view(host) } else { None }
+    }
+
+    /// A host for a call of a module, on or off.
+    pub(super) fn view(&self, host: HostPlace) -> Option<HostView<'_>> {
         let entry = self.entries.get(host.0)?;
-        if !entry.on.get(index).copied().unwrap_or(false) {
-            return None;
-        }
         Some(HostView { config: self.config.hosts.get(host.0)?, abouts: &entry.abouts })
     }
 

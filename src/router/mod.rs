@@ -388,7 +388,8 @@ impl Router {
 
     fn wake(&mut self, env: &mut Env<'_>, module: usize, host: &str, wake: Wake) {
         let Some(host) = self.hosts.place(host) else { return };
-        let call = Call { point: Point::Woke, host, service: None, depth: 0, requester: Requester::Elsewhere };
+        let point = if matches!(wake, Wake::Reread(..)) { Point::Reread } else { Point::Woke };
+        let call = Call { point, host, service: None, depth: 0, requester: Requester::Elsewhere };
         let result = self.enter(env, call, module, |module, context| module.woke(context, wake));
         if let Some(Err(error)) = result {
             log::warn!(target: "-internal", "a wake-up failed: {}", error.condition().name());
@@ -654,7 +655,8 @@ impl Router {
         }
     }
 
-    /// Calls one module if it is on at this host, and collects its effects. A module that was found to do nothing at this
+    /// Calls one module if it is on at this host, and collects its effects. Who had jabber.xml read again hears what came of
+    /// it, even if that switched the module off (XEP-0050 §3.3: each request has an answer). A module that was found to do nothing at this
     /// point is left out from then on: of many modules few have something to say to one stanza.
     fn enter<T>(
         &mut self,
@@ -664,7 +666,10 @@ impl Router {
         run: impl FnOnce(&mut dyn Module, &mut Context<'_>) -> Result<T, StanzaError>,
     ) -> Option<Result<T, StanzaError>> {
         let row = self.modules.get_mut(index).filter(|row| row.idle & call.point.bit() == 0)?;
-        let host = self.hosts.with_module(call.host, index)?;
+        let host = match call.point {
+            Point::Reread => self.hosts.view(call.host)?,
+            _ => self.hosts.with_module(call.host, index)?,
+        };
         let mut effects = Vec::new();
         let mut context = Context {
             store: env.store,

@@ -189,6 +189,7 @@ pub(super) enum Point {
     Account,
     Visited,
     Woke,
+    Reread,
     SwitchedOff,
 }
 

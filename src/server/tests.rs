@@ -908,6 +908,17 @@ fn an_admin_is_told_that_jabber_xml_is_broken() {
         "{heard}"
     );
     assert!(!heard.contains("type='error'"), "{heard}");
+    // Even if it switched the commands off.
+    assert_eq!(bench.says(1, &reload), "");
+    let mut off = Config::clone(bench.server.config());
+    for host in &mut off.hosts {
+        host.modules.off.insert("mod_commands".into());
+    }
+    bench.input(Input::Reload(Arc::new(off)));
+    let wish = bench.rereaders.pop().unwrap();
+    let heard = bench.input(Input::Reread { wish, what: Ok(Vec::new()) });
+    assert!(heard.contains("status='completed'") && heard.contains("<note type='info'>"), "{heard}");
+    assert!(bench.says(1, &reload).contains("type='error'"));
 }
 
 /// Which of the messages `m1`, `m2`... a client hears, in their order.
