@@ -18,8 +18,14 @@ const WAIT_MILLIS: u64 = 60_000;
 const PAGE: usize = 200;
 const PAGE_MILLIS: u64 = 20;
 
-/// Who logged in and is not written down yet: one of each account.
-pub(super) type Newcomers = BTreeMap<BareJid, Visit>;
+/// Who logged in and is not written down yet.
+#[derive(Default)]
+pub(super) struct Newcomers {
+    /// One of each account.
+    waiting: BTreeMap<BareJid, Visit>,
+    /// Is there a timer? Who comes and goes all the time sets no second one.
+    is_planned: bool,
+}
 
 impl Server {
     /// A session begins.
@@ -28,11 +34,11 @@ impl Server {
     }
 
     fn keep_later(&mut self, now: Now, account: BareJid, visit: Visit) {
-        if self.newcomers.is_empty() {
+        if !std::mem::replace(&mut self.newcomers.is_planned, true) {
             self.timers.set(now.monotonic_millis.saturating_add(WAIT_MILLIS), Timer::Newcomers);
         }
-        let newest = self.newcomers.get(&account).map_or(visit.came, |known| visit.came.max(known.came));
-        self.newcomers.insert(account, Visit { came: newest, ..visit });
+        let newest = self.newcomers.waiting.get(&account).map_or(visit.came, |known| visit.came.max(known.came));
+        self.newcomers.waiting.insert(account, Visit { came: newest, ..visit });
     }
 
     /// A session has ended. While the database refuses, the moment waits in memory: a tick that is lost costs all who spoke
@@ -44,18 +50,20 @@ impl Server {
         if self.is_stopping || self.store.refuses() {
             return self.keep_later(now, account.clone(), visit);
         }
-        let newer = self.newcomers.remove(account).map_or(visit.came, |newcomer| newcomer.came.max(visit.came));
+        let newer = self.newcomers.waiting.remove(account).map_or(visit.came, |newcomer| newcomer.came.max(visit.came));
         self.keep_visit(account, Visit { came: newer, ..visit });
     }
 
     /// Writes some of the newcomers down. While the database refuses, they wait: a tick that is lost costs others, too.
     pub(super) fn keep_newcomers(&mut self, now: Now) {
+        self.newcomers.is_planned = false;
         let fails = self.store.refuses();
         for _ in 0..if fails { 0 } else { PAGE } {
-            let Some((account, visit)) = self.newcomers.pop_first() else { return };
+            let Some((account, visit)) = self.newcomers.waiting.pop_first() else { return };
             self.keep_visit(&account, visit);
         }
-        if !self.newcomers.is_empty() {
+        if !self.newcomers.waiting.is_empty() {
+            self.newcomers.is_planned = true;
             let wait = if fails { WAIT_MILLIS } else { PAGE_MILLIS };
             self.timers.set(now.monotonic_millis.saturating_add(wait), Timer::Newcomers);
         }
@@ -63,7 +71,7 @@ impl Server {
 
     /// The server ends.
     pub(super) fn keep_all_newcomers(&mut self) {
-        let all = std::mem::take(&mut self.newcomers);
+        let all = std::mem::take(&mut self.newcomers.waiting);
         if self.store.refuses() {
             return;
         }
