@@ -20,7 +20,13 @@ pub const BACKUP: Command = Command {
               beside the database. Of those before a change of the database's format the last five are kept. Of those \
               before an import the last is kept, and the first of each of the last five days that had any: many imports \
               do not push out what was there before the first.",
-    examples: &[("jabberctl backup /var/backups/jabber-$(date +%F).db", "one a day, from cron")],
+    examples: &[
+        ("jabberctl backup /var/backups/jabber-$(date +%F).db", "with the date in its name"),
+        (
+            "0 4 * * * root /usr/sbin/jabberctl backup /var/backups/jabber-$(date +\\%F).db",
+            "one a day, as a line of a file in /etc/cron.d, where a % needs a backslash",
+        ),
+    ],
     ..Command::NONE
 };
 
@@ -30,7 +36,9 @@ pub const RESTORE: Command = Command {
     arguments: &[Argument::needed("file", Kind::File, "a backup")],
     summary: "put a backup in the place of the database",
     details: "The server must be stopped. The backup is checked first; one of a newer release is refused. The database that \
-              was there is kept beside the new one, as jabber.db.before-restore- and the time.",
+              was there is kept beside the new one, as jabber.db.before-restore- and the time. The last copy, \
+              jabber-TIME.tar.gz, that purging the package leaves in /var/backups is no such backup, but the whole \
+              directory: with the package installed again and the server stopped, tar -C /var/lib -xzf brings it back.",
     examples: &[(
         "/etc/init.d/jabber stop && jabberctl restore /var/backups/jabber-2026-11-28.db && /etc/init.d/jabber start",
         "with all that has happened since being lost",

@@ -116,8 +116,9 @@ fn sentence(text: &str) -> String {
 /// What completes a value: for the bash completion.
 fn values(kind: Kind) -> Option<String> {
     match kind {
-        Kind::Word(words) => Some(format!("compgen -W '{}' --", words.join(" "))),
-        Kind::File => Some("compgen -f --".to_owned()),
+        Kind::Word(words) => Some(format!("COMPREPLY=($(compgen -W '{}' -- \"$cur\"))", words.join(" "))),
+        // readline's own: it knows how names are quoted, and puts a slash behind a directory.
+        Kind::File => Some("compopt -o default".to_owned()),
         _ => None,
     }
 }
@@ -152,13 +153,13 @@ pub fn bash() -> String {
         let is_place = |argument: &&Argument| matches!(argument.form, Form::Needed | Form::Optional);
         for (place, argument) in command.arguments.iter().filter(is_place).enumerate() {
             if let Some(values) = values(argument.kind) {
-                places.push_str(&format!("\t\t'{name}:{place}') COMPREPLY=($({values} \"$cur\")) ;;\n"));
+                places.push_str(&format!("\t\t'{name}:{place}') {values} ;;\n"));
             }
         }
         for argument in command.arguments.iter().filter(|argument| argument.form == Form::Option) {
             let dashed = format!("--{}", argument.name);
             if let Some(values) = values(argument.kind) {
-                valued.push_str(&format!("\t\t'{name} {dashed}') COMPREPLY=($({values} \"$cur\")) ;;\n"));
+                valued.push_str(&format!("\t\t'{name} {dashed}') {values} ;;\n"));
             }
             if !takers.contains(&dashed) {
                 takers.push(dashed);
@@ -169,7 +170,7 @@ pub fn bash() -> String {
     format!(
         "# Made from the table of commands: make manual.\n\
          _jabberctl() {{\n\
-         \tlocal cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} word skip= words= options= name place\n\
+         \tlocal cur=${{COMP_WORDS[COMP_CWORD]}} prev=${{COMP_WORDS[COMP_CWORD - 1]}} word skip= words= options= name place help=\n\
          \tlocal said=()\n\
          \tCOMPREPLY=()\n\
          \tfor word in \"${{COMP_WORDS[@]:1:COMP_CWORD - 1}}\"; do\n\
@@ -180,6 +181,7 @@ pub fn bash() -> String {
          \t\t*) said+=(\"$word\") ;;\n\
          \t\tesac\n\
          \tdone\n\
+         \tif [[ ${{said[0]}} == help ]]; then help=help said=(\"${{said[@]:1}}\"); fi\n\
          \tname=${{said[0]}} place=$((${{#said[@]}} - 1))\n\
          \tif [[ ! $name ]]; then\n\
          \t\twords='{first}'\n\
@@ -189,14 +191,14 @@ pub fn bash() -> String {
          \tfi\n\
          \tif [[ $skip ]]; then\n\
          \t\t# The value of an option.\n\
-         \t\tcase \"$name $prev\" in\n\
-         \t\t*' -c' | *' --config' | *' --socket' | *' --database') COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n{valued}\t\tesac\n\
+         \t\tcase \"${{help:-$name}} $prev\" in\n\
+         \t\t*' -c' | *' --config' | *' --socket' | *' --database') compopt -o default ;;\n{valued}\t\tesac\n\
          \telif [[ $cur == -* ]]; then\n\
-         \t\tcase $name in\n{own}\t\tesac\n\
+         \t\tcase ${{help:-$name}} in\n{own}\t\tesac\n\
          \t\tCOMPREPLY=($(compgen -W \"$options {shared}\" -- \"$cur\"))\n\
          \telif [[ $words ]]; then\n\
          \t\tCOMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n\
-         \telse\n\
+         \telif [[ ! $help ]]; then\n\
          \t\tcase $name:$place in\n{places}\t\tesac\n\
          \tfi\n\
          }}\n\
@@ -263,7 +265,13 @@ pub fn zsh() -> String {
          \tcase $state in\n\
          \tfirst) _describe command first; return ;;\n\
          \tesac\n\
-         \tlocal name=$words[1]\n\
+         \tlocal name=$words[1] help=\n\
+         \tif [[ $name == help && $words[CURRENT] != -* ]]; then\n\
+         \t\tif (( CURRENT == 2 )); then _describe command first; return; fi\n\
+         \t\tshift words\n\
+         \t\t(( CURRENT-- ))\n\
+         \t\thelp=yes name=$words[1]\n\
+         \tfi\n\
          \tcase $name in\n{seconds}\tesac\n\
          \tif (( $#second )); then\n\
          \t\tif (( CURRENT == 2 )); then _describe command second; return; fi\n\
@@ -271,6 +279,7 @@ pub fn zsh() -> String {
          \t\tshift words\n\
          \t\t(( CURRENT-- ))\n\
          \tfi\n\
+         \t[[ -z $help ]] || return\n\
          \tcase $name in\n{arguments}\tesac\n\
          }}\n\
          _jabberctl \"$@\"\n"

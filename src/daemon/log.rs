@@ -310,7 +310,8 @@ impl Log {
             id: String::new(),
             hosts: Vec::new(),
             types: Vec::new(),
-            format: "%s".to_owned(),
+            // The init script shows the warnings of a start, and finds them by this.
+            format: "[%t] %s".to_owned(),
             targets: vec![LogTarget::Stderr],
         };
         let state = State {

@@ -38,6 +38,14 @@ const TYPED: &[(&str, &str)] = &[
     ("jabberctl --da\tjabber.x\tback\t", "--database|jabber.xml|backup"),
     ("jabberctl backup jabber.x\t", "backup|jabber.xml"),
     ("jabberctl import j\tjabber.x\t", "import|jabberd14|jabber.xml"),
+    // Names that a shell takes for something else.
+    ("jabberctl restore my\t", "restore|my backup.db"),
+    ("jabberctl restore 10\t", "restore|10$.db"),
+    ("jabberctl restore fol\tin\t", "restore|folder/inside.db"),
+    ("jabberctl help us\tp\t", "help|user|passwd"),
+    ("jabberctl help back\t", "help|backup"),
+    ("jabberctl help backup x\t", "help|backup|x"),
+    ("jabberctl help --as m\t", "help|--as|man"),
     ("jabberctl export --format x\t", "export|--format|xep0227"),
     ("jabberctl export --f\tj\tjabber.x\t", "export|--format|jabberd14|jabber.xml"),
     ("jabberctl kick --reason st\t", "kick|--reason|st"),
@@ -46,6 +54,9 @@ const TYPED: &[(&str, &str)] = &[
 
 /// A test's own file for the shell to start with: a jabberctl that tells what it is called with.
 fn completes(site: &Site, mut command: Command, name: &str) {
+    for file in ["my backup.db", "10$.db", "folder/inside.db"] {
+        site.write(file, "");
+    }
     command.env("TERM", "dumb");
     let mut shell = Terminal::start(command, 80);
     for (keys, expected) in TYPED {
