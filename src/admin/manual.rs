@@ -1,7 +1,7 @@
 //! What is written from the table: the manual's page and the shells' completions. The files in the tree are these texts,
 //! and a test holds them in step.
 
-use super::command::{Argument, Command, Form, Kind};
+use super::command::{Argument, Column, Command, Form, Kind, Shows, Unit};
 use super::{COMMANDS, OPTIONS};
 
 /// The words that a completion offers, and where.
@@ -51,7 +51,14 @@ pub fn page() -> String {
         page.push_str(&describe(command));
     }
     page.push_str(
-        ".SH EXIT STATUS\n.TP\n.B 0\nDone.\n.TP\n.B 1\nThe server refused it, or it failed; standard error says why and what to do.\n\
+        ".SH JSON\nWith\n.B \\-\\-json\nstandard output is one value of JSON: an array of objects where people see a table, an object \
+         where they see a list of fields, and\n.RI {\"done\":\" sentence \"}\nwhere a command only does something.\n\
+         The names of fields stay as they are; new ones may come. What is not known is null. Of times and sizes the unit is \
+         told with each command.\n\
+         What failed is on standard error, as\n.RI {\"error\":{\"kind\":\" word \",\"text\":\" sentence \",\"remedy\":\" sentence \"}} ;\n\
+         an array that had begun stays open then, so that nobody takes it for whole.\n\
+         Remarks for people are on standard error, as text.\n\
+         .SH EXIT STATUS\n.TP\n.B 0\nDone.\n.TP\n.B 1\nThe server refused it, or it failed; standard error says why and what to do.\n\
          .TP\n.B 2\nThe command line was wrong.\n.TP\n.B 3\nThe server cannot be asked: it does not run, does not answer, or you may not; or jabber.xml, the file of\n.BR \\-c ,\ncannot be read, and the command needs it.\n\
          What the server has not read when jabberctl gives up it will not obey.\n\
          What it has read and not answered it may obey still: the message says so, and in JSON the\n.B kind\nis\n.B unanswered\n\
@@ -82,11 +89,34 @@ fn describe(command: &Command) -> String {
     for argument in command.arguments {
         text.push_str(&format!(".TP\n{}\n{}\n", name(argument), roff(&sentence(argument.help))));
     }
+    text.push_str(&fields(command.shows));
     for (line, why) in command.examples {
         let colon = if why.ends_with('?') { "" } else { ":" };
         text.push_str(&format!(".PP\n{}{colon}\n.PP\n.RS\n.EX\n{}\n.EE\n.RE\n", roff(&capital(why)), roff(line)));
     }
     text
+}
+
+/// What a script finds in the answer, and in which unit, unless that is text or a plain number.
+fn fields(shows: Shows) -> String {
+    let whole = match shows {
+        Shows::Nothing => return String::new(),
+        Shows::Table(_) => "Each object",
+        Shows::Record(_) => "The object",
+    };
+    let field = |column: &Column| {
+        let unit = match column.unit {
+            Unit::Text | Unit::Number | Unit::Link => "",
+            Unit::Bytes => " (bytes)",
+            Unit::Seconds => " (seconds)",
+            Unit::Millis => " (milliseconds)",
+            Unit::Moment | Unit::Seen => " (seconds since 1970)",
+            Unit::YesNo => " (true or false)",
+        };
+        format!("{}{unit}", column.key)
+    };
+    let all: Vec<String> = shows.columns().iter().map(field).collect();
+    format!(".PP\n{whole} of \\-\\-json has\n{}.\n", roff(&all.join(", ")))
 }
 
 fn name(argument: &Argument) -> String {
@@ -266,7 +296,7 @@ pub fn zsh() -> String {
          \tfirst) _describe command first; return ;;\n\
          \tesac\n\
          \tlocal name=$words[1] help=\n\
-         \tif [[ $name == help && $words[CURRENT] != -* ]]; then\n\
+         \tif [[ $name == help && $words[2] != -* ]]; then\n\
          \t\tif (( CURRENT == 2 )); then _describe command first; return; fi\n\
          \t\tshift words\n\
          \t\t(( CURRENT-- ))\n\
