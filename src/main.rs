@@ -216,6 +216,7 @@ fn assemble(
         renewed: None,
         trust: None,
         sockets: None,
+        left_out_at: None,
         _pidfile: pidfile,
     };
     EventLoop::new(Parts {
@@ -282,6 +283,8 @@ struct Daemon {
     renewed: Option<Arc<Settings>>,
     /// Authorities that came with the last reload.
     trust: Option<Authorities>,
+    /// When the log has to tell of lines that were left out.
+    left_out_at: Option<u64>,
     /// Who may use the control socket and that of `<metrics>` since the last reload.
     sockets: Option<(Allowed, Option<Allowed>)>,
     /// Removed when the loop is dropped.
@@ -349,12 +352,9 @@ impl Surroundings for Daemon {
                 Ok(Reloaded { config, not_in_force })
             }
             Err(error) => {
-                for problem in error.to_string().lines() {
-                    log::error!(target: INTERNAL, "{problem}");
-                }
-                // jabberd 1.4's words, which people grep for.
+                // 1.4's words, which people grep for. Deviation: it said besides that it resets something; nothing is reset.
                 log::error!(target: INTERNAL,
-                    "Failed to reload config!  Resetting internal config -- please check your configuration!");
+                    "Failed to reload config! The one read before stays in force. {}", error.in_one_line());
                 Err(error.to_string())
             }
         };
@@ -387,7 +387,12 @@ impl Surroundings for Daemon {
 
     fn outside(&mut self, what: Outside) -> Told {
         match what {
-            Outside::LogLevel { target, level } => self.log.set_level(target, level),
+            Outside::LogLevel(change) => {
+                if let Some((target, level)) = change {
+                    self.log.set_level(target, level);
+                }
+                return Told::LogLevels(self.log.levels());
+            }
             Outside::Certificates => return Told::Certificates(self.keeper.shown()),
             Outside::Reload => {}
         }
@@ -403,6 +408,7 @@ impl Surroundings for Daemon {
     }
 
     fn words(&mut self, now: Now) -> Vec<Word> {
+        self.left_out_at = self.log.tell_left_out(false).map(|wait| now.after(wait));
         let mut words = self.log.take_letters();
         words.extend(self.stanza_files.look(now.monotonic_millis));
         words
@@ -421,11 +427,13 @@ impl Surroundings for Daemon {
     }
 
     fn next_words_millis(&self) -> Option<u64> {
-        if self.log.has_letters() { Some(0) } else { self.stanza_files.next_millis() }
+        let letters = self.log.has_letters().then_some(0);
+        letters.into_iter().chain(self.stanza_files.next_millis()).chain(self.left_out_at).min()
     }
 
     fn stopping(&mut self) {
         notify::tell(notify::STOPPING);
+        self.log.tell_left_out(true);
         log::info!(target: INTERNAL, "shutting down server");
     }
 }
@@ -437,6 +445,6 @@ fn report_panics() {
         let text =
             payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
         let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
-        log::error!(target: INTERNAL, "panic{place}: {}", text.unwrap_or("no text"));
+        log::error!(target: INTERNAL, strangers = "panics"; "panic{place}: {}", text.unwrap_or("no text"));
     }));
 }

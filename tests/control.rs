@@ -18,6 +18,8 @@ mod configurations;
 mod data;
 #[path = "control/leaving.rs"]
 mod leaving;
+#[path = "control/lines.rs"]
+mod lines;
 #[path = "control/metrics.rs"]
 mod metrics;
 #[path = "control/pty.rs"]
@@ -555,6 +557,8 @@ fn failing_domains_have_their_reasons() {
     });
     assert_eq!((&row["local"], &row["remote"]), (&"localhost".into(), &"nobody.test".into()), "{row}");
     assert!(row["reason"].as_str().unwrap().contains("refused"), "{row}");
+    // Since when, and when it is tried again, was promised and not told.
+    assert!(row["seconds"].is_u64() && row["retry_seconds"].as_u64().unwrap() <= 5, "{row}");
     assert_eq!(site.ctl(&["--json", "s2s", "other.example"]).json(), serde_json::json!([]));
 }
 

@@ -90,6 +90,22 @@ const RULES: &[Rule] = &[
         ],
     },
     Rule {
+        name: "rations",
+        check: rules::rations,
+        refuses: &[
+            &[("src/stream/c2s.rs", "fn f() { log::info!(target: h, \"{peer} was refused; strangers = no\"); }\n")],
+            &[("src/stream/c2s.rs", "fn f() {\n    log::warn!(\n        target: h,\n        \"x\"\n    );\n}\n")],
+        ],
+        allows: &[
+            (
+                "src/stream/c2s.rs",
+                "fn f() {\n    log::info!(target: h, strangers = \"x\", by:% = p;\n        \"x\");\n}\n",
+            ),
+            ("src/stream/c2s/login.rs", "fn f() { log::debug!(target: h, \"x\"); }\n"),
+            ("src/router/mod.rs", "fn f() { log::info!(target: h, \"x\"); }\n"),
+        ],
+    },
+    Rule {
         name: "unsafe",
         check: rules::unsafe_code,
         refuses: &[&[("src/net/tls.rs", "fn f() { unsafe { g() } }\n")]],

@@ -271,7 +271,7 @@ impl Client {
             (Err(refusal), None) => self.answer.refuse(&refusal),
             (Err(refusal), Some((command, told))) => {
                 if command.changes {
-                    log::info!(target: LogSink::INTERNAL, "control: {told}: not done: {refusal}");
+                    log::info!(target: LogSink::INTERNAL, "control: {told}: not done: {}", refusal.cause());
                 }
                 self.answer.refuse(&refusal.of(command));
             }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::command::{Argument, Column, Command, Does, Kind, Shows, Unit};
-use super::job::{Event, Job, Next, Told};
+use super::job::{Event, Job, LogLevels, Next, Told};
 use super::request::{Refusal, Request};
 use super::view::{Ask, Outside, View};
 use crate::config::{Config, LogSink, RegistrationMode};
@@ -59,10 +59,10 @@ pub const RELOAD: Command = Command {
 pub const LOG_LEVEL: Command = Command {
     name: "log level",
     arguments: &[
-        Argument::needed(
+        Argument::optional(
             "level",
             Kind::Word(&["error", "warn", "info", "debug", "default"]),
-            "what is logged from now on; default: as jabber.xml says",
+            "what is logged from now on; default: as jabber.xml says; without, it is shown",
         ),
         Argument::optional(
             "target",
@@ -70,12 +70,20 @@ pub const LOG_LEVEL: Command = Command {
             "only lines about this: a host, a component, s2s, or -internal for the server itself; default takes back all",
         ),
     ],
-    summary: "log more, or less, until the next restart",
-    details: "What a line is about stands in its round brackets.",
+    summary: "show what is logged, or log more, or less, until the next restart",
+    details: "What a line is about stands in its round brackets. Of lines that others can bring about so many are \
+              written in a minute, and then how many were left out: see LOGS in jabber.xml(5). For debug there is no \
+              such bound, so take it back.",
     examples: &[
+        ("jabberctl log level", "how it is"),
         ("jabberctl log level debug s2s", "why does that other server not answer?"),
         ("jabberctl log level default", "back to normal"),
     ],
+    shows: Shows::Table(&[
+        Column::text("target", "Lines about"),
+        Column::text("level", "Level"),
+        Column::text("set_by", "Set by"),
+    ]),
     changes: true,
     does: Does::Server(log_level),
     ..Command::NONE
@@ -138,7 +146,7 @@ struct Reload;
 
 impl Job for Reload {
     fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
-        let not_in_force = match told(event)? {
+        let not_in_force = match told(event).map_err(Refusal::logged)? {
             Told::Reloaded(what) => what,
             _ => Vec::new(),
         };
@@ -193,6 +201,10 @@ fn check_target(config: &Config, target: &str) -> Result<(), Refusal> {
 }
 
 fn log_level(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
+    if !request.has("level") {
+        view.ask(Ask::Outside(Outside::LogLevel(None)));
+        return Ok(Next::Wait(Box::new(LogLevel { level: String::new(), target: None })));
+    }
     if request.has("target") {
         check_target(view.config, request.text("target"))?;
     }
@@ -204,7 +216,7 @@ fn log_level(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
         _ => None,
     };
     let target = request.has("target").then(|| request.text("target").to_owned());
-    view.ask(Ask::Outside(Outside::LogLevel { target: target.clone(), level }));
+    view.ask(Ask::Outside(Outside::LogLevel(Some((target.clone(), level)))));
     Ok(Next::Wait(Box::new(LogLevel { level: request.text("level").to_owned(), target })))
 }
 
@@ -215,8 +227,11 @@ struct LogLevel {
 
 impl Job for LogLevel {
     fn step(self: Box<Self>, view: &mut View<'_>, event: Event) -> Result<Next, Refusal> {
-        told(event)?;
+        if let Told::LogLevels(levels) = told(event)? {
+            show_levels(view, &levels);
+        }
         view.say(match (self.level.as_str(), &self.target) {
+            ("", _) => return Ok(Next::Done),
             ("default", None) => "the log is as jabber.xml says".to_owned(),
             ("default", Some(target)) => format!("lines about {target} are logged as all others"),
             (level, None) => format!("the log level is {level}, until the next restart"),
@@ -225,6 +240,15 @@ impl Job for LogLevel {
             }
         });
         Ok(Next::Done)
+    }
+}
+
+fn show_levels(view: &mut View<'_>, levels: &LogLevels) {
+    let name = |level: log::LevelFilter| level.as_str().to_lowercase();
+    let set_by = if levels.is_said { "command" } else { "jabber.xml" };
+    view.answer.row(json!({ "target": null, "level": name(levels.level), "set_by": set_by }));
+    for (target, level) in &levels.targets {
+        view.answer.row(json!({ "target": target, "level": name(*level), "set_by": "command" }));
     }
 }
 

@@ -52,8 +52,21 @@ pub enum Told {
     Reloaded(Vec<String>),
     /// The certificates that are shown.
     Certificates(Vec<Certificate>),
+    /// The levels of the log that are in force.
+    LogLevels(LogLevels),
     /// It could not be done: cause and remedy.
     Failed(String),
+}
+
+/// Which lines of the log are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogLevels {
+    /// Of all lines that nothing else was said about.
+    pub level: log::LevelFilter,
+    /// Was it said since the start? Else jabber.xml or the command line says it.
+    pub is_said: bool,
+    /// What was said of lines about these.
+    pub targets: Vec<(String, log::LevelFilter)>,
 }
 
 /// A step on the way to another server.

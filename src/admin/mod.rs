@@ -47,7 +47,8 @@ mod view;
 pub use answer::Answer;
 pub use client::{Client, Lent, Peer};
 pub use command::{Argument, Column, Command, Does, Form, Kind, OPTIONS, SharedOption, Shows, Unit};
-pub use job::{Event, Job, Next, Step, Told};
+pub use job::{Event, Job, LogLevels, Next, Step, Told};
+pub use ping::remedy;
 pub use request::{Fault, Refusal, RefusalKind, Request};
 pub use view::{Ask, Certificate, Client as ClientFacts, Connections, Facts, Outside, Stream, View};
 

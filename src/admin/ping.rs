@@ -153,7 +153,7 @@ impl Job for Reaching {
 }
 
 /// What to do about a step that failed with these words.
-fn remedy(step: &str, why: &str, pair: &Pair) -> String {
+pub fn remedy(step: &str, why: &str, pair: &Pair) -> String {
     let (from, to) = (&pair.from, &pair.to);
     let says = |words: &[&str]| words.iter().any(|words| why.contains(words));
     let place = why.split(": ").next().unwrap_or(to);

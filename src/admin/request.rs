@@ -21,6 +21,8 @@ pub struct Refusal {
     pub text: String,
     /// What to do about it; `None`: use the command as it is meant to be.
     remedy: Option<String>,
+    /// The log has it already.
+    is_logged: bool,
 }
 
 /// What is wrong. Only with a remedy does it become a [`Refusal`]: nobody is left alone with a cause.
@@ -35,7 +37,7 @@ impl Fault {
     /// What to do about it.
     pub fn remedy(self, remedy: impl Into<String>) -> Refusal {
         let Fault { kind, text } = self;
-        Refusal { kind, text, remedy: None }.remedy(remedy)
+        Refusal { kind, text, remedy: None, is_logged: false }.remedy(remedy)
     }
 }
 
@@ -73,7 +75,17 @@ impl RefusalKind {
 impl Refusal {
     /// The request cannot be understood. Without another remedy it is answered with how the command is used.
     pub fn usage(text: impl Into<String>) -> Refusal {
-        Refusal { kind: RefusalKind::Usage, text: text.into(), remedy: None }
+        Refusal { kind: RefusalKind::Usage, text: text.into(), remedy: None, is_logged: false }
+    }
+
+    /// The log has it already, and need not have it twice.
+    pub(super) fn logged(self) -> Refusal {
+        Refusal { is_logged: true, ..self }
+    }
+
+    /// For the log: why it was not done.
+    pub(super) fn cause(&self) -> String {
+        if self.is_logged { "see the alert before this line".to_owned() } else { self.to_string() }
     }
 
     /// What it is about is not there.

@@ -21,8 +21,9 @@ pub const S2S: Command = Command {
         Argument::flag("failing", "only what fails or waits"),
     ],
     summary: "list streams with other servers, and the domains that fail, with the reason",
-    details: "A stream is shown once for each pair of domains that may use it. A domain that fails is tried again when \
-              somebody writes to it, at the earliest after the time that is shown; jabberctl ping tries it now.",
+    details: "A stream is shown once for each pair of domains that may use it. Of a domain that fails it is shown since \
+              when it does, and after which time who writes to it has it tried again; until then what is written to it \
+              comes back. jabberctl ping tries it now.",
     examples: &[("jabberctl s2s", "all"), ("jabberctl s2s --failing", "where mail does not arrive, and why")],
     shows: Shows::Table(&[
         Column::text("local", "Host"),
@@ -33,6 +34,7 @@ pub const S2S: Command = Command {
         Column::text("proof", "Proof"),
         Column::text("tls", "TLS"),
         Column::of("seconds", "Since", Unit::Seconds),
+        Column::of("retry_seconds", "Next try in", Unit::Seconds),
         Column::number("stanzas", "Stanzas"),
         Column::text("reason", "Reason"),
     ]),
@@ -101,7 +103,8 @@ fn s2s(view: &mut View<'_>, request: &Request) -> Result<Next, Refusal> {
         ways.extend(view.facts.streams().into_iter().filter(|stream| wanted(&stream.remote)).map(Way::Stream));
     }
     ways.sort_by(|one, other| one.order().cmp(&other.order()));
-    pages::told(view, ways, |_, way| Ok(Some(way.row())))
+    let now_millis = view.now.monotonic_millis;
+    pages::told(view, ways, move |_, way| Ok(Some(way.row(now_millis))))
 }
 
 /// What is known of a pair of domains: a stream, or that there is none.
@@ -119,24 +122,30 @@ impl Way {
         }
     }
 
-    fn row(&self) -> Value {
+    fn row(&self, now_millis: u64) -> Value {
         match self {
             Way::Link(pair, state) => {
-                let (state, reason, stanzas) = match state {
-                    LinkState::Awaited(count) => ("waiting", None, *count),
-                    LinkState::Failed(why) => ("failing", Some(why), 0),
-                    LinkState::Open => ("open", None, 0),
-                };
+                let (mut name, mut reason, mut stanzas, mut since, mut retry) = ("open", None, 0, None, None);
+                match state {
+                    LinkState::Awaited(count) => (name, stanzas) = ("waiting", *count),
+                    LinkState::Failed { why, since_millis, until_millis } => {
+                        (name, reason) = ("failing", Some(why));
+                        since = Some(now_millis.saturating_sub(*since_millis) / 1000);
+                        retry = Some(until_millis.saturating_sub(now_millis).div_ceil(1000));
+                    }
+                    LinkState::Open => {}
+                }
                 json!({
-                    "local": pair.from, "direction": "out", "remote": pair.to, "state": state, "address": null,
-                    "proof": null, "tls": null, "seconds": null, "stanzas": stanzas, "reason": reason,
+                    "local": pair.from, "direction": "out", "remote": pair.to, "state": name, "address": null,
+                    "proof": null, "tls": null, "seconds": since, "retry_seconds": retry, "stanzas": stanzas,
+                    "reason": reason,
                 })
             }
             Way::Stream(stream) => json!({
                 "local": stream.local, "direction": stream.direction, "remote": stream.remote,
                 "state": if stream.proof.is_some() { "open" } else { "opening" },
                 "address": stream.address.to_string(), "proof": stream.proof, "tls": stream.tls,
-                "seconds": stream.millis / 1000, "stanzas": stream.stanzas, "reason": null,
+                "seconds": stream.millis / 1000, "retry_seconds": null, "stanzas": stream.stanzas, "reason": null,
             }),
         }
     }

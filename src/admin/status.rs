@@ -59,7 +59,7 @@ fn status(view: &mut View<'_>, _: &Request) -> Result<Next, Refusal> {
                 waiting = waiting.saturating_add(1);
                 stanzas = stanzas.saturating_add(count);
             }
-            LinkState::Failed(_) => failing = failing.saturating_add(1),
+            LinkState::Failed { .. } => failing = failing.saturating_add(1),
             LinkState::Open => {}
         }
     }

@@ -88,13 +88,9 @@ pub enum Ask {
 pub enum Outside {
     /// Read jabber.xml again, as SIGHUP does.
     Reload,
-    /// Log more, or less; without a target all lines are meant, without a level it is as jabber.xml says.
-    LogLevel {
-        /// What the lines are about.
-        target: Option<String>,
-        /// The level.
-        level: Option<log::LevelFilter>,
-    },
+    /// Log more, or less: which lines, all without a target, and how much, without a level as jabber.xml says. In any case
+    /// tell how it is then.
+    LogLevel(Option<(Option<String>, Option<log::LevelFilter>)>),
     /// Which certificates are shown?
     Certificates,
 }

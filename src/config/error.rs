@@ -96,25 +96,35 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// What it is, and where; in jabberd 1.4's shape, because scripts and habits know it.
+    fn head(&self) -> String {
+        let (file, line, column) = (self.place.file.display(), self.place.line, self.place.column);
+        let mut head = match self.place.file.as_os_str().is_empty() {
+            true => format!("Command line: {}", self.what),
+            false => format!("Configuration parsing using {file} failed: {}", self.what),
+        };
+        if line > 0 {
+            head.push_str(&format!(" at line {line} and column {column}"));
+        }
+        head
+    }
+
+    fn details(&self) -> impl Iterator<Item = (&'static str, &String)> {
+        let all = [("found", &self.found), ("expected", &self.expected), ("remedy", &self.remedy)];
+        all.into_iter().filter(|(_, text)| !text.is_empty())
+    }
+}
+
 /// Five lines at most. The first has jabberd 1.4's shape, because scripts and habits know it.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (file, line, column) = (self.place.file.display(), self.place.line, self.place.column);
-        if self.place.file.as_os_str().is_empty() {
-            write!(f, "Command line: {}", self.what)?;
-        } else {
-            write!(f, "Configuration parsing using {file} failed: {}", self.what)?;
-        }
-        if line > 0 {
-            write!(f, " at line {line} and column {column}")?;
-        }
+        f.write_str(&self.head())?;
         if let Some(excerpt) = &self.excerpt {
-            write!(f, "\n  {line:>5} | {}", shortened(excerpt))?;
+            write!(f, "\n  {:>5} | {}", self.place.line, shortened(excerpt))?;
         }
-        for (label, text) in [("found", &self.found), ("expected", &self.expected), ("remedy", &self.remedy)] {
-            if !text.is_empty() {
-                write!(f, "\n  {:<9} {text}", format!("{label}:"))?;
-            }
+        for (label, text) in self.details() {
+            write!(f, "\n  {:<9} {text}", format!("{label}:"))?;
         }
         Ok(())
     }
@@ -137,6 +147,18 @@ fn shortened(line: &str) -> String {
 pub struct Error {
     /// The reasons in the order of the file, at least one.
     pub problems: Vec<Problem>,
+}
+
+impl Error {
+    /// All of it in one line, for the log.
+    pub fn in_one_line(&self) -> String {
+        let mut told = Vec::new();
+        for problem in &self.problems {
+            told.push(problem.head());
+            told.extend(problem.details().map(|(label, text)| format!("{label}: {text}")));
+        }
+        told.join("; ")
+    }
 }
 
 impl fmt::Display for Error {

@@ -207,6 +207,9 @@ limits! {
     /// Failed logins on one connection: guessing. The first try of a further mechanism does not count. Outcome: stream
     /// error policy-violation.
     failed_logins_max, "failed-logins-max": usize = 5, at least 1;
+    /// What one connection is refused in a row before login: accounts, logins without TLS, domains of another server
+    /// (dialback). Outcome: stream error policy-violation.
+    refusals_max, "refusals-max": usize = 10, at least 1;
     /// Failed logins of one address within failed-logins-seconds. Outcome: each further one is answered late.
     failed_logins_per_address_max, "failed-logins-per-address-max": usize = 20, at least 1;
     /// The time in which failed logins of one address are counted.

@@ -2,7 +2,9 @@
 //!
 //! The rest of the house writes with the `log` crate. The target is the host that a line is about, or `-internal`; a line
 //! of record.log has the target `record:` and the account. Levels are 1.4's types: error is `alert`, warn `warn`, info
-//! `notice`.
+//! `notice`. A line that others can bring about carries a mark, and so many of its kind are written in a minute ([`ration`]).
+
+mod ration;
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
@@ -12,12 +14,15 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use log::kv::Key;
 use log::{Level, LevelFilter, Metadata, Record};
 use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 
+use self::ration::{Bounds, LeftOut, Rations};
 use super::StartError;
+use crate::admin::LogLevels;
 use crate::config::logs::sinks_for;
 use crate::config::{LogSink, LogTarget};
 use crate::server::Word;
@@ -276,6 +281,8 @@ struct EarlyLine {
 pub struct Log {
     state: Mutex<State>,
     levels: RwLock<Levels>,
+    rations: Mutex<Rations>,
+    started: Instant,
 }
 
 /// Which lines are written.
@@ -322,7 +329,8 @@ impl Log {
             letters: VecDeque::new(),
         };
         let levels = Levels { configured: LevelFilter::Info, said: None, targets: Vec::new() };
-        Arc::new(Log { state: Mutex::new(state), levels: RwLock::new(levels) })
+        let rations = Mutex::new(Rations::default());
+        Arc::new(Log { state: Mutex::new(state), levels: RwLock::new(levels), rations, started: Instant::now() })
     }
 
     /// Makes this the log of the process. Once.
@@ -359,6 +367,61 @@ impl Log {
             }
         }
         log::set_max_level(levels.highest());
+    }
+
+    /// The levels in force.
+    pub fn levels(&self) -> LogLevels {
+        let levels = self.levels.read().unwrap_or_else(PoisonError::into_inner);
+        LogLevels {
+            level: levels.said.unwrap_or(levels.configured),
+            is_said: levels.said.is_some(),
+            targets: levels.targets.clone(),
+        }
+    }
+
+    /// Writes how many lines were left out in the minutes that are over; at the end of the process, in all. Returns when
+    /// there will be more to tell.
+    pub fn tell_left_out(&self, all: bool) -> Option<Duration> {
+        let millis = self.millis();
+        let (told, due) = {
+            let mut rations = self.rations();
+            (rations.settle(millis, all), rations.due_in_millis(millis))
+        };
+        self.write_left_out(&told);
+        due.map(Duration::from_millis)
+    }
+
+    fn write_left_out(&self, told: &[LeftOut]) {
+        for LeftOut { kind, text } in told {
+            self.write(&Line { seconds: unix_seconds(), kind, about: LogSink::INTERNAL, text });
+        }
+    }
+
+    /// May this line be written, if others can bring it about?
+    fn admits(&self, record: &Record<'_>, kind: &str) -> bool {
+        let keys = record.key_values();
+        let mut marks = Bounds::MARKS.iter();
+        let Some((of, bounds)) = marks.find_map(|(mark, bounds)| Some((keys.get(Key::from(*mark))?, *bounds))) else {
+            return true;
+        };
+        let by = keys.get(Key::from("by")).map(|by| by.to_string());
+        let bounds = Bounds::of(bounds, kind == "record");
+        let millis = self.millis();
+        let (told, is_admitted) = {
+            let mut rations = self.rations();
+            let told = rations.settle(millis, false);
+            (told, rations.admits(&of.to_string(), by.as_deref(), self::kind(record.level()), bounds, millis))
+        };
+        self.write_left_out(&told);
+        is_admitted
+    }
+
+    fn rations(&self) -> MutexGuard<'_, Rations> {
+        self.rations.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -521,11 +584,17 @@ impl log::Log for Handle {
             return;
         }
         drop(levels);
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        self.0.write(&Line { seconds, kind, about, text: &record.args().to_string() });
+        if record.level() <= Level::Info && !self.0.admits(record, kind) {
+            return;
+        }
+        self.0.write(&Line { seconds: unix_seconds(), kind, about, text: &record.args().to_string() });
     }
 
     fn flush(&self) {}
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The type of a line, and what it is about. Components have types of their own.

@@ -79,7 +79,8 @@ fn activate(context: &mut Context<'_>, from: &Jid, query: &Element) -> Result<Re
     let requester = from.to_bare();
     let ends = context.bytestreams.activate(wanted, &requester, &context.config.limits).map_err(told)?;
     context.join(ends, context.host.services.proxy65.bytes_per_second);
-    log::info!(target: &context.host.name, "file transfer of {requester} begins");
+    log::info!(target: &context.host.name, users = "file transfers", by:% = requester;
+        "file transfer of {requester} begins");
     Ok(Reply::empty())
 }
 

@@ -172,7 +172,8 @@ fn make(context: &mut Context<'_>, inviter: &BareJid, wish: &Wish) -> Result<(St
         uses: wish.uses,
     };
     made.id = invite::create(context.store, &token, &made)?;
-    log::info!(target: &context.host.name, "{inviter} made invitation={}", made.id);
+    log::info!(target: &context.host.name, users = "invitations", by:% = inviter;
+        "{inviter} made invitation={}", made.id);
     Ok((token, made))
 }
 
@@ -225,7 +226,8 @@ fn list_stage(context: &mut Context<'_>, call: &Call<'_>) -> Result<Stage, Stanz
                 return Ok(Outcome::default().with_note(Severity::Warn, "It was not revoked.").into());
             }
             invite::revoke(context.store, &context.host.name, &invite.id)?;
-            log::info!(target: &context.host.name, "{account} revoked invitation={}", invite.id);
+            log::info!(target: &context.host.name, users = "revoked invitations", by:% = account;
+                "{account} revoked invitation={}", invite.id);
             Ok(Outcome::noted("The invitation is revoked.").into())
         }
     }

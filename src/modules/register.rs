@@ -22,6 +22,7 @@ use crate::router::{About, AccountEvent, Answers, Context, Module, Pending, Repl
 use crate::store::account::{self, Credentials};
 use crate::store::invite::{self, Invite};
 use crate::store::{registration, setting};
+use crate::stream::c2s::FAILED_LOGINS;
 use crate::stream::sasl::{HashJob, Outcome, Password};
 use crate::xml::{self, Element};
 use crate::xmpp::{BareJid, Condition, Iq, IqType, Jid, MessageType, Stanza, StanzaError, datetime, jid, ns};
@@ -171,7 +172,8 @@ fn record_refusal(context: &Context<'_>, iq: &Iq<'_>, address: IpAddr, error: &S
     let account = jid::DomainPart::new(host).ok().zip(name).and_then(|(domain, name)| domain.with_node_str(&name).ok());
     let who = account.map_or_else(|| host.clone(), |account| account.to_string());
     let code = error.condition().legacy_code();
-    log::info!(target: &format!("record:{who}"), "login fail {address} {code} (null)");
+    log::info!(target: &format!("record:{who}"), strangers = FAILED_LOGINS, by:% = address;
+        "login fail {address} {code} (null)");
 }
 
 /// The form, if registration is open, or open to who has this invitation.
@@ -220,7 +222,8 @@ impl Registration {
             let admission = bound.map(|bound| self.rate.admits(address, bound, remembered_max, context.now));
             if admission == Some(Admission::FirstRefused) {
                 let (most, seconds) = bound.unwrap_or_default();
-                log::warn!(target: &context.host.name, "registration from {address} refused: more than {most} accounts from \
+                log::warn!(target: &context.host.name, strangers = "addresses with too many registrations";
+                           "registration from {address} refused: more than {most} accounts from \
                            there in {seconds} s; for a network that may: exempt= of <registration-rate>");
             }
             if admission.is_some_and(|admission| admission != Admission::Admitted) {
@@ -358,7 +361,8 @@ fn create(
         Requester::Connection(_, address) => address.to_string(),
         _ => "this server".to_string(),
     };
-    log::info!(target: &context.host.name, "user {account} registered account from {address}");
+    log::info!(target: &context.host.name, users = "registrations", by:% = address;
+        "user {account} registered account from {address}");
     if let Some(invited) = invited {
         let whose = invited.inviter.as_ref().map_or_else(|| "the server".to_owned(), BareJid::to_string);
         log::info!(target: &context.host.name, "user {account} was invited by {whose} invitation={}", invited.id);
@@ -405,7 +409,8 @@ fn change(
     if let Some(submitted) = submitted {
         registration::set(context.store, account, &submitted.to_element(context.now).to_string())?;
     }
-    log::info!(target: &context.host.name, "user {account} changed password");
+    log::info!(target: &context.host.name, users = "changed passwords", by:% = account;
+        "user {account} changed password");
     accounts::change_password(context, account, credentials, Some(session))
 }
 

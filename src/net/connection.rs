@@ -400,7 +400,7 @@ impl Connection {
     /// Compat: jabberd 1.4's words, which people look for.
     fn out_of_karma(&self) {
         let peer = self.stream.peer_ip().map_or_else(|| "somewhere".to_owned(), |ip| ip.to_string());
-        log::info!(target: "-internal",
+        log::info!(target: "-internal", strangers = "sockets that are out of karma", by = &peer;
             "socket from {peer} is out of karma: traffic exceeds karma limits defined in jabberd configuration");
     }
 

@@ -201,7 +201,8 @@ impl LocalSocket {
             if self.allowed.admits(peer, || (self.groups_of)(stream.as_fd())) {
                 return Some((stream, peer));
             }
-            log::warn!(target: "-internal", "{}: uid={} gid={} pid={} was refused: neither root nor in the group {}; who was added to it \
+            log::warn!(target: "-internal", strangers = "refused clients of our sockets", by:% = peer.uid;
+                       "{}: uid={} gid={} pid={} was refused: neither root nor in the group {}; who was added to it \
                        must log in again", self.path().display(), peer.uid, peer.gid, peer.pid, self.allowed.gid);
             // One line fits into a socket that is new, and who is gone already needs none.
             let _ = stream.write(&(self.refusal)(peer, &self.path().to_string_lossy()));

@@ -57,6 +57,11 @@ struct Race {
 }
 
 impl Race {
+    fn failed(&mut self, why: String) {
+        log::debug!(target: "s2s", "no connection: {why}");
+        self.failures.push(why);
+    }
+
     fn due(&self) -> u64 {
         if self.waiting.is_empty() { self.end_millis } else { self.next_millis.min(self.end_millis) }
     }
@@ -178,7 +183,7 @@ impl Dialer {
                 self.attempts.remove(place);
                 let race = self.races.get_mut(&id)?;
                 race.running.retain(|other| *other != place);
-                race.failures.push(explain(&error, address));
+                race.failed(explain(&error, address));
                 // RFC 8305 §5: a failure ends the head start.
                 race.next_millis = at;
                 None
@@ -195,6 +200,7 @@ impl Dialer {
             let source = bind.iter().find(|source| source.is_ipv4() == address.is_ipv4());
             let entry = attempts.vacant_entry();
             let place = entry.key();
+            log::debug!(target: "s2s", "connecting to {address}");
             let begun = connect(address, source.copied()).and_then(|mut stream| {
                 // Errors come as readiness, too.
                 let interest = Interest::READABLE | Interest::WRITABLE;
@@ -207,7 +213,7 @@ impl Dialer {
                     race.next_millis = at.saturating_add(STAGGER_MILLIS);
                     race.end_millis = at.saturating_add(PATIENCE_MILLIS).min(race.last_millis);
                 }
-                Err(error) => race.failures.push(explain(&error, address)),
+                Err(error) => race.failed(explain(&error, address)),
             }
         }
         if at >= race.end_millis {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use crate::server::{Candidate, ClientTls, ConnectionId, Input, Measure, Output, TlsInfo};
-use crate::server::{DISK_FAILED, Server, UNHEARD};
+use crate::server::{DISK_FAILED, Server, TLS_FAILED, UNHEARD};
 pub use crate::store::Tick;
 pub use crate::stream::certificate::Trust;
 pub use crate::stream::sasl::{HashJob, HashResult};
@@ -96,7 +96,7 @@ impl fmt::Display for Gone {
             Gone::Closed => f.write_str("closed"),
             Gone::Eof => f.write_str("closed by the peer"),
             Gone::Reset(why) => write!(f, "connection lost: {why}"),
-            Gone::Tls(why) => write!(f, "TLS failed: {why}"),
+            Gone::Tls(why) => write!(f, "{TLS_FAILED}{why}"),
             Gone::Overflow => f.write_str("does not read what it is sent"),
             Gone::NotDurable => f.write_str(DISK_FAILED),
             Gone::Idle => f.write_str("nothing moved for too long"),

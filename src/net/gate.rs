@@ -6,9 +6,6 @@ use std::net::IpAddr;
 use crate::config::{Access, Config, Rate, customer};
 use crate::xmpp::Now;
 
-/// Milliseconds between two lines of the log about refused connections: who is refused may come often.
-const QUIET_MILLIS: u64 = 1000;
-
 /// Connections of one address to one port, counted from the first.
 struct Count {
     since_millis: u64,
@@ -20,7 +17,6 @@ pub(super) struct Gate {
     access: Access,
     counts: HashMap<(u16, IpAddr), Count>,
     addresses_max: usize,
-    quiet_until: u64,
 }
 
 impl Gate {
@@ -29,7 +25,6 @@ impl Gate {
             access: config.access.clone(),
             counts: HashMap::new(),
             addresses_max: config.limits.addresses_remembered_max,
-            quiet_until: 0,
         }
     }
 
@@ -44,14 +39,16 @@ impl Gate {
         let millis = now.monotonic_millis;
         // jabberd 1.4's words and types, which people grep for.
         if !self.access.admits(peer) {
-            self.warn(millis, "mio", format_args!("{peer} was denied access, due to the allow list of IPs"));
+            log::warn!(target: "mio", scanners = "addresses that were denied access", by:% = peer;
+                "{peer} was denied access, due to the allow list of IPs");
             return false;
         }
         // TLS wrappers and scripts of the admin's come from the machine itself, all from one address.
         let bounded = rate.filter(|_| !peer.to_canonical().is_loopback());
         let within = bounded.is_none_or(|rate| self.count(customer(peer), port, rate, millis));
         if !within {
-            self.warn(millis, "io_select", format_args!("{peer} is being connection rate limited - see <rate>"));
+            log::warn!(target: "io_select", scanners = "addresses that connect too often", by:% = peer;
+                "{peer} is being connection rate limited - see <rate>");
         }
         within
     }
@@ -72,13 +69,6 @@ impl Gate {
         }
         count.connections = count.connections.saturating_add(1);
         count.connections <= rate.points
-    }
-
-    fn warn(&mut self, millis: u64, about: &str, text: std::fmt::Arguments<'_>) {
-        if millis >= self.quiet_until {
-            self.quiet_until = millis.saturating_add(QUIET_MILLIS);
-            log::warn!(target: about, "{text}");
-        }
     }
 }
 

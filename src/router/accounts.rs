@@ -84,7 +84,7 @@ pub fn change_password(
 /// The account and all its sessions go.
 pub fn remove(context: &mut Context<'_>, account: &BareJid) {
     let name = account.node().map(|node| node.as_str()).unwrap_or_default();
-    log::info!(target: &context.host.name, "User Unregistered: {name}");
+    log::info!(target: &context.host.name, users = "accounts that were removed"; "User Unregistered: {name}");
     context.close_account(account, None, StreamError::new(StreamCondition::NotAuthorized, "the account was removed"));
     context.delete_account(account);
 }

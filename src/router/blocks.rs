@@ -8,16 +8,11 @@
 //! juliet@capulet.com blocked in presence montague.net
 //! ```
 
-use std::collections::HashMap;
-
 use super::remote::unless_broadcast;
 use super::{Effect, Env, Parcel, Router};
 use crate::config::{Block, BlockAction, Blocks};
 use crate::store::{self, Store};
-use crate::xmpp::{Condition, Jid, Kind, Now, PresenceType, Stanza, StanzaError};
-
-/// Lines in record.log for one block in a minute: what others can send at will must not fill the disk.
-const LINES_PER_MINUTE: u32 = 600;
+use crate::xmpp::{Condition, Jid, Kind, PresenceType, Stanza, StanzaError};
 
 /// Where a block comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,14 +30,6 @@ pub(super) struct Table {
     in_force: Blocks,
     /// Were they changed in this tick, which is not committed yet?
     is_unkept: bool,
-    lines: HashMap<String, Lines>,
-}
-
-/// Lines about one block since the beginning of a minute.
-#[derive(Clone, Copy, Default)]
-struct Lines {
-    since_millis: u64,
-    count: u32,
 }
 
 impl Table {
@@ -53,21 +40,6 @@ impl Table {
     /// Overlays what jabber.xml says with what was made since.
     pub(super) fn merge(&mut self, from_file: &Blocks) {
         self.in_force = from_file.all().chain(self.made.all()).cloned().collect();
-        self.lines.retain(|domain, _| self.in_force.exactly(domain).is_some());
-    }
-
-    /// Is another line about this block worth writing?
-    fn has_line(&mut self, domain: &str, now: Now) -> bool {
-        let lines = self.lines.entry(domain.to_owned()).or_default();
-        if lines.count == 0 || lines.since_millis.saturating_add(60_000) <= now.monotonic_millis {
-            *lines = Lines { since_millis: now.monotonic_millis, count: 0 };
-        }
-        lines.count = lines.count.saturating_add(1);
-        if lines.count == LINES_PER_MINUTE.saturating_add(1) {
-            log::warn!(target: "s2s", "more than {LINES_PER_MINUTE} stanzas a minute are stopped by the block of {domain}: \
-                       record.log does not have all of them");
-        }
-        lines.count <= LINES_PER_MINUTE
     }
 }
 
@@ -175,25 +147,25 @@ impl Router {
         self.blocks.merge(&self.hosts.config().blocks);
         self.servers_blocked(env, &before);
         for stanza in self.stop_waiting(env) {
-            self.stop_late(env, stanza);
+            self.stop_late(stanza);
         }
         self.work(env);
     }
 
     /// A stanza that was on its way already when its domain was blocked.
-    pub(super) fn stop_late(&mut self, env: &Env<'_>, stanza: Stanza) {
+    pub(super) fn stop_late(&mut self, stanza: Stanza) {
         let parcel = Parcel { stanza, requester: super::Requester::Elsewhere, depth: 0 };
-        if let Err(error) = self.stop_outgoing(env, &parcel) {
-            self.bounce_late(env.now, &parcel.stanza, &error);
+        if let Err(error) = self.stop_outgoing(&parcel) {
+            self.bounce_late(&parcel.stanza, &error);
         }
     }
 
     /// A stanza to a blocked domain. The error, if it is told to anybody, is for its sender.
-    pub(super) fn stop_outgoing(&mut self, env: &Env<'_>, parcel: &Parcel) -> Result<(), StanzaError> {
+    pub(super) fn stop_outgoing(&mut self, parcel: &Parcel) -> Result<(), StanzaError> {
         let stanza = &parcel.stanza;
         let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return Ok(()) };
         let Some(Block { domain, action, .. }) = self.blocked(to.domain().as_str()).cloned() else { return Ok(()) };
-        self.record(env.now, &domain, from, "out", stanza, to);
+        record(&domain, from, "out", stanza, to);
         match action {
             BlockAction::Drop => Ok(()),
             BlockAction::Bounce => {
@@ -226,10 +198,10 @@ impl Router {
     }
 
     /// A stanza from a blocked domain, proved or not: it ends here. Returns the error that its sender is to get.
-    pub(super) fn stop_incoming(&mut self, now: Now, stanza: &Stanza) -> Option<StanzaError> {
+    pub(super) fn stop_incoming(&mut self, stanza: &Stanza) -> Option<StanzaError> {
         let (from, to) = (stanza.from()?, stanza.to()?);
         let Block { domain, action, .. } = self.blocked(from.domain().as_str()).cloned()?;
-        self.record(now, &domain, to, "in", stanza, from);
+        record(&domain, to, "in", stanza, from);
         match action {
             BlockAction::Bounce => {
                 let text = format!("{} takes nothing from {}.", to.domain(), from.domain());
@@ -240,16 +212,15 @@ impl Router {
     }
 
     /// A stanza whose sender was not proved, because its domain is blocked.
-    pub fn stop_unproved(&mut self, now: Now, stanza: &Stanza) {
-        self.stop_incoming(now, stanza);
+    pub fn stop_unproved(&mut self, stanza: &Stanza) {
+        self.stop_incoming(stanza);
     }
+}
 
-    fn record(&mut self, now: Now, block: &str, local: &Jid, way: &str, stanza: &Stanza, remote: &Jid) {
-        if self.blocks.has_line(block, now) {
-            let (local, kind) = (local.to_bare(), stanza.kind().element_name());
-            log::info!(target: &format!("record:{local}"), "blocked {way} {kind} {}", remote.domain());
-        }
-    }
+fn record(block: &str, local: &Jid, way: &str, stanza: &Stanza, remote: &Jid) {
+    let (local, kind) = (local.to_bare(), stanza.kind().element_name());
+    log::info!(target: &format!("record:{local}"), strangers = "stanzas that a block stopped", by = block;
+        "blocked {way} {kind} {}", remote.domain());
 }
 
 #[cfg(test)]
@@ -258,6 +229,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::xmpp::Now;
     use crate::xmpp::random::NoDice;
 
     const NOW: Now = Now { unix_millis: 1_000_000, monotonic_millis: 5_000 };

@@ -137,7 +137,7 @@ impl Router {
     pub(super) fn for_component(&mut self, env: &mut Env<'_>, id: &str, parcel: Parcel) -> Result<(), StanzaError> {
         let (Some(_), Some(to)) = (parcel.stanza.from(), parcel.stanza.to()) else { return Ok(()) };
         if self.blocked(to.domain().as_str()).is_some() {
-            return self.stop_outgoing(env, &parcel);
+            return self.stop_outgoing(&parcel);
         }
         if let Some(connection) = self.components.here(id) {
             self.out.push(Out::Stanza(connection, parcel.stanza));
@@ -210,7 +210,7 @@ impl Router {
         if let Err(error) = outcome {
             self.forget(env, [row]);
             if let Err(error) = unless_broadcast(&stanza, error.clone()) {
-                self.bounce_late(env.now, &stanza, &error);
+                self.bounce_late(&stanza, &error);
             }
         }
     }
@@ -276,7 +276,7 @@ impl Router {
         for Waiting { stanza, row, .. } in late {
             self.forget(env, row);
             if let Err(error) = unless_broadcast(&stanza, error.clone()) {
-                self.bounce_late(env.now, &stanza, &error);
+                self.bounce_late(&stanza, &error);
             }
         }
         for pair in self.pairs_of(id).into_iter().filter(|_| is_gone) {

@@ -59,7 +59,7 @@ impl Router {
         let len = text.len();
         let row = remote_queue::Waiting { id, received_unix_millis: env.now.unix_millis, stanza: text };
         if let Err(error) = remote_queue::append(env.store, &row) {
-            log::error!(target: "s2s", "what waits for another server or a component is not written down: {error}");
+            log::error!(target: "s2s", strangers = "stanzas that are not written down"; "what waits for another server or a component is not written down: {error}");
             return None;
         }
         kept.last_id = id;
@@ -76,7 +76,7 @@ impl Router {
             kept.bytes = kept.bytes.saturating_sub(bytes);
             kept.is_told = false;
             if let Err(error) = remote_queue::remove(env.store, id) {
-                log::error!(target: "s2s", "what left for another server or a component is still written down: {error}");
+                log::error!(target: "s2s", strangers = "stanzas that are still written down"; "what left for another server or a component is still written down: {error}");
             }
         }
     }
@@ -129,7 +129,7 @@ impl Router {
         };
         self.forget(env, [id]);
         if let (Err(error), false) = (unless_broadcast(&stanza, error), stanza.is_final()) {
-            self.bounce_late(env.now, &stanza, &error);
+            self.bounce_late(&stanza, &error);
         }
     }
 }

@@ -33,7 +33,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 pub use blocks::Origin;
-pub use bouncing::Lines;
 pub use context::{Context, Effect, Pending, Requester};
 pub use hosts::Hosts;
 use hosts::{HostPlace, ServicePlace};
@@ -78,8 +77,6 @@ pub enum Out {
     ComponentTimer { at_millis: u64, id: String },
     /// Two ends of a file transfer are one from now on.
     Join { one: ConnectionId, other: ConnectionId, bytes_per_second: Option<u64> },
-    /// When to call [`Router::count_bounces`].
-    BouncesTimer { at_millis: u64 },
     /// When to call [`Router::walk_on`].
     WalkTimer { at_millis: u64 },
     /// The server is to end then.
@@ -171,7 +168,6 @@ pub struct Router {
     remotes: Remotes,
     components: components::Components,
     blocks: blocks::Table,
-    bounces: Lines,
     bytestreams: bytestreams::Bytestreams,
     vanished: vanished::Vanished,
     queue: VecDeque<(u32, Effect)>,
@@ -194,7 +190,6 @@ impl Router {
             sessions: Sessions::default(),
             modules: modules.into_iter().map(|(_, module)| Row { module, idle: 0 }).collect(),
             remotes: Remotes::default(),
-            bounces: Lines::default(),
             bytestreams: bytestreams::Bytestreams::default(),
             components,
             vanished: vanished::Vanished::default(),
@@ -230,7 +225,7 @@ impl Router {
         let error = StanzaError::from(Condition::ServiceUnavailable);
         for (stanza, row) in orphans {
             self.forget(env, row);
-            self.bounce_late(env.now, &stanza, &error);
+            self.bounce_late(&stanza, &error);
         }
         self.stop_foreign(env);
         self.blocks_changed(env);
@@ -392,7 +387,7 @@ impl Router {
         let call = Call { point, host, service: None, depth: 0, requester: Requester::Elsewhere };
         let result = self.enter(env, call, module, |module, context| module.woke(context, wake));
         if let Some(Err(error)) = result {
-            log::warn!(target: "-internal", "a wake-up failed: {}", error.condition().name());
+            log::warn!(target: "-internal", strangers = "wake-ups that failed"; "a wake-up failed: {}", error.condition().name());
         }
     }
 
@@ -405,7 +400,8 @@ impl Router {
     fn work(&mut self, env: &mut Env<'_>) {
         while let Some((depth, effect)) = self.queue.pop_front() {
             if depth > EFFECT_DEPTH_MAX {
-                log::warn!(target: "-internal", "a chain of {EFFECT_DEPTH_MAX} reactions was cut: {effect:?}");
+                log::warn!(target: "-internal", strangers = "chains of reactions that were cut";
+                    "a chain of {EFFECT_DEPTH_MAX} reactions was cut: {effect:?}");
                 continue;
             }
             self.spent = self.spent.saturating_add(1);
@@ -474,7 +470,8 @@ impl Router {
             Effect::DeleteAccount(account) => {
                 self.tell_account(env, depth, &account, AccountEvent::Deleted);
                 if let Err(error) = account::remove(env.store, &account, env.now.unix_millis) {
-                    log::error!(target: account.domain().as_str(), "account {account} could not be deleted: {error}");
+                    log::error!(target: account.domain().as_str(), users = "accounts that could not be deleted";
+                        "account {account} could not be deleted: {error}");
                 }
                 self.sessions.forget_standing(&account);
             }
@@ -530,7 +527,7 @@ impl Router {
     /// Sends a stanza's error to its sender, if it may have one.
     fn bounce(&mut self, env: &mut Env<'_>, stanza: &Stanza, requester: Requester, depth: u32, error: &StanzaError) {
         let Some(reply) = stanza.error(error) else { return };
-        self.note_bounce(env.now, stanza, error);
+        self.note_bounce(stanza, error);
         match requester {
             Requester::Session(session) => self.answer_session(env, depth, session, reply),
             Requester::Connection(connection, _) => self.out.push(Out::Stanza(connection, reply)),
@@ -715,7 +712,8 @@ impl Router {
             let result = self.enter(env, call, index, |module, context| module.session(context, session, event));
             if let Some(Err(error)) = result {
                 let host = account.domain().as_str();
-                log::warn!(target: host, "{account}: {event:?} was not handled: {}", error.condition().name());
+                log::warn!(target: host, users = "events of accounts that were not handled", by:% = account;
+                    "{account}: {event:?} was not handled: {}", error.condition().name());
             }
         }
     }
@@ -727,7 +725,8 @@ impl Router {
             let result = self.enter(env, call, index, |module, context| module.account(context, account, event));
             if let Some(Err(error)) = result {
                 let host = account.domain().as_str();
-                log::warn!(target: host, "{account}: {event:?} was not handled: {}", error.condition().name());
+                log::warn!(target: host, users = "events of accounts that were not handled", by:% = account;
+                    "{account}: {event:?} was not handled: {}", error.condition().name());
             }
         }
     }

@@ -31,6 +31,9 @@ use crate::xmpp::{BareJid, Jid, Kind, PresenceType, Stanza, jid};
 const ABSENT_MAX: usize = 1_000;
 const ABSENT_ITEMS_MAX: usize = 20_000;
 
+/// What lines of the log are about that tell of lists which cannot be read.
+const UNREADABLE: &str = "privacy lists that cannot be read";
+
 /// What counts for an account, whether it is here or not. Nobody has an empty one.
 #[derive(Debug)]
 pub struct Standing {
@@ -59,7 +62,8 @@ impl Standing {
 pub fn read(text: &str, account: &BareJid) -> Option<List> {
     let list = xml::parse(text).and_then(|element| List::parse(&element).ok());
     if list.is_none() {
-        log::error!(target: account.domain().as_str(), "a privacy list of {account} in the store cannot be read");
+        log::error!(target: account.domain().as_str(), users = UNREADABLE, by:% = account;
+            "a privacy list of {account} in the store cannot be read");
     }
     list
 }
@@ -345,7 +349,8 @@ impl Sessions {
 
 /// A list that cannot be read lets nothing out.
 fn unread(account: &BareJid, error: &Error) -> bool {
-    log::error!(target: account.domain().as_str(), "the privacy lists of {account} are not read: {error}");
+    log::error!(target: account.domain().as_str(), users = UNREADABLE, by:% = account;
+        "the privacy lists of {account} are not read: {error}");
     false
 }
 

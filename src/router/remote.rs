@@ -32,14 +32,28 @@ const LOSSES_MAX: u8 = 4;
 enum Link {
     Awaited(Box<Queue>),
     Open(ConnectionId),
-    Failed { until_millis: u64, failures: u32, condition: Condition, why: String },
+    Failed { until_millis: u64, failures: Failures, condition: Condition, why: String },
+}
+
+/// How often a link was tried in vain without a success in between, and since when.
+#[derive(Clone, Copy, Default)]
+struct Failures {
+    count: u32,
+    since_millis: u64,
+}
+
+impl Failures {
+    fn one_more(self, now: Now) -> Failures {
+        let since_millis = if self.count == 0 { now.monotonic_millis } else { self.since_millis };
+        Failures { count: self.count.saturating_add(1), since_millis }
+    }
 }
 
 /// What waits for one link.
 struct Queue {
     waiting: VecDeque<Waiting>,
     bytes: usize,
-    failures: u32,
+    failures: Failures,
     /// Who wanted the link first: it counts among that one's.
     sender: Sender,
 }
@@ -69,8 +83,15 @@ pub enum LinkState {
     Awaited(usize),
     /// Stanzas leave by it.
     Open,
-    /// It could not be had: why.
-    Failed(String),
+    /// It could not be had.
+    Failed {
+        /// Why not.
+        why: String,
+        /// Since when, on the monotonic clock.
+        since_millis: u64,
+        /// When it may be tried again.
+        until_millis: u64,
+    },
 }
 
 impl Remotes {
@@ -80,7 +101,11 @@ impl Remotes {
             let state = match link {
                 Link::Awaited(queue) => LinkState::Awaited(queue.waiting.len()),
                 Link::Open(_) => LinkState::Open,
-                Link::Failed { why, .. } => LinkState::Failed(why.clone()),
+                Link::Failed { why, failures, until_millis, .. } => LinkState::Failed {
+                    why: why.clone(),
+                    since_millis: failures.since_millis,
+                    until_millis: *until_millis,
+                },
             };
             (pair, state)
         })
@@ -98,7 +123,7 @@ impl Remotes {
     }
 
     /// The queue of a link, made where there is none; whether it was made.
-    fn queue(&mut self, pair: &Pair, sender: &Sender, failures: u32) -> Option<(&mut Queue, &mut Shares, bool)> {
+    fn queue(&mut self, pair: &Pair, sender: &Sender, failures: Failures) -> Option<(&mut Queue, &mut Shares, bool)> {
         let is_new = !matches!(self.links.get(pair), Some(Link::Awaited(_)));
         if is_new {
             self.shares.add_link(sender);
@@ -181,7 +206,7 @@ impl Router {
     pub(super) fn for_remote(&mut self, env: &mut Env<'_>, parcel: Parcel) -> Result<(), StanzaError> {
         let (Some(from), Some(to)) = (parcel.stanza.from(), parcel.stanza.to()) else { return Ok(()) };
         if self.blocked(to.domain().as_str()).is_some() {
-            return self.stop_outgoing(env, &parcel);
+            return self.stop_outgoing(&parcel);
         }
         let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
         if self.hosts.config().federation.is_none() {
@@ -200,13 +225,13 @@ impl Router {
                 return unless_broadcast(&parcel.stanza, error);
             }
             Some(Link::Failed { failures, .. }) => *failures,
-            Some(Link::Awaited(_)) | None => 0,
+            Some(Link::Awaited(_)) | None => Failures::default(),
         };
         self.wait(env, parcel.stanza, pair, failures)
     }
 
     /// A stanza waits for its link, if there is room for it.
-    fn wait(&mut self, env: &mut Env<'_>, stanza: Stanza, pair: Pair, failures: u32) -> Result<(), StanzaError> {
+    fn wait(&mut self, env: &mut Env<'_>, stanza: Stanza, pair: Pair, failures: Failures) -> Result<(), StanzaError> {
         let Some(sender) = self.sender_of(&stanza) else { return Ok(()) };
         let bytes = stanza.to_text().len();
         if !self.has_room(env.now, &pair, &sender, bytes) {
@@ -259,12 +284,12 @@ impl Router {
         let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return self.forget(env, [id]) };
         if self.blocked(to.domain().as_str()).is_some() {
             self.forget(env, [id]);
-            return self.stop_late(env, stanza);
+            return self.stop_late(stanza);
         }
         let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
         let Some(sender) = self.sender_of(&stanza) else { return self.forget(env, [id]) };
         let (bytes, until_millis) = (stanza.to_text().len(), self.wait_until(env.now));
-        let Some((queue, shares, is_new)) = self.remotes.queue(&pair, &sender, 0) else { return };
+        let Some((queue, shares, is_new)) = self.remotes.queue(&pair, &sender, Failures::default()) else { return };
         let mark = Mark { row: Some(id), losses: 0 };
         queue.push(shares, Waiting { stanza, bytes, until_millis, sender: sender.clone(), mark, is_restored: true });
         if is_new {
@@ -285,14 +310,14 @@ impl Router {
     /// A pair cannot be had: what waited comes back.
     pub fn link_failed(&mut self, env: &mut Env<'_>, pair: &Pair, condition: Condition, why: &str) {
         let (waiting, failures) = match self.remotes.take_queue(pair) {
-            Some(queue) => (queue.waiting, queue.failures.saturating_add(1)),
+            Some(queue) => (queue.waiting, queue.failures.one_more(env.now)),
             None => match self.remotes.links.get(pair) {
                 None | Some(Link::Open(_)) => return,
                 Some(Link::Failed { failures, .. }) => (VecDeque::new(), *failures),
                 Some(Link::Awaited(_)) => return,
             },
         };
-        let until_millis = env.now.monotonic_millis.saturating_add(retry_wait(failures));
+        let until_millis = env.now.monotonic_millis.saturating_add(retry_wait(failures.count));
         let failed = Link::Failed { until_millis, failures, condition, why: why.to_string() };
         self.remotes.links.insert(pair.clone(), failed);
         match waiting.front().is_some_and(|first| first.is_restored && first.until_millis > env.now.monotonic_millis) {
@@ -303,7 +328,7 @@ impl Router {
     }
 
     /// What waited when the server was started waits on, for another try, and what came since stands behind it.
-    fn try_again(&mut self, pair: &Pair, patient: VecDeque<Waiting>, failures: u32, at_millis: u64) {
+    fn try_again(&mut self, pair: &Pair, patient: VecDeque<Waiting>, failures: Failures, at_millis: u64) {
         let Some(first) = patient.front() else { return };
         let (sender, until_millis) = (first.sender.clone(), first.until_millis);
         let Some((queue, shares, _)) = self.remotes.queue(pair, &sender, failures) else { return };
@@ -322,7 +347,7 @@ impl Router {
             let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { continue };
             if self.blocked(to.domain().as_str()).is_some() {
                 self.forget(env, mark.row);
-                self.stop_late(env, stanza);
+                self.stop_late(stanza);
                 continue;
             }
             let pair = Pair { from: from.domain().to_string(), to: to.domain().to_string() };
@@ -347,7 +372,7 @@ impl Router {
             let (failures, retry_at_millis) = match (&later, self.remotes.links.get(&pair)) {
                 (Some(queue), _) => (queue.failures, 0),
                 (None, Some(Link::Failed { failures, until_millis, .. })) => (*failures, *until_millis),
-                (None, _) => (0, 0),
+                (None, _) => (Failures::default(), 0),
             };
             let is_new = later.is_none();
             earlier.extend(later.into_iter().flat_map(|queue| queue.waiting));
@@ -403,7 +428,7 @@ impl Router {
                 self.queue.push_back((0, Effect::Route(answer)));
             }
         } else if !is_broadcast(stanza) {
-            self.bounce_late(env.now, stanza, &error);
+            self.bounce_late(stanza, &error);
         }
         self.work(env);
     }
@@ -433,7 +458,7 @@ impl Router {
         for Waiting { stanza, mark, .. } in back {
             self.forget(env, mark.row);
             if !is_broadcast(&stanza) {
-                self.bounce_late(env.now, &stanza, error);
+                self.bounce_late(&stanza, error);
             }
         }
     }
@@ -442,11 +467,12 @@ impl Router {
     pub fn from_remote(&mut self, env: &mut Env<'_>, stanza: Stanza) {
         // Only the server itself speaks as one of its hosts: modules take such a stanza's word.
         if stanza.from().is_some_and(|from| from.node().is_none() && self.hosts.place(jid::domain(from)).is_some()) {
-            log::warn!(target: "-internal", "a stanza in the name of one of our hosts came from outside: dropped");
+            log::warn!(target: "-internal", strangers = "stanzas in the name of our hosts";
+                "a stanza in the name of one of our hosts came from outside: dropped");
             return;
         }
         if stanza.from().is_some_and(|from| self.blocked(from.domain().as_str()).is_some()) {
-            let error = self.stop_incoming(env.now, &stanza);
+            let error = self.stop_incoming(&stanza);
             if let Some(reply) = error.and_then(|error| stanza.error(&error)) {
                 self.answer_blocked(reply);
             }

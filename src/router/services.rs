@@ -22,7 +22,7 @@ impl Router {
         mut parcel: Parcel,
     ) -> Result<(), StanzaError> {
         if self.blocked(jid::domain(to)).is_some() {
-            return self.stop_outgoing(env, &parcel);
+            return self.stop_outgoing(&parcel);
         }
         if let Kind::Iq(IqType::Get | IqType::Set) = parcel.stanza.kind() {
             let Some(iq) = parcel.stanza.as_request() else { return Err(Condition::BadRequest.into()) };

@@ -187,7 +187,8 @@ impl Router {
         let standing = self.sessions.standing(env.store, account);
         let read = standing.and_then(|standing| Ok((standing, roster::subscriptions(env.store, account)?)));
         let (standing, contacts) = read.unwrap_or_else(|error| {
-            log::error!(target: account.domain().as_str(), "the roster of {account} is not read: {error}");
+            log::error!(target: account.domain().as_str(), users = "rosters that cannot be read";
+                "the roster of {account} is not read: {error}");
             (None, Vec::new())
         });
         let list = standing.as_ref().and_then(|standing| standing.default.as_deref());

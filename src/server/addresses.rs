@@ -83,14 +83,10 @@ const PLAIN_STREAMS: u8 = 3;
 /// And for how long: the person may have to type the password again.
 const PLAIN_MILLIS: u64 = 600_000;
 
-/// Milliseconds between two lines of the log about refused connections: who is refused may come often.
-const QUIET_MILLIS: u64 = 60_000;
-
 /// The table of addresses.
 #[derive(Default)]
 pub struct Addresses {
     table: HashMap<IpAddr, Entry>,
-    quiet_until: u64,
 }
 
 impl Addresses {
@@ -113,13 +109,10 @@ impl Addresses {
             None
         };
         if let Some((count, what, limit)) = full.filter(|_| !is_wrapped) {
-            if self.quiet_until <= now_millis {
-                self.quiet_until = now_millis.saturating_add(QUIET_MILLIS);
-                log::warn!(target: "-internal",
-                    "{address} has {count} {what}: further ones are closed; if that is one network of many people, \
-                     raise <{limit}> of <limits> in jabber.xml"
-                );
-            }
+            log::warn!(target: "-internal", scanners = "addresses with too many connections", by:% = address;
+                "{address} has {count} {what}: further ones are closed; if that is one network of many people, raise \
+                 <{limit}> of <limits> in jabber.xml"
+            );
             return false;
         }
         entry.connections += 1;

@@ -56,6 +56,7 @@ impl Server {
     pub(super) fn bytestream_gone(&mut self, now: Now, id: ConnectionId, connection: &Connection, reason: &str) {
         let Some(requester) = self.router.bytestreams_mut().gone(id) else { return };
         let seconds = now.monotonic_millis.saturating_sub(connection.last_input_millis) / 1000;
-        log::info!(target: requester.domain().as_str(), "file transfer of {requester} ended after {seconds} s: {reason}");
+        log::info!(target: requester.domain().as_str(), users = "ends of file transfers", by:% = requester;
+            "file transfer of {requester} ended after {seconds} s: {reason}");
     }
 }

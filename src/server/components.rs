@@ -148,7 +148,11 @@ impl Server {
                 self.charge(now, id);
             }
             Action::Close(why) => {
-                log::info!(target: component, "component's stream ends: {why}");
+                // Who did not get in is told of already.
+                if self.connections.get(&id).is_some_and(|connection| connection.counted_as_logged_in) {
+                    log::info!(target: component, strangers = "streams of components that end", by = component;
+                        "component's stream ends: {why}");
+                }
                 self.end_connection(id);
                 self.component_away(now, id, component, &why);
             }
@@ -162,13 +166,15 @@ impl Server {
         self.calls.told.remove(component);
         self.known(id);
         let Some(address) = self.connections.get(&id).map(|connection| connection.peer.ip()) else { return };
-        log::info!(target: component, "component connected: {address}");
+        log::info!(target: component, strangers = "components that connect", by = component;
+            "component connected: {address}");
         let mut env = router_env!(self, now);
         let replaced = self.router.component_ready(&mut env, component, id);
         self.flush_router(now);
         if let Some(old) = replaced {
             // 1.4's words, which people grep for.
-            log::warn!(target: component, "Socket override by another connection from {address}");
+            log::warn!(target: component, strangers = "components that are replaced", by = component;
+                "Socket override by another connection from {address}");
             let error = StreamError::new(StreamCondition::Conflict, "Socket override by another connection.");
             self.with_component(now, old, |stream, env| stream.fail(env, &error));
         }
@@ -180,7 +186,8 @@ impl Server {
             Talk::Component(stream) => {
                 self.metrics.closed(Side::Component, if connection.is_closing { "ended" } else { how_lost(reason) });
                 if stream.is_open() {
-                    log::info!(target: stream.id(), "component's connection is gone: {reason}");
+                    log::info!(target: stream.id(), strangers = "components that go", by = stream.id();
+                        "component's connection is gone: {reason}");
                 }
                 stream.id()
             }

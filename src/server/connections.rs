@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::addresses::Purpose;
 use super::metrics::{Side, how_lost};
 use super::taken::{Awaited, Sign};
-use super::{Asker, ConnectionId, DISK_FAILED, Output, Server, Timer, browsers};
+use super::{Asker, ConnectionId, DISK_FAILED, Output, Server, Timer, browsers, handshakes};
 use crate::config::{Config, Listener, ListenerKind};
 use crate::http;
 use crate::router::{self, ModuleTimer, Out, SessionId};
@@ -143,7 +143,7 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     session: Option<SessionId>,
     pub(super) heartbeat_millis: Option<u64>,
-    counted_as_logged_in: bool,
+    pub(super) counted_as_logged_in: bool,
     /// What the peer connected to us for: its address is counted.
     purpose: Option<Purpose>,
     /// Is there a timer that ends it when it is idle?
@@ -329,6 +329,11 @@ impl Server {
         }
         if !matches!(connection.talk, Talk::Client(_)) {
             return self.server_gone(now, id, connection, reason);
+        }
+        if let Talk::Client(stream) = &connection.talk {
+            if !stream.is_logged_in() && !connection.is_closing {
+                handshakes::note("a client", connection.peer.ip(), stream.host(), reason);
+            }
         }
         if !connection.is_closing {
             self.metrics.closed(Side::Client, how_lost(reason));
@@ -544,7 +549,8 @@ impl Server {
         }));
         if outcome.is_err() {
             self.router.abandon();
-            log::error!(target: "-internal", "a stanza was dropped because of a bug in the server; please report the panic above");
+            log::error!(target: "-internal", strangers = "stanzas dropped because of a bug";
+                "a stanza was dropped because of a bug in the server; please report the panic above");
             let reply = copy.error(&Condition::InternalServerError.into());
             if let (Some(reply), Some(connection)) = (reply, self.connections.get_mut(&id)) {
                 connection.talk.send(&reply, Mark::default());
@@ -647,7 +653,6 @@ impl Server {
                     Out::QueueTimer { at_millis, pair } => self.timers.set(at_millis, Timer::Queue(Box::new(pair))),
                     Out::ComponentTimer { at_millis, id } => self.timers.set(at_millis, Timer::Component(id.into())),
                     Out::Join { one, other, bytes_per_second } => self.join(one, other, bytes_per_second),
-                    Out::BouncesTimer { at_millis } => self.timers.set(at_millis, Timer::Bounces),
                     Out::WalkTimer { at_millis } => self.timers.set(at_millis, Timer::Walk),
                     Out::Stop { at_millis } => self.timers.set(at_millis, Timer::Stop),
                     Out::Reload(wish) => self.outputs.push(Output::Reload(wish)),
@@ -725,7 +730,9 @@ fn record_end(config: &Config, now: Now, session: &router::Session, peer: Socket
     let (received, sent, resource) = (session.received, session.sent, jid.resource());
     // What jabberd 1.4's mod_log wrote; logins are recorded without it.
     if config.host(bare.domain().as_str()).is_none_or(|host| host.modules.is_on("mod_log")) {
-        log::info!(target: &format!("record:{bare}"), "session end {seconds} {received} {sent} {resource}");
+        log::info!(target: &format!("record:{bare}"), users = "ends of sessions in record.log", by:% = bare;
+            "session end {seconds} {received} {sent} {resource}");
     }
-    log::info!(target: bare.domain().as_str(), "session of {jid} from {} ended: {reason}", peer.ip());
+    log::info!(target: bare.domain().as_str(), users = "ends of sessions", by:% = bare;
+        "session of {jid} from {} ended: {reason}", peer.ip());
 }

@@ -13,10 +13,9 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
 use super::connections::{Connection, Talk};
-use super::{Candidate, ClientTls, ConnectionId, Output, Server, Timer, Timers, Unfound};
+use super::{Candidate, ClientTls, ConnectionId, Output, Server, Timer, Unfound};
 use crate::admin::Step;
-use crate::config::LogSink;
-use crate::router::{Lines, Sender};
+use crate::router::Sender;
 use crate::stream::dialback::{Pair, Verdict};
 use crate::xmpp::{BareJid, Condition, Now};
 
@@ -78,8 +77,6 @@ pub struct Federation {
     told: HashMap<Pair, String>,
     /// What left by streams without acknowledgements.
     left: VecDeque<queues::Left>,
-    /// The lines of the log that peers, and users who write to many domains, bring about.
-    lines: Told,
     /// Who watches the way of a pair, and what is to be told of it.
     watchers: Vec<(Pair, ConnectionId)>,
     traced: Vec<(ConnectionId, Step)>,
@@ -121,49 +118,6 @@ impl Federation {
             self.asked_of.remove(&address);
         }
     }
-}
-
-/// Whatever strangers ask for, and whoever writes to domains that are not there, fills no disk.
-#[derive(Default)]
-struct Told {
-    refusals: Lines,
-    /// Apart, so that nobody hides them behind refusals.
-    failures: Lines,
-}
-
-impl Federation {
-    /// May the log be told of one more refusal in this minute?
-    fn may_tell_refusal(&mut self, now: Now, timers: &mut Timers) -> bool {
-        admitted(&mut self.lines.refusals, now, timers)
-    }
-
-    /// And of one more domain that is not reached?
-    fn may_tell_failure(&mut self, now: Now, timers: &mut Timers) -> bool {
-        admitted(&mut self.lines.failures, now, timers)
-    }
-
-    /// The minute is over: how many lines were left out.
-    pub(super) fn count_lines(&mut self) {
-        let (refusals, failures) = (self.lines.refusals.take_left_out(), self.lines.failures.take_left_out());
-        let most = Lines::PER_MINUTE;
-        if refusals > 0 {
-            log::info!(target: LogSink::INTERNAL,
-                "other servers were refused {refusals} more times in this minute: {most} in a minute are told");
-        }
-        if failures > 0 {
-            log::info!(target: LogSink::INTERNAL,
-                "no connection was had to {failures} more domains in this minute: {most} in a minute are told; \
-                 jabberctl s2s lists those that fail");
-        }
-    }
-}
-
-fn admitted(lines: &mut Lines, now: Now, timers: &mut Timers) -> bool {
-    let admitted = lines.admit(now);
-    if let Err(Some(at_millis)) = admitted {
-        timers.set(at_millis, Timer::Lines);
-    }
-    admitted.is_ok()
 }
 
 impl Server {
@@ -340,6 +294,7 @@ impl Server {
                 port: policy.port.unwrap_or(5269),
                 addresses: vec![address],
             };
+            log::debug!(target: "s2s", "{} to {}: jabber.xml has its address", pair.from, pair.to);
             return self.found_candidates(now, pair, vec![candidate]);
         }
         if let Ok(address) = pair.to.trim_matches(['[', ']']).parse::<IpAddr>() {
@@ -359,6 +314,8 @@ impl Server {
         self.federation.next_ticket += 1;
         let ticket = self.federation.next_ticket;
         self.federation.tickets.insert(ticket, pair.clone());
+        log::debug!(target: "s2s",
+            "{} to {}: asking DNS for {} and its address", pair.from, pair.to, services.join(", "));
         self.outputs.push(Output::Find { ticket, domain: pair.to.clone(), services });
     }
 
@@ -409,6 +366,9 @@ impl Server {
         let Some(first) = addresses.first().copied() else {
             return self.candidate_failed(now, pair, "it has no address");
         };
+        let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        log::debug!(target: "s2s",
+            "{} to {}: connecting to {} at {}", pair.from, pair.to, candidate.target, all.join(", "));
         let tls = candidate.direct_tls.then(|| ClientTls { remote: pair.to.clone(), local: pair.from.clone() });
         let replaced = self.federation.outgoing.insert(pair.clone(), id);
         let connection = Connection::new(Talk::Dialing(pair.clone()), first, now.monotonic_millis);
@@ -484,17 +444,31 @@ impl Server {
         let told = if was_tried { "no other place is left".to_string() } else { why.clone() };
         self.federation.trace_last(pair, step, false, || told);
         self.nobody_to_ask(now, pair);
-        self.link_failed(now, pair, condition, &why);
+        self.link_failed(now, pair, (condition, step), &why, Some(&dial.sender));
     }
 
-    fn link_failed(&mut self, now: Now, pair: &Pair, condition: Condition, why: &str) {
+    /// A pair cannot be had, for what went wrong at this step; `sender` is who wanted it.
+    fn link_failed(
+        &mut self,
+        now: Now,
+        pair: &Pair,
+        (condition, step): (Condition, &str),
+        why: &str,
+        sender: Option<&Sender>,
+    ) {
         if self.is_stopping {
             // Nobody is here to get it back; what lasts is written down.
             return;
         }
-        let is_news = self.federation.told.get(pair).is_none_or(|told| told != why);
-        if is_news && self.federation.may_tell_failure(now, &mut self.timers) {
-            log::warn!(target: &pair.from, "failed to establish connection to {}: {why}", pair.to);
+        if self.federation.told.get(pair).is_none_or(|told| told != why) {
+            let by = match sender {
+                Some(Sender::Local(account)) => account.to_string(),
+                Some(Sender::Peer(address)) => address.to_string(),
+                Some(Sender::Answers) | None => pair.to.clone(),
+            };
+            let remedy = crate::admin::remedy(step, why, pair);
+            log::warn!(target: &pair.from, strangers = "servers that could not be reached", by = &by;
+                "failed to establish connection to {}: {why} ({remedy})", pair.to);
             if self.federation.told.len() >= self.config.limits.remote_links_max {
                 self.federation.told.clear();
             }

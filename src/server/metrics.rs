@@ -23,9 +23,6 @@ const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset
 /// Different reasons that streams end for: they are words of ours and conditions of RFC 6120, so this is never reached.
 const REASONS_MAX: usize = 100;
 
-/// Milliseconds between two lines of the log about connections that made room: who opens them may open many.
-const QUIET_MILLIS: u64 = 60_000;
-
 /// What the loop measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Measure {
@@ -135,7 +132,6 @@ pub(super) struct Metrics {
 #[derive(Debug, Default)]
 pub(super) struct Watchers {
     ids: Vec<ConnectionId>,
-    quiet_until: u64,
 }
 
 impl Watchers {
@@ -236,13 +232,10 @@ impl Server {
         while self.watchers.ids.len() >= most.max(1) {
             let idle = self.watchers.ids.remove(0);
             self.end_connection(idle);
-            if self.watchers.quiet_until <= now.monotonic_millis {
-                self.watchers.quiet_until = now.monotonic_millis.saturating_add(QUIET_MILLIS);
-                log::warn!(target: LogSink::INTERNAL,
-                    "{most} connections ask for metrics: for each further one that which said nothing for longest is closed; \
-                     see who they are (ss -tnp), or raise <metrics-clients-max> of <limits> in jabber.xml"
-                );
-            }
+            log::warn!(target: LogSink::INTERNAL, scanners = "connections that ask for metrics", by:% = peer.ip();
+                "{most} connections ask for metrics: for each further one that which said nothing for longest is closed; \
+                 see who they are (ss -tnp), or raise <metrics-clients-max> of <limits> in jabber.xml"
+            );
         }
         self.watchers.ids.push(id);
         self.connections.insert(id, Connection::new(Talk::Http(Box::default()), peer, now.monotonic_millis));
@@ -372,7 +365,7 @@ impl Server {
             match state {
                 LinkState::Awaited(stanzas) => waiting = waiting.saturating_add(stanzas as u64),
                 LinkState::Open => {}
-                LinkState::Failed(_) => add(&mut failing),
+                LinkState::Failed { .. } => add(&mut failing),
             }
         }
         text.family("jabber_remote_queue_stanzas", "gauge", "Stanzas that wait for a stream to another server");

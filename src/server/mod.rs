@@ -40,6 +40,7 @@ pub mod components;
 pub mod connections;
 mod control;
 pub mod federation;
+mod handshakes;
 pub mod metrics;
 mod taken;
 pub mod timers;
@@ -82,6 +83,9 @@ const UNSERVED_MAX: usize = 20;
 pub const DISK_FAILED: &str = "the disk failed";
 /// The reason of [`Input::Gone`] where a client of the control socket left before what it sent was read.
 pub const UNHEARD: &str = "it left before what it asked was read";
+
+/// How the reason of [`Input::Gone`] begins where TLS is why.
+pub const TLS_FAILED: &str = "TLS failed: ";
 
 /// What happens outside.
 pub enum Input<'a> {
@@ -554,7 +558,8 @@ impl Server {
     /// A bug ended the handling of an input. The store has undone what was half-done; the connection whose input it was
     /// ends, since nobody knows what state its stream is in (rule 4 of the design: never the server).
     fn survive(&mut self, concerned: Option<ConnectionId>) {
-        log::error!(target: "-internal", "a connection was dropped because of a bug in the server; please report the panic above");
+        log::error!(target: "-internal", strangers = "connections dropped because of a bug";
+            "a connection was dropped because of a bug in the server; please report the panic above");
         self.router.abandon();
         if let Some(id) = concerned {
             self.end_control(id);
@@ -742,8 +747,6 @@ impl Server {
             Timer::Newcomers => self.keep_newcomers(now),
             Timer::Trial => self.trial_is_due(),
             Timer::Stop => self.outputs.push(Output::Stop),
-            Timer::Bounces => self.router.count_bounces(),
-            Timer::Lines => self.federation.count_lines(),
             Timer::Walk => {
                 let mut env = router_env!(self, now);
                 self.router.walk_on(&mut env);

@@ -36,10 +36,6 @@ pub enum Timer {
     Call(Box<str>),
     /// A link broke: is its other end there still?
     Doubt(Pair),
-    /// A minute with more bounced stanzas than the log was told of is over.
-    Bounces,
-    /// A minute with more refusals of other servers than the log was told of is over.
-    Lines,
     /// The next step of a walk through rosters.
     Walk,
     /// A client of the control socket must have said or read something by now.

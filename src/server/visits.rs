@@ -85,7 +85,8 @@ impl Server {
     fn keep_visit(&mut self, account: &BareJid, visit: Visit) {
         let kept = self.store.savepoint(|store| last::set_visit(store, account, visit));
         if let Err(error) = kept {
-            log::error!(target: LogSink::INTERNAL, "the last visit of {account} is not kept: {error}");
+            log::error!(target: LogSink::INTERNAL, strangers = "visits that are not kept";
+                "the last visit of {account} is not kept: {error}");
         }
     }
 }

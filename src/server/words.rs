@@ -66,7 +66,8 @@ impl Server {
         if !may_speak || stanza.to().is_none() {
             let why =
                 if may_speak { "it has no receiver" } else { "its sender is not at the id or a <host> of the service" };
-            log::warn!(target: id, "a stanza from the directory was dropped: {why}");
+            log::warn!(target: id, strangers = "stanzas from directories that are dropped", by = id;
+                "a stanza from the directory was dropped: {why}");
             return;
         }
         let mut env = router_env!(self, now);

@@ -281,7 +281,7 @@ impl From<Error> for StanzaError {
         if error.is_no_account() {
             return StanzaError::from(Condition::ItemNotFound);
         }
-        log::error!(target: "-internal", "database failed: {error}");
+        log::error!(target: "-internal", strangers = "failures of the database"; "database failed: {error}");
         StanzaError::from(Condition::InternalServerError)
     }
 }

@@ -399,7 +399,11 @@ fn read_item(row: &Row<'_>) -> rusqlite::Result<Option<RosterItem>> {
 
 fn read_jid(row: &Row<'_>) -> rusqlite::Result<Option<Jid>> {
     let text = row.get_ref(0)?.as_str()?;
-    Ok(Jid::new(text).inspect_err(|error| log::warn!(target: "-internal", "bad JID in a roster: {error}")).ok())
+    Ok(Jid::new(text)
+        .inspect_err(
+            |error| log::warn!(target: "-internal", users = "bad JIDs in rosters"; "bad JID in a roster: {error}"),
+        )
+        .ok())
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 
+pub(crate) use self::login::FAILED_LOGINS;
 use self::login::{Penalty, Tried, Verdict};
 use super::legacy_auth::Ways;
 use super::sasl::{Exchange, HashJob, Offer};
@@ -114,6 +115,8 @@ pub struct C2s {
     /// What was offered, until somebody is logged in.
     offer: Option<Box<Offer>>,
     failures: usize,
+    /// Requests before login that were refused in a row.
+    refusals: usize,
     tried: Tried,
     /// Whom the present login is about, be there an account or not, for record.log.
     claimed: Option<BareJid>,
@@ -145,6 +148,7 @@ impl C2s {
             lang: None,
             offer: None,
             failures: 0,
+            refusals: 0,
             tried: Tried::default(),
             claimed: None,
             sasl_has_failed: false,
@@ -260,6 +264,10 @@ impl C2s {
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
             }
+            if matches!(self.state, State::ExpectLogin) && self.refusals >= env.config.limits.refusals_max {
+                self.fail(env, login::too_many_refusals());
+                continue;
+            }
             if self.is_waiting() || self.wire.rests() {
                 return None;
             }
@@ -338,6 +346,9 @@ impl C2s {
         }
         let Some(host) = host else {
             let text = format!("{} is not served here", theirs.to.as_deref().unwrap_or_default());
+            let served: Vec<&str> = env.config.hosts.iter().take(5).map(|host| host.name.as_str()).collect();
+            log::info!(target: &self.host, scanners = "clients that ask for other hosts", by:% = self.peer;
+                "a client at {} was refused: {text}: <host> in jabber.xml names {}", self.peer, served.join(", "));
             return self.fail(env, StreamError::new(StreamCondition::HostUnknown, text));
         };
         match stage {
@@ -452,7 +463,8 @@ impl C2s {
         };
         self.answer(Some(reply));
         let resource = jid.resource();
-        log::info!(target: &format!("record:{}", jid.to_bare()), "login ok {} {resource}", self.peer);
+        log::info!(target: &format!("record:{}", jid.to_bare()), users = "logins in record.log", by:% = jid.to_bare();
+            "login ok {} {resource}", self.peer);
         self.wire.trust(&env.config.limits);
         self.offer = None;
         self.id = String::new();
@@ -463,6 +475,9 @@ impl C2s {
     /// The resource cannot be had (RFC 6120 §7.6.2).
     pub fn not_bound(&mut self, error: &StanzaError) {
         let State::Binding(binding) = std::mem::replace(&mut self.state, State::Closed) else { return };
+        let account = &binding.account;
+        log::info!(target: &self.host, users = "resources that were not had", by:% = account;
+            "login of {account} from {} failed: its resource cannot be had: {}", self.peer, error.reason());
         self.answer(binding.request.error(error).map(Stanza::without_addresses));
         self.state = if binding.legacy { State::ExpectLogin } else { State::ExpectBind(binding.account) };
     }
@@ -555,8 +570,11 @@ impl C2s {
         self.write(&reply);
     }
 
-    /// A stanza for the client.
+    /// A stanza for the client: the answer to a request, if it is not logged in.
     pub fn send(&mut self, stanza: &Stanza) {
+        if matches!(self.state, State::ExpectLogin) {
+            self.refusals = if stanza.is_error() { self.refusals.saturating_add(1) } else { 0 };
+        }
         self.wire.send(stanza);
     }
 

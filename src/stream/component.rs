@@ -240,7 +240,8 @@ impl Component {
             return Err(error);
         }
         // 1.4's words, which people grep for.
-        log::warn!(target: &self.id, "Recv'd invalid namespace. Closing connection. ({})", self.peer);
+        log::warn!(target: &self.id, strangers = "component streams of a wrong namespace", by:% = self.peer;
+            "Recv'd invalid namespace. Closing connection. ({})", self.peer);
         Err(StreamError::new(StreamCondition::InvalidNamespace, "Invalid namespace specified."))
     }
 
@@ -252,7 +253,8 @@ impl Component {
         }
         let secret = env.config.component(&self.id).and_then(Wanted::secret);
         if !secret.is_some_and(|secret| self.is_proved(secret, &element.text())) {
-            log::warn!(target: &self.id, "Invalid handshake from {}: has the component the <secret> of jabber.xml?", self.peer);
+            log::warn!(target: &self.id, strangers = "components with a wrong secret", by:% = self.peer;
+                "Invalid handshake from {}: has the component the <secret> of jabber.xml?", self.peer);
             self.actions.push_back(Action::Refused);
             return self.fail(env, &StreamError::new(StreamCondition::NotAuthorized, "Invalid handshake"));
         }

@@ -40,13 +40,6 @@ pub enum Action {
         /// The key.
         key: String,
     },
-    /// Something was refused: a line for the log, if it is not one of very many. Peers bring it about at will.
-    Refused {
-        /// Whom the line is about.
-        about: String,
-        /// What was refused, and why.
-        why: String,
-    },
     /// A pair was proved, by `EXTERNAL` or `dialback`: for record.log.
     Proved {
         /// The remote domain and our host.
@@ -83,6 +76,9 @@ const PROVED_MAX: usize = 1_000;
 /// How many keys may wait for the authoritative servers' word on one stream.
 const AWAITED_MAX: usize = 16;
 
+/// What lines of the log are about that tell of a refused domain.
+const REFUSALS: &str = "refusals of other servers";
+
 /// An incoming stream.
 pub struct S2sIn {
     state: State,
@@ -108,6 +104,8 @@ pub struct S2sIn {
     /// Blocked domains that were let in to be dropped, and not proved.
     let_in: BTreeSet<Pair>,
     unauthenticated_bytes: usize,
+    /// Domains that were refused in a row.
+    refusals: usize,
 }
 
 impl S2sIn {
@@ -131,6 +129,7 @@ impl S2sIn {
             awaited: BTreeSet::new(),
             let_in: BTreeSet::new(),
             unauthenticated_bytes: 0,
+            refusals: 0,
         }
     }
 
@@ -379,6 +378,8 @@ impl S2sIn {
         }
         if !known {
             let text = format!("{} is not served here", wanted.unwrap_or_default());
+            log::info!(target: "s2s", scanners = "servers that ask for other hosts", by:% = self.peer;
+                "a server at {} was refused: {text}: <host> in jabber.xml names what is", self.peer);
             return self.fail(env, &StreamError::new(StreamCondition::HostUnknown, text));
         }
         self.state = State::Open;
@@ -546,18 +547,24 @@ impl S2sIn {
                     true => "it is blocked here".to_string(),
                     false => "the policy asks for dialback".to_string(),
                 });
-                let what = format!("{domain} from {} was not authenticated by its certificate: {why}", self.peer);
-                self.refused("s2s", what);
+                log::info!(target: "s2s", strangers = REFUSALS, by:% = self.peer;
+                    "{domain} from {} was not authenticated by its certificate: {why}", self.peer);
                 self.wire.write(&failure("not-authorized"));
+                self.refused(env);
             }
         }
     }
 
-    fn refused(&mut self, about: &str, why: String) {
-        self.actions.push_back(Action::Refused { about: about.to_owned(), why });
+    /// A domain was refused. Who goes on and on is heard no longer; who is proved in between may be wrong about some.
+    fn refused(&mut self, env: &mut Env<'_>) {
+        self.refusals = self.refusals.saturating_add(1);
+        if self.refusals >= env.config.limits.refusals_max {
+            self.fail(env, &StreamError::new(StreamCondition::PolicyViolation, "too many refusals"));
+        }
     }
 
     fn prove(&mut self, env: &Env<'_>, pair: Pair, how: &'static str) {
+        self.refusals = 0;
         self.wire.trust(&env.config.limits);
         // RFC 6120 §6.4.6: SASL begins the stream anew, and what is said between `<success/>` and the new header, nobody
         // hears.
@@ -601,9 +608,15 @@ impl S2sIn {
             None
         };
         if let Some((condition, text)) = refusal {
-            self.refused(&pair.to, format!("{} from {} was refused: {text}", pair.from, self.peer));
+            log::info!(target: &pair.to, strangers = REFUSALS, by:% = self.peer;
+                "{} from {} was refused: {text}", pair.from, self.peer);
             let verdict = Verdict::Failed(condition, text.to_string());
-            return self.wire.write(&dialback::result(&pair.to, &pair.from, &verdict));
+            self.wire.write(&dialback::result(&pair.to, &pair.from, &verdict));
+            // Who has many domains may ask for more of them at once than we take.
+            if condition != Condition::ResourceConstraint {
+                self.refused(env);
+            }
+            return;
         }
         if env.blocks.of(&pair.from).is_some() {
             // Whoever it is: all that it sends is dropped, and a blocked domain is not called back for that.
@@ -619,10 +632,12 @@ impl S2sIn {
                 self.prove(env, pair, "certificate");
             }
             (Err(why), RemoteAuth::Certificate) => {
-                self.refused(&pair.to, format!("{} from {} was refused: {why}", pair.from, self.peer));
+                log::info!(target: &pair.to, strangers = REFUSALS, by:% = self.peer;
+                    "{} from {} was refused: {why}", pair.from, self.peer);
                 let verdict =
                     Verdict::Failed(Condition::PolicyViolation, format!("a valid certificate is required: {why}"));
                 self.wire.write(&dialback::result(&pair.to, &pair.from, &verdict));
+                self.refused(env);
             }
             _ => {
                 self.awaited.insert(pair.clone());
@@ -643,12 +658,17 @@ impl S2sIn {
         } else if env.dialback.verifies(&from, &to, &stream_id, &element.text()) {
             Verdict::Valid
         } else {
-            let what = "Is somebody faking us?";
-            let peer = self.peer;
-            self.refused("s2s", format!("{what} {from} tried to verify the invalid dialback key of {to}, from {peer}"));
+            log::info!(
+                target: "s2s", strangers = "keys that are not ours", by:% = self.peer;
+                "Is somebody faking us? {from} tried to verify the invalid dialback key of {to}, from {}", self.peer
+            );
             Verdict::Invalid
         };
+        let is_valid = verdict == Verdict::Valid;
         self.wire.write(&dialback::verified(&to, &from, &stream_id, &verdict));
+        if !is_valid {
+            self.refused(env);
+        }
     }
 
     /// RFC 6120 §8.1.2.2: between servers both addresses must be there, and `from` must be proved.

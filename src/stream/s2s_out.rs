@@ -406,6 +406,8 @@ impl S2sOut {
             Err(error) => return self.fail(&error),
         };
         self.stream_id = theirs.id.clone().unwrap_or_default();
+        let old = if version == Version::Legacy { ", of a server from before XMPP" } else { "" };
+        self.tell(format_args!("its stream header came{old}"));
         if version == Version::Xmpp && self.policy.xmpp {
             self.state = State::ExpectFeatures;
         } else if self.tls_is_missing() {
@@ -417,6 +419,11 @@ impl S2sOut {
             // Compat: jabberd 1.4, iChat Server: no version, no features, dialback at once.
             self.call_back(env);
         }
+    }
+
+    /// A step, for who looks why it does not go on.
+    fn tell(&self, text: std::fmt::Arguments<'_>) {
+        log::debug!(target: "s2s", "{} to {}: {text}", self.local, self.remote);
     }
 
     fn tls_is_missing(&self) -> bool {
@@ -435,6 +442,7 @@ impl S2sOut {
             return self.end("it requires TLS, and <host tls='no'/> forbids that");
         }
         if self.tls.is_none() && offers_tls && self.policy.tls != RemoteTls::Never {
+            self.tell(format_args!("asking for STARTTLS"));
             self.wire.write(&Element::new("starttls", ns::TLS));
             self.state = State::ExpectProceed;
             return;
@@ -465,6 +473,7 @@ impl S2sOut {
             self.tried_external = true;
             // XEP-0178 §3: the authorization identity is the sending domain.
             let auth = Element::new("auth", ns::SASL).with_attribute("mechanism", "EXTERNAL");
+            self.tell(format_args!("asking it to take our certificate as the proof (SASL EXTERNAL)"));
             self.wire.write(&auth.with_text(sasl::encode(self.local.as_bytes())));
             self.state = State::ExpectSasl;
         } else {
@@ -489,6 +498,7 @@ impl S2sOut {
 
     fn proceed(&mut self, element: &Element) {
         if element.is("proceed", ns::TLS) {
+            self.tell(format_args!("TLS begins"));
             self.wire.expect_tls();
             self.state = State::ExpectHandshake;
             self.actions.push_back(Action::StartTls(self.remote.clone()));
@@ -507,6 +517,8 @@ impl S2sOut {
             // Dialback is the fallback (XEP-0178 §3).
             ("failure", ns::SASL) => {
                 self.external_failed = true;
+                let why = element.children().next().map_or("", Element::name);
+                self.tell(format_args!("it does not take our certificate as the proof ({why}): dialback is left"));
                 self.call_back(env);
             }
             _ => self.fail(&StreamCondition::BadFormat.into()),
@@ -545,6 +557,8 @@ impl S2sOut {
                     if !self.pairs.contains_key(&local) {
                         let pair = Pair { from: local.clone(), to: self.remote.clone() };
                         let key = env.dialback.key(&pair.to, &pair.from, &self.stream_id);
+                        log::debug!(target: "s2s",
+                            "{} to {}: asking it to call us back (dialback)", pair.from, pair.to);
                         self.wire.write(&dialback::request(&pair, key));
                         self.pairs.insert(local, Proof::Awaited);
                     }

@@ -76,6 +76,7 @@ const RUNNING: &[Run] = &[
     Run("log level", &["debug", "nobody.test"], "", 1, "no line of the log is about \"nobody.test\""),
     Run("log level", &["debug", "local\nhost"], "", 1, "there are: -internal, s2s, mio, io_select, localhost"),
     Run("log level", &["info"], "", 0, ""),
+    Run("log level", &[], "", 0, "-            info   command"),
     Run("log level", &["loud"], "", 2, "is none of"),
     Run("backup", &["DIR/copy.db"], "", 0, "sound"),
     Run("backup", &["DIR/copy.db"], "", 1, "there already"),

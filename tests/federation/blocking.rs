@@ -10,7 +10,10 @@ use crate::{HELLO, JULIET, ROMEO};
 
 thread_local! { static RECORDS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) } }
 
-/// Keeps record.log's lines, and those of error.log about what came back, of each test's thread.
+thread_local! { static RATIONED: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) } }
+
+/// Keeps record.log's lines, and those of error.log about what came back, of each test's thread; and the marks of all that
+/// strangers bring about.
 struct Records;
 
 impl log::Log for Records {
@@ -19,9 +22,13 @@ impl log::Log for Records {
     }
     fn log(&self, record: &log::Record<'_>) {
         let (about, text) = (record.target(), record.args().to_string());
+        let key = |name| record.key_values().get(log::kv::Key::from(name)).map(|value| value.to_string());
+        if let (Some(of), Some(by)) = (key("strangers"), key("by")) {
+            RATIONED.with_borrow_mut(|lines| lines.push(format!("{of} by {by}")));
+        }
         if let Some(about) = about.strip_prefix("record:") {
             RECORDS.with_borrow_mut(|lines| lines.push(format!("{about} {text}")));
-        } else if text.starts_with("bounc") || text.contains("faking") || text.contains("more times") {
+        } else if text.starts_with("bounc") {
             RECORDS.with_borrow_mut(|lines| lines.push(format!("({about}): {text}")));
         }
     }
@@ -145,14 +152,10 @@ fn what_comes_back_from_elsewhere_is_in_the_log_and_does_not_fill_it() {
             ),
         ]
     );
-    for _ in 0..100 {
-        world.say(juliet, "<message to='a@nowhere.example'><body>Anybody?</body></message>");
-    }
-    assert_eq!(bounced().len(), 58);
-    world.wait(60);
-    assert_eq!(bounced(), ["(-internal): bounced 42 more packets in this minute: 60 in a minute are told"]);
-    world.say(juliet, HELLO);
-    assert_eq!(bounced().len(), 1);
+    // They are hers: the log has so many of each.
+    let rationed = RATIONED.with_borrow(Clone::clone);
+    assert_eq!(rationed.iter().filter(|line| *line == "packets that bounced by juliet@capulet.com").count(), 2);
+    assert!(rationed.contains(&"servers that could not be reached by juliet@capulet.com".to_owned()), "{rationed:?}");
 }
 
 /// The sender's server sees nothing unusual, and no server is called back for the proof.
@@ -259,35 +262,11 @@ fn what_was_not_acknowledged_is_not_sent_again_to_a_blocked_domain() {
     assert_eq!(world.dials(), dials + 1, "only Montague looks for Capulet");
 }
 
-/// Anybody can ask for what is refused, as fast as the line carries it.
-#[test]
-fn a_flood_of_what_is_refused_filled_the_log() {
-    let (mut world, ..) = world("", "");
-    let stranger = world.stranger("evil.test", "capulet.com");
-    let lines = || {
-        let lines = RECORDS.with_borrow_mut(std::mem::take);
-        lines.into_iter().filter(|line| line.contains("faking") || line.contains("more times")).collect::<Vec<_>>()
-    };
-    for _ in 0..100 {
-        world.say(stranger, "<db:verify from='evil.test' to='capulet.com' id='x'>wrong</db:verify>");
-    }
-    assert_eq!(world.heard(stranger).matches("type='invalid'").count(), 100);
-    assert_eq!(lines().len(), 60);
-    world.wait(61);
-    let told = lines();
-    assert!(told.len() == 1 && told[0].contains("were refused 40 more times in this minute"), "{told:?}");
-    world.say(stranger, "<db:verify from='evil.test' to='capulet.com' id='x'>wrong</db:verify>");
-    assert_eq!(lines().len(), 1);
-}
-
 #[test]
 fn a_flood_does_not_fill_the_disk() {
     let (mut world, juliet, _) = world(MONTAGUE, "");
-    for _ in 0..700 {
-        world.say(juliet, HELLO);
-    }
-    assert_eq!(blocked_lines().len(), 600);
-    world.wait(61);
     world.say(juliet, HELLO);
     assert_eq!(blocked_lines().len(), 1);
+    // The log has so many of each.
+    assert_eq!(RATIONED.with_borrow(Clone::clone), ["stanzas that a block stopped by montague.net"]);
 }

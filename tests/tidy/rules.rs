@@ -140,6 +140,28 @@ pub fn outside_world(tree: &Tree) -> Vec<String> {
     findings
 }
 
+/// What a peer makes a stream write to the log has a mark, by which so much of it is written in a minute. A component's own
+/// `<log>` packets have none: the admin wants them.
+pub fn rations(tree: &Tree) -> Vec<String> {
+    const MARKS: [&str; 4] = ["strangers =", "scanners =", "servers =", "users ="];
+    const OWN_LINES: &str = "src/stream/component/packets.rs";
+    let mut findings = Vec::new();
+    for (path, text) in sources(tree).filter(|(path, _)| room(path) == "stream" && *path != OWN_LINES) {
+        let code = &split(text).code;
+        for call in ["log::info!", "log::warn!", "log::error!"] {
+            for (at, _) in code.match_indices(call) {
+                let keys = code[at..].split(';').next().unwrap_or_default();
+                if !MARKS.iter().any(|mark| keys.contains(mark)) {
+                    let line = code[..at].matches('\n').count() + 1;
+                    findings
+                        .push(format!("{path}:{line}: a line that peers can bring about has no mark, so no ration"));
+                }
+            }
+        }
+    }
+    findings
+}
+
 pub fn unsafe_code(tree: &Tree) -> Vec<String> {
     let mut findings = Vec::new();
     for (path, text) in sources(tree).filter(|(path, _)| room(path) != "daemon") {

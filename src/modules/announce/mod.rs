@@ -154,7 +154,8 @@ fn announcement(kind: MessageType, stanza: &Stanza) -> Result<Stanza, StanzaErro
 fn give_motd(context: &mut Context<'_>, account: &BareJid) -> Result<(), StanzaError> {
     let Some(Motd { number, stanza, .. }) = motd::unseen(context.store, account)? else { return Ok(()) };
     let Some(stanza) = Stanza::from_text(&stanza) else {
-        log::error!(target: &context.host.name, "the message of the day in the store cannot be read");
+        log::error!(target: &context.host.name, users = "messages of the day that cannot be read";
+            "the message of the day in the store cannot be read");
         return Ok(());
     };
     let sessions: Vec<SessionId> = context.sessions.available(account).map(|(id, _)| id).collect();

@@ -330,7 +330,8 @@ pub(super) fn message(context: &Context<'_>, account: &BareJid, stored: &Stored)
     let host = &context.host.name;
     let stanza = xml::parse(&stored.stanza).and_then(|element| Stanza::parse(element).ok());
     if stanza.is_none() {
-        log::error!(target: host, "message {} for {account} in the store cannot be read", stored.id);
+        log::error!(target: host, users = "stored messages that cannot be read", by:% = account;
+            "message {} for {account} in the store cannot be read", stored.id);
     }
     let waited = Duration::from_millis(context.now.unix_millis.saturating_sub(stored.received_unix_millis));
     let stanza = expire::after(stanza?, waited.as_secs())?;

@@ -163,7 +163,8 @@ impl Reports {
         if !self.has_room(context.now) {
             return;
         }
-        log::info!(target: &context.host.name, "report by={account} about={jid} reason={reason:?}");
+        log::info!(target: &context.host.name, users = "reports of spam", by:% = account;
+            "report by={account} about={jid} reason={reason:?}");
         let words = report.child("text", ns::REPORTING).map(|text| text.text().into_owned()).unwrap_or_default();
         let words: String = words.trim().chars().take(REPORT_CHARACTERS_MAX).collect();
         let separator = if words.is_empty() { "" } else { "\n" };

@@ -72,7 +72,8 @@ impl Preauth {
         let found = if token.len() <= TOKEN_BYTES_MAX { invite::by_token(context.store, token)? } else { None };
         let Some(invite) = found.filter(|invite| is_good(context, invite)) else {
             self.failures.admits(address, bound, limits.addresses_remembered_max, context.now);
-            log::info!(target: &context.host.name, "an invitation from {address} was not good");
+            log::info!(target: &context.host.name, strangers = "wrong invitations", by:% = address;
+                "an invitation from {address} was not good");
             // XEP-0445 §4: one answer for all that can be wrong with it.
             let text = "The provided token is invalid or expired";
             return Err(StanzaError::new(Condition::ItemNotFound, text).typed(ErrorType::Cancel));

@@ -142,7 +142,8 @@ pub(super) fn acquaint(context: &mut Context<'_>, account: &BareJid, inviter: &B
 /// They are no contacts though an invitation said so: there is no room in the inviter's list.
 fn tell_both(context: &mut Context<'_>, account: &BareJid, inviter: &BareJid) -> Result<(), StanzaError> {
     let host = jid::of_host(&context.host.name).ok_or(Condition::InternalServerError)?;
-    log::info!(target: &context.host.name, "{account} and {inviter} are no contacts: the roster is full");
+    log::info!(target: &context.host.name, users = "inviters with a full roster", by:% = inviter;
+        "{account} and {inviter} are no contacts: the roster is full");
     let to_inviter = format!(
         "{account} made an account by your invitation, but your list of contacts is full: remove somebody from it, then \
          add {account}."

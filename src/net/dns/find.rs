@@ -230,6 +230,7 @@ impl Resolver {
     /// Hands verdicts to those who wait for them.
     fn learn(&mut self, now: Now, random: &mut dyn Random) {
         for (question, verdict) in self.lookups.take_done() {
+            tell(&question, &verdict);
             for ticket in self.waiting.remove(&question).unwrap_or_default() {
                 let Some(mut find) = self.finds.remove(&ticket) else { continue };
                 if let Some(answer) = find.answers.get_mut(&question) {
@@ -246,6 +247,10 @@ impl Resolver {
             return;
         }
         let verdict = self.lookups.ask(now, random, &question);
+        match &verdict {
+            None => log::debug!(target: "s2s", "DNS is asked for {:?} of {}", question.kind, question.name),
+            Some(verdict) => tell(&question, verdict),
+        }
         if verdict.is_none() {
             self.waiting.entry(question.clone()).or_default().push(ticket);
         }
@@ -360,6 +365,28 @@ impl Resolver {
         }
         find.grace_millis.is_none_or(|at| at > now.monotonic_millis)
     }
+}
+
+/// What DNS says, for who looks why a server is not found.
+fn tell(question: &Question, verdict: &Verdict) {
+    if !log::log_enabled!(target: "s2s", log::Level::Debug) {
+        return;
+    }
+    let Question { name, kind } = question;
+    let told = match verdict {
+        Ok(Outcome::Addresses(addresses)) => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        Ok(Outcome::Services(services)) => {
+            let place = |service: &Service| match &service.target {
+                Some(target) => format!("{target}:{}", service.port),
+                None => "not here".to_owned(),
+            };
+            services.iter().map(place).collect::<Vec<_>>().join(", ")
+        }
+        Ok(Outcome::NoData) => "nothing".to_owned(),
+        Ok(Outcome::NoDomain) => "no such name".to_owned(),
+        Err(failure) => failure.to_string(),
+    };
+    log::debug!(target: "s2s", "DNS says to {kind:?} of {name}: {told}");
 }
 
 /// The places that SRV records name, each once.

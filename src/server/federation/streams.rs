@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::super::connections::{Connection, Talk};
+use super::super::handshakes;
 use super::super::metrics::{Side, how_lost};
 use super::super::{ClientTls, ConnectionId, Output, Server, Timer};
 use super::{ASKED_MAX, Asked};
@@ -19,6 +20,10 @@ use crate::xmpp::{BareJid, Condition, Now};
 
 /// How long other servers have to end their streams when this one stops: nobody shall wait long for a restart.
 const GOODBYE_MILLIS: u64 = 1_000;
+
+/// What lines of record.log are about that tell of streams between servers.
+const INCOMING: &str = "streams of other servers in record.log";
+const OUTGOING: &str = "streams to other servers in record.log";
 
 impl Server {
     /// A connection is open.
@@ -99,7 +104,8 @@ impl Server {
                 self.federation.told.remove(&pair);
                 let peer = self.connections.get(&id).map(|connection| connection.peer.ip());
                 let (address, secure) = (peer.map(|ip| ip.to_string()).unwrap_or_default(), self.tls_words(id));
-                log::info!(target: &pair.from, "stream to {} at {address} is open: proved by {how}, {secure}", pair.to);
+                log::info!(target: &pair.from, servers = "streams to other servers", by = &pair.to;
+                    "stream to {} at {address} is open: proved by {how}, {secure}", pair.to);
                 self.watch(now, id);
                 self.federation.trace_last(&pair, "proof", true, || {
                     format!("{} takes us for {}, by {how}, {secure}", pair.to, pair.from)
@@ -110,9 +116,10 @@ impl Server {
                 self.flush_router(now);
             }
             Action::Refused { pair, why } => {
-                self.end_dial(&pair);
+                let sender = self.end_dial(&pair).map(|dial| dial.sender);
                 self.federation.trace_last(&pair, "proof", false, || why.clone());
-                self.link_failed(now, &pair, Condition::RemoteServerTimeout, &why);
+                let condition = Condition::RemoteServerTimeout;
+                self.link_failed(now, &pair, (condition, "proof"), &why, sender.as_ref());
                 self.end_unused(now, id);
             }
             Action::Verified { pair, stream_id, verdict } => {
@@ -309,9 +316,13 @@ impl Server {
                 self.router.links_gone(id);
                 for (pair, how) in stream.proved() {
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
-                    log::info!(target: &format!("record:{}", pair.to), "in {how} {stanzas} {ip} {}", pair.from);
+                    log::info!(target: &format!("record:{}", pair.to), servers = INCOMING, by:% = ip;
+                        "in {how} {stanzas} {ip} {}", pair.from);
                 }
                 let is_clean = stream.is_closed();
+                if !is_clean && !stream.is_proved() {
+                    handshakes::note("a server", connection.peer.ip(), "s2s", reason);
+                }
                 self.metrics.closed(Side::ServerIn, if is_clean { "ended" } else { how_lost(reason) });
                 for (pair, _) in stream.proved() {
                     let back = Pair { from: pair.to.clone(), to: pair.from.clone() };
@@ -327,7 +338,8 @@ impl Server {
                 self.metrics.closed(Side::ServerOut, if is_clean { "ended" } else { how_lost(reason) });
                 for (local, how) in stream.proved() {
                     let (ip, stanzas) = (connection.peer.ip(), connection.stanzas);
-                    log::info!(target: &format!("record:{}", stream.remote()), "out {how} {stanzas} {ip} {local}");
+                    log::info!(target: &format!("record:{}", stream.remote()), servers = OUTGOING, by:% = ip;
+                        "out {how} {stanzas} {ip} {local}");
                 }
                 if let Some(pair) = self.pair_of(id).filter(|_| !is_clean) {
                     self.doubt(now, pair);
@@ -383,18 +395,14 @@ impl Server {
                 self.federation.ask((pair, stream_id.clone()), Asked { asker: id, address, key, is_repeated: false });
                 self.reach(now, &towards, &Sender::Peer(address), Some(&stream_id));
             }
-            Action::Refused { about, why } => {
-                if self.federation.may_tell_refusal(now, &mut self.timers) {
-                    log::info!(target: &about, "{why}");
-                }
-            }
             Action::Proved { pair, how } => {
                 self.watch(now, id);
                 self.known(id);
                 let secure = self.tls_words(id);
                 if let Some(connection) = self.connections.get(&id) {
                     let ip = connection.peer.ip();
-                    log::info!(target: &pair.to, "stream from {} at {ip}: proved by {how}, {secure}", pair.from);
+                    log::info!(target: &pair.to, servers = "streams from other servers", by:% = ip;
+                        "stream from {} at {ip}: proved by {how}, {secure}", pair.from);
                 }
                 let env = router_env!(self, now);
                 self.router.server_heard(&env, &Pair { from: pair.to, to: pair.from });
@@ -424,7 +432,7 @@ impl Server {
                 self.flush_router(now);
                 self.charge(now, id);
             }
-            Action::Blocked(stanza) => self.router.stop_unproved(now, &stanza),
+            Action::Blocked(stanza) => self.router.stop_unproved(&stanza),
             Action::Acknowledged(rows) => self.router.forget(&mut router_env!(self, now), rows),
             Action::Ended(why) => {
                 log::debug!(target: "s2s", "incoming stream is ended: {why}");

@@ -1,4 +1,4 @@
-//! What is told of the way to another server while it is tried, to who watches it.
+//! What is told of the way to another server while it is tried: to who watches it, and to the log at debug.
 
 use super::super::connections::Talk;
 use super::super::{Candidate, ConnectionId, Server};
@@ -36,10 +36,13 @@ impl Federation {
     }
 
     fn note(&mut self, pair: &Pair, name: &'static str, is_fine: bool, is_last: bool, text: impl FnOnce() -> String) {
-        if !self.watchers.iter().any(|(other, _)| other == pair) {
+        let is_watched = self.watchers.iter().any(|(other, _)| other == pair);
+        if !is_watched && !log::log_enabled!(target: "s2s", log::Level::Debug) {
             return;
         }
         let step = Step { name, text: text(), is_fine, is_last };
+        let how = if is_fine { "" } else { " failed" };
+        log::debug!(target: "s2s", "{} to {}: {name}{how}: {}", pair.from, pair.to, step.text);
         let watchers = self.watchers.iter().filter(|(other, _)| other == pair);
         self.traced.extend(watchers.map(|(_, watcher)| (*watcher, step.clone())));
     }
@@ -48,7 +51,7 @@ impl Federation {
 impl Server {
     /// TLS with another server is on: what it is worth.
     pub(in crate::server) fn trace_tls(&mut self, now: Now, id: ConnectionId, tls: &TlsInfo) {
-        if self.federation.watchers.is_empty() {
+        if self.federation.watchers.is_empty() && !log::log_enabled!(target: "s2s", log::Level::Debug) {
             return;
         }
         let pair = match self.connections.get(&id).map(|connection| &connection.talk) {

@@ -60,6 +60,11 @@ impl Tried {
     }
 }
 
+/// What lines of record.log are about that tell of a failed login or registration.
+pub(crate) const FAILED_LOGINS: &str = "failed logins and registrations in record.log";
+/// What lines of the log are about that tell of keys and passwords that the store does not give or take.
+const UNREADABLE: &str = "keys and passwords that cannot be read or kept";
+
 /// The wait after the first failed login of a connection; each further one that counts doubles it.
 const PENALTY_MILLIS: u64 = 500;
 /// The longest wait.
@@ -106,6 +111,7 @@ impl C2s {
     /// RFC 6120 §6.4.2: the client chose a mechanism.
     fn auth(&mut self, env: &mut Env<'_>, element: &Element) {
         if self.must_start_tls() {
+            self.note_clear("a login (SASL)");
             let why = Failure::told(sasl::Condition::EncryptionRequired, "use TLS first");
             return self.sasl_failed(env, None, &why);
         }
@@ -174,7 +180,8 @@ impl C2s {
         let found = account.map_or(Ok(None), |account| account::credentials(env.store, &account));
         match found {
             Err(error) => {
-                log::error!(target: &self.host, "the keys of {name} could not be read: {error}");
+                log::error!(target: &self.host, strangers = UNREADABLE;
+                    "the keys of {name} could not be read: {error}");
                 Failure::silent(sasl::Condition::TemporaryAuthFailure, "the store failed").into()
             }
             Ok(stored) => match stored.as_ref().and_then(|credentials| credentials.keys(need.hash()).cloned()) {
@@ -210,7 +217,8 @@ impl C2s {
         let stored = match account.as_ref().map_or(Ok(None), |account| account::credentials(env.store, account)) {
             Ok(stored) => stored,
             Err(error) => {
-                log::error!(target: &self.host, "the keys of {name} could not be read: {error}");
+                log::error!(target: &self.host, strangers = UNREADABLE;
+                    "the keys of {name} could not be read: {error}");
                 None
             }
         };
@@ -279,7 +287,8 @@ impl C2s {
     fn keep_upgraded(&self, env: &mut Env<'_>, account: Option<&BareJid>, keys: &Credentials) {
         let Some(account) = account else { return };
         if let Err(error) = account::set_credentials(env.store, account, keys) {
-            log::error!(target: &self.host, "the new keys of {account} could not be kept: {error}");
+            log::error!(target: &self.host, strangers = UNREADABLE;
+                "the new keys of {account} could not be kept: {error}");
         }
     }
 
@@ -289,7 +298,8 @@ impl C2s {
             return;
         }
         if let Err(error) = plain_password::forget(env.store, account) {
-            log::error!(target: &self.host, "the password of {account} could not be forgotten: {error}");
+            log::error!(target: &self.host, strangers = UNREADABLE;
+                "the password of {account} could not be forgotten: {error}");
         }
     }
 
@@ -343,7 +353,11 @@ impl C2s {
         if failure.is_guess() {
             return self.login_failed(env, &who, "(null)", failure.why, reply);
         }
-        log::debug!(target: &self.host, "login of {who} from {} failed: {}", self.peer, failure.why);
+        match failure.condition {
+            // Told already, or what the client itself wanted.
+            sasl::Condition::EncryptionRequired | sasl::Condition::Aborted => {}
+            _ => self.note_failure(&who, failure.why),
+        }
         self.count_failure();
         self.write(&reply);
         self.state = State::ExpectLogin;
@@ -365,10 +379,11 @@ impl C2s {
         let is_ours = failure.condition == sasl::Condition::TemporaryAuthFailure;
         let condition = if is_ours { Condition::ResourceConstraint } else { Condition::NotAuthorized };
         let Some(refusal) = legacy_auth::refusal(request, &condition.into()) else { return };
+        let who = account.or(claimed.as_ref()).map_or_else(|| self.host.clone(), BareJid::to_string);
         if is_ours {
+            self.note_failure(&who, failure.why);
             return self.answer(Some(refusal));
         }
-        let who = account.or(claimed.as_ref()).map_or_else(|| self.host.clone(), BareJid::to_string);
         self.login_failed(env, &who, resource, failure.why, refusal.element().clone());
     }
 
@@ -379,11 +394,36 @@ impl C2s {
         }
     }
 
+    fn note_failure(&self, who: &str, why: &str) {
+        log::info!(target: &self.host, strangers = "failed logins", by:% = self.peer;
+            "login of {who} from {} failed: {why}", self.peer);
+    }
+
+    /// Something was tried without TLS, where that comes first: the commonest reason why an old client does not get in.
+    fn note_clear(&self, what: &str) {
+        log::info!(target: &self.host, strangers = "logins and registrations without TLS", by:% = self.peer;
+            "{what} from {} was refused: without TLS (STARTTLS) it is not taken: switch that on in the client, or let \
+             its network in without by <plain-login> in jabber.xml", self.peer);
+    }
+
+    /// Something else was refused before login.
+    fn note_refusal(&self, what: &str, why: &str) {
+        log::info!(target: &self.host, strangers = "refused requests before login", by:% = self.peer;
+            "{what} from {} was refused: {why}", self.peer);
+    }
+
+    /// A request of a stranger is answered by an error; who goes on and on is heard no longer.
+    fn refuse(&mut self, reply: Option<Stanza>) {
+        self.refusals = self.refusals.saturating_add(1);
+        self.answer(reply);
+    }
+
     /// One stable line for fail2ban, then the penalty.
     fn login_failed(&mut self, env: &mut Env<'_>, who: &str, resource: &str, why: &str, reply: Element) {
         self.count_failure();
-        log::info!(target: &format!("record:{who}"), "login fail {} 401 {resource}", self.peer);
-        log::info!(target: &self.host, "login of {who} from {} failed: {why}", self.peer);
+        log::info!(target: &format!("record:{who}"), strangers = FAILED_LOGINS, by:% = self.peer;
+            "login fail {} 401 {resource}", self.peer);
+        self.note_failure(who, why);
         self.actions.push_back(Action::LoginFailed);
         let doublings = u32::try_from(self.failures.saturating_sub(1)).unwrap_or(u32::MAX).min(8);
         let own = PENALTY_MILLIS.saturating_mul(1 << doublings).min(PENALTY_MILLIS_MAX);
@@ -406,7 +446,8 @@ impl C2s {
             stanza.as_request().is_some_and(|iq| matches!(iq.payload().ns(), ns::IQ_AUTH | ns::REGISTER | ns::PREAUTH));
         if is_known && !is_for_host && self.is_astray(env, &stanza) {
             let error = StanzaError::new(Condition::NotAllowed, format!("This stream is for {}.", self.host));
-            return self.answer(legacy_auth::refusal(&stanza, &error));
+            self.note_refusal("a request", "it is for another host than the stream");
+            return self.refuse(legacy_auth::refusal(&stanza, &error));
         }
         if (!is_known || !is_for_host) && self.version == Version::Legacy {
             // Compat: jabberd 1.4 kept what came too early, and clients of its time counted on that.
@@ -418,12 +459,15 @@ impl C2s {
         }
         if self.must_start_tls() {
             let error = StanzaError::new(Condition::PolicyViolation, "Use TLS first (STARTTLS, or port 5223).");
-            return self.answer(legacy_auth::refusal(&stanza, &error));
+            let is_login = legacy_auth::is_auth(&stanza);
+            self.note_clear(if is_login { "a login (jabber:iq:auth)" } else { "a registration" });
+            return self.refuse(legacy_auth::refusal(&stanza, &error));
         }
         if legacy_auth::is_auth(&stanza) {
             if self.sasl_has_failed {
                 // XEP-0078 §3.1, §6: no weaker way in after SASL said no.
                 let text = "a login with SASL failed before";
+                self.note_refusal("a login (jabber:iq:auth)", text);
                 return self.fail(env, StreamError::new(StreamCondition::PolicyViolation, text));
             }
             self.legacy_login(env, stanza);
@@ -444,12 +488,13 @@ impl C2s {
     fn legacy_login(&mut self, env: &mut Env<'_>, request: Stanza) {
         let ways = self.host_config(env.config).map(|host| Ways::of(env.config, host)).filter(|ways| ways.any());
         let Some(ways) = ways else {
-            return self.answer(legacy_auth::refusal(&request, &Condition::ServiceUnavailable.into()));
+            self.note_refusal("a login (jabber:iq:auth)", "jabber.xml switches that off: let the client use SASL");
+            return self.refuse(legacy_auth::refusal(&request, &Condition::ServiceUnavailable.into()));
         };
         match legacy_auth::parse(&request, ways) {
             Err(error) => {
                 self.record_incomplete(&request, &error);
-                self.answer(legacy_auth::refusal(&request, &error));
+                self.refuse(legacy_auth::refusal(&request, &error));
             }
             Ok(Request::Fields(username)) => {
                 let digest = ways.digest && self.shows_digest(env, &username);
@@ -493,7 +538,8 @@ impl C2s {
         match plain_password::of(env.store, account) {
             Ok(kept) => kept.filter(|kept| kept.since_unix_millis > end),
             Err(error) => {
-                log::error!(target: &self.host, "the password of {account} could not be read: {error}");
+                log::error!(target: &self.host, strangers = UNREADABLE;
+                    "the password of {account} could not be read: {error}");
                 None
             }
         }
@@ -524,13 +570,20 @@ impl C2s {
         let who = account.map_or_else(|| self.host.clone(), |account| account.to_string());
         let resource = field("resource").filter(|resource| !resource.is_empty());
         let (code, resource) = (error.code(), resource.as_deref().unwrap_or("(null)"));
-        log::info!(target: &format!("record:{who}"), "login fail {} {code} {resource}", self.peer);
+        log::info!(target: &format!("record:{who}"), strangers = FAILED_LOGINS, by:% = self.peer;
+            "login fail {} {code} {resource}", self.peer);
     }
 
     fn legacy_bind(&mut self, account: BareJid, request: Stanza, resource: &str) {
         match bind::with_resource(&account, resource) {
             Ok(jid) => self.ask_to_bind(Binding { account, request, legacy: true }, jid),
-            Err(error) => self.answer(legacy_auth::refusal(&request, &error)),
+            Err(error) => {
+                self.note_refusal(
+                    "a login (jabber:iq:auth)",
+                    &format!("its resource cannot be had: {}", error.reason()),
+                );
+                self.refuse(legacy_auth::refusal(&request, &error));
+            }
         }
     }
 }
@@ -538,6 +591,11 @@ impl C2s {
 /// RFC 6120 §4.9.4: the closer condition is what many a client shows to its user.
 fn too_many_failures() -> StreamError {
     StreamError::new(StreamCondition::PolicyViolation, "too many failed logins").with_closer("not-authorized", ns::SASL)
+}
+
+/// Too much was refused in a row.
+pub(super) fn too_many_refusals() -> StreamError {
+    StreamError::new(StreamCondition::PolicyViolation, "too many refusals").with_closer("not-authorized", ns::SASL)
 }
 
 fn sasl_out_of_order() -> Failure {

@@ -42,7 +42,7 @@ impl Component {
             return;
         }
         log::warn!(
-            target: &self.id,
+            target: &self.id, strangers = "stanzas that a component may not send", by = &self.id;
             "a {} from {from} was dropped: this component may not speak for {} (<sender> in jabber.xml allows it)",
             stanza.kind().element_name(), from.domain(),
         );
@@ -59,7 +59,8 @@ impl Component {
     /// A packet was skipped for what is wrong with it. Who waits for it, or for an answer to it, is told.
     pub(super) fn skipped(&mut self, env: &Env<'_>, head: Option<Element>, fault: &StreamError) {
         let tag = head.as_ref().map_or_else(|| "its start tag cannot be read".to_string(), Element::to_string);
-        log::warn!(target: &self.id, "a packet was skipped: {fault}: {tag}");
+        log::warn!(target: &self.id, strangers = "packets of components that are skipped", by = &self.id;
+            "a packet was skipped: {fault}: {tag}");
         let Some(head) = head else { return };
         if head.is("xdb", ns::CLIENT) {
             return self.wire.write(&storage::refused(&head));
@@ -98,7 +99,8 @@ impl Component {
     fn log_packet(&self, env: &Env<'_>, element: &Element) {
         let from = element.attribute("from").and_then(|from| Jid::new(from).ok());
         let Some(from) = from.filter(|from| self.is_at_home(env, from)) else {
-            return log::warn!(target: &self.id, "a <log> packet was dropped: its from is not the component's own");
+            return log::warn!(target: &self.id, strangers = "<log> packets that are dropped", by = &self.id;
+                "a <log> packet was dropped: its from is not the component's own");
         };
         let (about, text) = (from.as_str(), element.text());
         let text = text.trim();
@@ -129,7 +131,8 @@ fn is_log_type(word: &str) -> bool {
 
 fn invalid(start_tag: &str) {
     // 1.4's words, which people grep for.
-    log::warn!(target: "-internal", "Packet Delivery Failed, invalid packet, dropping {start_tag}");
+    log::warn!(target: "-internal", strangers = "packets of components that are invalid";
+        "Packet Delivery Failed, invalid packet, dropping {start_tag}");
 }
 
 /// A packet without its content, for the log.

@@ -35,7 +35,8 @@ pub(super) fn answer(stream: &Component, env: &mut Env<'_>, packet: &Element) ->
     Some(match outcome {
         Ok(content) => swapped(packet, "result").with_children(content),
         Err(why) => {
-            log::warn!(target: stream.id(), "an <xdb> packet was refused: {why}");
+            log::warn!(target: stream.id(), strangers = "<xdb> packets that are refused", by = stream.id();
+                "an <xdb> packet was refused: {why}");
             refused(packet)
         }
     })
