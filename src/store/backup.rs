@@ -9,10 +9,10 @@
 //! interrupted leaves a file `.NAME.partial`, which the next one replaces; who is at work on one holds a lock on it, so of two
 //! copies to one file at once the second is refused.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -32,8 +32,10 @@ pub use automatic::{DIRECTORY, KEPT, automatic, has_copies};
 pub const STEP_PAGES: i32 = 256;
 /// What a file is counted in where its pages are not known: a page as SQLite makes it.
 const PAGE_BYTES: u64 = 4096;
-/// Nobody but the server's user and its group may read it: it has what passwords can be guessed with.
-const MODE: u32 = 0o640;
+/// A copy is for whoever made it, as an export is: it has what passwords can be guessed with.
+const MODE: u32 = 0o600;
+/// The database itself is for the server's group, too.
+const DATABASE_MODE: u32 = 0o640;
 /// How a copy is opened: the directory may be somebody else's, who must not make root write elsewhere.
 const AS_IT_IS: OpenFlags =
     OpenFlags::SQLITE_OPEN_READ_WRITE.union(OpenFlags::SQLITE_OPEN_NO_MUTEX).union(OpenFlags::SQLITE_OPEN_NOFOLLOW);
@@ -185,9 +187,11 @@ pub fn restore(file: &Path, database: &Path, label: &str, pace: Pace<'_>) -> Res
         refuse_if_open(database)?;
     }
     let partial = partial_path(database).map_err(|io| Error::new(database, Cause::Write("find the directory", io)))?;
-    let _held = begin(&partial, database)?;
+    let held = begin(&partial, database)?;
+    let open = || held.set_permissions(Permissions::from_mode(DATABASE_MODE));
     let facts = copy(file, &partial, Reading::Copy, pace)
         .and_then(|()| finish(&partial))
+        .and_then(|facts| open().map(|()| facts).map_err(|io| Error::new(&partial, Cause::Write("open the file", io))))
         .and_then(|facts| own(&partial, database).map(|()| facts))
         .inspect_err(|_| discard(&partial))?;
     // The last moment to think better of it.

@@ -35,7 +35,8 @@ fn a_copy_is_whole_and_checked_and_overwrites_nothing() {
     let facts = make(&scratch.database(), &file, false, &mut on).unwrap();
     assert_eq!((facts.format, facts.accounts, facts.bytes), (1, 2, file.metadata().unwrap().len()));
     assert_eq!(verify(&file).unwrap(), facts);
-    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o640);
+    // As an export: the group of the server's user could read the keys in it.
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(names(&file), ["a@h", "b@h"]);
     // One file, which needs no log.
     assert!(!wal_path(&file).exists());
