@@ -14,8 +14,8 @@ pub const BACKUP: Command = Command {
     ],
     summary: "copy the database into a file, while the server runs or not",
     details: "The copy is the database as it was at one moment, checked, and on the disk when the command ends. It holds \
-              what passwords can be guessed with: keep it as safe as the database. jabber.xml and certificates are not in it. \
-              With the server down, a database on a \
+              what passwords can be guessed with: keep it as safe as the database. Nobody but who makes it may read it. \
+              jabber.xml and certificates are not in it. With the server down, a database on a \
               disk that went read-only is copied, too. The server makes such copies of its own accord, in backup/ \
               beside the database. Of those before a change of the database's format the last five are kept. Of those \
               before an import the last is kept, and the first of each of the last five days that had any: many imports \
@@ -60,7 +60,7 @@ pub const EXPORT: Command = Command {
     ],
     summary: "write all accounts in a format that other servers read",
     details: "The accounts are as they were at one moment, while the server runs or not. The passwords are keys (SCRAM), \
-              which jabberd 1.4 cannot use.",
+              which jabberd 1.4 cannot use; nobody but who makes the files may read them.",
     examples: &[
         ("jabberctl export accounts.xml", "a document of XEP-0227"),
         ("jabberctl export --format jabberd14 spool", "the files of jabberd 1.4"),

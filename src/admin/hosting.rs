@@ -93,6 +93,7 @@ pub const LOG_LEVEL: Command = Command {
 pub const CERT: Command = Command {
     name: "cert",
     summary: "list the certificates that are shown",
+    details: "With --json each has its fingerprint, too (sha256), and why clients refuse it, or warn of it (flaw).",
     examples: &[("jabberctl cert", "for whom, until when, from which file")],
     shows: Shows::Table(&[
         Column::text("host", "Host"),
@@ -272,6 +273,8 @@ impl Job for Certificates {
                 "days_left": left.div_euclid(86_400),
                 "until": certificate.until_unix_seconds,
                 "file": certificate.file,
+                "sha256": certificate.sha256,
+                "flaw": certificate.flaw,
             });
             view.answer.row(row);
         }

@@ -108,6 +108,10 @@ pub struct Certificate {
     pub until_unix_seconds: i64,
     /// Its file.
     pub file: String,
+    /// The SHA-256 of it, in hexadecimal digits.
+    pub sha256: String,
+    /// Why clients refuse it, or warn of it, as the end of a sentence about it.
+    pub flaw: Option<String>,
 }
 
 /// What only the server knows: counted when it is asked for.

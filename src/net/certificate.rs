@@ -143,6 +143,13 @@ impl Certificate {
         Arc::clone(&self.key)
     }
 
+    /// The SHA-256 of its own certificate, as clients show it, but for the colons.
+    pub fn fingerprint(&self) -> String {
+        let own = self.key.cert.first().map_or(&[][..], |der| der.as_ref());
+        let digest = ring::digest::digest(&ring::digest::SHA256, own);
+        digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
     /// Is it the same chain?
     pub fn is_same(&self, other: &Certificate) -> bool {
         self.key.cert == other.key.cert

@@ -955,6 +955,171 @@ fn a_certificate_that_only_root_sees_was_judged_in_place_of_what_is_shown() {
     );
 }
 
+/// The file that the server shows a certificate from, and its fingerprint.
+fn shown(site: &Site) -> (String, String) {
+    let all = site.ctl(&["--json", "cert"]).json();
+    let text = |name: &str| all[0][name].as_str().unwrap().to_owned();
+    (text("file"), text("sha256"))
+}
+
+#[test]
+fn a_reload_put_the_self_made_certificate_in_the_place_of_certbot_s() {
+    let Some(site) = site_of("check-sysvinit", "nobody") else { return };
+    let disk = site.path("disk");
+    fs::create_dir(&disk).unwrap();
+    let (chain, key, _) = certificate_of_an_authority(60);
+    site.write("chain.pem", &chain);
+    site.write("key.pem", &key);
+    // As certbot leaves it: closed to all but root.
+    let mount = format!(
+        "cd {0} && mount -t tmpfs tmpfs . && cd . && mkdir {0}/up {0}/work && \
+         mount -t overlay overlay -o lowerdir=/etc,upperdir={0}/up,workdir={0}/work /etc && \
+         mkdir -p /etc/letsencrypt/live/localhost && cd /etc/letsencrypt/live/localhost && \
+         cp {1}/chain.pem fullchain.pem && cp {1}/key.pem privkey.pem && chmod 600 privkey.pem && chmod 700 .. && cd {1}",
+        disk.display(),
+        site.directory.display()
+    );
+    if !can_mount(&mount) {
+        return;
+    }
+    let mut command = Command::new("unshare");
+    let script = format!("{mount} && exec {} -U nobody \"$@\"", env!("CARGO_BIN_EXE_jabberd"));
+    command.args(["--mount", "sh", "-c", &script, "sh"]);
+    let running = site.start_by(command);
+    let certbots = shown(&site);
+    assert!(certbots.0.ends_with("letsencrypt/live/localhost/fullchain.pem"), "{certbots:?}");
+    let check_there = || {
+        let mut command = Command::new("nsenter");
+        command.args(["--mount", "--target", &running.pid().to_string(), env!("CARGO_BIN_EXE_jabberctl"), "-c"]);
+        Found::of(&command.arg(site.path("jabber.xml")).args(["--json", "check", "certificates"]).output().unwrap())
+    };
+    let hook = "/usr/share/doc/jabber/examples/certbot/deploy-hook";
+    let closed = "fullchain.pem cannot be read by the server's user nobody: a renewed one needs a restart";
+    check_there().has("warning", closed, hook).lacks("self-made").ends(1);
+    for _ in 0..2 {
+        let reloaded = site.ctl(&["reload"]).output();
+        let notes = String::from_utf8(reloaded.stderr).unwrap();
+        assert!(notes.contains("fullchain.pem cannot be read: Permission denied"), "{notes}");
+        assert!(notes.contains(hook) && notes.contains("the certificate loaded before stays in use"), "{notes}");
+        assert_eq!(shown(&site), certbots);
+    }
+    let log = site.log();
+    assert_eq!(log.matches("the certificate loaded before stays in use").count(), 1, "{log}");
+    assert_eq!(log.matches("fullchain.pem was read as root, and the server's user cannot read it").count(), 1, "{log}");
+    // The hook gives the same, and then a renewed one.
+    let is_silent = || {
+        let notes = String::from_utf8(site.ctl(&["reload"]).output().stderr).unwrap();
+        assert!(!notes.contains("certificate"), "{notes}");
+    };
+    site.write("spool/ssl/localhost.pem", &(chain + &key));
+    is_silent();
+    check_there().lacks("cannot be read").lacks("restart").lacks("self-made").has("ok", "is valid for 60 days", "");
+    let (chain, key, _) = certificate_of_an_authority(90);
+    site.write("spool/ssl/localhost.pem", &(chain + &key));
+    is_silent();
+    let renewed = shown(&site);
+    assert!(renewed.0.ends_with("ssl/localhost.pem") && renewed.1 != certbots.1, "{renewed:?}");
+    running.stop();
+}
+
+#[test]
+fn another_certificate_was_judged_than_the_one_that_is_shown() {
+    let site = Site::new("check-shown");
+    let element = |name: &str| {
+        let file = site.path(name);
+        format!("<certificate xmlns='urn:jabber:config:3' host='localhost'>{}</certificate>", file.display())
+    };
+    let put = |name: &str, (chain, key): (String, String)| {
+        site.write(name, &(chain + &key));
+        mode(&site.path(name), 0o600);
+    };
+    let own = KeyPair::generate().unwrap();
+    let mut parameters = CertificateParams::new(vec!["other.test".to_owned()]).unwrap();
+    parameters.not_after = OffsetDateTime::now_utc() + time::Duration::hours(24 * 9 + 12);
+    put("other.pem", (parameters.self_signed(&own).unwrap().pem(), own.serialize_pem()));
+    put("good.pem", certificate(-1, 60));
+    site.write("jabber.xml", &site.xml(&element("other.pem")));
+    let running = site.start();
+    check(&site, &["certificates"])
+        .has("critical", "other.pem is for other.test, not for localhost", "get one")
+        .ends(2);
+    // A restart would mend it, and only then is all well.
+    site.write("jabber.xml", &site.xml(&element("good.pem")));
+    let found = check(&site, &["certificates"]);
+    found.has("critical", "the server shows", "/etc/init.d/jabber restart");
+    found.has("critical", "other.pem, which is for other.test, not for localhost: clients refuse it", "restart");
+    found.has("warning", "other.pem: it expires in 9 days", "certbot renew");
+    found.has("ok", "what a restart shows, ", "").ends(2);
+    site.ctl(&["reload"]).success();
+    check(&site, &["certificates"]).has("ok", "good.pem is valid for 60 days", "").lacks("other.pem");
+    // A restart would spoil it.
+    put("good.pem", certificate(-9, -1));
+    let notes = String::from_utf8(site.ctl(&["reload"]).output().stderr).unwrap();
+    assert!(notes.contains("good.pem has expired; the certificate loaded before stays in use"), "{notes}");
+    let found = check(&site, &["certificates"]);
+    found.has("ok", "good.pem: it is valid for 60 days", "");
+    found.has("critical", "what a restart shows, ", "certbot renew").ends(2);
+    running.stop();
+}
+
+#[test]
+fn the_names_of_services_were_missed_in_the_log_alone() {
+    let site = Site::new("check-names");
+    let extra = crate::site::federation(site.port(), &[]);
+    let xml = site.xml(&format!(
+        "{extra}<certificate xmlns='urn:jabber:config:3' host='chat.test'>{}</certificate>",
+        site.path("chat.pem").display()
+    ));
+    site.write("jabber.xml", &xml.replace("<host>localhost</host>", "<host>chat.test</host>"));
+    let key = KeyPair::generate().unwrap();
+    let names = |all: &[&str]| {
+        let parameters = CertificateParams::new(all.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>()).unwrap();
+        site.write("chat.pem", &(parameters.self_signed(&key).unwrap().pem() + &key.serialize_pem()));
+        mode(&site.path("chat.pem"), 0o600);
+    };
+    names(&["chat.test"]);
+    let line = "certbot certonly -d chat.test -d users.chat.test -d proxy.chat.test";
+    let found = check(&site, &["certificates"]);
+    let told = found.all.iter().filter_map(|finding| finding["text"].as_str());
+    let told: Vec<&str> =
+        told.filter(|text| text.contains("does not name users.chat.test, proxy.chat.test: ")).collect();
+    assert!(told.len() == 1 && told[0].contains(line), "{:#?}", found.all);
+    found.has("warning", "is self-made", line);
+    let running = site.start();
+    assert!(
+        site.log().contains("[notice] (chat.test): its certificate does not name users.chat.test"),
+        "{}",
+        site.log()
+    );
+    site.ctl(&["reload"]).success();
+    assert_eq!(site.log().matches("does not name").count(), 1, "{}", site.log());
+    running.stop();
+    names(&["*.chat.test", "chat.test"]);
+    check(&site, &["certificates"]).lacks("does not name");
+}
+
+#[test]
+fn a_configuration_that_no_server_starts_with_was_in_order() {
+    let site = Site::new("check-start");
+    check(&site, &["config"]).lacks("no server starts");
+    let group = "<control xmlns='urn:jabber:config:3' group='no-such-group-here'/>";
+    let there = site.path("jabber.pid").display().to_string();
+    for (xml, says, remedy) in [
+        (site.xml(group), "there is no group 'no-such-group-here'", "addgroup --system no-such-group-here"),
+        (site.xml("").replace(&there, "/nonexistent/jabber.pid"), "the pid file /nonexistent/jabber.pid", "<pidfile>"),
+        (site.xml("").replace("127.0.0.1", "192.0.2.1"), "unable to listen on", "see ip address"),
+    ] {
+        site.write("jabber.xml", &xml);
+        check(&site, &["config"]).has("critical", "no server starts with it: ", remedy).has("critical", says, "");
+    }
+    if let Some(site) = site_of("check-start-stranger", "daemon") {
+        site.write("jabber.xml", &site.xml("<user>daemon</user>"));
+        check_as_nobody(&site, &["config"])
+            .has("unknown", "what the user 'daemon' may read and write", "as root")
+            .lacks("no server starts");
+    }
+}
+
 #[test]
 fn what_the_server_s_own_user_may_not_do_is_no_secret() {
     let Some(site) = site_of("check-own", "nobody") else { return };

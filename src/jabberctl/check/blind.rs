@@ -107,14 +107,7 @@ fn shown(line: &Line, server: Running, findings: &mut Findings) {
         return findings.unknown(AREA, text, REPAIR);
     };
     for row in &rows {
-        let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
-        let what = format!("{}: {}", text("host"), text("file"));
-        certificates::lasts(
-            &what,
-            row.get("days_left").and_then(Value::as_i64).unwrap_or(0),
-            certificates::RENEW,
-            findings,
-        );
+        certificates::shown(row, "get another one, and reload the server: jabberctl reload", findings);
     }
     let text = "left out: whether others trust them, and whether the server can read renewed ones";
     findings.unknown(AREA, text, REPAIR);

@@ -5,19 +5,22 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use jabber::config::certificates::{LETSENCRYPT, how_to_get};
+use jabber::config::certificates::{DEPLOY_HOOK, is_certbots};
+use jabber::config::hosts::host_address;
 use jabber::config::{CertificateSource, Config};
-use jabber::daemon::{authorities, certificates};
+use jabber::daemon::authorities;
+use jabber::daemon::certificates::{self, Choice, LoadError, choose, is_good, names_missing, unix_seconds};
 use jabber::net::tls::Certificate;
 use jabber::stream::certificate::{NOT_TRUSTED, Trust as _, reaches_root};
 use jabber::xmpp::Now;
 use nix::unistd::AccessFlags;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use serde_json::Value;
 
 use super::access::{self, Answer, MAKE};
 use super::files::is_read_only;
-use super::{Findings, Level, Subject};
+use super::{Findings, Level, Line, Subject, talk};
 
 const AREA: &str = "certificates";
 const DAY: i64 = 86_400;
@@ -25,44 +28,87 @@ const DAY: i64 = 86_400;
 const DAYS: (i64, i64) = (21, 3);
 
 /// What to do about one that ends.
-pub(super) const RENEW: &str = "renew it: certbot renew; the server takes the new one by itself";
+const RENEW: &str = "renew it: certbot renew, whose deploy hook gives it to the server (README.Debian)";
 
-/// certbot closes its directories, and opens them to nobody for long.
-const DEPLOY_HOOK: &str = "let certbot's deploy hook give it to the server: README.Debian, \
-     /usr/share/doc/jabber/examples/certbot/deploy-hook";
+/// How to put another one in the place of what is shown, at once.
+const RESTART: &str = "/etc/init.d/jabber restart";
 
-pub(super) fn check(subject: &Subject, findings: &mut Findings) {
+pub(super) fn check(subject: &Subject, line: &Line, findings: &mut Findings) {
+    let rows = subject.process().and_then(|_| talk::rows(line, "cert")).unwrap_or_default();
+    let name = |row: &Value| row.get("host").and_then(Value::as_str).unwrap_or_default().to_owned();
     for host in &subject.config.hosts {
-        of_host(subject, &host.name, &subject.config.certificates_of(&host.name), findings);
+        let shown = rows.iter().find(|row| name(row) == host.name);
+        of_host(subject, &host.name, shown, findings);
+    }
+    // A service with one of its own.
+    for row in rows.iter().filter(|row| subject.config.host(&name(row)).is_none()) {
+        shown(row, &subject.config.how_to_get(&name(row)), findings);
     }
 }
 
-/// The first that is there, as the server looks for it; the last place is that of what it makes itself.
-fn of_host(subject: &Subject, host: &str, sources: &[CertificateSource], findings: &mut Findings) {
-    let Some((own, _)) = sources.split_last() else { return };
-    let mut passed_over = Vec::new();
-    for source in sources {
-        let is_must = source.place.is_some() || source == own;
-        match fs::metadata(&source.certificate) {
-            Err(error) if error.kind() == ErrorKind::NotFound && source.place.is_none() => continue,
-            Err(error) if error.kind() == ErrorKind::PermissionDenied && !access::sees_all(subject) => {
-                let shown = source.certificate.display();
-                let text = format!("{host}: whether there is a certificate {shown} cannot be seen by you");
-                return findings.unknown(AREA, text, access::remedy(subject));
-            }
-            _ => {}
-        }
-        if !is_must && !subject.starts_as_root && !is_readable(subject, source) {
-            passed_over.push(source);
-            continue;
-        }
-        // Who has a good one needs none of those.
-        if !one(subject, host, source, source == own, findings) {
-            passed_over.iter().for_each(|source| unreadable(subject, host, source, false, findings));
-        }
-        return;
+/// What the server shows, as it says itself. `remedy` is for one that is no good.
+pub(super) fn shown(row: &Value, remedy: &str, findings: &mut Findings) {
+    let text = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
+    let what = format!("{}: the server shows {}", text("host"), text("file"));
+    let flaw = text("flaw");
+    if flaw.contains("self-made") {
+        let text = format!("{what}, which {flaw}: clients warn of it, and other servers do not trust it");
+        findings.warning(AREA, text, remedy);
+    } else if !flaw.is_empty() && !flaw.contains("expired") {
+        findings.critical(AREA, format!("{what}, which {flaw}: clients refuse it"), remedy);
     }
-    passed_over.iter().for_each(|source| unreadable(subject, host, source, false, findings));
+    lasts(&format!("{what}: it"), row.get("days_left").and_then(Value::as_i64).unwrap_or(0), RENEW, findings);
+}
+
+/// What is shown, then what a start shows, chosen as the server chooses; the last place is that of what it makes itself.
+fn of_host(subject: &Subject, host: &str, row: Option<&Value>, findings: &mut Findings) {
+    let sources = subject.config.certificates_of(host);
+    let Some((own, _)) = sources.split_last() else { return };
+    let how = subject.config.how_to_get(host);
+    for source in sources.iter() {
+        let denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+        if fs::metadata(&source.certificate).is_err_and(denied) && !access::sees_all(subject) {
+            let text = format!(
+                "{host}: whether there is a certificate {} cannot be seen by you",
+                source.certificate.display()
+            );
+            row.into_iter().for_each(|row| shown(row, &how, findings));
+            return findings.unknown(AREA, text, access::remedy(subject));
+        }
+    }
+    let pick = || choose(host, &sources, unix_seconds());
+    let as_user = access::as_server(subject, pick);
+    let is_renewed = renewal(host, &sources, as_user.as_ref(), findings);
+    let choice = as_user.filter(|_| !subject.starts_as_root).unwrap_or_else(pick);
+    // What stands in jabber.xml and cannot be used; what is to be had; the server's own place.
+    let chosen = match &choice {
+        Err(error) => sources.iter().find(|source| error.is_about(source)),
+        Ok(Choice { found: Some((at, _)), .. }) => sources.get(*at),
+        Ok(choice) => choice.passed_over.iter().any(|error| error.is_about(own)).then_some(own),
+    };
+    let found = choice.as_ref().ok().and_then(|choice| choice.found.as_ref());
+    let is_another = |row: &&Value| {
+        found.is_none_or(|(_, new)| row.get("sha256").and_then(Value::as_str) != Some(new.fingerprint().as_str()))
+    };
+    let other = row.filter(is_another);
+    if let Some(row) = other {
+        let is_way = found.is_some_and(|(_, new)| is_good(new, host, unix_seconds()));
+        let remedy = if is_way { format!("a restart shows the next one: {RESTART}") } else { how.clone() };
+        shown(row, &remedy, findings);
+    }
+    let Some(source) = chosen else {
+        passed_over(subject, host, &sources, choice.as_ref().ok(), findings);
+        return none(subject, host, own, findings);
+    };
+    let label = if other.is_some() { format!("{host}: what a restart shows, ") } else { format!("{host}: ") };
+    // Who has a good one needs none of those.
+    if !one(subject, (host, &label), source, (source == own, is_renewed), findings) && source.place.is_none() {
+        passed_over(subject, host, &sources, choice.as_ref().ok(), findings);
+    }
+}
+
+/// There is none yet.
+fn none(subject: &Subject, host: &str, own: &CertificateSource, findings: &mut Findings) {
     let place = own.certificate.parent().unwrap_or(Path::new("/"));
     let around = place.ancestors().find(|around| around.is_dir()).unwrap_or(Path::new("/"));
     let what = "the place for self-made certificates ";
@@ -72,19 +118,67 @@ fn of_host(subject: &Subject, host: &str, sources: &[CertificateSource], finding
         findings.warning(
             AREA,
             format!("{host} has no certificate: the server makes one, which no client trusts"),
-            how_to_get(host),
+            subject.config.how_to_get(host),
         );
     }
 }
 
-/// May the server's user read chain and key?
-fn is_readable(subject: &Subject, source: &CertificateSource) -> bool {
-    let is_refused = |path| matches!(access::may(subject, path, AccessFlags::R_OK), Answer::No(_));
-    !is_refused(&source.certificate) && !is_refused(&source.key)
+/// Files that are there and that a start passes over.
+fn passed_over(
+    subject: &Subject,
+    host: &str,
+    sources: &[CertificateSource],
+    choice: Option<&Choice>,
+    findings: &mut Findings,
+) {
+    for error in choice.into_iter().flat_map(|choice| &choice.passed_over) {
+        let Some(source) = sources.iter().find(|source| error.is_about(source)) else { continue };
+        let is_refused = |path| matches!(access::may(subject, path, AccessFlags::R_OK), Answer::No(_));
+        match is_refused(&source.certificate) || is_refused(&source.key) {
+            true => unreadable(subject, host, source, false, findings),
+            false => {
+                let text = error.to_string();
+                let (text, remedy) = text.rsplit_once(": ").unwrap_or((&text, "make it anew"));
+                findings.warning(AREA, format!("{host}: {text}: the server passes it over"), remedy);
+            }
+        }
+    }
 }
 
-/// Tells of one certificate. Is it somebody else's than the server's own?
-fn one(subject: &Subject, host: &str, source: &CertificateSource, is_own_place: bool, findings: &mut Findings) -> bool {
+/// Root reads what it starts with; what comes later is the server's user's to read. Does that user find a good one? Tells of
+/// one that it was given, and that is not the newest.
+fn renewal(
+    host: &str,
+    sources: &[CertificateSource],
+    as_user: Option<&Result<Choice, LoadError>>,
+    findings: &mut Findings,
+) -> bool {
+    let now = unix_seconds();
+    let Some(Ok(Choice { found: Some((at, given)), .. })) = as_user else { return false };
+    if !is_good(given, host, now) {
+        return false;
+    }
+    let newer = choose(host, sources, now).ok().and_then(|choice| choice.found);
+    let newer = newer.filter(|(_, newer)| newer.expires_unix_seconds() > given.expires_unix_seconds());
+    if let (Some(newer), Some(given)) = (newer.and_then(|(newer, _)| sources.get(newer)), sources.get(*at)) {
+        let (newer, given) = (newer.certificate.display(), given.certificate.display());
+        findings.warning(
+            AREA,
+            format!("{host}: {newer} lasts longer than {given}, which the server reads"),
+            DEPLOY_HOOK,
+        );
+    }
+    true
+}
+
+/// Tells of one certificate. Is it somebody else's than the server's own? `is_renewed`: another one will be seen in its time.
+fn one(
+    subject: &Subject,
+    (host, label): (&str, &str),
+    source: &CertificateSource,
+    (is_own_place, is_renewed): (bool, bool),
+    findings: &mut Findings,
+) -> bool {
     let read = |path: &Path, findings: &mut Findings| match certificates::read_bounded(path) {
         Ok(bytes) => Some(bytes),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -101,7 +195,9 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_own_place: 
     let Some(chain) = read(&source.certificate, findings) else { return false };
     let Some(key) = read(&source.key, findings) else { return false };
     key_is_secret(&source.key, host, findings);
-    unreadable(subject, host, source, is_own_place || source.place.is_some(), findings);
+    if !is_renewed {
+        unreadable(subject, host, source, is_own_place || source.place.is_some(), findings);
+    }
     let shown = source.certificate.display();
     let certificate = match Certificate::from_pem(&chain, &key) {
         Ok(certificate) => certificate,
@@ -118,12 +214,12 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_own_place: 
         true => "restart the server: it makes a new one",
         false => RENEW,
     };
-    lasts(&format!("{host}: {shown}"), days, renew, findings);
+    lasts(&format!("{label}{shown}"), days, renew, findings);
     let is_early = certificate.starts_unix_seconds() > seconds;
     if is_early {
         findings.critical(
             AREA,
-            format!("{host}: {shown} is not valid yet: clients refuse it"),
+            format!("{label}{shown} is not valid yet: clients refuse it"),
             "is the clock right? see date; else wait, or get another one",
         );
     }
@@ -132,15 +228,16 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_own_place: 
         let names = certificate.names_told();
         findings.critical(
             AREA,
-            format!("{host}: {shown} is for {names}, not for {host}: clients refuse it"),
-            format!("get one for {host}: {}", how_to_get(host)),
+            format!("{label}{shown} is for {names}, not for {host}: clients refuse it"),
+            format!("get one for {host}: {}", subject.config.how_to_get(host)),
         );
     }
+    names(subject, (host, label), &certificate, findings);
     if certificate.is_self_signed() {
         findings.warning(
             AREA,
-            format!("{host}: {shown} is self-made: clients warn of it, and other servers do not trust it"),
-            how_to_get(host),
+            format!("{label}{shown} is self-made: clients warn of it, and other servers do not trust it"),
+            subject.config.how_to_get(host),
         );
         return false;
     }
@@ -148,6 +245,23 @@ fn one(subject: &Subject, host: &str, source: &CertificateSource, is_own_place: 
         is_trusted(subject, (host, &source.certificate), &chain, now, findings);
     }
     true
+}
+
+/// Other servers may look for the names of services.
+fn names(subject: &Subject, (host, label): (&str, &str), certificate: &Certificate, findings: &mut Findings) {
+    let config = &subject.config;
+    let has_own = |name: &str| {
+        let found =
+            choose(name, &config.certificates_of_service(name), unix_seconds()).ok().and_then(|found| found.found);
+        found.is_some_and(|(_, own)| is_good(&own, name, unix_seconds()))
+    };
+    let all = config.services_in_certificate(host);
+    let missing: Vec<&str> =
+        all.iter().map(String::as_str).filter(|name| !certificate.covers(name) && !has_own(name)).collect();
+    if config.federation.is_some() && host_address(host).is_none() && !missing.is_empty() {
+        let how = config.how_to_get(host);
+        findings.fine(AREA, format!("{label}{}; {how}", names_missing(&missing)));
+    }
 }
 
 /// For how long it is good yet.
@@ -180,7 +294,7 @@ fn is_trusted(subject: &Subject, (host, file): (&str, &Path), chain: &[u8], now:
                 findings.warning(
                     AREA,
                     format!("{host}: other servers and clients may not trust {shown}: {why}"),
-                    way_to_trust(host, &chain, &why),
+                    way_to_trust(&subject.config.how_to_get(host), &chain, &why),
                 );
             }
         }
@@ -189,10 +303,9 @@ fn is_trusted(subject: &Subject, (host, file): (&str, &Path), chain: &[u8], now:
 }
 
 /// What to do about one that nobody is known to stand for: something is missing in the file, or nothing is.
-fn way_to_trust(host: &str, chain: &[Vec<u8>], why: &str) -> String {
+fn way_to_trust(another: &str, chain: &[Vec<u8>], why: &str) -> String {
     const WHOLE: &str = "the file must hold the whole chain: own certificate first, then each authority's (fullchain.pem), up to one \
          that others know";
-    let another = how_to_get(host);
     match () {
         () if !why.starts_with(NOT_TRUSTED) => format!("get another one: {another}"),
         () if reaches_root(chain) => format!(
@@ -216,14 +329,16 @@ fn unreadable(subject: &Subject, host: &str, source: &CertificateSource, is_must
             let (shown, name) = (path.display(), access::who(subject));
             let text = format!("{host}: {shown} cannot be read by the server's user {name}: {then}");
             findings.add(level, AREA, text, how_to_open(subject, path));
+            if is_certbots(path) {
+                // Both by one remedy.
+                break;
+            }
         }
     }
 }
 
 fn how_to_open(subject: &Subject, path: &Path) -> String {
-    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let certbot = Path::new(LETSENCRYPT).parent().unwrap_or(Path::new(LETSENCRYPT));
-    if [path, &target].iter().any(|path| path.starts_with(certbot)) {
+    if is_certbots(path) {
         return DEPLOY_HOOK.to_owned();
     }
     let (shown, group) = (path.display(), access::group(subject));

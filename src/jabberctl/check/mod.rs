@@ -161,7 +161,7 @@ pub(super) fn run(line: &Line, arguments: &Arguments) -> Result<Code, Failure> {
     let wanted = |area: &str| arguments.text("area").is_none_or(|only| only == area);
     let mut findings = Findings::default();
     match subject(line, &mut findings) {
-        Some(subject) => look(&subject, &wanted, arguments.text("dns"), &mut findings)?,
+        Some(subject) => look(&subject, line, &wanted, arguments.text("dns"), &mut findings)?,
         None => blind::check(line, &wanted, &mut findings),
     }
     findings.0.retain(|finding| finding.area == "config" && finding.level != Level::Fine || wanted(finding.area));
@@ -179,6 +179,7 @@ pub(super) fn run(line: &Line, arguments: &Arguments) -> Result<Code, Failure> {
 
 fn look(
     subject: &Subject,
+    line: &Line,
     wanted: &dyn Fn(&str) -> bool,
     dns: Option<&str>,
     findings: &mut Findings,
@@ -188,7 +189,7 @@ fn look(
         database::check(subject, findings);
     }
     if wanted("certificates") {
-        certificates::check(subject, findings);
+        certificates::check(subject, line, findings);
     }
     if wanted("ports") {
         ports::check(subject, findings);
