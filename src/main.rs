@@ -17,7 +17,7 @@ use jabber::daemon::log::Log;
 use jabber::daemon::pidfile::PidFile;
 use jabber::daemon::privileges::{self, Identity};
 use jabber::daemon::stanza_files::StanzaFiles;
-use jabber::daemon::{StartError, notify, signals, socket};
+use jabber::daemon::{StartError, notify, rehearsal, signals, socket};
 use jabber::net::clock::{Clock, Dice};
 use jabber::net::control::Allowed;
 use jabber::net::disk::Durable;
@@ -58,11 +58,7 @@ fn main() -> ExitCode {
         Err(error) => return refuse(&error.to_string()),
     };
     if line.action == Action::Test {
-        let printed = print(&config.report());
-        if let Err(error) = config.user.as_deref().map(Identity::of).transpose() {
-            return refuse(&error.to_string());
-        }
-        return config.check_files().map_or_else(|error| refuse(&error.to_string()), |()| printed);
+        return test(&config);
     }
     if line.action == Action::GiveSockets {
         return control::give(&config).map_or_else(|error| refuse(&error.to_string()), |()| ExitCode::SUCCESS);
@@ -87,6 +83,21 @@ fn main() -> ExitCode {
             if log.shows_alerts_on_stderr() { ExitCode::FAILURE } else { refuse(&error.to_string()) }
         }
     }
+}
+
+/// `--test`: what was read, what keeps a server from starting, and what could not be looked at.
+fn test(config: &Config) -> ExitCode {
+    let printed = print(&config.report());
+    let found = rehearsal::rehearse(config);
+    found.unseen.iter().for_each(|what| say(&format!("jabberd: not looked at: {what}")));
+    for problem in &found.problems {
+        // What is wrong in jabber.xml tells its remedy itself.
+        match problem.text.contains(&problem.remedy) {
+            true => say(&format!("jabberd: {}", problem.text)),
+            false => say(&format!("jabberd: {}; {}", problem.text, problem.remedy)),
+        }
+    }
+    if found.problems.is_empty() { printed } else { ExitCode::FAILURE }
 }
 
 /// A start that failed: the reason on standard error, and 1.

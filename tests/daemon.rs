@@ -248,6 +248,63 @@ fn a_start_that_fails_says_why() {
 }
 
 #[test]
+fn a_file_that_no_server_starts_with_was_in_order() {
+    let site = Site::new("rehearsal");
+    let (good, directory) = (site.xml(""), site.directory.display());
+    let metrics = |more: &str| format!("<metrics xmlns='urn:jabber:config:3' {more}>{directory}/metrics</metrics>");
+    let holder = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let (taken, own) = (holder.local_addr().unwrap().port(), site.port);
+    fs::write(site.path("half.pem"), "-----BEGIN CERTIFICATE-----\nMIIB").unwrap();
+    let rows = [
+        (site.xml(&metrics("group='no-such-group-here'")), "there is no group 'no-such-group-here' (<metrics"),
+        (
+            site.xml("<control xmlns='urn:jabber:config:3' group='no-such-group-here'/>"),
+            "addgroup --system no-such-group",
+        ),
+        (
+            good.replace(&format!("{directory}/jabber.pid"), "/nonexistent/jabber.pid"),
+            "cannot write the pid file /nonexistent",
+        ),
+        (good.replace("127.0.0.1", "192.0.2.1"), "this machine has no address 192.0.2.1"),
+        (good.replace(&format!("'{own}'"), &format!("'{taken}'")), "is held by "),
+        (
+            site.xml(&format!(
+                "<certificate xmlns='urn:jabber:config:3' host='localhost'>{directory}/half.pem</certificate>"
+            )),
+            "half.pem (",
+        ),
+    ];
+    for (xml, says) in &rows {
+        site.write("jabber.xml", xml);
+        let found = site.run(&["--test"]);
+        let errors = String::from_utf8(found.stderr).unwrap();
+        assert!(found.status.code() == Some(1) && errors.contains(says), "{says}: {errors}");
+    }
+    fs::write(site.path("metrics"), "no socket").unwrap();
+    fs::write(site.path("garbage.pid"), "jabberd").unwrap();
+    let garbage = good.replace("/jabber.pid", "/garbage.pid");
+    for (xml, says) in
+        [(site.xml(&metrics("")), "is there, and no socket"), (garbage, "does not hold a process number")]
+    {
+        site.write("jabber.xml", &xml);
+        let found = site.run(&["--test"]);
+        let errors = String::from_utf8(found.stderr).unwrap();
+        assert!(found.status.code() == Some(1) && errors.contains(says), "{says}: {errors}");
+    }
+    // What our own server has is no hindrance, and it is left alone.
+    site.write("jabber.xml", &good);
+    assert_eq!(site.run(&["--test"]).status.code(), Some(0));
+    let running = site.start();
+    let pid = fs::read(site.path("jabber.pid")).unwrap();
+    let found = site.run(&["--test"]);
+    assert_eq!((found.status.code(), String::from_utf8(found.stderr).unwrap().as_str()), (Some(0), ""));
+    assert_eq!(fs::read(site.path("jabber.pid")).unwrap(), pid);
+    drop(std::net::TcpStream::connect(("127.0.0.1", own)).unwrap());
+    drop(running);
+    drop(holder);
+}
+
+#[test]
 fn a_database_that_cannot_be_used_is_told() {
     let site = Site::new("database");
     fs::create_dir_all(site.path("spool")).unwrap();

@@ -3,10 +3,15 @@
 //! Root gives each to the group that jabber.xml names. A server that was never root can do that only with groups its user
 //! is in, and under `jabber.service` not even then; root does it for the running server there ([`give`]).
 
+use std::fs;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use nix::libc;
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 use nix::unistd::{Gid, Group, User, getegid, geteuid};
 
 use super::privileges::{self, Identity};
@@ -47,11 +52,36 @@ fn one(element: &str, path: &Path, group: Option<&str>, identity: Option<&Identi
     Ok(opened)
 }
 
+/// Could both sockets be had, once a server that has them now has ended? Why not, each.
+pub fn could_open(config: &Config, identity: Option<&Identity>) -> Vec<StartError> {
+    let control = ("control", config.control_socket(), config.control.group.as_deref());
+    let metrics = config.metrics_socket.as_ref();
+    let metrics = metrics.map(|socket| ("metrics", socket.path.clone(), socket.group.as_deref()));
+    let mut problems = Vec::new();
+    for (element, path, group) in [Some(control), metrics].into_iter().flatten() {
+        problems.extend(allowed(element, group, identity).err());
+        let shown = path.display();
+        if fs::symlink_metadata(&path).is_ok_and(|found| !found.file_type().is_socket()) {
+            problems.push(format!("{shown} is there, and no socket: remove it, or name another path (<{element}>)"));
+        }
+        if path.parent().is_some_and(|directory| directory.exists() && !directory.is_dir()) {
+            problems.push(format!("{shown} cannot be: its directory is none; name another path (<{element}>)"));
+        }
+    }
+    problems.into_iter().map(StartError).collect()
+}
+
 /// Under jabber.service this is the usual way, and mended before systemd says that the server is up.
 fn tell_ungiven(path: &Path, group: Option<&str>, why: &str) {
     let (shown, group) = (path.display(), group.unwrap_or_default());
     log::info!(target: LogSink::INTERNAL,
         "the socket {shown} is not yet of the group '{group}' ({why}); as root: jabberd --give-sockets");
+}
+
+/// The process that serves jabberctl's socket, if one does and we may know.
+pub fn server(config: &Config) -> Option<i32> {
+    let stream = UnixStream::connect(config.control_socket()).ok()?;
+    getsockopt(&stream, PeerCredentials).ok().map(|peer| peer.pid())
 }
 
 /// After a reload: who may use jabberctl's socket, and that of `<metrics>`, by what the system says now.

@@ -4,7 +4,7 @@
 //! [`background`] and [`notify`] are what init scripts and service managers look at; [`certificates`] finds, makes and
 //! renews what TLS shows; [`importing`] brings an old spool in; [`control`] makes jabberctl's
 //! socket and that of `<metrics>`, [`directories`] what they stand in; [`socket`] asks what the kernel knows of a connection; [`authorities`] loads what the certificates of others are checked against; [`stanza_files`] reads the stanzas
-//! that programs leave in a directory.
+//! that programs leave in a directory; [`rehearsal`] looks whether a start would succeed, by [`holders`] at who has its ports.
 //!
 //! Serves `main.rs` alone. Invariants: no line of a log can be forged by a peer; a full disk never stops the server; no
 //! file is opened as root that the server's own user could have planted.
@@ -15,11 +15,13 @@ pub mod background;
 pub mod certificates;
 pub mod control;
 mod directories;
+pub mod holders;
 pub mod importing;
 pub mod log;
 pub mod notify;
 pub mod pidfile;
 pub mod privileges;
+pub mod rehearsal;
 pub mod signals;
 pub mod socket;
 pub mod stanza_files;

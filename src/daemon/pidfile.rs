@@ -6,10 +6,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::signal::kill;
-use nix::unistd::Pid;
+use nix::unistd::{AccessFlags, Pid, faccessat};
 
 use super::StartError;
+
+/// The directory that the package's start scripts make, and systemd takes away when the server stops.
+pub const MADE_AT_START: [&str; 2] = ["/run/jabber", "/var/run/jabber"];
 
 /// A process number in a file, for as long as the process lives.
 #[derive(Debug)]
@@ -46,6 +50,34 @@ impl PidFile {
         writeln!(file, "{}", std::process::id()).map_err(|error| unwritable(path, &error))?;
         Ok(PidFile { path: path.to_owned(), file })
     }
+}
+
+/// The number of the server that wrote this file, if it runs.
+pub fn running(path: &Path) -> Option<i32> {
+    let number = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    let name = std::fs::read_to_string(format!("/proc/{number}/comm")).ok()?;
+    (name.trim() == "jabberd").then_some(number)
+}
+
+/// Could the file be written, once a server that has it now has ended?
+///
+/// # Errors
+/// The file is none of ours, or its directory not there.
+pub fn could_create(path: &Path) -> Result<(), StartError> {
+    match std::fs::read(path) {
+        Ok(content) if running(path).is_none() => match occupied(&content) {
+            Some(why) => Err(StartError(format!("the pid file {} is there {why}", path.display()))),
+            None => Ok(()),
+        },
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(unwritable(path, &error)),
+        _ => Ok(()),
+    }?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    if MADE_AT_START.contains(&directory.to_str().unwrap_or_default()) && !directory.exists() {
+        return Ok(());
+    }
+    let may = faccessat(AT_FDCWD, directory, AccessFlags::W_OK | AccessFlags::X_OK, AtFlags::AT_EACCESS);
+    may.map_err(|error| unwritable(path, &error.into()))
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> StartError {

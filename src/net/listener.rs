@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::net::{SocketAddr, TcpListener as StdListener};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,15 +70,29 @@ impl std::error::Error for Refused {}
 /// # Errors
 /// One of its addresses cannot be had. That a machine has no IPv6 is no error where IPv4 was asked for, too.
 pub fn open(wanted: &Arc<Wanted>) -> Result<Vec<Opened>, Refused> {
-    let mut opened = Vec::new();
+    let on_each = on_each(wanted, bind)?;
+    let opened = |(address, socket): (SocketAddr, StdListener)| {
+        let address = socket.local_addr().unwrap_or(address);
+        Opened { wanted: Arc::clone(wanted), address, socket }
+    };
+    Ok(on_each.into_iter().map(opened).collect())
+}
+
+/// Could the port be opened? Nobody is taken in meanwhile, and a server that starts at this moment gets it all the same.
+///
+/// # Errors
+/// As for [`open`].
+pub fn could_open(wanted: &Wanted) -> Result<(), Refused> {
+    on_each(wanted, bound).map(drop)
+}
+
+fn on_each<T>(wanted: &Wanted, work: impl Fn(SocketAddr) -> io::Result<T>) -> Result<Vec<(SocketAddr, T)>, Refused> {
+    let mut done = Vec::new();
     let mut refused = None;
     let addresses = wanted.bind_addresses();
     for address in &addresses {
-        match bind(*address) {
-            Ok(socket) => {
-                let address = socket.local_addr().unwrap_or(*address);
-                opened.push(Opened { wanted: Arc::clone(wanted), address, socket });
-            }
+        match work(*address) {
+            Ok(one) => done.push((*address, one)),
             Err(error) => {
                 let no_ipv6 = address.is_ipv6()
                     && matches!(
@@ -93,12 +107,18 @@ pub fn open(wanted: &Arc<Wanted>) -> Result<Vec<Opened>, Refused> {
         }
     }
     match refused {
-        Some(refused) if opened.is_empty() => Err(refused),
-        _ => Ok(opened),
+        Some(refused) if done.is_empty() => Err(refused),
+        _ => Ok(done),
     }
 }
 
 fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = bound(address)?;
+    socket::listen(&socket, Backlog::new(BACKLOG)?)?;
+    Ok(StdListener::from(socket))
+}
+
+fn bound(address: SocketAddr) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
     let socket = socket::socket(family, SockType::Stream, flags, None)?;
@@ -113,8 +133,7 @@ fn bind(address: SocketAddr) -> io::Result<StdListener> {
         }
     };
     socket::bind(socket.as_raw_fd(), name.as_ref())?;
-    socket::listen(&socket, Backlog::new(BACKLOG)?)?;
-    Ok(StdListener::from(socket))
+    Ok(socket)
 }
 
 /// What one call of [`Listener::accept`] brought.

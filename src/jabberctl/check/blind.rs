@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use jabber::config::{Config, DEFAULT_SPOOL};
 use jabber::daemon::accounts::DATABASE;
+use jabber::daemon::holders;
 use jabber::daemon::privileges::{Identity, is_root};
 use serde_json::Value;
 
 use super::access::AS_ROOT;
-use super::{Findings, Running, Subject, certificates, database, files, machine, ports};
+use super::{Findings, Running, Subject, certificates, database, files, machine};
 use crate::jabberctl::line::Line;
 use crate::jabberctl::reach::Way;
 use crate::jabberctl::talk;
@@ -118,7 +119,7 @@ fn open(server: Running, findings: &mut Findings) {
     const AREA: &str = "ports";
     let left_out = match server {
         Running::Process(pid) => {
-            let mut places: Vec<String> = ports::of_process(pid).iter().map(ToString::to_string).collect();
+            let mut places: Vec<String> = holders::of_process(pid).iter().map(ToString::to_string).collect();
             places.sort();
             match places.is_empty() {
                 true if !is_root() => {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use jabber::config::{Config, Link, LogTarget};
+use jabber::daemon::pidfile::MADE_AT_START;
 use jabber::daemon::privileges::is_root;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::AccessFlags;
@@ -20,9 +21,6 @@ const ROOM: (u64, u64) = (500 << 20, 50 << 20);
 
 /// Fewer new files than this are soon used up: the database's, logs, copies.
 const FILES_LEFT: u64 = 32;
-
-/// The directory that the package's start scripts make, and systemd takes away when the server stops.
-const MADE_AT_START: [&str; 2] = ["/run/jabber", "/var/run/jabber"];
 
 pub(super) fn check(subject: &Subject, findings: &mut Findings) {
     user(subject, findings);

@@ -24,6 +24,7 @@ use std::time::Duration;
 use jabber::config::{Config, Problem, Severity};
 use jabber::daemon::accounts::DATABASE;
 use jabber::daemon::privileges::{Identity, is_root};
+use jabber::daemon::rehearsal;
 use serde_json::{Value, json};
 
 use super::line::{Arguments, Line};
@@ -161,6 +162,8 @@ pub(super) fn run(line: &Line, arguments: &Arguments) -> Result<Code, Failure> {
     let wanted = |area: &str| arguments.text("area").is_none_or(|only| only == area);
     let mut findings = Findings::default();
     match subject(line, &mut findings) {
+        // The other areas find it as well, and say more.
+        Some(subject) if arguments.text("area") == Some("config") => start(&subject, &mut findings),
         Some(subject) => look(&subject, line, &wanted, arguments.text("dns"), &mut findings)?,
         None => blind::check(line, &wanted, &mut findings),
     }
@@ -201,6 +204,19 @@ fn look(
         machine::check(subject, findings);
     }
     Ok(())
+}
+
+/// Could a server start with this configuration?
+fn start(subject: &Subject, findings: &mut Findings) {
+    const AREA: &str = "config";
+    let found = rehearsal::rehearse(&subject.config);
+    for problem in found.problems {
+        let text = problem.text.lines().next().unwrap_or_default().to_owned();
+        findings.critical(AREA, format!("no server starts with it: {text}"), problem.remedy);
+    }
+    for what in found.unseen {
+        findings.unknown(AREA, format!("not looked at: {what}"), access::remedy(subject));
+    }
 }
 
 /// The configuration, and what runs by it.
