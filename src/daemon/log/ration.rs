@@ -33,7 +33,7 @@ impl Bounds {
         // Whoever connects, and what a user may do as often as he likes.
         ("strangers", Bounds { lines: 60, each: 20 }),
         // What port scanners bring about all day, and what is worth a line when a person does it.
-        ("scanners", Bounds { lines: 20, each: 2 }),
+        ("scanners", Bounds { lines: 20, each: 5 }),
         // Other servers that proved who they are: many come at once after a restart.
         ("servers", Bounds { lines: 600, each: 20 }),
         // Who is logged in: as many as there are accounts.
