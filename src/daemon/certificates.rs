@@ -303,10 +303,8 @@ impl Keeper {
 
     fn settings_if_other(&self, before: &[(String, Arc<Certificate>)]) -> Option<Arc<Settings>> {
         let now = self.shown_now();
-        let is_same = |(one, other): (&(String, Arc<Certificate>), &(String, Arc<Certificate>))| {
-            one.0 == other.0 && Arc::ptr_eq(&one.1, &other.1)
-        };
-        if before.len() == now.len() && before.iter().zip(&now).all(is_same) {
+        let mut pairs = before.iter().zip(&now);
+        if before.len() == now.len() && pairs.all(|(one, new)| one.0 == new.0 && Arc::ptr_eq(&one.1, &new.1)) {
             return None;
         }
         self.settings().map_err(|error| log::error!(target: "-internal", "{error}")).ok()
