@@ -214,6 +214,8 @@ fn a_server_without_its_socket_looked_like_none() {
     assert!(site.log().contains("is served by another process"), "{}", site.log());
     // What it leaves behind is in nobody's way.
     drop(other);
+    // A process that another test is about to start has it for a moment, too.
+    until("nobody listens there", || UnixStream::connect(&control).is_err().then_some(()));
     assert!(site.ctl(&["status"]).fails(3).contains(&lost));
     site.ctl(&["reload"]).success();
     site.ctl(&["status"]).success();
