@@ -64,6 +64,8 @@ pub(super) struct Connections {
     /// Who has got all that was said to them, of those of whom the server wants to hear it: clients of the control socket,
     /// and others once.
     drained: Vec<ConnectionId>,
+    /// Of whom the server wants to hear whether they have taken all.
+    asked_taken: Vec<ConnectionId>,
     /// For whom so little waits that the server may answer again, of those of whom it wants to hear it.
     roomy: Vec<ConnectionId>,
     /// Who hears nothing any more, and is heard still.
@@ -94,6 +96,7 @@ impl Connections {
             closings: VecDeque::new(),
             resting: VecDeque::new(),
             drained: Vec::new(),
+            asked_taken: Vec::new(),
             roomy: Vec::new(),
             unhearing: Vec::new(),
         }
@@ -126,7 +129,7 @@ impl Connections {
 
     /// Must the next tick come at once?
     pub(super) fn has_work(&self) -> bool {
-        let lists = [&self.unread, &self.unwritten, &self.drained, &self.roomy, &self.unhearing];
+        let lists = [&self.unread, &self.unwritten, &self.drained, &self.asked_taken, &self.roomy, &self.unhearing];
         !self.gone.is_empty() || lists.iter().any(|list| !list.is_empty())
     }
 
@@ -262,6 +265,12 @@ impl Connections {
         }
         for id in std::mem::take(&mut self.unhearing) {
             handle(Input::Unhearing { id });
+        }
+        for id in std::mem::take(&mut self.asked_taken) {
+            let unacknowledged = self.unacknowledged;
+            if self.slot(id).is_some_and(|connection| connection.has_taken_all(unacknowledged)) {
+                handle(Input::Taken { id });
+            }
         }
         for id in std::mem::take(&mut self.drained) {
             // What it asked next is not begun for one who has left.
@@ -451,6 +460,11 @@ impl Connections {
         if let Some(connection) = self.slot(id) {
             connection.tells_taken = tells;
         }
+    }
+
+    /// The server hears whether the peer has taken all, if it has.
+    pub(super) fn ask_taken(&mut self, id: ConnectionId) {
+        self.asked_taken.push(id);
     }
 
     /// The server hears when so little waits for the peer that it is read; of one that hears nothing any more, too.

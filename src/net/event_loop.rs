@@ -366,6 +366,7 @@ impl<E: Engine> EventLoop<E> {
                 Output::Join { one, other, bytes_per_second } => self.relays.join(one, other, bytes_per_second),
                 Output::TellDrained { id } => self.connections.tell_drained(id),
                 Output::TellTaken { id, tells } => self.connections.tell_taken(id, tells),
+                Output::AskTaken { id } => self.connections.ask_taken(id),
                 Output::TellRoom { id } => self.connections.tell_room(id),
                 Output::Spoke { id } => self.connections.spoke(id),
                 Output::Hash(job) => self.hashing.request(job),
@@ -411,6 +412,7 @@ impl<E: Engine> EventLoop<E> {
                 }
                 Output::TellDrained { id } => self.connections.tell_drained(id),
                 Output::TellTaken { id, tells } => self.connections.tell_taken(id, tells),
+                Output::AskTaken { id } => self.connections.ask_taken(id),
                 Output::TellRoom { id } => self.connections.tell_room(id),
                 Output::Spoke { id } => self.connections.spoke(id),
                 // Who stops the server is not asked to wait for a disk that is full.

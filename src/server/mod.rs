@@ -160,8 +160,8 @@ pub enum Input<'a> {
         /// Its connection.
         id: ConnectionId,
     },
-    /// The peer's system has acknowledged all that was sent, and the next input, of this connection, was said after that:
-    /// [`Output::TellTaken`] asked for it.
+    /// The peer's system has acknowledged all that was sent, and the next input of this connection was said after that:
+    /// [`Output::TellTaken`] asked for it, or [`Output::AskTaken`].
     Taken {
         /// Its connection.
         id: ConnectionId,
@@ -251,6 +251,11 @@ pub enum Output {
         id: ConnectionId,
         /// Whether to say it.
         tells: bool,
+    },
+    /// Say [`Input::Taken`] now, if it is so.
+    AskTaken {
+        /// On this connection.
+        id: ConnectionId,
     },
     /// Say [`Input::Room`] once, when the peer has taken so much of what was sent that it may be answered again.
     TellRoom {
@@ -537,7 +542,7 @@ impl Server {
             Input::OutputQueued { bytes } => self.set_output_queued(bytes),
             Input::Drained { id } if self.is_control(id) => self.control_drained(now, id),
             Input::Drained { id } => self.drained(now, id),
-            Input::Taken { id } => self.taken(id),
+            Input::Taken { id } => self.taken(now, id),
             Input::Room { id } => self.rested(now, id),
             Input::Unhearing { id } => self.component_hears_nothing(now, id),
             Input::Told { id, told } => self.control_event(now, id, admin::Event::Told(told)),
@@ -760,6 +765,7 @@ impl Server {
             Timer::Heartbeat(id) => self.heartbeat(now, id),
             Timer::Idle(id) => self.idle(now, id),
             Timer::Goodbye(id) => self.goodbye(now, id),
+            Timer::Taken(id) => self.ask_taken(now, id),
             Timer::Module(timer) => {
                 let mut env = router_env!(self, now);
                 self.router.woke(&mut env, &timer);

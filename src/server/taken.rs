@@ -1,13 +1,17 @@
-//! Has a client what was sent to it? Without acknowledgements (XEP-0198) it shows that by what it says after its system
-//! has taken all: the end of its stream or of its side of the connection, or a stanza a while later, for a program that
-//! hangs says nothing. White space is no sign: it may come from a program that reads no more.
+//! Has a client what was sent to it? Without acknowledgements (XEP-0198) it shows that after its system has taken all: by
+//! the end of its stream or of its side of the connection; by a stanza some seconds later, for a program that hangs says
+//! nothing; or because it is still there half a minute later: of one that died the system has told by then (RFC 9293 §3.6:
+//! a reset, for what nobody has read). White space is no sign: it may come from a program that reads no more.
 
-use super::{ConnectionId, Output, Server};
+use super::{ConnectionId, Output, Server, Timer};
 use crate::router::ModuleTimer;
 use crate::xmpp::Now;
 
 /// How long after all has left a stanza shows that its sender lives on.
 const LATER_MILLIS: u64 = 5_000;
+
+/// How long after all has left who is still there has it, whether or not it says anything.
+const THERE_MILLIS: u64 = 30_000;
 
 /// A module waits for such a sign.
 pub(super) struct Awaited {
@@ -17,6 +21,13 @@ pub(super) struct Awaited {
     timer: ModuleTimer,
     /// When all had left us.
     left_millis: Option<u64>,
+}
+
+impl Awaited {
+    /// All had left so long ago.
+    fn was_left_before(&self, now: Now, millis: u64) -> bool {
+        self.left_millis.is_some_and(|left| now.monotonic_millis >= left.saturating_add(millis))
+    }
 }
 
 /// What a client says.
@@ -41,15 +52,29 @@ impl Server {
     /// All that was sent so far has left.
     pub(super) fn all_left(&mut self, now: Now, id: ConnectionId) {
         let awaited = self.connections.get_mut(&id).and_then(|connection| connection.awaited.as_mut());
-        if let Some(awaited) = awaited.filter(|awaited| awaited.turn < self.turn) {
-            awaited.left_millis.get_or_insert(now.monotonic_millis);
+        if let Some(awaited) = awaited.filter(|awaited| awaited.turn < self.turn && awaited.left_millis.is_none()) {
+            awaited.left_millis = Some(now.monotonic_millis);
+            self.timers.set(now.monotonic_millis.saturating_add(THERE_MILLIS), Timer::Taken(id));
+        }
+    }
+
+    /// A client may have been there for long enough after all had left. A later wish has a timer of its own.
+    pub(super) fn ask_taken(&mut self, now: Now, id: ConnectionId) {
+        let awaited = self.connections.get(&id).and_then(|connection| connection.awaited.as_ref());
+        if awaited.is_some_and(|awaited| awaited.was_left_before(now, THERE_MILLIS)) {
+            self.outputs.push(Output::AskTaken { id });
+            self.timers.set(now.monotonic_millis.saturating_add(THERE_MILLIS), Timer::Taken(id));
         }
     }
 
     /// The system at the other end has taken all, and the next input was said after that.
-    pub(super) fn taken(&mut self, id: ConnectionId) {
+    pub(super) fn taken(&mut self, now: Now, id: ConnectionId) {
         let awaited = self.connections.get(&id).and_then(|connection| connection.awaited.as_ref());
-        self.taken = awaited.filter(|awaited| awaited.turn < self.turn).map(|_| id);
+        let Some(awaited) = awaited.filter(|awaited| awaited.turn < self.turn) else { return };
+        self.taken = Some(id);
+        if awaited.was_left_before(now, THERE_MILLIS) {
+            self.shown(now, id);
+        }
     }
 
     /// A client says something: does that show it?
@@ -57,13 +82,18 @@ impl Server {
         if self.taken != Some(id) {
             return;
         }
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let is_later = |left: u64| now.monotonic_millis >= left.saturating_add(LATER_MILLIS);
-        let shows = |awaited: &mut Box<Awaited>| sign == Sign::End || awaited.left_millis.is_some_and(is_later);
-        let Some(awaited) = connection.awaited.take_if(shows) else { return };
-        if sign != Sign::End {
-            self.outputs.push(Output::TellTaken { id, tells: false });
+        let awaited = self.connections.get(&id).and_then(|connection| connection.awaited.as_ref());
+        if awaited.is_some_and(|awaited| sign == Sign::End || awaited.was_left_before(now, LATER_MILLIS)) {
+            self.shown(now, id);
         }
+    }
+
+    /// The client has it: whoever waits for that is told.
+    fn shown(&mut self, now: Now, id: ConnectionId) {
+        self.taken = None;
+        let connection = self.connections.get_mut(&id);
+        let Some(awaited) = connection.and_then(|connection| connection.awaited.take()) else { return };
+        self.outputs.push(Output::TellTaken { id, tells: false });
         let mut env = router_env!(self, now);
         self.router.woke(&mut env, &awaited.timer);
         self.flush_router(now);

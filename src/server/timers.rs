@@ -22,6 +22,8 @@ pub enum Timer {
     Idle(ConnectionId),
     /// A peer has had its time to end its stream after ours.
     Goodbye(ConnectionId),
+    /// A client may have what was sent to it.
+    Taken(ConnectionId),
     /// Stanzas that wait for this link may have waited long enough.
     Queue(Box<Pair>),
     /// Stanzas that wait for this component may have waited long enough.
@@ -64,6 +66,7 @@ impl Timer {
             | Timer::Heartbeat(id)
             | Timer::Idle(id)
             | Timer::Goodbye(id)
+            | Timer::Taken(id)
             | Timer::Unacknowledged(id)
             | Timer::Control(id)
             | Timer::Waker(id) => Some(*id),

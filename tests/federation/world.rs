@@ -538,7 +538,7 @@ impl World {
             // There is no control socket here.
             Output::Outside { .. } | Output::Reload(_) | Output::Stop => {}
             Output::TellDrained { id } => self.input(server, Input::Drained { id }),
-            Output::TellTaken { .. } => {}
+            Output::TellTaken { .. } | Output::AskTaken { .. } => {}
             Output::TellRoom { id } => self.input(server, Input::Room { id }),
             Output::Hash(job) => {
                 let result = job.run();

@@ -563,8 +563,9 @@ impl World {
             Output::Connect { id, addresses, .. } => return own.dialing.push_back((id, addresses[0])),
             // There is no control socket here, and nobody administers.
             Output::Outside { .. } | Output::Reload(_) | Output::Stop => return,
-            // All answer when they are asked.
+            // Who is there long enough has it, and that is sign enough here.
             Output::TellTaken { .. } => return,
+            Output::AskTaken { id } => return self.handle(node, Input::Taken { id }),
             // Nobody moves files here.
             Output::Park { .. } | Output::Join { .. } => return,
             Output::Hear { id, hears: true } => {

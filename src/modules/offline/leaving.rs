@@ -2,9 +2,10 @@
 //! given the same. If the connection breaks first, the messages are the next session's: one may then come twice, with
 //! the stamp of its first time, which is better than not at all.
 //!
-//! What the socket took is no sign: without acknowledgements (XEP-0198) it may wait for ever for a peer that is gone. So
-//! behind the messages goes a question (XEP-0199), and its answer is the sign. Compat: clients that do not answer it show
-//! it by what they say later ([`Context::wake_when_taken`]).
+//! What the socket took is no sign: without acknowledgements (XEP-0198) it may wait for ever for a peer that is gone. The
+//! client shows it by what it says later, or by being there later ([`Context::wake_when_taken`]); and where there is so
+//! much that it leaves in pieces, by its answer to the question (XEP-0199) behind each piece but the last. Compat: behind
+//! the last there is none: no other server asks there, and some clients end at a ping.
 
 use std::ops::RangeInclusive;
 
@@ -84,9 +85,10 @@ impl Offline {
         self.last_wait
     }
 
-    /// This piece was sent, and the question with this number behind it.
-    pub(super) fn leave(&mut self, context: &mut Context<'_>, session: SessionId, question: u64, piece: Piece) {
-        self.last_wait += 1;
+    /// This piece was sent, and the question with this number behind it, if it is not the last.
+    pub(super) fn leave(&mut self, context: &mut Context<'_>, session: SessionId, question: Option<u64>, piece: Piece) {
+        let question = question.unwrap_or(self.last_wait + 1);
+        self.last_wait += 2;
         let leaving = self.leaving.entry(session).or_default();
         leaving.pieces.push((question, piece));
         leaving.wait = self.last_wait;
@@ -133,14 +135,13 @@ impl Offline {
         self.leaving.iter().find(|(_, leaving)| leaving.wait == wait).map(|(session, _)| *session)
     }
 
-    /// The module is on again: what sessions said meanwhile nobody heard, and who was asked before is asked anew.
-    pub(super) fn ask_unheard(&mut self, context: &mut Context<'_>, session: SessionId) {
+    /// The module is on again: what sessions showed meanwhile nobody saw, so they are waited for anew.
+    pub(super) fn await_unheard(&mut self, context: &mut Context<'_>, session: SessionId) {
         let Some(at) = self.unheard.iter().position(|unheard| *unheard == session) else { return };
         self.unheard.swap_remove(at);
         let Some(leaving) = self.leaving.remove(&session) else { return };
         let all = leaving.pieces.into_iter().flat_map(|(_, piece)| piece.0).collect();
-        let question = self.ask(context, session);
-        self.leave(context, session, question, Piece(all));
+        self.leave(context, session, None, Piece(all));
     }
 }
 

@@ -95,7 +95,7 @@ impl Module for Offline {
     /// A client that was asked whether it has all answers: the next messages can leave.
     fn sent(&mut self, context: &mut Context<'_>, session: SessionId, stanza: &Stanza) -> Result<Flow, StanzaError> {
         if !self.unheard.is_empty() {
-            self.ask_unheard(context, session);
+            self.await_unheard(context, session);
         }
         match self.question_answered(session, stanza) {
             Some(question) => self.answered(context, session, question).map(|()| Flow::Handled),

@@ -310,13 +310,11 @@ impl Offline {
                 return self.drop_piece(context, session, piece).map(|()| false);
             }
         }
-        let question = self.ask(context, session);
+        let question = (!is_done).then(|| self.ask(context, session));
         if !stays {
             self.leave(context, session, question, piece);
         }
-        if is_done {
-            return Ok(false);
-        }
+        let Some(question) = question else { return Ok(false) };
         self.last_wait += 1;
         (sending.question, sending.pushes) = (question, true);
         (sending.wait, sending.leaves) = (self.last_wait, false);

@@ -190,6 +190,12 @@ impl Memory {
                     end.tells_taken = tells;
                 }
             }
+            Output::AskTaken { id } => {
+                let end = self.ends.get(&link(id));
+                if end.is_some_and(|end| end.tells_taken && !end.is_closed) {
+                    self.server.handle(self.now, Input::Taken { id });
+                }
+            }
             Output::TellRoom { id } => self.server.handle(self.now, Input::Room { id }),
             Output::Spoke { .. } => {}
             // No talk moves a file.
