@@ -361,8 +361,8 @@ fn create(
         Requester::Connection(_, address) => address.to_string(),
         _ => "this server".to_string(),
     };
-    log::info!(target: &context.host.name, users = "registrations", by:% = address;
-        "user {account} registered account from {address}");
+    // Each is told: how many there can be is bounded where they are made.
+    log::info!(target: &context.host.name, "user {account} registered account from {address}");
     if let Some(invited) = invited {
         let whose = invited.inviter.as_ref().map_or_else(|| "the server".to_owned(), BareJid::to_string);
         log::info!(target: &context.host.name, "user {account} was invited by {whose} invitation={}", invited.id);
