@@ -178,9 +178,9 @@ impl Context<'_> {
         self.effects.push(Effect::WakeDrained { module: self.module, host, session, token });
     }
 
-    /// Wakes this module when a session's client has shown that it took all that was sent to it so far: when it ends its
-    /// stream or its side of the connection after that arrived, or says something a while after. Never, if the connection
-    /// breaks first. A session has one such wish at most, the last.
+    /// Wakes this module when a session's client has shown that it took all that was sent to it so far: when, after that
+    /// arrived, it ends its stream or its side of the connection, says something a while later, or is still there half a
+    /// minute later. Never, if the connection breaks first. A session has one such wish at most, the last.
     pub fn wake_when_taken(&mut self, session: SessionId, token: u64) {
         let host = self.host.name.clone();
         self.effects.push(Effect::WakeTaken { module: self.module, host, session, token });
