@@ -74,7 +74,8 @@ impl World {
         let text = std::fs::read_to_string(&file).unwrap();
         let source = Source { file, home: folder, ..Source::default() };
         let config = Config::from_xml(&adapted(&text), &source).unwrap_or_else(|error| panic!("{error}"));
-        let memory = Memory::on(config, Store::in_memory().unwrap());
+        let mut memory = Memory::on(config, Store::in_memory().unwrap());
+        memory.hangs_up_in_due_form = true;
         let mut world = World { memory, known: BTreeMap::new() };
         ACCOUNTS.iter().for_each(|(name, password)| world.register(name, password));
         if configuration.contains("1.6") {

@@ -46,6 +46,8 @@ pub struct Memory {
     next: Link,
     /// Who answers when the server connects to an address; in talks there is nobody else in the world.
     pub answers: fn(SocketAddr) -> bool,
+    /// Who hangs up has read all that was sent; in talks nobody has.
+    pub hangs_up_in_due_form: bool,
     /// Connections that the server made and that nobody has taken yet.
     pub dialled: VecDeque<Link>,
     /// The tick under way will not be committed.
@@ -85,6 +87,7 @@ impl Memory {
             ends: BTreeMap::new(),
             next: 0,
             answers: |_| false,
+            hangs_up_in_due_form: false,
             dialled: VecDeque::new(),
             is_dying: false,
             restarts: 0,
@@ -313,6 +316,9 @@ impl Wire for Memory {
             (end.is_closed, end.has_left) = (true, end.is_unheard);
             end.received.clear();
             if !end.is_unheard {
+                if end.tells_taken && self.hangs_up_in_due_form {
+                    self.server.handle(self.now, Input::Taken { id: id(link) });
+                }
                 self.handle(Input::Gone { id: id(link), reason: "reset" });
             }
         }
