@@ -149,14 +149,6 @@ fn groups_of(socket: BorrowedFd<'_>) -> Vec<u32> {
     groups
 }
 
-/// unix(7), `SIOCOUTQ`: has the other end read all that was sent on a socket? None where the system does not tell.
-pub fn is_read(socket: BorrowedFd<'_>) -> Option<bool> {
-    let mut unread: libc::c_int = 0;
-    // SAFETY: the descriptor is borrowed, so it is open; the kernel writes one int, and `unread` is one.
-    let told = unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unread) };
-    (told == 0).then_some(unread == 0)
-}
-
 /// Makes a socket's directory, which a system that starts afresh has not (/run is empty then).
 fn make_directory(element: &str, path: &Path, allowed: &Allowed) -> Result<(), String> {
     let Some(directory) = path.parent() else { return Ok(()) };
@@ -188,7 +180,6 @@ pub fn give(config: &Config) -> Result<(), StartError> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read as _, Write as _};
     use std::os::fd::AsFd as _;
     use std::os::unix::net::UnixStream;
 
@@ -199,22 +190,5 @@ mod tests {
         assert_eq!(super::groups_of(one.as_fd()), own);
         let file = std::fs::File::open("/dev/null").unwrap();
         assert!(super::groups_of(file.as_fd()).is_empty());
-    }
-
-    #[test]
-    fn the_kernel_tells_what_was_read() {
-        let (mut one, mut other) = UnixStream::pair().unwrap();
-        assert_eq!(super::is_read(one.as_fd()), Some(true));
-        one.write_all(b"request").unwrap();
-        let mut part = [0; 4];
-        other.read_exact(&mut part).unwrap();
-        assert_eq!(super::is_read(one.as_fd()), Some(false));
-        // Closed for both directions, it tells still.
-        one.shutdown(std::net::Shutdown::Both).unwrap();
-        assert_eq!(super::is_read(one.as_fd()), Some(false));
-        other.read_to_end(&mut Vec::new()).unwrap();
-        assert_eq!(super::is_read(one.as_fd()), Some(true));
-        let file = std::fs::File::open("/dev/null").unwrap();
-        assert_eq!(super::is_read(file.as_fd()), None);
     }
 }

@@ -4,8 +4,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 use nix::libc;
 
-/// tcp(7), SIOCOUTQ: how many bytes that we wrote the other end's system has not acknowledged; `None` where the system
-/// does not tell.
+/// SIOCOUTQ: how many bytes that we wrote are not taken: the other end's system has not acknowledged them (tcp(7)), or on a
+/// local socket the other end has not read them (unix(7)). `None` where the system does not tell.
 pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
     let mut bytes: libc::c_int = 0;
     // SAFETY: the descriptor is borrowed, so it is open; the kernel writes one int, which may be any bits, and keeps no
@@ -16,9 +16,10 @@ pub fn unacknowledged(socket: BorrowedFd<'_>) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Read as _, Write as _};
     use std::net::{Ipv4Addr, TcpListener, TcpStream};
     use std::os::fd::AsFd as _;
+    use std::os::unix::net::UnixStream;
 
     use super::unacknowledged;
 
@@ -33,5 +34,20 @@ mod tests {
         assert!(unacknowledged(one.as_fd()).unwrap() > 0);
         let file = std::fs::File::open("/dev/null").unwrap();
         assert_eq!(unacknowledged(file.as_fd()), None);
+    }
+
+    #[test]
+    fn the_kernel_tells_what_was_read() {
+        let (mut one, mut other) = UnixStream::pair().unwrap();
+        assert_eq!(unacknowledged(one.as_fd()), Some(0));
+        one.write_all(b"request").unwrap();
+        let mut part = [0; 4];
+        other.read_exact(&mut part).unwrap();
+        assert_ne!(unacknowledged(one.as_fd()).unwrap(), 0);
+        // Closed for both directions, it tells still.
+        one.shutdown(std::net::Shutdown::Both).unwrap();
+        assert_ne!(unacknowledged(one.as_fd()).unwrap(), 0);
+        other.read_to_end(&mut Vec::new()).unwrap();
+        assert_eq!(unacknowledged(one.as_fd()), Some(0));
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use jabber::admin::Command;
-use jabber::daemon::control;
+use jabber::daemon::socket::unacknowledged;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
@@ -135,7 +135,7 @@ impl Asked {
             // unix(7): it closed with some of the request unread.
             io::ErrorKind::ConnectionReset => false,
             _ if !self.is_sent => false,
-            _ => control::is_read(self.stream.as_fd()).unwrap_or(true),
+            _ => unacknowledged(self.stream.as_fd()).is_none_or(|bytes| bytes == 0),
         };
         let seconds = self.patience.as_secs();
         let (text, remedy) = match error.kind() {
