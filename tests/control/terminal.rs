@@ -165,6 +165,9 @@ fn whoever_goes_on_asks_again() {
     terminal.types("half a pass");
     terminal.signal(Signal::SIGSTOP);
     terminal.set_echo();
+    // When this is shown all before it has arrived.
+    terminal.types("word");
+    terminal.until("word");
     terminal.signal(Signal::SIGCONT);
     terminal.until(FIRST);
     assert!(!terminal.echoes());
